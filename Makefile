@@ -1,0 +1,58 @@
+# summary_cache: JSON summaries served from shared memory, exact at commit
+#
+#   make, make install, make installcheck   as for every PGXS extension; PG_CONFIG=... picks the server
+#   make check    installs what is missing, builds with -Werror, runs every suite on private servers
+#                 SUITES="regress isolation tap demo" and TESTS="names" narrow it
+#   make demo     the main job on a throw-away server; KEEP=1 leaves it running
+#   Both take NO_INSTALL=1: only say what is missing.
+
+EXTENSION  = summary_cache
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
+
+MODULE_big = summary_cache
+OBJS = $(addprefix src/, summary_cache.o shmem.o revision.o track.o hooks.o definition.o document.o build.o \
+	cache.o local.o worker.o stats.o functions.o hub.o)
+DATA = sql/$(EXTENSION)--$(EXTVERSION).sql $(wildcard sql/$(EXTENSION)--*--*.sql)
+PGFILEDESC = "summary_cache - JSON summaries served from shared memory"
+
+PKG_CONFIG ?= pkg-config
+# What PostgreSQL's own headers trip over is not ours to mend.
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
+PG_CPPFLAGS = $(shell $(PKG_CONFIG) --cflags json-c)
+SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c)
+
+# A test is a file; one without a suite's files is left out of it (`:=`, so that ifdef in PGXS sees
+# an empty list as unset).  expected/ at the root serves both runners on every version: up to 15
+# they look below --outputdir first, from 16 on below --expecteddir, whose default is "." as well.
+REGRESS   := $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
+ISOLATION := $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
+PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+TAP_TESTS   := $(if $(PROVE_TESTS),1)
+REGRESS_OPTS   = --inputdir=test --outputdir=.
+ISOLATION_OPTS = --inputdir=test --outputdir=.
+
+OWN_GOALS = check demo
+ifneq (,$(filter $(OWN_GOALS),$(MAKECMDGOALS)))
+
+# Before, and instead of, PGXS: these must work where pg_config is not installed yet, and PGXS has a
+# `check` of its own that only says that it is not supported.
+.PHONY: $(MAKECMDGOALS)
+$(filter $(OWN_GOALS),$(MAKECMDGOALS)):
+	@bash test/$@.sh
+$(filter-out $(OWN_GOALS),$(MAKECMDGOALS)):
+	+@$(MAKE) --no-print-directory $@
+
+else
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq (,$(wildcard $(PGXS)))
+$(error no PostgreSQL server headers found by "$(PG_CONFIG)": install them (`make check` does), or set PG_CONFIG)
+endif
+include $(PGXS)
+
+# PGXS knows nothing of headers.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
+endif

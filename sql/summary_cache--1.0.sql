@@ -1,0 +1,189 @@
+/* sql/summary_cache--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION summary_cache" to load this file. \quit
+
+--
+-- Definitions.  Written through the functions below; carried by pg_dump.
+--
+CREATE TABLE summary_cache_definition (
+    summary   name     NOT NULL,
+    section   name     NOT NULL,
+    position  integer  NOT NULL,
+    refresh   text     NOT NULL CHECK (refresh IN ('background', 'inline')),
+    owner     regrole  NOT NULL,
+    query     text     NOT NULL,
+    sources   regclass[] NOT NULL,
+    keys      text[]   NOT NULL,
+    settings  text[]   NOT NULL,
+    generated boolean  NOT NULL DEFAULT false,
+    PRIMARY KEY (summary, section)
+);
+COMMENT ON TABLE summary_cache_definition IS
+    'sections of the cached summaries; change it with summary_cache_define() and summary_cache_drop()';
+REVOKE ALL ON summary_cache_definition FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('summary_cache_definition', '');
+
+--
+-- The trigger function of every source table.
+--
+CREATE FUNCTION summary_cache_touch() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sc_touch' LANGUAGE C;
+COMMENT ON FUNCTION summary_cache_touch() IS
+    'trigger function: marks the table as changed by this transaction';
+
+-- A definition is itself a source of every summary.
+CREATE TRIGGER summary_cache_statement
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_definition
+    FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
+ALTER TABLE summary_cache_definition ENABLE ALWAYS TRIGGER summary_cache_statement;
+CREATE TRIGGER summary_cache_row
+    AFTER INSERT OR UPDATE OR DELETE ON summary_cache_definition
+    FOR EACH ROW EXECUTE FUNCTION summary_cache_touch('definition');
+ALTER TABLE summary_cache_definition ENABLE REPLICA TRIGGER summary_cache_row;
+
+--
+-- Reading
+--
+CREATE FUNCTION state_summary(force_refresh boolean DEFAULT false) RETURNS json
+    AS 'MODULE_PATHNAME', 'sc_state_summary'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION state_summary(boolean) IS
+    'the State Hub''s summary, from shared memory when it is current';
+
+CREATE FUNCTION summary_cache_get(summary text, force_refresh boolean DEFAULT false) RETURNS json
+    AS 'MODULE_PATHNAME', 'sc_get'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_get(text, boolean) IS
+    'a summary''s document, from shared memory when it is current';
+
+CREATE FUNCTION summary_cache_fetch(
+        summary text DEFAULT 'state', if_none_match text DEFAULT NULL,
+        force_refresh boolean DEFAULT false,
+        OUT status text, OUT etag text, OUT built_at timestamptz, OUT document json)
+    RETURNS record
+    AS 'MODULE_PATHNAME', 'sc_fetch'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_fetch(text, text, boolean) IS
+    'a summary with how it was answered, its etag and its age; no document when if_none_match is its etag';
+
+--
+-- Defining
+--
+CREATE FUNCTION summary_cache_define(
+        summary text, section text, query text,
+        sources regclass[] DEFAULT NULL, refresh text DEFAULT 'background')
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_define_sql'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_define(text, text, text, regclass[], text) IS
+    'create or replace a section of a summary, and track its source tables';
+
+CREATE FUNCTION summary_cache_drop(summary text, section text DEFAULT NULL)
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_drop_sql'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_drop(text, text) IS
+    'remove a summary or a section of it, with triggers that no summary needs any more';
+
+CREATE FUNCTION summary_cache_invalidate(summary text DEFAULT 'state', scope text DEFAULT 'all')
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_invalidate_sql'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_invalidate(text, text) IS
+    'drop a cached document (scope all, or a background section) or mark an inline section';
+
+CREATE FUNCTION summary_cache_attach_state_hub(hub_schema name DEFAULT NULL)
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_attach_state_hub'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_attach_state_hub(name) IS
+    'define summary "state" over the State Hub tables that exist';
+
+--
+-- Watching
+--
+CREATE FUNCTION summary_cache_reset_stats() RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_reset_stats'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_reset_stats() IS
+    'set the counters of this database''s summaries to zero';
+
+CREATE FUNCTION summary_cache_stat_summaries(
+        OUT summary name,
+        OUT hits bigint, OUT progress_sections bigint, OUT stale bigint,
+        OUT misses bigint, OUT private bigint,
+        OUT private_disabled bigint, OUT private_writing bigint,
+        OUT private_serializable bigint, OUT private_repeatable_read bigint,
+        OUT private_may_not_publish bigint, OUT private_recovery bigint,
+        OUT private_no_room bigint, OUT unprovable bigint,
+        OUT builds_miss bigint, OUT builds_forced bigint, OUT builds_inline bigint,
+        OUT builds_background bigint, OUT builds_private bigint,
+        OUT builds_wasted bigint, OUT builds_failed bigint, OUT builds_not_cached bigint,
+        OUT build_ms_min double precision, OUT build_ms_mean double precision,
+        OUT build_ms_max double precision, OUT build_ms_total double precision,
+        OUT waits bigint, OUT wait_ms_total double precision,
+        OUT bytes bigint, OUT fingerprint text, OUT refresh_requested boolean,
+        OUT last_error text, OUT last_error_sqlstate text,
+        OUT last_error_at timestamptz, OUT consecutive_failures integer,
+        OUT stats_reset timestamptz)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sc_stat_summaries'
+    LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION summary_cache_stat_sections(
+        OUT summary name, OUT section name,
+        OUT refresh text, OUT owner regrole, OUT state text,
+        OUT built_at timestamptz, OUT age interval, OUT build_ms double precision,
+        OUT bytes bigint, OUT revision bigint, OUT fingerprint text,
+        OUT sources regclass[])
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sc_stat_sections'
+    LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION summary_cache_stat_tables(
+        OUT source regclass, OUT sections text[],
+        OUT revision bigint, OUT pending integer, OUT last_change timestamptz,
+        OUT provable boolean, OUT reason text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sc_stat_tables'
+    LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE VIEW summary_cache_stats AS SELECT * FROM summary_cache_stat_summaries();
+COMMENT ON VIEW summary_cache_stats IS 'per summary: reads by status, builds, failures';
+CREATE VIEW summary_cache_sections AS SELECT * FROM summary_cache_stat_sections();
+COMMENT ON VIEW summary_cache_sections IS 'per section: what is cached, how old it is, whether it is current';
+CREATE VIEW summary_cache_tables AS SELECT * FROM summary_cache_stat_tables();
+COMMENT ON VIEW summary_cache_tables IS 'per source table: its revision and whether it can be proven unchanged';
+
+--
+-- Rights: nothing for PUBLIC.  Who may execute a reading function sees what
+-- the sections' owners see.
+--
+REVOKE ALL ON FUNCTION
+    summary_cache_touch(),
+    state_summary(boolean),
+    summary_cache_get(text, boolean),
+    summary_cache_fetch(text, text, boolean),
+    summary_cache_define(text, text, text, regclass[], text),
+    summary_cache_drop(text, text),
+    summary_cache_invalidate(text, text),
+    summary_cache_attach_state_hub(name),
+    summary_cache_reset_stats(),
+    summary_cache_stat_summaries(),
+    summary_cache_stat_sections(),
+    summary_cache_stat_tables()
+    FROM PUBLIC;
+REVOKE ALL ON summary_cache_stats, summary_cache_sections, summary_cache_tables FROM PUBLIC;
+GRANT SELECT ON summary_cache_stats, summary_cache_sections, summary_cache_tables TO pg_monitor;
+GRANT EXECUTE ON FUNCTION
+    summary_cache_stat_summaries(),
+    summary_cache_stat_sections(),
+    summary_cache_stat_tables()
+    TO pg_monitor;
+
+-- Last: a hub that is here is served at once.
+CREATE FUNCTION summary_cache_installed() RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_installed' LANGUAGE C;
+SELECT summary_cache_installed();
+DROP FUNCTION summary_cache_installed();

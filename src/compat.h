@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between server versions, and nothing else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_COMPAT_H
+#define SC_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "summary_cache needs PostgreSQL 15 or later"
+#endif
+
+/* This backend's number, from 0: below MaxBackends for all that run transactions. */
+#if PG_VERSION_NUM >= 170000
+#define SC_MY_BACKEND	((int) MyProcNumber)
+#define SC_MY_LXID		(MyProc->vxid.lxid)
+#else
+#define SC_MY_BACKEND	((int) MyBackendId - 1)
+#define SC_MY_LXID		(MyProc->lxid)
+#endif
+
+/* Is a lock of this mode or a stronger one held by this backend? */
+#if PG_VERSION_NUM >= 170000
+#define SC_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define SC_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* Set when one trigger of one table fires; nothing recursive, no system triggers. */
+#if PG_VERSION_NUM >= 160000
+#define SC_SET_TRIGGER_FIRING(rel, name, fires) \
+	EnableDisableTrigger(rel, name, InvalidOid, fires, false, false, ShareRowExclusiveLock)
+#else
+#define SC_SET_TRIGGER_FIRING(rel, name, fires) \
+	EnableDisableTriggerNew2(rel, name, InvalidOid, fires, false, false, ShareRowExclusiveLock)
+#endif
+
+#endif							/* SC_COMPAT_H */

@@ -1,0 +1,607 @@
+/*-------------------------------------------------------------------------
+ *
+ * document.c
+ *	  Builds one section: its query run as its owner, JSON out.
+ *
+ * The only file that sees json-c (whose json_object clashes with a function of
+ * PostgreSQL's builtins.h).
+ *
+ * PostgreSQL makes the values, json-c puts the object together.  A value is
+ * spliced in as the bytes that PostgreSQL printed: parsed by json-c and
+ * printed again it could lose digits, duplicate keys, keys with \u0000 in them
+ * and everything below 32 levels.
+ *
+ * json-c allocates with malloc: while one of its objects lives, nothing that
+ * can raise an error is called outside PG_TRY.
+ *
+ * A query runs with its owner's rights in a security-restricted and read-only
+ * operation, with the settings stored with it, and with every other setting
+ * pinned that shows in the output: so the document does not depend on who
+ * asks, and asking does not lend anybody the asker's rights.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <json-c/json_object.h>
+#include <json-c/printbuf.h>
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
+#include "storage/latch.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
+
+#include "summary_cache.h"
+
+bool		sc_build_timed_out = false;
+
+/* What a build changes in the session, and puts back. */
+typedef struct BuildEnvironment
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_level;
+} BuildEnvironment;
+
+/* Settings that show in the output, at PostgreSQL's own defaults. */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			pinned_settings[] =
+{
+	{"TimeZone", "UTC"},
+	{"DateStyle", "ISO, MDY"},
+	{"IntervalStyle", "postgres"},
+	{"extra_float_digits", "1"},
+	{"bytea_output", "hex"},
+	{"xmlbinary", "base64"},
+	{"xmloption", "content"},
+	{"lc_monetary", "C"},
+	{"lc_numeric", "C"},
+	{"lc_time", "C"},
+	{"array_nulls", "on"},
+	{"quote_all_identifiers", "off"},
+	{"standard_conforming_strings", "on"},
+	{"transform_null_equals", "off"},
+	{"row_security", "on"},
+	{"transaction_read_only", "on"},
+};
+
+static void
+environment_enter(const char *summary, ScSectionDef *section, BuildEnvironment *env)
+{
+	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(section->owner)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the owner of section \"%s\" of summary \"%s\" does not exist",
+						NameStr(section->name), summary),
+				 errhint("A superuser can drop the section and define it again.")));
+
+	GetUserIdAndSecContext(&env->userid, &env->sec_context);
+	SetUserIdAndSecContext(section->owner,
+						   env->sec_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	env->guc_level = NewGUCNestLevel();
+	for (int i = 0; i < lengthof(pinned_settings); i++)
+		(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	ProcessGUCArray(section->settings, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
+}
+
+/* After an error the (sub)transaction's abort does this. */
+static void
+environment_leave(BuildEnvironment *env)
+{
+	AtEOXact_GUC(false, env->guc_level);
+	SetUserIdAndSecContext(env->userid, env->sec_context);
+}
+
+typedef struct BuildContext
+{
+	const char *summary;
+	const char *section;
+} BuildContext;
+
+static void
+error_callback(void *arg)
+{
+	BuildContext *context = arg;
+
+	errcontext("section \"%s\" of summary \"%s\"", context->section, context->summary);
+}
+
+/* An SQLSTATE and the section's name for all that is wrong with a query. */
+#define bad_query(code, summary, section, ...) \
+	ereport(ERROR, \
+			(errcode(code), \
+			 errmsg("query of section \"%s\" of summary \"%s\" %s", \
+					NameStr((section)->name), summary, __VA_ARGS__), \
+			 errhint("A section's query is a single SELECT that returns exactly one row; each column is a key of the document.")))
+
+/*
+ * Prepare a section's query and see that it is of the right kind.  Inside SPI
+ * and the build environment.
+ */
+static SPIPlanPtr
+prepare(const char *summary, ScSectionDef *section)
+{
+	SPIPlanPtr	plan = SPI_prepare(section->query, 0, NULL);
+	List	   *sources;
+	CachedPlanSource *source;
+	Query	   *query;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	sources = SPI_plan_get_plan_sources(plan);
+	if (list_length(sources) > 1)
+		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "holds several statements");
+	if (sources == NIL)
+		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "is empty");
+	source = linitial(sources);
+	query = list_length(source->query_list) == 1 ? linitial_node(Query, source->query_list) : NULL;
+	if (query == NULL || query->commandType != CMD_SELECT || source->resultDesc == NULL)
+		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "is not a SELECT");
+	if (query->hasModifyingCTE)
+		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "changes data");
+	if (query->rowMarks != NIL || query->hasForUpdate)
+		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "locks rows");
+	return plan;
+}
+
+/*
+ * Column names are keys: there is at least one, and none twice.
+ */
+static void
+check_columns(const char *summary, ScSectionDef *section, TupleDesc desc)
+{
+	if (desc->natts == 0)
+		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "returns no column");
+	for (int i = 1; i < desc->natts; i++)
+		for (int j = 0; j < i; j++)
+			if (strcmp(NameStr(TupleDescAttr(desc, i)->attname),
+					   NameStr(TupleDescAttr(desc, j)->attname)) == 0)
+				bad_query(ERRCODE_DUPLICATE_COLUMN, summary, section,
+						  psprintf("returns two columns named \"%s\"",
+								   NameStr(TupleDescAttr(desc, i)->attname)));
+}
+
+static char **
+column_names(TupleDesc desc)
+{
+	char	  **names = palloc(sizeof(char *) * desc->natts);
+
+	for (int i = 0; i < desc->natts; i++)
+		names[i] = pstrdup(NameStr(TupleDescAttr(desc, i)->attname));
+	return names;
+}
+
+/*
+ * A permanent table that is gone must not be replaced by a temporary one of
+ * the session that happens to build.
+ */
+static void
+check_no_temporary(const char *summary, ScSectionDef *section, SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	ListCell   *lc;
+
+	foreach(lc, source->relationOids)
+		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
+			bad_query(ERRCODE_WRONG_OBJECT_TYPE, summary, section,
+					  psprintf("reads temporary table \"%s\"", get_rel_name(lfirst_oid(lc))));
+}
+
+/*-------------------------------------------------------------------------
+ * Building
+ *-------------------------------------------------------------------------
+ */
+
+static void
+build_timeout_handler(void)
+{
+	sc_build_timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/*
+ * A value as JSON text: json and jsonb as they are, anything else as to_json()
+ * makes it.
+ */
+static char *
+value_to_json(Datum value, bool isnull, Oid type)
+{
+	Oid			base = getBaseType(type);
+	FmgrInfo	to_json;
+	Oid			output;
+	bool		is_varlena;
+
+	if (isnull)
+		return pstrdup("null");
+	if (base != JSONOID && base != JSONBOID)
+	{
+		Node	   *argument = (Node *) makeConst(type, -1, InvalidOid, -1, value, false, false);
+
+		fmgr_info(F_TO_JSON, &to_json);
+		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSON, JSONOID, list_make1(argument),
+												 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
+						   &to_json);
+		value = FunctionCall1(&to_json, value);
+		base = JSONOID;
+	}
+	getTypeOutputInfo(base, &output, &is_varlena);
+	return OidOutputFunctionCall(output, value);
+}
+
+/* json-c serializer that prints the raw text hung on the object. */
+static int
+print_raw(struct json_object *object, struct printbuf *buffer, int level, int flags)
+{
+	const char *raw = json_object_get_userdata(object);
+
+	return printbuf_memappend(buffer, raw, (int) strlen(raw));
+}
+
+/*
+ * Make the members of a JSON object.  No PostgreSQL function that can raise an
+ * error is called while the json-c object lives, but for the copy of the
+ * result, which is guarded.
+ */
+static void
+assemble(const char *summary, ScSectionDef *section, ScBody *body,
+		 char **values, MemoryContext context)
+{
+	struct json_object *object = json_object_new_object();
+	const char *text = NULL;
+	size_t		len = 0;
+	bool		ok = object != NULL;
+
+	for (int i = 0; ok && i < body->nkeys; i++)
+	{
+		struct json_object *member = json_object_new_object();
+
+		if (member == NULL)
+			ok = false;
+		else
+		{
+			json_object_set_serializer(member, print_raw, values[i], NULL);
+			if (json_object_object_add(object, body->keys[i], member) != 0)
+			{
+				json_object_put(member);
+				ok = false;
+			}
+		}
+	}
+	if (ok)
+		text = json_object_to_json_string_length(object,
+												 JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
+												 &len);
+
+	PG_TRY();
+	{
+		Size		expected = 2;
+
+		for (int i = 0; i < body->nkeys; i++)
+			expected += strlen(values[i]);
+
+		/* json-c does not report every failed append */
+		if (text == NULL || len < expected || text[len - 1] != '}')
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY),
+					 errmsg("out of memory"),
+					 errdetail("Failed while making the JSON of section \"%s\" of summary \"%s\".",
+							   NameStr(section->name), summary)));
+		if (len >= MaxAllocSize / 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("section \"%s\" of summary \"%s\" is too large", NameStr(section->name), summary),
+					 errhint("A document has at most 512 MB.")));
+
+		/* without the braces */
+		body->len = len - 2;
+		body->members = MemoryContextAlloc(context, body->len + 1);
+		memcpy(body->members, text + 1, body->len);
+		body->members[body->len] = '\0';
+	}
+	PG_FINALLY();
+	{
+		json_object_put(object);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Run the query under the snapshot and make its JSON, in the current memory
+ * context.  Inside the build environment.
+ */
+static void
+build(const char *summary, ScSectionDef *section, Snapshot snapshot, ScBody *body)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr	plan;
+	TupleDesc	desc;
+	char	  **values;
+	int			result;
+	MemoryContext old;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(snapshot);
+
+	plan = section->plan;
+	if (plan == NULL)
+	{
+		plan = prepare(summary, section);
+		if (section->keep_plan)
+		{
+			SPI_keepplan(plan);
+			section->plan = plan;
+		}
+	}
+
+	/* at most two rows: enough to see that there is one too many */
+	result = SPI_execute_plan(plan, NULL, NULL, true, 2);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	check_no_temporary(summary, section, plan);
+	desc = SPI_tuptable->tupdesc;
+	check_columns(summary, section, desc);
+	if (SPI_processed == 0)
+		bad_query(ERRCODE_NO_DATA_FOUND, summary, section, "returned no row");
+	if (SPI_processed > 1)
+		bad_query(ERRCODE_CARDINALITY_VIOLATION, summary, section, "returned more than one row");
+
+	values = palloc(sizeof(char *) * desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		bool		isnull;
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], desc, i + 1, &isnull);
+
+		values[i] = value_to_json(value, isnull, TupleDescAttr(desc, i)->atttypid);
+	}
+	old = MemoryContextSwitchTo(context);
+	body->nkeys = desc->natts;
+	body->keys = column_names(desc);
+	MemoryContextSwitchTo(old);
+	assemble(summary, section, body, values, context);
+
+	PopActiveSnapshot();
+	SPI_finish();
+}
+
+/*
+ * Build one section under the given snapshot.  The result is in the current
+ * memory context.  Errors are those of the query, or say what is wrong with
+ * it; build_timeout ends it like a cancel.
+ */
+void
+sc_build_section(const char *summary, ScSectionDef *section, Snapshot snapshot, ScBody *body)
+{
+	static TimeoutId timeout = MAX_TIMEOUTS;
+	volatile bool timed = false;
+	BuildEnvironment env;
+	BuildContext context = {summary, NameStr(section->name)};
+	ErrorContextCallback callback;
+	MemoryContext caller_context = CurrentMemoryContext;
+
+	if (timeout == MAX_TIMEOUTS)
+		timeout = RegisterTimeout(USER_TIMEOUT, build_timeout_handler);
+
+	callback.callback = error_callback;
+	callback.arg = &context;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	sc_build_timed_out = false;
+	PG_TRY();
+	{
+		/* a section that reads another summary is timed as a whole */
+		if (sc_build_timeout > 0 && !get_timeout_active(timeout))
+		{
+			enable_timeout_after(timeout, sc_build_timeout);
+			timed = true;
+		}
+		environment_enter(summary, section, &env);
+		build(summary, section, snapshot, body);
+		environment_leave(&env);
+		if (timed)
+			disable_timeout(timeout, false);
+
+		/* it may have struck after the last look at interrupts */
+		if (timed && sc_build_timed_out)
+			CHECK_FOR_INTERRUPTS();
+	}
+	PG_CATCH();
+	{
+		if (timed)
+			disable_timeout(timeout, false);
+		if (timed && sc_build_timed_out && geterrcode() == ERRCODE_QUERY_CANCELED)
+		{
+			MemoryContextSwitchTo(caller_context);
+			FlushErrorState();
+			ereport(ERROR,
+					(errcode(ERRCODE_QUERY_CANCELED),
+					 errmsg("building section \"%s\" of summary \"%s\" took longer than %d ms",
+							NameStr(section->name), summary, sc_build_timeout),
+					 errhint("Make its query cheaper or raise summary_cache.build_timeout.")));
+		}
+		sc_build_timed_out = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	error_context_stack = callback.previous;
+}
+
+/*-------------------------------------------------------------------------
+ * Looking at a query
+ *-------------------------------------------------------------------------
+ */
+
+typedef struct WalkState
+{
+	List	   *functions;
+	bool		uses_time;
+} WalkState;
+
+static bool
+function_checker(Oid function, void *arg)
+{
+	WalkState  *state = arg;
+
+	if (function == F_NOW || function == F_TRANSACTION_TIMESTAMP ||
+		function == F_STATEMENT_TIMESTAMP)
+		state->uses_time = true;
+	if (function >= FirstNormalObjectId)
+		state->functions = list_append_unique_oid(state->functions, function);
+	return false;
+}
+
+static bool
+query_walker(Node *node, void *arg)
+{
+	WalkState  *state = arg;
+
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, function_checker, state))
+		return true;
+	if (IsA(node, SQLValueFunction))
+		state->uses_time = true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, query_walker, state, 0);
+	return expression_tree_walker(node, query_walker, state);
+}
+
+/* Did the planner put a function's body in its place? */
+static bool
+was_inlined(Oid function, PlannedStmt *planned)
+{
+	uint32		hash = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
+	ListCell   *lc;
+
+	foreach(lc, planned->invalItems)
+	{
+		PlanInvalItem *item = lfirst_node(PlanInvalItem, lc);
+
+		if (item->cacheId == PROCOID && item->hashValue == hash)
+			return true;
+	}
+	return false;
+}
+
+/* Can a function read tables without our seeing it? */
+static bool
+is_opaque(Oid function, PlannedStmt *planned)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc proc;
+	bool		opaque;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	opaque = proc->prolang != INTERNALlanguageId && proc->prolang != ClanguageId &&
+		proc->provolatile != PROVOLATILE_IMMUTABLE;
+	ReleaseSysCache(tuple);
+	return opaque && !was_inlined(function, planned);
+}
+
+/*
+ * Add what the planner sees only after inlining functions; it also names the
+ * members of trees, of which the root is enough.
+ */
+static List *
+add_planned_relations(List *relations, List *planned)
+{
+	ListCell   *lc;
+
+	foreach(lc, planned)
+	{
+		Oid			relid = lfirst_oid(lc);
+		Oid			roots[SC_MAX_ROOTS];
+		int			nroots;
+		bool		known = list_member_oid(relations, relid);
+
+		if (known)
+			continue;
+		nroots = sc_track_roots(relid, roots);
+		for (int i = 0; i < nroots; i++)
+			known = known || list_member_oid(relations, roots[i]);
+		if (!known)
+			relations = lappend_oid(relations, relid);
+	}
+	return relations;
+}
+
+/*
+ * Analyse a query as its owner: syntax, kind and columns are checked, and what
+ * it reads is found out.  It is not executed.  Results are in the current
+ * memory context.
+ */
+void
+sc_analyze_query(const char *summary, ScSectionDef *section, ScQueryInfo *info)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext old;
+	BuildEnvironment env;
+	SPIPlanPtr	plan;
+	CachedPlanSource *source;
+	CachedPlan *cached;
+	PlannedStmt *planned;
+	WalkState	state = {NIL, false};
+	ListCell   *lc;
+
+	environment_enter(summary, section, &env);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+
+	plan = prepare(summary, section);
+	source = linitial(SPI_plan_get_plan_sources(plan));
+	check_columns(summary, section, source->resultDesc);
+	check_no_temporary(summary, section, plan);
+	(void) query_walker((Node *) linitial(source->query_list), &state);
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached == NULL)
+		elog(ERROR, "could not plan the query");
+	planned = linitial_node(PlannedStmt, cached->stmt_list);
+
+	old = MemoryContextSwitchTo(context);
+	info->nkeys = source->resultDesc->natts;
+	info->keys = column_names(source->resultDesc);
+	info->relations = add_planned_relations(list_copy(source->relationOids),
+											planned->relationOids);
+	info->functions = NIL;
+	foreach(lc, state.functions)
+		if (is_opaque(lfirst_oid(lc), planned))
+			info->functions = lappend_oid(info->functions, lfirst_oid(lc));
+	info->is_volatile = state.uses_time ||
+		contain_volatile_functions((Node *) linitial(source->query_list));
+	MemoryContextSwitchTo(old);
+
+	ReleaseCachedPlan(cached, NULL);	/* an unsaved plan has no owner */
+	PopActiveSnapshot();
+	SPI_finish();
+	environment_leave(&env);
+}

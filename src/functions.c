@@ -1,0 +1,170 @@
+/*-------------------------------------------------------------------------
+ *
+ * functions.c
+ *	  The SQL-callable functions: arguments in, results out.
+ *
+ * None is strict: a NULL that means nothing is an error with a hint, not a
+ * silent NULL.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "summary_cache.h"
+
+PG_FUNCTION_INFO_V1(sc_state_summary);
+PG_FUNCTION_INFO_V1(sc_get);
+PG_FUNCTION_INFO_V1(sc_fetch);
+PG_FUNCTION_INFO_V1(sc_define_sql);
+PG_FUNCTION_INFO_V1(sc_drop_sql);
+PG_FUNCTION_INFO_V1(sc_invalidate_sql);
+
+static void
+null_argument(const char *argument, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("argument \"%s\" must not be null", argument),
+			 errhint("%s", hint)));
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int n, const char *argument, const char *hint)
+{
+	if (PG_ARGISNULL(n))
+		null_argument(argument, hint);
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/* NULL is no refresh: it is what an absent parameter of an application is. */
+static bool
+force_argument(FunctionCallInfo fcinfo, int n)
+{
+	return !PG_ARGISNULL(n) && PG_GETARG_BOOL(n);
+}
+
+#define SUMMARY_HINT "Name a summary, such as 'state'."
+
+Datum
+sc_state_summary(PG_FUNCTION_ARGS)
+{
+	ScAnswer	answer;
+
+	sc_read(SC_STATE_SUMMARY, force_argument(fcinfo, 0), &answer);
+	PG_RETURN_TEXT_P(answer.document);
+}
+
+Datum
+sc_get(PG_FUNCTION_ARGS)
+{
+	ScAnswer	answer;
+
+	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 1), &answer);
+	PG_RETURN_TEXT_P(answer.document);
+}
+
+Datum
+sc_fetch(PG_FUNCTION_ARGS)
+{
+	ScAnswer	answer;
+	TupleDesc	desc;
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 2), &answer);
+
+	values[0] = CStringGetTextDatum(sc_status_name(answer.status));
+	values[1] = CStringGetTextDatum(answer.etag);
+	values[2] = TimestampTzGetDatum(answer.built_at);
+	values[3] = PointerGetDatum(answer.document);
+	if (!PG_ARGISNULL(1))
+	{
+		text	   *known = PG_GETARG_TEXT_PP(1);
+
+		nulls[3] = VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
+			memcmp(VARDATA_ANY(known), answer.etag, SC_ETAG_LEN) == 0;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+sc_define_sql(PG_FUNCTION_ARGS)
+{
+	char	   *summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT);
+	char	   *section = text_argument(fcinfo, 1, "section", "Name the section, such as 'core'.");
+	char	   *query = text_argument(fcinfo, 2, "query", "Give a SELECT that returns one row.");
+	bool		derive = PG_ARGISNULL(3);
+	char	   *refresh = text_argument(fcinfo, 4, "refresh", "Use 'background' or 'inline'.");
+	List	   *sources = NIL;
+
+	if (strcmp(refresh, "background") != 0 && strcmp(refresh, "inline") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a way to refresh a section", refresh),
+				 errhint("Use 'background' (served stale while a worker rebuilds) or 'inline' (rebuilt by the reader).")));
+	if (!derive)
+	{
+		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(3);
+		Datum	   *elems;
+		bool	   *nulls;
+		int			n;
+
+		deconstruct_array(array, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &elems, &nulls, &n);
+		for (int i = 0; i < n; i++)
+		{
+			if (nulls[i])
+				null_argument("sources", "Every element names a table.");
+			sources = list_append_unique_oid(sources, DatumGetObjectId(elems[i]));
+		}
+	}
+	sc_define(summary, section, query, sources, derive, strcmp(refresh, "inline") == 0,
+			  GetUserId(), NULL, false);
+	PG_RETURN_VOID();
+}
+
+Datum
+sc_drop_sql(PG_FUNCTION_ARGS)
+{
+	char	   *summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT);
+	char	   *section = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	if (strlen(summary) >= NAMEDATALEN)
+		sc_unknown_summary(summary);
+	if (section && strlen(section) >= NAMEDATALEN)
+		sc_check_name("section", section);
+	if (!sc_drop(summary, section))
+	{
+		if (section == NULL)
+			sc_unknown_summary(summary);
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("summary \"%s\" has no section \"%s\"", summary, section),
+				 errhint("View summary_cache_sections lists the sections.")));
+	}
+	PG_RETURN_VOID();
+}
+
+Datum
+sc_invalidate_sql(PG_FUNCTION_ARGS)
+{
+	char	   *summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT);
+	char	   *scope = text_argument(fcinfo, 1, "scope", "Use 'all' or the name of a section.");
+
+	if (strlen(summary) >= NAMEDATALEN)
+		sc_unknown_summary(summary);
+	if (sc_shared)
+		sc_invalidate(summary, scope);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,405 @@
+/*-------------------------------------------------------------------------
+ *
+ * hooks.c
+ *	  Writes and DDL as the server executes them.
+ *
+ * Triggers alone are not enough.  A data-modifying plan writes from its start:
+ * a user's row trigger may read the summary in the middle of it, and a plan
+ * that is stopped early (SPI with a row count and RETURNING) never fires its
+ * statement triggers.  So ExecutorStart marks what a plan may write.
+ *
+ * DDL has no triggers at all.  It marks the catch-all word of the database,
+ * before it is executed and once more after, since some commands commit in
+ * between.  What cannot change the result of any query is left out.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "parser/parsetree.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+
+#include "summary_cache.h"
+
+static ExecutorStart_hook_type prev_ExecutorStart;
+static ProcessUtility_hook_type prev_ProcessUtility;
+
+typedef enum DdlScope
+{
+	DDL_NONE,
+	DDL_DATABASE,
+	DDL_CLUSTER
+} DdlScope;
+
+static void
+executor_start(QueryDesc *queryDesc, int eflags)
+{
+	if (prev_ExecutorStart)
+		prev_ExecutorStart(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+
+	if (queryDesc->plannedstmt->resultRelations != NIL &&
+		!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	{
+		ListCell   *lc;
+
+		foreach(lc, queryDesc->plannedstmt->resultRelations)
+		{
+			RangeTblEntry *rte = rt_fetch(lfirst_int(lc), queryDesc->plannedstmt->rtable);
+
+			sc_track_write(rte->relid);
+		}
+	}
+}
+
+/* Does a command name temporary relations only? */
+static bool
+all_temporary(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_TABLE && stmt->removeType != OBJECT_VIEW &&
+		stmt->removeType != OBJECT_INDEX && stmt->removeType != OBJECT_SEQUENCE)
+		return false;
+	foreach(lc, stmt->objects)
+	{
+		RangeVar   *name = makeRangeVarFromNameList((List *) lfirst(lc));
+		Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+		if (OidIsValid(relid) && get_rel_persistence(relid) != RELPERSISTENCE_TEMP)
+			return false;
+	}
+	return true;
+}
+
+/* What may this command change the result of? */
+static DdlScope
+ddl_scope(Node *parsetree)
+{
+	switch (nodeTag(parsetree))
+	{
+			/* no definition of anything that a query reads */
+		case T_TransactionStmt:
+		case T_DeclareCursorStmt:
+		case T_ClosePortalStmt:
+		case T_FetchStmt:
+		case T_CopyStmt:
+		case T_TruncateStmt:
+		case T_PrepareStmt:
+		case T_ExecuteStmt:
+		case T_DeallocateStmt:
+		case T_ExplainStmt:
+		case T_NotifyStmt:
+		case T_ListenStmt:
+		case T_UnlistenStmt:
+		case T_LoadStmt:
+		case T_CallStmt:
+		case T_DoStmt:
+		case T_ClusterStmt:
+		case T_VacuumStmt:
+		case T_ReindexStmt:
+		case T_IndexStmt:
+		case T_CheckPointStmt:
+		case T_DiscardStmt:
+		case T_VariableSetStmt:
+		case T_VariableShowStmt:
+		case T_AlterSystemStmt:
+		case T_LockStmt:
+		case T_ConstraintsSetStmt:
+		case T_CommentStmt:
+		case T_SecLabelStmt:
+		case T_CreateStatsStmt:
+		case T_AlterStatsStmt:
+		case T_CreatedbStmt:
+		case T_DropdbStmt:
+		case T_AlterDatabaseStmt:
+		case T_AlterDatabaseSetStmt:
+		case T_CreateTableSpaceStmt:
+		case T_DropTableSpaceStmt:
+		case T_AlterTableSpaceOptionsStmt:
+		case T_AlterTableMoveAllStmt:
+		case T_CreatePublicationStmt:
+		case T_AlterPublicationStmt:
+		case T_CreateSubscriptionStmt:
+		case T_AlterSubscriptionStmt:
+		case T_DropSubscriptionStmt:
+		case T_CreateEventTrigStmt:
+		case T_AlterEventTrigStmt:
+			return DDL_NONE;
+
+			/* roles decide what an owner may read */
+		case T_CreateRoleStmt:
+		case T_AlterRoleStmt:
+		case T_AlterRoleSetStmt:
+		case T_DropRoleStmt:
+		case T_GrantRoleStmt:
+		case T_DropOwnedStmt:
+		case T_ReassignOwnedStmt:
+			return DDL_CLUSTER;
+
+			/* temporary relations are never read by a section */
+		case T_CreateStmt:
+			return ((CreateStmt *) parsetree)->relation->relpersistence == RELPERSISTENCE_TEMP ?
+				DDL_NONE : DDL_DATABASE;
+		case T_CreateTableAsStmt:
+			return ((CreateTableAsStmt *) parsetree)->into->rel->relpersistence == RELPERSISTENCE_TEMP ?
+				DDL_NONE : DDL_DATABASE;
+		case T_ViewStmt:
+			return ((ViewStmt *) parsetree)->view->relpersistence == RELPERSISTENCE_TEMP ?
+				DDL_NONE : DDL_DATABASE;
+		case T_CreateSeqStmt:
+			return ((CreateSeqStmt *) parsetree)->sequence->relpersistence == RELPERSISTENCE_TEMP ?
+				DDL_NONE : DDL_DATABASE;
+		case T_DropStmt:
+			return all_temporary((DropStmt *) parsetree) ? DDL_NONE : DDL_DATABASE;
+		case T_RenameStmt:
+			if (((RenameStmt *) parsetree)->renameType == OBJECT_DATABASE)
+				return DDL_NONE;
+			return ((RenameStmt *) parsetree)->renameType == OBJECT_ROLE ?
+				DDL_CLUSTER : DDL_DATABASE;
+
+		default:
+			return DDL_DATABASE;
+	}
+}
+
+/* Is anything of this database cached, or could it be? */
+static bool
+database_concerned(void)
+{
+	return sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false) != SC_SLOT_NONE ||
+		OidIsValid(get_extension_oid(SC_NAME, true));
+}
+
+static void
+mark_ddl(DdlScope scope)
+{
+	if (scope == DDL_CLUSTER)
+		sc_mark_cluster();
+	else if (scope == DDL_DATABASE && IsTransactionState() && database_concerned())
+		sc_mark_catch_all();
+}
+
+/*
+ * The database that a command copies or removes, so that our worker there
+ * must leave; InvalidOid if it is not such a command.
+ */
+static Oid
+database_to_leave(Node *parsetree)
+{
+	const char *name = NULL;
+	ListCell   *lc;
+
+	switch (nodeTag(parsetree))
+	{
+		case T_DropdbStmt:
+			name = ((DropdbStmt *) parsetree)->dbname;
+			break;
+		case T_CreatedbStmt:
+			name = "template1";
+			foreach(lc, ((CreatedbStmt *) parsetree)->options)
+			{
+				DefElem    *option = lfirst(lc);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg)
+					name = defGetString(option);
+			}
+			break;
+		case T_AlterDatabaseStmt:
+			foreach(lc, ((AlterDatabaseStmt *) parsetree)->options)
+				if (strcmp(((DefElem *) lfirst(lc))->defname, "tablespace") == 0)
+					name = ((AlterDatabaseStmt *) parsetree)->dbname;
+			break;
+		case T_RenameStmt:
+			if (((RenameStmt *) parsetree)->renameType == OBJECT_DATABASE)
+				name = ((RenameStmt *) parsetree)->subname;
+			break;
+		default:
+			break;
+	}
+	return name ? get_database_oid(name, true) : InvalidOid;
+}
+
+/* Run something of ours after a user's DDL, which must not fail for it. */
+static void
+try_on_table(Oid relid, void (*action) (Oid relid))
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		action(relid);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+
+		/* a cancelled command is cancelled */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		{
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+			ReThrowError(error);
+		}
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not track table \"%s\": %s", get_rel_name(relid), error->message),
+				 errhint("Summaries over it are not current until summary_cache_define() is called again.")));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+/*
+ * A table joined a tracked tree, or somebody's ENABLE TRIGGER ALL (which
+ * pg_restore --disable-triggers ends with) made our triggers ordinary ones:
+ * put ours on, as they should be.
+ */
+static void
+repair_triggers(Node *parsetree)
+{
+	ListCell   *lc;
+
+	if (IsA(parsetree, CreateStmt))
+	{
+		CreateStmt *stmt = (CreateStmt *) parsetree;
+
+		foreach(lc, stmt->inhRelations)
+		{
+			Oid			parent = RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true);
+
+			if (OidIsValid(parent) && sc_track_is_tracked(parent))
+			{
+				Oid			child = RangeVarGetRelid(stmt->relation, NoLock, true);
+
+				if (OidIsValid(child))
+					try_on_table(child, sc_track_attach_members);
+				return;
+			}
+		}
+	}
+	else if (IsA(parsetree, AlterTableStmt))
+	{
+		AlterTableStmt *stmt = (AlterTableStmt *) parsetree;
+		Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+
+		if (stmt->objtype != OBJECT_TABLE || !OidIsValid(relid))
+			return;
+		foreach(lc, stmt->cmds)
+		{
+			AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+			RangeVar   *parent = NULL;
+			Oid			child = InvalidOid;
+
+			switch (cmd->subtype)
+			{
+				case AT_EnableTrig:
+				case AT_EnableTrigAll:
+				case AT_EnableTrigUser:
+					if (sc_track_is_tracked(relid))
+						try_on_table(relid, sc_track_restore_firing);
+					break;
+				case AT_AttachPartition:
+					parent = stmt->relation;
+					child = RangeVarGetRelid(((PartitionCmd *) cmd->def)->name, NoLock, true);
+					break;
+				case AT_AddInherit:
+					parent = (RangeVar *) cmd->def;
+					child = relid;
+					break;
+				default:
+					break;
+			}
+			if (OidIsValid(child) &&
+				sc_track_is_tracked(RangeVarGetRelid(parent, NoLock, false)))
+				try_on_table(child, sc_track_attach_members);
+		}
+	}
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *parsetree = pstmt->utilityStmt;
+	NodeTag		tag = nodeTag(parsetree);
+	DdlScope	scope = ddl_scope(parsetree);
+	Oid			database = InvalidOid;
+	bool		finishes_prepared = false;
+
+	if (tag == T_TransactionStmt)
+	{
+		TransactionStmtKind kind = ((TransactionStmt *) parsetree)->kind;
+
+		finishes_prepared = kind == TRANS_STMT_COMMIT_PREPARED ||
+			kind == TRANS_STMT_ROLLBACK_PREPARED;
+	}
+	else if (tag == T_TruncateStmt ||
+			 (tag == T_CopyStmt && ((CopyStmt *) parsetree)->is_from))
+		sc_begin_untracked_write();
+	else if (tag == T_CreateExtensionStmt &&
+			 strcmp(((CreateExtensionStmt *) parsetree)->extname, SC_NAME) == 0)
+		sc_hub_note_search_path();
+	else if (scope == DDL_NONE || tag == T_RenameStmt)
+	{
+		database = database_to_leave(parsetree);
+		if (OidIsValid(database))
+			sc_worker_leave(database);
+	}
+
+	mark_ddl(scope);
+
+	if (prev_ProcessUtility)
+		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
+							queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
+								queryEnv, dest, qc);
+
+	if (finishes_prepared)
+		sc_note_unknown_commit();
+	if (tag == T_DropdbStmt && OidIsValid(database))
+		sc_summary_forget_database(database);
+	if (scope == DDL_NONE)
+		return;
+
+	mark_ddl(scope);
+	if (!IsTransactionState())
+		return;
+	if (tag == T_CreateStmt || tag == T_AlterTableStmt)
+		repair_triggers(parsetree);
+	else if (tag == T_DropStmt &&
+			 sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false) != SC_SLOT_NONE &&
+			 !OidIsValid(get_extension_oid(SC_NAME, true)))
+		sc_summary_forget_database(MyDatabaseId);
+}
+
+void
+sc_hooks_init(void)
+{
+	prev_ExecutorStart = ExecutorStart_hook;
+	ExecutorStart_hook = executor_start;
+	prev_ProcessUtility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}

@@ -1,0 +1,919 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub.c
+ *	  The State Hub, the first user: finds its tables and defines summary
+ *	  "state" over those that are there.
+ *
+ * Hubs differ.  Only the table names and the watermark columns of the list
+ * below are relied on; "status" is used where it exists; all else (keys,
+ * further columns, the schema) may be anything.
+ *
+ * CREATE EXTENSION runs this as a superuser over the tables of others, so
+ * nothing here executes anything of theirs: catalogs are looked at, and the
+ * generated queries are analysed by sc_define() as the tables' owner.
+ *
+ * Locks: every table attached is locked in ShareRowExclusiveLock, which
+ * CREATE TRIGGER would take anyway, before its columns are relied on; in the
+ * order of their OIDs, so that two sessions attaching do not deadlock.  What
+ * was read before the locks is read again under them.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc_tables.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+#include "utils/varlena.h"
+
+#include "summary_cache.h"
+
+#define HUB_CORE		"core"
+#define HUB_PROGRESS	"progress"
+
+/* The hub's tables, in the order of the document; the progress table last. */
+static const struct
+{
+	const char *name;
+	const char *watermark;
+}			hub_list[] =
+{
+	{"topics", "updated_at"},
+	{"workplans", "updated_at"},
+	{"tasks", "updated_at"},
+	{"decisions", "updated_at"},
+	{"workplan_dependencies", "updated_at"},
+	{"managed_repos", "updated_at"},
+	{"contributions", "updated_at"},
+	{"capability_requests", "updated_at"},
+	{"domains", "updated_at"},
+	{"extension_points", "updated_at"},
+	{"technical_debt", "updated_at"},
+	{"sbom_snapshots", "snapshot_at"},
+	{"progress_events", "created_at"}
+};
+
+#define HUB_NTABLES			((int) lengthof(hub_list))
+#define HUB_PROGRESS_TABLE	(HUB_NTABLES - 1)
+
+/* What a schema holds of one of them. */
+typedef struct HubTable
+{
+	Oid			relid;			/* InvalidOid: none of that name */
+	char	   *fault;			/* why it cannot be used, or NULL */
+	Oid			owner;
+	AttrNumber	watermark;
+	bool		has_status;
+} HubTable;
+
+typedef struct Hub
+{
+	Oid			schema;
+	char	   *schema_name;
+	HubTable	tables[lengthof(hub_list)];
+} Hub;
+
+PG_FUNCTION_INFO_V1(sc_attach_state_hub);
+PG_FUNCTION_INFO_V1(sc_installed);
+
+/*
+ * Whether max() and ORDER BY work on the type by PostgreSQL's own means; so
+ * that a strange column costs one table and not the whole query.
+ */
+static bool
+is_watermark_type(Oid type)
+{
+	List	   *max = list_make2(makeString("pg_catalog"), makeString("max"));
+	Oid			func;
+	Oid			result;
+	bool		retset;
+	int			nvargs;
+	Oid			vatype;
+	Oid		   *true_types;
+	char		category;
+	bool		preferred;
+
+	type = getBaseType(type);
+	get_type_category_preferred(type, &category, &preferred);
+	if (category != TYPCATEGORY_DATETIME && category != TYPCATEGORY_NUMERIC &&
+		category != TYPCATEGORY_STRING)
+		return false;
+	if (!OidIsValid(lookup_type_cache(type, TYPECACHE_GT_OPR)->gt_opr))
+		return false;
+	return func_get_detail(max, NIL, NIL, 1, &type, false, false, false,
+						   &func, &result, &retset, &nvargs, &vatype,
+						   &true_types, NULL) == FUNCDETAIL_AGGREGATE;
+}
+
+/*
+ * What the schema holds of one table; its fault says why a section cannot be
+ * generated over it.
+ */
+static void
+inspect_table(Oid schema, int i, HubTable *table)
+{
+	const char *watermark = hub_list[i].watermark;
+	HeapTuple	tuple;
+	Form_pg_class class;
+
+	memset(table, 0, sizeof(*table));
+	table->relid = get_relname_relid(hub_list[i].name, schema);
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table->relid));
+	if (!HeapTupleIsValid(tuple))
+	{
+		table->relid = InvalidOid;
+		table->fault = "does not exist";
+		return;
+	}
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	table->owner = class->relowner;
+	if (class->relkind == RELKIND_VIEW)
+		table->fault = "is a view";
+	else if (class->relkind == RELKIND_MATVIEW)
+		table->fault = "is a materialized view";
+	else if (class->relkind == RELKIND_FOREIGN_TABLE)
+		table->fault = "is a foreign table";
+	else if (class->relkind != RELKIND_RELATION &&
+			 class->relkind != RELKIND_PARTITIONED_TABLE)
+		table->fault = "is not a table";
+	else if (class->relpersistence == RELPERSISTENCE_TEMP)
+		table->fault = "is a temporary table";
+	ReleaseSysCache(tuple);
+	if (table->fault != NULL)
+		return;
+
+	table->watermark = get_attnum(table->relid, watermark);
+	if (table->watermark == InvalidAttrNumber)
+		table->fault = psprintf("has no column \"%s\"", watermark);
+	else if (!is_watermark_type(get_atttype(table->relid, table->watermark)))
+		table->fault = psprintf("has a column \"%s\" that is no date, number or string",
+								watermark);
+	table->has_status = get_attnum(table->relid, "status") != InvalidAttrNumber;
+}
+
+/* What the schema holds of a hub; whether that is one. */
+static bool
+inspect_hub(Oid schema, Hub *hub)
+{
+	bool		any_core = false;
+	int			i;
+
+	hub->schema = schema;
+	hub->schema_name = get_namespace_name(schema);
+	for (i = 0; i < HUB_NTABLES; i++)
+	{
+		inspect_table(schema, i, &hub->tables[i]);
+		if (i != HUB_PROGRESS_TABLE && hub->tables[i].fault == NULL)
+			any_core = true;
+	}
+	return any_core && hub->tables[HUB_PROGRESS_TABLE].fault == NULL;
+}
+
+/* The schemas in which an unqualified name is looked for, temporary ones not. */
+static List *
+search_path_schemas(void)
+{
+	List	   *schemas = NIL;
+	int			n = fetch_search_path_array(NULL, 0);
+	Oid		   *oids = palloc(n * sizeof(Oid) + 1);
+	int			i;
+
+	n = Min(n, fetch_search_path_array(oids, n));
+	for (i = 0; i < n; i++)
+		schemas = lappend_oid(schemas, oids[i]);
+	return schemas;
+}
+
+/* The statement for hints that attaches this very hub, whatever the search path. */
+static const char *
+attach_call(const char *schema_name)
+{
+	return psprintf("SELECT summary_cache_attach_state_hub(%s);",
+					quote_literal_cstr(schema_name));
+}
+
+/* Append an item to a list that is separated by commas. */
+static void append_item(StringInfo buf, const char *fmt,...) pg_attribute_printf(2, 3);
+
+static void
+append_item(StringInfo buf, const char *fmt,...)
+{
+	va_list		args;
+	char		item[3 * NAMEDATALEN];
+
+	va_start(args, fmt);
+	vsnprintf(item, sizeof(item), fmt, args);
+	va_end(args);
+	appendStringInfo(buf, "%s%s", buf->len > 0 ? ", " : "", item);
+}
+
+/*
+ * Say that there is no hub: what was looked for, and what is wrong in a
+ * schema that was named or has some of it.  Returns unless elevel is ERROR.
+ */
+static void
+report_no_hub(List *schemas, bool named, int elevel)
+{
+	StringInfoData core;
+	StringInfoData found;
+	ListCell   *lc;
+	int			i;
+
+	initStringInfo(&core);
+	initStringInfo(&found);
+	for (i = 0; i < HUB_PROGRESS_TABLE; i++)
+	{
+		append_item(&core, "%s", hub_list[i].name);
+		if (strcmp(hub_list[i].watermark, hub_list[i + 1].watermark) != 0)
+			appendStringInfo(&core, " (%s)", hub_list[i].watermark);
+	}
+
+	foreach(lc, schemas)
+	{
+		Hub			hub;
+		StringInfoData faults;
+		int			ncore = 0;
+
+		inspect_hub(lfirst_oid(lc), &hub);
+		initStringInfo(&faults);
+		if (hub.tables[HUB_PROGRESS_TABLE].fault)
+			append_item(&faults, "%s %s", hub_list[HUB_PROGRESS_TABLE].name,
+						hub.tables[HUB_PROGRESS_TABLE].fault);
+		for (i = 0; i < HUB_PROGRESS_TABLE; i++)
+		{
+			if (!OidIsValid(hub.tables[i].relid))
+				continue;
+			ncore++;
+			if (hub.tables[i].fault)
+				append_item(&faults, "%s %s", hub_list[i].name, hub.tables[i].fault);
+		}
+		if (ncore == 0)
+			append_item(&faults, "no other table of a hub exists");
+		if (named || ncore > 0 || OidIsValid(hub.tables[HUB_PROGRESS_TABLE].relid))
+			appendStringInfo(&found, "\nIn schema \"%s\": %s.", hub.schema_name, faults.data);
+	}
+
+	ereport(elevel,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 named ? errmsg("no State Hub found in schema \"%s\"",
+							get_namespace_name(linitial_oid(schemas)))
+			 : errmsg("no State Hub found in the search path"),
+			 errdetail("A hub is progress_events (%s) and at least one of %s, as ordinary or partitioned tables of one schema with these columns.%s",
+					   hub_list[HUB_PROGRESS_TABLE].watermark, core.data, found.data),
+			 errhint("Once there is one: %s", attach_call("its schema"))));
+}
+
+/*
+ * The role that the hub belongs to: its tables' common owner, whom the caller
+ * must be able to act for.  Never the caller instead: the sections are built
+ * with the owner's rights.  InvalidOid, after a NOTICE, if there are several
+ * and elevel is not ERROR.
+ */
+static Oid
+hub_owner(const Hub *hub, int elevel)
+{
+	Oid			owner = hub->tables[HUB_PROGRESS_TABLE].owner;
+	bool		common = true;
+	StringInfoData owners;
+	int			i;
+
+	initStringInfo(&owners);
+	for (i = 0; i < HUB_NTABLES; i++)
+	{
+		if (hub->tables[i].fault)
+			continue;
+		common &= hub->tables[i].owner == owner;
+		append_item(&owners, "%s: \"%s\"", hub_list[i].name,
+					GetUserNameFromId(hub->tables[i].owner, true));
+	}
+	if (!common)
+	{
+		ereport(elevel,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("summary \"%s\" not attached: the State Hub tables in schema \"%s\" have different owners",
+						SC_STATE_SUMMARY, hub->schema_name),
+				 errdetail("Owners are %s.", owners.data),
+				 errhint("Give the tables one owner, a role, by ALTER TABLE ... OWNER TO; then: %s",
+						 attach_call(hub->schema_name))));
+		return InvalidOid;
+	}
+	if (!has_privs_of_role(GetUserId(), owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to attach the State Hub tables of role \"%s\" in schema \"%s\"",
+						GetUserNameFromId(owner, true), hub->schema_name),
+				 errhint("Call it as that role, as a member of it or as a superuser.")));
+	return owner;
+}
+
+/*
+ * Lock the hub's tables and leave in *hub what they are under the locks.
+ * Rights are checked before each round, so that no one can lock the tables of
+ * others.  Returns the owner, or InvalidOid after a NOTICE.
+ */
+static Oid
+lock_hub(Hub *hub, int elevel)
+{
+	List	   *locked = NIL;
+
+	for (;;)
+	{
+		List	   *todo = NIL;
+		ListCell   *lc;
+		Oid			owner;
+		int			i;
+
+		if (!inspect_hub(hub->schema, hub))
+		{
+			report_no_hub(list_make1_oid(hub->schema), true, elevel);
+			return InvalidOid;
+		}
+		owner = hub_owner(hub, elevel);
+		for (i = 0; i < HUB_NTABLES; i++)
+			if (!hub->tables[i].fault && !list_member_oid(locked, hub->tables[i].relid))
+				todo = lappend_oid(todo, hub->tables[i].relid);
+		if (todo == NIL || !OidIsValid(owner))
+			return owner;
+
+		list_sort(todo, list_oid_cmp);
+		foreach(lc, todo)
+			LockRelationOid(lfirst_oid(lc), ShareRowExclusiveLock);
+		locked = list_concat(locked, todo);
+	}
+}
+
+/*
+ * The core query: one row, a column for each table, each read in one scan.
+ * Column references carry an alias, which no column's name can hide.
+ */
+static char *
+core_query(const Hub *hub)
+{
+	StringInfoData buf;
+	int			i;
+
+	initStringInfo(&buf);
+	for (i = 0; i < HUB_PROGRESS_TABLE; i++)
+	{
+		const char *watermark = quote_identifier(hub_list[i].watermark);
+		const char *name = quote_identifier(hub_list[i].name);
+		const char *table = quote_qualified_identifier(hub->schema_name, hub_list[i].name);
+
+		if (hub->tables[i].fault)
+			continue;
+		appendStringInfoString(&buf, buf.len == 0 ? "SELECT\n" : ",\n");
+		if (hub->tables[i].has_status)
+			appendStringInfo(&buf,
+							 "  (SELECT pg_catalog.json_build_object(\n"
+							 "     'count', COALESCE(pg_catalog.sum(s.n), 0),\n"
+							 "     'by_status', COALESCE(pg_catalog.json_object_agg(s.status, s.n ORDER BY s.status)\n"
+							 "                           FILTER (WHERE s.status IS NOT NULL), '{}'::pg_catalog.json),\n"
+							 "     'latest', pg_catalog.max(s.latest))\n"
+							 "   FROM (SELECT e.status::pg_catalog.text COLLATE pg_catalog.\"C\" AS status,\n"
+							 "                pg_catalog.count(*) AS n, pg_catalog.max(e.%s) AS latest\n"
+							 "         FROM %s AS e GROUP BY 1) AS s) AS %s",
+							 watermark, table, name);
+		else
+			appendStringInfo(&buf,
+							 "  (SELECT pg_catalog.json_build_object(\n"
+							 "     'count', pg_catalog.count(*), 'latest', pg_catalog.max(e.%s))\n"
+							 "   FROM %s AS e) AS %s",
+							 watermark, table, name);
+	}
+	return buf.data;
+}
+
+/*
+ * What the catalog has on the table's indexes: the columns of its primary
+ * key other than the watermark, and whether one begins with the watermark.
+ */
+static bool
+inspect_indexes(const HubTable *table, List **key_columns)
+{
+	Relation	rel = table_open(table->relid, NoLock);
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		has_watermark = false;
+	int			i;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		if (form->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+			form->indkey.values[0] == table->watermark)
+			has_watermark = true;
+		for (i = 0; form->indisprimary && i < form->indnkeyatts; i++)
+			if (form->indkey.values[i] != table->watermark)
+				*key_columns = lappend(*key_columns,
+									   get_attname(table->relid, form->indkey.values[i], false));
+		index_close(index, AccessShareLock);
+	}
+	table_close(rel, NoLock);
+	return has_watermark;
+}
+
+/*
+ * The progress query: the newest events with all their columns, whatever
+ * these are when it is planned.  The inner SELECT is what an index on the
+ * watermark gives, ties apart; events without a watermark are not new.
+ */
+static char *
+progress_query(const Hub *hub, List *key_columns)
+{
+	StringInfoData buf;
+	StringInfoData order;
+	const char *watermark = quote_identifier(hub_list[HUB_PROGRESS_TABLE].watermark);
+	ListCell   *lc;
+
+	initStringInfo(&order);
+	append_item(&order, "e.%s DESC", watermark);
+	foreach(lc, key_columns)
+		append_item(&order, "e.%s DESC", quote_identifier(lfirst(lc)));
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf,
+					 "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.row_to_json(e.*) ORDER BY %s),\n"
+					 "                '[]'::pg_catalog.json) AS recent_progress\n"
+					 "FROM (SELECT e.* FROM %s AS e\n"
+					 "      WHERE e.%s IS NOT NULL ORDER BY %s LIMIT 20) AS e",
+					 order.data,
+					 quote_qualified_identifier(hub->schema_name,
+												hub_list[HUB_PROGRESS_TABLE].name),
+					 watermark, order.data);
+	return buf.data;
+}
+
+/* The section of that name, or NULL. */
+static ScSectionDef *
+find_section(ScSummaryDef *def, const char *section)
+{
+	int			i;
+
+	for (i = 0; def != NULL && i < def->nsections; i++)
+		if (strcmp(NameStr(def->sections[i].name), section) == 0)
+			return &def->sections[i];
+	return NULL;
+}
+
+/* Whether the table is one of the section's sources. */
+static bool
+has_source(const ScSectionDef *section, Oid relid)
+{
+	int			i;
+
+	for (i = 0; section != NULL && i < section->nsources; i++)
+		if (section->sources[i] == relid)
+			return true;
+	return false;
+}
+
+/*
+ * Bring one section up to date.  One that is already what it would become is
+ * kept, with what is cached of it, and only gets back triggers that it lost.
+ * One that someone has redefined is theirs and not touched: false.
+ */
+static bool
+attach_section(const Hub *hub, ScSummaryDef *def, const char *name,
+			   const char *query, List *sources, bool is_inline, Oid owner,
+			   bool *changed)
+{
+	ScSectionDef *section = find_section(def, name);
+	Datum		path = CStringGetTextDatum("search_path=pg_catalog, pg_temp");
+	const char *reason;
+	bool		same;
+	ListCell   *lc;
+
+	if (section != NULL && !section->generated)
+	{
+		ereport(NOTICE,
+				(errmsg("section \"%s\" of summary \"%s\" has been redefined and is left alone",
+						name, SC_STATE_SUMMARY),
+				 errhint("To have it generated again: SELECT summary_cache_drop('%s', '%s'); %s",
+						 SC_STATE_SUMMARY, name, attach_call(hub->schema_name))));
+		return false;
+	}
+
+	same = section != NULL && section->owner == owner &&
+		section->is_inline == is_inline && strcmp(section->query, query) == 0 &&
+		section->nsources == list_length(sources);
+	foreach(lc, sources)
+		same = same && has_source(section, lfirst_oid(lc));
+	if (!same)
+	{
+		sc_define(SC_STATE_SUMMARY, name, query, sources, false, is_inline, owner,
+				  construct_array(&path, 1, TEXTOID, -1, false, TYPALIGN_INT), true);
+		*changed = true;
+	}
+	else
+	{
+		foreach(lc, sources)
+			if (!sc_track_provable(lfirst_oid(lc), &reason))
+				sc_track_attach(lfirst_oid(lc));
+	}
+	return true;
+}
+
+/*
+ * The schema whose hub the generated sections of "state" read, or InvalidOid:
+ * that of the progress table, or of any source that is left.
+ */
+static Oid
+attached_schema(ScSummaryDef *def)
+{
+	const char *names[] = {HUB_PROGRESS, HUB_CORE};
+	int			i;
+	int			j;
+
+	for (i = 0; i < lengthof(names); i++)
+	{
+		ScSectionDef *section = find_section(def, names[i]);
+
+		if (section == NULL || !section->generated)
+			continue;
+		for (j = 0; j < section->nsources; j++)
+		{
+			Oid			schema = get_rel_namespace(section->sources[j]);
+
+			if (OidIsValid(schema))
+				return schema;
+		}
+	}
+	return InvalidOid;
+}
+
+/* The definition of "state" as it is now, whatever the caller's snapshot. */
+static ScSummaryDef *
+state_definition(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScSummaryDef *def = sc_definition_read(SC_STATE_SUMMARY, snapshot, CurrentMemoryContext);
+
+	UnregisterSnapshot(snapshot);
+	return def;
+}
+
+/*
+ * Say what was attached, what is missing, and which indexes would serve.
+ * A section that someone has redefined, and its tables, are not spoken of.
+ */
+static void
+report_attached(const Hub *hub, Oid owner, bool core, bool progress,
+				const bool *indexed, bool changed)
+{
+	StringInfoData tables;
+	StringInfoData missing;
+	StringInfoData unindexed;
+	char	   *example = NULL;
+	int			ntables = 0;
+	int			nmissing = 0;
+	int			nunindexed = 0;
+	int			k;
+
+	initStringInfo(&tables);
+	initStringInfo(&missing);
+	initStringInfo(&unindexed);
+	for (k = 0; k < HUB_NTABLES; k++)
+	{
+		/* The progress table first: its index saves most. */
+		int			i = k == 0 ? HUB_PROGRESS_TABLE : k - 1;
+
+		if (!(i == HUB_PROGRESS_TABLE ? progress : core))
+			continue;
+		if (hub->tables[i].fault)
+		{
+			append_item(&missing, "%s %s", hub_list[i].name, hub->tables[i].fault);
+			nmissing++;
+			continue;
+		}
+		append_item(&tables, "%s", hub_list[i].name);
+		ntables++;
+		if (indexed[i])
+			continue;
+		append_item(&unindexed, "%s.%s", hub_list[i].name, hub_list[i].watermark);
+		if (nunindexed++ == 0)
+			example = psprintf("CREATE INDEX ON %s (%s);",
+							   quote_qualified_identifier(hub->schema_name, hub_list[i].name),
+							   quote_identifier(hub_list[i].watermark));
+	}
+
+	if (ntables > 0)
+		ereport(NOTICE,
+				(errmsg_plural("summary \"%s\" %s %d table in schema \"%s\", owner \"%s\"",
+							   "summary \"%s\" %s %d tables in schema \"%s\", owner \"%s\"",
+							   ntables, SC_STATE_SUMMARY,
+							   changed ? "attached to" : "was attached already to",
+							   ntables, hub->schema_name, GetUserNameFromId(owner, true)),
+				 errdetail("Tables: %s. Each is locked%s in SHARE ROW EXCLUSIVE mode until this transaction ends: writers wait, readers do not.",
+						   tables.data, changed ? ", with its partitions," : "")));
+	if (nmissing > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d State Hub table is missing in schema \"%s\"",
+							   "%d State Hub tables are missing in schema \"%s\"",
+							   nmissing, nmissing, hub->schema_name),
+				 errdetail("Missing: %s.", missing.data),
+				 errhint("Once they exist: %s", attach_call(hub->schema_name))));
+	if (nunindexed > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d State Hub table in schema \"%s\" has no index on its watermark column",
+							   "%d State Hub tables in schema \"%s\" have no index on their watermark columns",
+							   nunindexed, nunindexed, hub->schema_name),
+				 errdetail("No valid, whole btree index begins with: %s.", unindexed.data),
+				 errhint("For example: %s", example)));
+}
+
+/*
+ * Attach the first hub in the schemas: define "state" over it, or bring it up
+ * to date.  What stands in the way is an ERROR or, with elevel NOTICE, told.
+ */
+static void
+attach_hub(List *schemas, bool named, int elevel)
+{
+	Hub			hub;
+	ListCell   *lc;
+	Oid			owner;
+	ScSummaryDef *def;
+	List	   *core = NIL;
+	List	   *keys = NIL;
+	List	   *ignored = NIL;
+	bool		indexed[lengthof(hub_list)];
+	bool		changed = false;
+	bool		has_core;
+	bool		has_progress;
+	int			i;
+
+	foreach(lc, schemas)
+		if (inspect_hub(lfirst_oid(lc), &hub))
+			break;
+	if (lc == NULL)
+	{
+		report_no_hub(schemas, named, elevel);
+		return;
+	}
+
+	/* As every definer does: this lock first, those of the tables then. */
+	LockRelationOid(get_relname_relid("summary_cache_definition", sc_extension_schema(false)),
+					ShareRowExclusiveLock);
+	owner = lock_hub(&hub, elevel);
+	if (!OidIsValid(owner))
+		return;
+
+	for (i = 0; i < HUB_NTABLES; i++)
+	{
+		if (hub.tables[i].fault)
+			continue;
+		indexed[i] = inspect_indexes(&hub.tables[i],
+									 i == HUB_PROGRESS_TABLE ? &keys : &ignored);
+		if (i != HUB_PROGRESS_TABLE)
+			core = lappend_oid(core, hub.tables[i].relid);
+	}
+
+	/* Read under the locks: of two sessions attaching, the second sees the first. */
+	def = state_definition();
+	has_core = attach_section(&hub, def, HUB_CORE, core_query(&hub), core,
+							  false, owner, &changed);
+	has_progress = attach_section(&hub, def, HUB_PROGRESS, progress_query(&hub, keys),
+								  list_make1_oid(hub.tables[HUB_PROGRESS_TABLE].relid),
+								  true, owner, &changed);
+	report_attached(&hub, owner, has_core, has_progress, indexed, changed);
+}
+
+/*
+ * SQL: summary_cache_attach_state_hub(hub_schema).  Without a schema, the
+ * first of the search path that holds a hub; if none does, the one that
+ * "state" is attached to already: its tables are what a hint to call this
+ * again is about.
+ */
+Datum
+sc_attach_state_hub(PG_FUNCTION_ARGS)
+{
+	List	   *schemas;
+
+	if (PG_ARGISNULL(0))
+	{
+		Oid			attached = attached_schema(state_definition());
+
+		schemas = search_path_schemas();
+		if (OidIsValid(attached))
+			schemas = list_append_unique_oid(schemas, attached);
+	}
+	else
+		schemas = list_make1_oid(LookupExplicitNamespace(NameStr(*PG_GETARG_NAME(0)), false));
+
+	attach_hub(schemas, !PG_ARGISNULL(0), ERROR);
+	PG_RETURN_VOID();
+}
+
+/* The server's own record of a setting. */
+static struct config_generic *
+find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, DEBUG1);
+#else
+	struct config_generic **settings = get_guc_variables();
+	int			i;
+
+	for (i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i];
+	return NULL;
+#endif
+}
+
+/*
+ * The value that a setting had before CREATE EXTENSION changed it for the
+ * length of the script: it replaces search_path, and silences notices.  The
+ * value it puts back is on the setting's stack, where nothing but CREATE
+ * EXTENSION has put search_path as a function's SET clause would.
+ */
+static const char *
+setting_outside_script(const char *name)
+{
+	struct config_generic *setting = find_setting(name);
+	struct config_generic *path = find_setting("search_path");
+
+	if (setting != NULL && setting->stack != NULL &&
+		setting->stack->state == GUC_SAVE &&
+		path->stack != NULL && path->stack->nest_level == setting->stack->nest_level)
+	{
+		if (setting->vartype == PGC_STRING)
+			return setting->stack->prior.val.stringval;
+		if (setting->vartype == PGC_ENUM)
+			return config_enum_lookup_by_value((struct config_enum *) setting,
+											   setting->stack->prior.val.enumval);
+	}
+	return GetConfigOption(name, false, false);
+}
+
+/* Set a setting until the caller's nest level ends. */
+static void
+set_for_now(const char *name, const char *value)
+{
+	(void) set_config_option(name, value ? value : "", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* Warn that nothing will be cached, with the exact statement to change it. */
+static void
+warn_not_preloaded(void)
+{
+	char	   *value = pstrdup(GetConfigOption("shared_preload_libraries", false, false));
+	StringInfoData libraries;
+	List	   *names;
+	ListCell   *lc;
+
+	initStringInfo(&libraries);
+	if (SplitDirectoriesString(value, ',', &names))
+		foreach(lc, names)
+			if (strcmp(lfirst(lc), SC_NAME) != 0)
+				appendStringInfo(&libraries, "%s, ", quote_literal_cstr(lfirst(lc)));
+	appendStringInfoString(&libraries, quote_literal_cstr(SC_NAME));
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s is not preloaded: summaries will be computed at every read", SC_NAME),
+			 errhint("ALTER SYSTEM SET shared_preload_libraries = %s; then restart the server.",
+					 libraries.data)));
+}
+
+/*
+ * Attach a hub of the user's search path, if there is one.  The extension is
+ * worth having without, so an error that the hub is at the bottom of becomes
+ * a warning; others (a lock not had, a cancel, no memory) abort the command
+ * as they would any.
+ */
+static void
+attach_at_install(List *schemas)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		attach_hub(schemas, false, NOTICE);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+		{
+			case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+			case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+			case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+			case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+			case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
+				ReThrowError(edata);
+		}
+		if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			ReThrowError(edata);
+		ereport(WARNING,
+				(errcode(edata->sqlerrcode),
+				 errmsg("State Hub not attached: %s", edata->message),
+				 edata->detail ? errdetail_internal("%s", edata->detail) : 0,
+				 errhint("%s%sOnce that is settled: SELECT summary_cache_attach_state_hub();",
+						 edata->hint ? edata->hint : "", edata->hint ? " " : "")));
+	}
+	PG_END_TRY();
+}
+
+/*
+ * The install script's last statement.  What it has to say is said at the
+ * level, and the hub looked for in the search path, that the user had set.
+ */
+Datum
+sc_installed(PG_FUNCTION_ARGS)
+{
+	const char *path = setting_outside_script("search_path");
+	const char *messages = setting_outside_script("client_min_messages");
+	int			nestlevel;
+	List	   *schemas;
+
+	if (IsBinaryUpgrade)
+		PG_RETURN_VOID();
+
+	nestlevel = NewGUCNestLevel();
+	set_for_now("search_path", path);
+	schemas = search_path_schemas();
+	AtEOXact_GUC(true, nestlevel);
+
+	nestlevel = NewGUCNestLevel();
+	set_for_now("client_min_messages", messages);
+	if (sc_shared == NULL)
+		warn_not_preloaded();
+	attach_at_install(schemas);
+	AtEOXact_GUC(true, nestlevel);
+	PG_RETURN_VOID();
+}
+
+/*
+ * For summary_cache_tables: hub tables that could be attached where "state"
+ * is, but were not there when it was; and why, a list of strings.  Only those
+ * that attaching again would change.
+ */
+List *
+sc_hub_missing(List **reasons)
+{
+	ScSummaryDef *def = state_definition();
+	Oid			schema = attached_schema(def);
+	List	   *missing = NIL;
+	int			i;
+	int			j;
+
+	*reasons = NIL;
+	for (i = 0; OidIsValid(schema) && i < HUB_NTABLES; i++)
+	{
+		ScSectionDef *section;
+		HubTable	table;
+		bool		attached = false;
+
+		section = find_section(def, i == HUB_PROGRESS_TABLE ? HUB_PROGRESS : HUB_CORE);
+		if (section != NULL && !section->generated)
+			continue;
+		inspect_table(schema, i, &table);
+		for (j = 0; j < def->nsections; j++)
+			attached |= has_source(&def->sections[j], table.relid);
+		if (table.fault || attached)
+			continue;
+		missing = lappend_oid(missing, table.relid);
+		*reasons = lappend(*reasons,
+						   "hub table, not attached: call summary_cache_attach_state_hub()");
+	}
+	return missing;
+}
+
+void
+sc_hub_note_search_path(void)
+{
+}

@@ -1,0 +1,326 @@
+/*-------------------------------------------------------------------------
+ *
+ * local.c
+ *	  This backend's copies of documents.
+ *
+ * A read returns a pointer to the backend's own copy.  That is safe since
+ * nobody writes to it, and it is freed only when nobody can hold the pointer:
+ * a pointer returned in some transaction may live until that transaction ends,
+ * and beyond that in a procedure which commits while it runs.  So a copy that
+ * was handed out is kept until a transaction ends with no portal active, and
+ * while it is kept newer versions are returned as ordinary copies in the
+ * caller's memory.  There is at most one kept copy a summary.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "summary_cache.h"
+
+/*
+ * With documents of this size on, glibc gives the memory of each result back
+ * to the system and takes it again at every statement, until it has once seen
+ * a larger block freed.
+ */
+#define WARM_UP_FROM	(64 * 1024)
+#define WARM_UP_SIZE	(4 * 1024 * 1024)
+
+static HTAB *locals = NULL;
+static Size documents_size = 0; /* bytes in all kept documents */
+static uint64 epoch = 1;		/* moves when no returned pointer can be held */
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		 event == XACT_EVENT_PREPARE) && ActivePortal == NULL)
+		epoch++;
+}
+
+/* This backend's view of a summary; not synchronised. */
+ScLocal *
+sc_local_get(const char *summary)
+{
+	ScLocal    *local;
+	bool		found;
+	char		name[NAMEDATALEN] = {0};
+
+	if (locals == NULL)
+	{
+		HASHCTL		info;
+
+		info.keysize = NAMEDATALEN;
+		info.entrysize = sizeof(ScLocal);
+		info.hcxt = TopMemoryContext;
+		locals = hash_create("summary_cache documents", 8, &info,
+							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+		RegisterXactCallback(xact_callback, NULL);
+	}
+	strlcpy(name, summary, NAMEDATALEN);
+	local = hash_search(locals, name, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset((char *) local + sizeof(NameData), 0, sizeof(ScLocal) - sizeof(NameData));
+		local->index = -1;
+	}
+	return local;
+}
+
+/* Hash of all sections: the same bytes give the same etag everywhere. */
+void
+sc_etag(ScChunk **chunks, int nchunks, char *etag)
+{
+	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	bool		ok = sha && pg_cryptohash_init(sha) >= 0;
+
+	for (int i = 0; ok && i < nchunks; i++)
+		ok = pg_cryptohash_update(sha, chunks[i]->hash, SC_HASH_BYTES) >= 0;
+	ok = ok && pg_cryptohash_final(sha, digest, sizeof(digest)) >= 0;
+	pg_cryptohash_free(sha);
+	if (!ok)
+		elog(ERROR, "could not compute SHA-256");
+	for (int i = 0; i < SC_ETAG_LEN / 2; i++)
+		snprintf(etag + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* Put sections together to a document. */
+text *
+sc_assemble(ScChunk **chunks, int nchunks, MemoryContext context)
+{
+	Size		size = VARHDRSZ + 2 + Max(nchunks - 1, 0);
+	text	   *document;
+	char	   *p;
+
+	for (int i = 0; i < nchunks; i++)
+		size += chunks[i]->body_len;
+	if (size > MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the document is too large"),
+				 errhint("A document has less than 1 GB.")));
+	document = MemoryContextAlloc(context, size);
+	SET_VARSIZE(document, size);
+	p = VARDATA(document);
+	*p++ = '{';
+	for (int i = 0; i < nchunks; i++)
+	{
+		if (i > 0)
+			*p++ = ',';
+		memcpy(p, SC_CHUNK_BODY(chunks[i]), chunks[i]->body_len);
+		p += chunks[i]->body_len;
+	}
+	*p = '}';
+	return document;
+}
+
+static int
+label_cmp(const void *a, const void *b)
+{
+	const ScLabel *la = a;
+	const ScLabel *lb = b;
+
+	if (la->slot != lb->slot)
+		return la->slot < lb->slot ? -1 : 1;
+	if (la->revision != lb->revision)
+		return la->revision < lb->revision ? -1 : 1;
+	return 0;
+}
+
+/* Copy what the sections say about themselves; all labels, each word once. */
+static void
+copy_sections(ScLocal *local, ScSummary *summary, ScChunk **chunks, int nchunks)
+{
+	int			section = summary->sections;
+	int			total = 0;
+	int			n = 0;
+
+	for (int i = 0; i < nchunks; i++)
+		total += chunks[i]->nlabels;
+	local->sections = palloc(sizeof(ScLocalSection) * Max(nchunks, 1));
+	local->labels = palloc(sizeof(ScLabel) * Max(total, 1));
+	local->nsections = nchunks;
+	local->consistent = true;
+	local->oldest = PG_INT64_MAX;
+	local->built_at = PG_INT64_MAX;
+	local->xmax = 0;
+
+	for (int i = 0; i < nchunks; i++, section = sc_sections[section].next)
+	{
+		ScChunk    *chunk = chunks[i];
+		ScLocalSection *mine = &local->sections[i];
+
+		mine->name = chunk->section;
+		mine->is_inline = chunk->is_inline;
+		mine->invalidated = sc_sections[section].invalidated;
+		mine->definition = chunk->definition;
+		mine->labelled_at = chunk->labelled_at;
+		mine->nlabels = chunk->nlabels;
+		mine->labels = palloc(sizeof(ScLabel) * Max(chunk->nlabels, 1));
+		memcpy(mine->labels, chunk->labels, sizeof(ScLabel) * chunk->nlabels);
+		memcpy(local->labels + n, chunk->labels, sizeof(ScLabel) * chunk->nlabels);
+		n += chunk->nlabels;
+		if (mine->invalidated)
+			local->consistent = false;
+		local->oldest = Min(local->oldest, chunk->labelled_at);
+		local->built_at = Min(local->built_at, chunk->built_at);
+		local->xmax = Max(local->xmax, chunk->xmax);
+	}
+
+	qsort(local->labels, n, sizeof(ScLabel), label_cmp);
+	local->nlabels = 0;
+	for (int i = 0; i < n; i++)
+	{
+		ScLabel    *last = local->nlabels > 0 ? &local->labels[local->nlabels - 1] : NULL;
+
+		if (last && last->slot == local->labels[i].slot)
+		{
+			if (last->revision != local->labels[i].revision)
+				local->consistent = false;
+			continue;
+		}
+		local->labels[local->nlabels++] = local->labels[i];
+	}
+}
+
+/* The chunks of a summary; caller holds its lock. */
+static ScChunk **
+summary_chunks(ScSummary *summary, int *nchunks)
+{
+	ScChunk   **chunks;
+
+	*nchunks = 0;
+	for (int i = summary->sections; i >= 0; i = sc_sections[i].next)
+		(*nchunks)++;
+	chunks = palloc(sizeof(ScChunk *) * Max(*nchunks, 1));
+	*nchunks = 0;
+	for (int i = summary->sections; i >= 0; i = sc_sections[i].next)
+		chunks[(*nchunks)++] = dsa_get_address(sc_dsa(), sc_sections[i].chunk);
+	return chunks;
+}
+
+static void
+warm_up(Size size)
+{
+	static bool warm = false;
+
+	if (warm || size < WARM_UP_FROM)
+		return;
+	warm = true;
+	pfree(palloc(WARM_UP_SIZE));
+}
+
+/* Keep a copy of the document, if the old one may go and there is room. */
+static void
+keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
+{
+	Size		size = VARHDRSZ + 2 + nchunks;
+
+	if (local->document)
+	{
+		if (local->handed_out == epoch)
+			return;
+		documents_size -= VARSIZE(local->document);
+		pfree(local->document);
+		local->document = NULL;
+	}
+	for (int i = 0; i < nchunks; i++)
+		size += chunks[i]->body_len;
+	if (nchunks == 0 || documents_size + size > (Size) sc_local_memory_limit * 1024)
+		return;
+	warm_up(size);
+	local->document = sc_assemble(chunks, nchunks, TopMemoryContext);
+	documents_size += VARSIZE(local->document);
+	local->document_version = local->version;
+	local->handed_out = 0;
+}
+
+/*
+ * Bring a local view up to the shared entry, which is created if need be and
+ * wanted; index stays -1 if there is none.
+ */
+void
+sc_local_sync(ScLocal *local, bool create)
+{
+	ScSummary  *summary;
+	ScChunk   **chunks;
+	int			nchunks;
+	MemoryContext old;
+	MemoryContext new_context;
+
+	if (local->index >= 0 &&
+		pg_atomic_read_u64(&sc_summaries[local->index].version) == local->version)
+		return;
+
+	local->index = sc_summary_find(NameStr(local->name), create);
+	if (local->context)
+		MemoryContextReset(local->context);
+	local->version = 0;
+	local->nsections = 0;
+	local->nlabels = 0;
+	local->consistent = false;
+	if (local->index < 0)
+		return;
+
+	if (local->context == NULL)
+	{
+		new_context = AllocSetContextCreate(TopMemoryContext, "summary_cache labels",
+											ALLOCSET_SMALL_SIZES);
+		local->context = new_context;
+	}
+	(void) sc_dsa();
+	summary = &sc_summaries[local->index];
+	old = MemoryContextSwitchTo(local->context);
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	/* the entry may have been given away since it was found */
+	if (summary->dboid == MyDatabaseId &&
+		strcmp(NameStr(summary->name), NameStr(local->name)) == 0)
+	{
+		chunks = summary_chunks(summary, &nchunks);
+		copy_sections(local, summary, chunks, nchunks);
+		sc_etag(chunks, nchunks, local->etag);
+		local->version = pg_atomic_read_u64(&summary->version);
+		keep_document(local, chunks, nchunks);
+	}
+	else
+		local->index = -1;
+	LWLockRelease(&summary->lock);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The document of the local version: this backend's own copy, or an ordinary
+ * one in the current memory context.  NULL if the version is no longer there.
+ */
+text *
+sc_local_document(ScLocal *local)
+{
+	ScSummary  *summary = &sc_summaries[local->index];
+	text	   *document = NULL;
+
+	if (local->document && local->document_version == local->version)
+	{
+		local->handed_out = epoch;
+		return local->document;
+	}
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	if (pg_atomic_read_u64(&summary->version) == local->version)
+	{
+		int			nchunks;
+		ScChunk   **chunks = summary_chunks(summary, &nchunks);
+
+		document = sc_assemble(chunks, nchunks, CurrentMemoryContext);
+	}
+	LWLockRelease(&summary->lock);
+	return document;
+}

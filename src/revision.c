@@ -1,0 +1,708 @@
+/*-------------------------------------------------------------------------
+ *
+ * revision.c
+ *	  Revisions: what a transaction marked is published at its commit; and
+ *	  whether a label is current for a snapshot.
+ *
+ * The write side, in the order in which it happens:
+ *
+ *	0.	A statement that writes a tracked table marks the table's slot in a
+ *		list of this backend (track.c finds out which).  Nothing is shared yet:
+ *		a rollback costs nothing.  A subtransaction that rolls back leaves its
+ *		marks, which may cost a needless rebuild.
+ *	1.	PRE_COMMIT (or PRE_PREPARE): without an xid nothing was written, so
+ *		nothing is done.  Else store the xid in this backend's cell, then add a
+ *		pending transaction to each marked word.  An error after this, ours or
+ *		another's, leads to step 4.
+ *	2.	The transaction becomes visible to new snapshots.
+ *	3.	COMMIT: one atomic add a word moves its revision and takes the pending
+ *		transaction away; then the cell is emptied.  No error may be raised
+ *		here, so nothing is allocated or locked.
+ *	4.	ABORT after step 1: pending transactions are taken away, then the cell
+ *		is emptied.
+ *	5.	PREPARE: the xid moves with its words into an orphan cell, since the
+ *		backend that finishes it may be another one, which knows nothing of
+ *		its tables.  Whoever finds that the transaction is no longer running
+ *		settles the orphan: swap the xid for SETTLING, do step 3 for its words,
+ *		empty it.  After a rollback that is a needless change of revision.
+ *
+ * Between 2 and 3 the transaction is visible, but no revision tells: that is
+ * what the pending count is for.  The reader's side:
+ *
+ *		load the words; any revision that is not the label's: moved
+ *		if no word has a transaction pending: current
+ *		for each cell: its xid must still be running for the reader's snapshot
+ *		load the words again; if the revisions are the label's still: current
+ *
+ * Why that is enough.  Let T be visible to the reader's snapshot, and not in
+ * the label.  T added to its words before it became visible, so before the
+ * snapshot was taken and the words loaded.  If the first load does not see
+ * T's revision, it sees T pending.  Then the scan either meets T in its cell,
+ * where it is not running for the snapshot; or finds the cell empty, so that
+ * T's revision, moved before the cell was emptied, is seen by the second load.
+ * An xid in a cell that has nothing to do with the words costs a hit at worst.
+ *
+ * A label is read before the snapshot that a section is built with: a
+ * transaction missing from the snapshot moves a revision after the label.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "summary_cache.h"
+
+/* The marks of the current transaction. */
+static ScSlotRef *marks = NULL;
+static int	nmarks = 0;
+static int	max_marks = 0;
+static bool marks_overflow = false; /* no memory: stand for the cluster's word */
+static int	nplaced = 0;		/* how many of them are pending in shared memory */
+static bool overflow_placed = false;
+static bool committing = false; /* between steps 1 and 3 */
+static bool untracked_write = false;	/* see sc_begin_untracked_write() */
+
+/*
+ * The revisions that this session's own commits made, by slot, for
+ * read-your-writes; and when it finished a prepared transaction, whose tables
+ * it cannot know.
+ */
+static uint64 *own_revisions = NULL;
+static int64 own_unknown_commit = 0;
+
+static inline ScSlot *
+slot_of(int slot)
+{
+	return &sc_slots[slot].slot;
+}
+
+static inline ScCell *
+my_cell(void)
+{
+	return &sc_cells[SC_MY_BACKEND].cell;
+}
+
+/*-------------------------------------------------------------------------
+ * Words
+ *-------------------------------------------------------------------------
+ */
+
+/* Step 3 for one word.  Returns the revision that this made. */
+static inline uint64
+word_publish(int slot)
+{
+	uint64		old = pg_atomic_fetch_add_u64(&slot_of(slot)->word,
+											  SC_REVISION_ONE - SC_PENDING_ONE);
+
+	return SC_REVISION(old) + 1;
+}
+
+/* A pending transaction that published nothing. */
+static inline void
+word_withdraw(int slot)
+{
+	pg_atomic_fetch_sub_u64(&slot_of(slot)->word, SC_PENDING_ONE);
+}
+
+/*
+ * Step 1 for one mark.  Its slot may have been given to another table since
+ * the mark was made, then find the table's new one; without one use a
+ * catch-all word.  Throws nothing.
+ */
+static void
+mark_place(ScSlotRef *mark)
+{
+	for (;;)
+	{
+		uint64		catch_all = SC_KEY((Oid) (mark->key >> 32), InvalidOid);
+
+		if (mark->slot >= 0)
+		{
+			/* the add is a full barrier: cell before it, key after it */
+			pg_atomic_fetch_add_u64(&slot_of(mark->slot)->word, SC_PENDING_ONE);
+			if (pg_atomic_read_u64(&slot_of(mark->slot)->key) == mark->key)
+				return;
+			word_withdraw(mark->slot);
+		}
+
+		mark->slot = sc_slot_find(mark->key, true);
+		if (mark->slot >= 0)
+			continue;
+		if (mark->key != catch_all)
+			mark->key = catch_all;
+		else
+		{
+			mark->slot = SC_CLUSTER_SLOT;
+			mark->key = SC_KEY_CLUSTER;
+		}
+	}
+}
+
+/* Step 1 for all marks that are not placed yet. */
+static void
+marks_place(void)
+{
+	ScCell	   *cell = my_cell();
+
+	if (pg_atomic_read_u64(&cell->xid) == SC_CELL_EMPTY)
+	{
+		/*
+		 * A mark that comes with no xid while the transaction is committing
+		 * is that of a statement which another library begins in its own
+		 * callback: it is about to have one.
+		 */
+		FullTransactionId xid = GetTopFullTransactionId();
+
+		pg_atomic_write_u64(&cell->xid, U64FromFullTransactionId(xid));
+		pg_memory_barrier();
+	}
+
+	while (nplaced < nmarks)
+		mark_place(&marks[nplaced++]);
+	if (marks_overflow && !overflow_placed)
+	{
+		overflow_placed = true;
+		pg_atomic_fetch_add_u64(&slot_of(SC_CLUSTER_SLOT)->word, SC_PENDING_ONE);
+	}
+}
+
+/*
+ * Mark one slot.  This runs inside somebody's write, so it raises nothing:
+ * without memory the cluster's word stands for the mark.
+ */
+static void
+mark_slot(int slot, uint64 key)
+{
+	for (int i = 0; i < nmarks; i++)
+		if (marks[i].key == key)
+			return;
+
+	if (nmarks == max_marks)
+	{
+		int			new_max = Max(max_marks * 2, 64);
+		ScSlotRef  *bigger = MemoryContextAllocExtended(TopMemoryContext,
+														sizeof(ScSlotRef) * new_max,
+														MCXT_ALLOC_NO_OOM);
+
+		if (bigger == NULL)
+		{
+			marks_overflow = true;
+			return;
+		}
+		if (marks)
+		{
+			memcpy(bigger, marks, sizeof(ScSlotRef) * nmarks);
+			pfree(marks);
+		}
+		marks = bigger;
+		max_marks = new_max;
+	}
+	marks[nmarks].slot = slot;
+	marks[nmarks].key = key;
+	nmarks++;
+}
+
+/*
+ * Mark the slots of a table that the current transaction writes.  Raises
+ * nothing.
+ */
+void
+sc_mark_slots(const ScSlotRef *refs, int nrefs)
+{
+	for (int i = 0; i < nrefs; i++)
+		mark_slot(refs[i].slot, refs[i].key);
+	if (committing)
+		marks_place();
+}
+
+/*
+ * Mark everything in this database: DDL, and what cannot be placed.
+ */
+void
+sc_mark_catch_all(void)
+{
+	mark_slot(SC_SLOT_NONE, SC_KEY(MyDatabaseId, InvalidOid));
+	if (committing)
+		marks_place();
+}
+
+/* Mark everything in the cluster: DDL on shared objects. */
+void
+sc_mark_cluster(void)
+{
+	mark_slot(SC_CLUSTER_SLOT, SC_KEY_CLUSTER);
+	if (committing)
+		marks_place();
+}
+
+/*
+ * The transaction begins to write tables that will be marked only when their
+ * triggers fire (COPY, TRUNCATE): from here on its own reads are private.
+ */
+void
+sc_begin_untracked_write(void)
+{
+	untracked_write = true;
+}
+
+bool
+sc_xact_wrote_anything(void)
+{
+	return nmarks > 0 || untracked_write || marks_overflow;
+}
+
+/* Has this transaction begun to write what the label stands for? */
+bool
+sc_xact_wrote(const ScLabel *labels, int nlabels)
+{
+	if (untracked_write || marks_overflow)
+		return true;
+	for (int m = 0; m < nmarks; m++)
+	{
+		/* a mark on a catch-all may not know its slot yet, or lose it */
+		if (marks[m].slot < 0 ||
+			pg_atomic_read_u64(&slot_of(marks[m].slot)->key) != marks[m].key)
+			return true;
+		for (int i = 0; i < nlabels; i++)
+			if (labels[i].slot == (uint32) marks[m].slot)
+				return true;
+	}
+	return false;
+}
+
+/*-------------------------------------------------------------------------
+ * Orphans
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * Settle an orphan whose transaction is finished; losing the race is fine.
+ * The words are read before the swap: they are stable while the xid is there.
+ */
+static void
+orphan_settle(ScCell *orphan, uint64 xid)
+{
+	uint32		nslots = orphan->nslots;
+	uint32		slots[SC_ORPHAN_SLOTS];
+
+	memcpy(slots, orphan->slots, sizeof(slots));
+	if (!pg_atomic_compare_exchange_u64(&orphan->xid, &xid, SC_CELL_SETTLING))
+		return;
+	for (uint32 i = 0; i < nslots; i++)
+		word_publish(slots[i]);
+	pg_write_barrier();
+	pg_atomic_write_u64(&orphan->xid, SC_CELL_EMPTY);
+}
+
+/*
+ * Settle every orphan whose transaction is no longer running.
+ */
+void
+sc_settle_finished(void)
+{
+	for (int i = sc_shared->nbackends; i < sc_shared->ncells; i++)
+	{
+		ScCell	   *cell = &sc_cells[i].cell;
+		uint64		xid = pg_atomic_read_u64(&cell->xid);
+
+		pg_read_barrier();
+		if (xid > SC_CELL_SETTLING &&
+			!TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(xid))))
+			orphan_settle(cell, xid);
+	}
+}
+
+/*
+ * Enter a prepared transaction with pending words.  The caller has counted on
+ * each of them.  With max_prepared_transactions cells, and the finished ones
+ * settled, there is one for every transaction that can be prepared; should
+ * that be wrong, the last cell is made one that nobody can settle, and nothing
+ * is proven any more until the server restarts.
+ */
+static void
+orphan_enter(uint64 xid, Oid dboid, const uint32 *slots, int nslots)
+{
+	int			last = sc_shared->ncells - 1;
+
+	for (int attempt = 0; attempt < 2; attempt++)
+	{
+		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+		for (int i = sc_shared->nbackends; i < last; i++)
+		{
+			ScCell	   *cell = &sc_cells[i].cell;
+
+			if (pg_atomic_read_u64(&cell->xid) != SC_CELL_EMPTY)
+				continue;
+			cell->dboid = dboid;
+			cell->nslots = nslots;
+			memcpy(cell->slots, slots, sizeof(uint32) * nslots);
+			pg_write_barrier();
+			pg_atomic_write_u64(&cell->xid, xid);
+			LWLockRelease(&sc_shared->lock);
+			return;
+		}
+		LWLockRelease(&sc_shared->lock);
+		sc_settle_finished();
+	}
+
+	Assert(false);
+	pg_atomic_write_u64(&sc_cells[last].cell.xid, SC_CELL_SETTLING);
+}
+
+/*
+ * Step 5.  The words stay pending; only who answers for them changes.
+ */
+static void
+marks_to_orphan(void)
+{
+	ScCell	   *cell = my_cell();
+	uint64		xid = pg_atomic_read_u64(&cell->xid);
+	uint32		slots[SC_ORPHAN_SLOTS];
+	int			nslots = 0;
+
+	if (nmarks + (marks_overflow ? 1 : 0) <= SC_ORPHAN_SLOTS)
+	{
+		for (int i = 0; i < nmarks; i++)
+			slots[nslots++] = marks[i].slot;
+		if (marks_overflow)
+			slots[nslots++] = SC_CLUSTER_SLOT;
+	}
+	else
+	{
+		ScSlotRef	all = {SC_SLOT_NONE, SC_KEY(MyDatabaseId, InvalidOid)};
+
+		/* too many for a cell: one catch-all stands for them */
+		mark_place(&all);
+		slots[nslots++] = all.slot;
+		for (int i = 0; i < nmarks; i++)
+			word_withdraw(marks[i].slot);
+		if (marks_overflow)
+			word_withdraw(SC_CLUSTER_SLOT);
+	}
+
+	orphan_enter(xid, MyDatabaseId, slots, nslots);
+	pg_write_barrier();
+	pg_atomic_write_u64(&cell->xid, SC_CELL_EMPTY);
+}
+
+/*
+ * The first use of a database in a server run: the transactions that were
+ * prepared when the server started are in no cell, and nobody knows their
+ * tables.  To be called before a label is read; may raise errors.
+ */
+void
+sc_enter_prepared(int catch_all)
+{
+	uint64	   *xids = NULL;
+	int			nxids;
+
+	if (slot_of(catch_all)->prepared_known)
+		return;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute(psprintf("SELECT transaction FROM pg_catalog.pg_prepared_xact()"
+							 " WHERE dbid OPERATOR(pg_catalog.=) %u", MyDatabaseId),
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the prepared transactions");
+	nxids = (int) SPI_processed;
+	if (nxids > 0)
+		xids = palloc(sizeof(uint64) * nxids);
+	for (int i = 0; i < nxids; i++)
+	{
+		bool		isnull;
+		Datum		xid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		xids[i] = sc_full_xid(DatumGetTransactionId(xid));
+	}
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	if (!slot_of(catch_all)->prepared_known)
+	{
+		for (int i = 0; i < nxids; i++)
+		{
+			int			unused = -1;
+			bool		known = false;
+
+			for (int c = sc_shared->nbackends; c < sc_shared->ncells - 1; c++)
+			{
+				uint64		xid = pg_atomic_read_u64(&sc_cells[c].cell.xid);
+
+				if (xid == xids[i])
+					known = true;
+				else if (xid == SC_CELL_EMPTY && unused < 0)
+					unused = c;
+			}
+			if (known)
+				continue;
+
+			/* count first, then show the xid; nothing is proven before we are
+			 * done, since no label of this database was read yet */
+			pg_atomic_fetch_add_u64(&slot_of(catch_all)->word, SC_PENDING_ONE);
+			if (unused < 0)
+			{
+				Assert(false);
+				unused = sc_shared->ncells - 1;
+				xids[i] = SC_CELL_SETTLING;
+			}
+			sc_cells[unused].cell.dboid = MyDatabaseId;
+			sc_cells[unused].cell.nslots = 1;
+			sc_cells[unused].cell.slots[0] = catch_all;
+			pg_write_barrier();
+			pg_atomic_write_u64(&sc_cells[unused].cell.xid, xids[i]);
+		}
+		slot_of(catch_all)->prepared_known = true;
+	}
+	LWLockRelease(&sc_shared->lock);
+
+	PopActiveSnapshot();
+	SPI_finish();
+}
+
+/*-------------------------------------------------------------------------
+ * Transaction callbacks
+ *-------------------------------------------------------------------------
+ */
+
+static void
+xact_reset(void)
+{
+	nmarks = 0;
+	nplaced = 0;
+	marks_overflow = false;
+	overflow_placed = false;
+	committing = false;
+	untracked_write = false;
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			if (own_revisions == NULL && nmarks > 0)
+				own_revisions = MemoryContextAllocExtended(TopMemoryContext,
+														   sizeof(uint64) * sc_shared->nslots,
+														   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+			committing = true;
+			if (sc_xact_wrote_anything() && TransactionIdIsValid(GetTopTransactionIdIfAny()))
+				marks_place();
+			break;
+
+		case XACT_EVENT_COMMIT:
+			if (nplaced > 0 || overflow_placed)
+			{
+				TimestampTz now = GetCurrentTransactionStopTimestamp();
+
+				for (int i = 0; i < nplaced; i++)
+				{
+					uint64		revision = word_publish(marks[i].slot);
+
+					pg_atomic_write_u64(&slot_of(marks[i].slot)->last_change, (uint64) now);
+					if (own_revisions)
+						own_revisions[marks[i].slot] = revision;
+				}
+				if (overflow_placed)
+					word_publish(SC_CLUSTER_SLOT);
+				if (overflow_placed || own_revisions == NULL)
+					own_unknown_commit = sc_now();
+				/* the adds are full barriers */
+				pg_atomic_write_u64(&my_cell()->xid, SC_CELL_EMPTY);
+			}
+			xact_reset();
+			break;
+
+		case XACT_EVENT_ABORT:
+			for (int i = 0; i < nplaced; i++)
+				word_withdraw(marks[i].slot);
+			if (overflow_placed)
+				word_withdraw(SC_CLUSTER_SLOT);
+			if (pg_atomic_read_u64(&my_cell()->xid) != SC_CELL_EMPTY)
+				pg_atomic_write_u64(&my_cell()->xid, SC_CELL_EMPTY);
+			xact_reset();
+			break;
+
+		case XACT_EVENT_PREPARE:
+			if (nplaced > 0 || overflow_placed)
+				marks_to_orphan();
+			xact_reset();
+			break;
+
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			/* a parallel worker writes nothing */
+			break;
+	}
+}
+
+void
+sc_revision_init(void)
+{
+	RegisterXactCallback(xact_callback, NULL);
+}
+
+/*-------------------------------------------------------------------------
+ * The reader's side
+ *-------------------------------------------------------------------------
+ */
+
+/* Widen an xid that is near the present. */
+uint64
+sc_full_xid(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32		epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+}
+
+/* Read one word of a label.  To be called before the snapshot is taken. */
+void
+sc_label_read(ScLabel *label, int slot)
+{
+	label->slot = slot;
+	label->revision = SC_REVISION(pg_atomic_read_u64(&slot_of(slot)->word));
+}
+
+/*
+ * Is a top-level transaction that was running at some time still running for
+ * the snapshot?  Not by XidInMVCCSnapshot(), which may have to read pg_subtrans
+ * first.
+ */
+static bool
+running_for(TransactionId xid, Snapshot snapshot)
+{
+	if (TransactionIdPrecedes(xid, snapshot->xmin))
+		return false;
+	if (TransactionIdFollowsOrEquals(xid, snapshot->xmax))
+		return true;
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		if (TransactionIdEquals(xid, snapshot->xip[i]))
+			return true;
+	return false;
+}
+
+/* Are all transactions in cells running for the snapshot? */
+static bool
+cells_running_for(Snapshot snapshot)
+{
+	bool		running = true;
+	uint64		oldest = 0;
+
+	/* a snapshot taken on a standby lists its xids otherwise */
+	if (snapshot->takenDuringRecovery)
+		return false;
+
+	for (int i = 0; i < sc_shared->ncells; i++)
+	{
+		ScCell	   *cell = &sc_cells[i].cell;
+		uint64		xid = pg_atomic_read_u64(&cell->xid);
+
+		if (xid == SC_CELL_EMPTY)
+			continue;
+		if (xid == SC_CELL_SETTLING)
+		{
+			running = false;
+			continue;
+		}
+
+		if (i < sc_shared->nbackends)
+		{
+			if (!running_for((TransactionId) xid, snapshot))
+				return false;
+		}
+		else
+		{
+			/*
+			 * A finished one can have stood here for any time, also for more
+			 * than half of the xids: compare in full.
+			 */
+			pg_read_barrier();
+			if (oldest == 0)
+				oldest = sc_full_xid(snapshot->xmin);
+			if (xid < oldest || !running_for((TransactionId) xid, snapshot))
+			{
+				orphan_settle(cell, xid);
+				running = false;
+			}
+		}
+	}
+	return running;
+}
+
+/*
+ * Is what was built at the label all that the snapshot sees?  Takes no lock
+ * while no transaction is in commit.
+ */
+ScProof
+sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot)
+{
+	uint64		pending = 0;
+
+	for (int i = 0; i < nlabels; i++)
+	{
+		uint64		word = pg_atomic_read_u64(&slot_of(labels[i].slot)->word);
+
+		if (SC_REVISION(word) != labels[i].revision)
+			return SC_MOVED;
+		pending |= SC_PENDING(word);
+	}
+	if (likely(pending == 0))
+		return SC_CURRENT;
+
+	pg_read_barrier();
+	if (snapshot == NULL || !cells_running_for(snapshot))
+		return SC_PENDING_UNPROVEN;
+	pg_read_barrier();
+
+	for (int i = 0; i < nlabels; i++)
+		if (SC_REVISION(pg_atomic_read_u64(&slot_of(labels[i].slot)->word)) != labels[i].revision)
+			return SC_MOVED;
+	return SC_CURRENT;
+}
+
+/* Would what was built at the label hide a commit of this session? */
+bool
+sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at)
+{
+	if (labelled_at <= own_unknown_commit)
+		return true;
+	if (own_revisions == NULL)
+		return false;
+	for (int i = 0; i < nlabels; i++)
+		if (labels[i].revision < own_revisions[labels[i].slot])
+			return true;
+	return false;
+}
+
+/* This session has finished a prepared transaction. */
+void
+sc_note_unknown_commit(void)
+{
+	sc_settle_finished();
+	own_unknown_commit = sc_now();
+}
+
+/*
+ * The catch-all word of this database, taken into use if need be;
+ * SC_SLOT_NONE: none is left, so nothing can be proven.
+ */
+int
+sc_catch_all_slot(void)
+{
+	return sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), true);
+}

@@ -1,0 +1,412 @@
+/*-------------------------------------------------------------------------
+ *
+ * stats.c
+ *	  Counters and views.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "summary_cache.h"
+
+PG_FUNCTION_INFO_V1(sc_stat_summaries);
+PG_FUNCTION_INFO_V1(sc_stat_sections);
+PG_FUNCTION_INFO_V1(sc_stat_tables);
+PG_FUNCTION_INFO_V1(sc_reset_stats);
+
+#define NS_PER_MS	1e6
+
+/* Count in this backend's shard. */
+void
+sc_count(int summary, int counter, uint64 n)
+{
+	ScShard    *shard = &sc_shards[summary * SC_SHARDS + SC_MY_BACKEND % SC_SHARDS].shard;
+
+	pg_atomic_fetch_add_u64(&shard->counter[counter], n);
+}
+
+uint64
+sc_counter(int summary, int counter)
+{
+	uint64		sum = 0;
+
+	for (int i = 0; i < SC_SHARDS; i++)
+		sum += pg_atomic_read_u64(&sc_shards[summary * SC_SHARDS + i].shard.counter[counter]);
+	return sum;
+}
+
+/* The server run, and slot=revision of each word, as a document's identity. */
+static char *
+fingerprint(ScChunk *chunk)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, UINT64_FORMAT "x", sc_shared->run);
+	resetStringInfo(&out);
+	appendStringInfo(&out, "%08x", (uint32) (sc_shared->run ^ (sc_shared->run >> 32)));
+	for (uint32 i = 0; i < chunk->nlabels; i++)
+		appendStringInfo(&out, "%c%u.%llu", i == 0 ? ':' : ',', chunk->labels[i].slot,
+						 (unsigned long long) chunk->labels[i].revision);
+	return out.data;
+}
+
+/* Copies of a summary's chunks without their bodies; for one row of a view. */
+static ScChunk **
+copy_chunks(int index, bool **invalidated, int *n)
+{
+	ScSummary  *entry = &sc_summaries[index];
+	ScChunk   **chunks = palloc(sizeof(ScChunk *) * sc_shared->nsections);
+
+	*invalidated = palloc(sizeof(bool) * sc_shared->nsections);
+	*n = 0;
+	(void) sc_dsa();
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	for (int i = entry->sections; i >= 0; i = sc_sections[i].next)
+	{
+		ScChunk    *chunk = dsa_get_address(sc_dsa(), sc_sections[i].chunk);
+
+		(*invalidated)[*n] = sc_sections[i].invalidated;
+		chunks[*n] = palloc(chunk->body_offset);
+		memcpy(chunks[(*n)++], chunk, chunk->body_offset);
+	}
+	LWLockRelease(&entry->lock);
+	return chunks;
+}
+
+static Datum
+name_datum(const char *string)
+{
+	Name		name = palloc0(sizeof(NameData));
+
+	namestrcpy(name, string);
+	return NameGetDatum(name);
+}
+
+/* The definitions that this statement sees. */
+static List *
+definitions(void)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, sc_definition_names(snapshot))
+		result = lappend(result, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
+	return result;
+}
+
+/* One row a defined summary. */
+Datum
+sc_stat_summaries(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (sc_shared == NULL)
+		return (Datum) 0;
+
+	foreach(lc, definitions())
+	{
+		ScSummaryDef *definition = lfirst(lc);
+		int			index = sc_summary_find(NameStr(definition->name), false);
+		Datum		values[36];
+		bool		nulls[36] = {0};
+		int			c = 0;
+
+		values[c++] = name_datum(NameStr(definition->name));
+		if (index < 0)
+		{
+			/* never read in this server run */
+			while (c < rsinfo->setDesc->natts)
+			{
+				Oid			type = TupleDescAttr(rsinfo->setDesc, c)->atttypid;
+
+				values[c] = (Datum) 0;
+				nulls[c] = type != INT8OID && type != INT4OID && type != BOOLOID;
+				c++;
+			}
+		}
+		else
+		{
+			ScSummary	entry;
+			bool	   *invalidated;
+			int			nchunks;
+			ScChunk   **chunks = copy_chunks(index, &invalidated, &nchunks);
+			uint64		private_reads = 0;
+			uint64		builds = 0;
+			int64		bytes = nchunks > 0 ? 2 + nchunks - 1 : 0;
+			StringInfoData prints;
+
+			LWLockAcquire(&sc_summaries[index].lock, LW_SHARED);
+			memcpy(&entry, &sc_summaries[index], sizeof(entry));
+			LWLockRelease(&sc_summaries[index].lock);
+
+			for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
+				private_reads += sc_counter(index, SC_COUNT_PRIVATE + i);
+			for (int i = 0; i < SC_BUILD_PRIVATE; i++)
+				builds += entry.builds[i];
+			initStringInfo(&prints);
+			for (int i = 0; i < nchunks; i++)
+			{
+				bytes += chunks[i]->body_len;
+				appendStringInfo(&prints, "%s%s", i > 0 ? "|" : "", fingerprint(chunks[i]));
+			}
+
+			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_HIT));
+			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_INLINE));
+			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_STALE));
+			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_MISS));
+			values[c++] = Int64GetDatum(private_reads);
+			for (int i = SC_PRIVATE_DISABLED; i <= SC_PRIVATE_NO_ROOM; i++)
+				values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_PRIVATE + i));
+			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_UNPROVABLE));
+			for (int i = 0; i < SC_BUILD_PRIVATE; i++)
+				values[c++] = Int64GetDatum(entry.builds[i]);
+			values[c++] = Int64GetDatum(private_reads);
+			values[c++] = Int64GetDatum(entry.builds_wasted);
+			values[c++] = Int64GetDatum(entry.builds_failed);
+			values[c++] = Int64GetDatum(entry.unpublished);
+			for (int i = 0; builds == 0 && i < 3; i++)
+				nulls[c + i] = true;
+			values[c++] = Float8GetDatum(entry.build_ns_min / NS_PER_MS);
+			values[c++] = Float8GetDatum(builds ? entry.build_ns_total / NS_PER_MS / builds : 0);
+			values[c++] = Float8GetDatum(entry.build_ns_max / NS_PER_MS);
+			values[c++] = Float8GetDatum(entry.build_ns_total / NS_PER_MS);
+			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_WAITS));
+			values[c++] = Float8GetDatum(sc_counter(index, SC_COUNT_WAIT_NS) / NS_PER_MS);
+			values[c++] = Int64GetDatum(bytes);
+			nulls[c] = nchunks == 0;
+			values[c++] = CStringGetTextDatum(prints.data);
+			values[c++] = BoolGetDatum(pg_atomic_read_u32(&entry.refresh_requested) != 0);
+			nulls[c] = nulls[c + 1] = entry.failures == 0;
+			values[c++] = CStringGetTextDatum(entry.error);
+			values[c++] = CStringGetTextDatum(unpack_sql_state(entry.error_code));
+			nulls[c] = entry.error_at == 0;
+			values[c++] = TimestampTzGetDatum(entry.error_at);
+			values[c++] = Int32GetDatum(entry.failures);
+			values[c++] = TimestampTzGetDatum(entry.stats_reset);
+		}
+		Assert(c == rsinfo->setDesc->natts && c <= lengthof(values));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/*
+ * One row a defined section.  The revision is the newest of its words: it
+ * moves with every change that concerns the section.
+ */
+Datum
+sc_stat_sections(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (sc_shared && !RecoveryInProgress())
+		sc_settle_finished();
+
+	foreach(lc, definitions())
+	{
+		ScSummaryDef *definition = lfirst(lc);
+		int			index = sc_shared ? sc_summary_find(NameStr(definition->name), false) : -1;
+		bool	   *invalidated = NULL;
+		int			nchunks = 0;
+		ScChunk   **chunks = index >= 0 ? copy_chunks(index, &invalidated, &nchunks) : NULL;
+
+		for (int s = 0; s < definition->nsections; s++)
+		{
+			ScSectionDef *section = &definition->sections[s];
+			ScChunk    *chunk = NULL;
+			bool		invalid = false;
+			const char *state = "empty";
+			Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
+			Datum		values[12];
+			bool		nulls[12] = {0};
+			int			c = 0;
+
+			for (int i = 0; i < nchunks; i++)
+				if (strcmp(NameStr(chunks[i]->section), NameStr(section->name)) == 0)
+				{
+					chunk = chunks[i];
+					invalid = invalidated[i];
+				}
+			if (chunk)
+			{
+				ScProof		proof = sc_label_prove(chunk->labels, chunk->nlabels, GetActiveSnapshot());
+
+				state = invalid ? "invalidated" :
+					chunk->definition != section->hash ? "redefined" :
+					proof == SC_CURRENT ? "current" :
+					proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
+				for (uint32 i = 0; i < chunk->nlabels; i++)
+					if (chunk->labels[i].revision == 0)
+						state = "unprovable";
+			}
+			for (int i = 0; i < section->nsources; i++)
+				sources[i] = ObjectIdGetDatum(section->sources[i]);
+
+			values[c++] = name_datum(NameStr(definition->name));
+			values[c++] = name_datum(NameStr(section->name));
+			values[c++] = CStringGetTextDatum(section->is_inline ? "inline" : "background");
+			values[c++] = ObjectIdGetDatum(section->owner);
+			values[c++] = CStringGetTextDatum(state);
+			for (int i = c; i <= c + 5; i++)
+				nulls[i] = chunk == NULL;
+			if (chunk)
+			{
+				uint64		revision = 0;
+				Interval   *age = palloc0(sizeof(Interval));
+
+				for (uint32 i = 0; i < chunk->nlabels; i++)
+					revision += chunk->labels[i].revision;
+				age->time = (sc_now() - chunk->labelled_at) / 1000;
+				values[c++] = TimestampTzGetDatum(chunk->built_at);
+				values[c++] = IntervalPGetDatum(age);
+				values[c++] = Float8GetDatum(chunk->build_ns / NS_PER_MS);
+				values[c++] = Int64GetDatum((int64) chunk->body_len);
+				values[c++] = Int64GetDatum((int64) revision);
+				values[c++] = CStringGetTextDatum(fingerprint(chunk));
+			}
+			else
+				while (c < 11)
+					values[c++] = (Datum) 0;
+			values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
+														  sizeof(Oid), true, TYPALIGN_INT));
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		}
+	}
+	return (Datum) 0;
+}
+
+static void
+put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_attached)
+{
+	Datum		values[7];
+	bool		nulls[7] = {0};
+	Datum	   *names = palloc(sizeof(Datum) * Max(list_length(sections), 1));
+	ListCell   *lc;
+	int			n = 0;
+	Oid			roots[SC_MAX_ROOTS];
+	int			nroots;
+	int			slot = SC_SLOT_NONE;
+	const char *reason = not_attached;
+	bool		provable = false;
+
+	foreach(lc, sections)
+		names[n++] = CStringGetTextDatum(lfirst(lc));
+	nroots = get_rel_name(relid) ? sc_track_roots(relid, roots) : 0;
+	if (nroots > 0 && sc_shared)
+		slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[0]), false);
+	if (reason == NULL)
+		provable = sc_track_provable(relid, &reason);
+	if (provable && sc_shared == NULL)
+	{
+		provable = false;
+		reason = "summary_cache is not preloaded";
+	}
+
+	values[0] = ObjectIdGetDatum(relid);
+	values[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+	nulls[2] = nulls[3] = nulls[4] = slot == SC_SLOT_NONE;
+	if (slot != SC_SLOT_NONE)
+	{
+		uint64		word = pg_atomic_read_u64(&sc_slots[slot].slot.word);
+		TimestampTz change = pg_atomic_read_u64(&sc_slots[slot].slot.last_change);
+
+		values[2] = Int64GetDatum((int64) SC_REVISION(word));
+		values[3] = Int32GetDatum((int32) SC_PENDING(word));
+		values[4] = TimestampTzGetDatum(change);
+		nulls[4] = change == 0;
+	}
+	values[5] = BoolGetDatum(provable);
+	nulls[6] = reason == NULL;
+	values[6] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* One row a source table, and one for each hub table that is not attached. */
+Datum
+sc_stat_tables(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *all = definitions();
+	List	   *tables = NIL;
+	List	   *reasons = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (sc_shared && !RecoveryInProgress())
+		sc_settle_finished();
+
+	foreach(lc, all)
+	{
+		ScSummaryDef *definition = lfirst(lc);
+
+		for (int s = 0; s < definition->nsections; s++)
+			for (int i = 0; i < definition->sections[s].nsources; i++)
+				tables = list_append_unique_oid(tables, definition->sections[s].sources[i]);
+	}
+	foreach(lc, tables)
+	{
+		Oid			relid = lfirst_oid(lc);
+		List	   *sections = NIL;
+
+		foreach(lc2, all)
+		{
+			ScSummaryDef *definition = lfirst(lc2);
+
+			for (int s = 0; s < definition->nsections; s++)
+				for (int i = 0; i < definition->sections[s].nsources; i++)
+					if (definition->sections[s].sources[i] == relid)
+						sections = lappend(sections,
+										   psprintf("%s.%s", NameStr(definition->name),
+													NameStr(definition->sections[s].name)));
+		}
+		put_table(rsinfo, relid, sections, NULL);
+	}
+
+	tables = sc_hub_missing(&reasons);
+	forboth(lc, tables, lc2, reasons)
+		put_table(rsinfo, lfirst_oid(lc), NIL, lfirst(lc2));
+	return (Datum) 0;
+}
+
+/* Set the counters of this database's summaries to zero. */
+Datum
+sc_reset_stats(PG_FUNCTION_ARGS)
+{
+	for (int i = 0; sc_shared && i < sc_shared->nsummaries; i++)
+	{
+		ScSummary  *entry = &sc_summaries[i];
+
+		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+		if (entry->dboid == MyDatabaseId)
+		{
+			for (int s = 0; s < SC_SHARDS; s++)
+				for (int c = 0; c < SC_COUNTERS; c++)
+					pg_atomic_write_u64(&sc_shards[i * SC_SHARDS + s].shard.counter[c], 0);
+			memset(entry->builds, 0, sizeof(entry->builds));
+			entry->builds_failed = entry->builds_wasted = entry->unpublished = 0;
+			entry->build_ns_min = entry->build_ns_max = entry->build_ns_total = 0;
+			entry->stats_reset = GetCurrentTimestamp();
+		}
+		LWLockRelease(&entry->lock);
+	}
+	PG_RETURN_VOID();
+}

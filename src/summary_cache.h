@@ -1,0 +1,601 @@
+/*-------------------------------------------------------------------------
+ *
+ * summary_cache.h
+ *	  Shared structures, settings and prototypes of the summary cache.
+ *
+ * Dependencies point one way:
+ *	  functions, worker, hub -> cache -> document, definition, revision -> shmem
+ *
+ * Terms.  A *summary* is a named JSON document made of *sections*; a section
+ * is one query over *source* tables.  Every tracked table has a *slot* with a
+ * *word*: a revision and a count of transactions in commit.  A section's
+ * *label* is the list of words that it was built at.  doc/architecture.md
+ * tells the protocol as a story; revision.c is its home in the code.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SUMMARY_CACHE_H
+#define SUMMARY_CACHE_H
+
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "utils/array.h"
+#include "utils/dsa.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+#include "compat.h"
+
+/* Under this name we appear in every view of PostgreSQL's own. */
+#define SC_NAME "summary_cache"
+
+/* The summary that CREATE EXTENSION defines over a State Hub. */
+#define SC_STATE_SUMMARY "state"
+
+/*-------------------------------------------------------------------------
+ * Words and slots
+ *-------------------------------------------------------------------------
+ */
+
+/* A word: revision in the high 44 bits, transactions in commit in the low 20. */
+#define SC_PENDING_BITS		20
+#define SC_PENDING_ONE		UINT64CONST(1)
+#define SC_PENDING_MASK		((UINT64CONST(1) << SC_PENDING_BITS) - 1)
+#define SC_REVISION_ONE		(UINT64CONST(1) << SC_PENDING_BITS)
+#define SC_REVISION(word)	((word) >> SC_PENDING_BITS)
+#define SC_PENDING(word)	((word) & SC_PENDING_MASK)
+
+/* A slot's key: database and relation; the catch-all of a database has relation 0. */
+#define SC_KEY(dboid, relid) (((uint64) (dboid) << 32) | (uint64) (relid))
+#define SC_KEY_FREE			UINT64CONST(0)
+#define SC_KEY_TAKING		UINT64CONST(1)	/* being taken into use */
+
+/*
+ * Slot 0 is the cluster's own catch-all: it takes marks that not even a
+ * database's catch-all word can take, and DDL on roles.  Every label has it.
+ */
+#define SC_CLUSTER_SLOT		0
+#define SC_KEY_CLUSTER		(~UINT64CONST(0))
+
+#define SC_SLOT_NONE		(-1)
+
+/*
+ * One per tracked table (a partition or inheritance tree shares its root's)
+ * and one per database.  A cache line each, so that writers of different
+ * tables do not contend.
+ */
+typedef struct ScSlot
+{
+	pg_atomic_uint64 word;		/* atomic; never reset while the server runs */
+	pg_atomic_uint64 key;		/* changed under ScShared.lock, exclusive, while
+								 * the word's pending is 0; read without */
+	pg_atomic_uint64 last_change;	/* TimestampTz of the last commit, 0 if
+									 * none; for the views only */
+	bool		wanted;			/* under lock: some definition uses it.  Only a
+								 * hint which slot to reuse first */
+	bool		prepared_known; /* under lock; catch-all slots only: the
+								 * transactions prepared when the server
+								 * started are entered */
+} ScSlot;
+
+typedef union ScSlotPadded
+{
+	ScSlot		slot;
+	char		pad[PG_CACHE_LINE_SIZE];
+} ScSlotPadded;
+
+/* What a cell may hold instead of a FullTransactionId, which starts at 3. */
+#define SC_CELL_EMPTY		UINT64CONST(0)
+#define SC_CELL_SETTLING	UINT64CONST(1)
+
+#define SC_ORPHAN_SLOTS		24
+
+/*
+ * The transaction that a backend is committing, or one that is prepared (an
+ * orphan: the backend that finishes it does not know its tables).
+ */
+typedef struct ScCell
+{
+	pg_atomic_uint64 xid;		/* a backend's cell: written by its owner only.
+								 * An orphan: claimed under ScShared.lock,
+								 * settled by compare-and-swap */
+	uint32		dboid;			/* orphans only, stable while xid is set */
+	uint32		nslots;
+	uint32		slots[SC_ORPHAN_SLOTS];
+} ScCell;
+
+typedef union ScCellPadded
+{
+	ScCell		cell;
+	char		pad[PG_CACHE_LINE_SIZE];
+} ScCellPadded;
+
+/* A table's slot as some backend knows it; the key tells whether it still is. */
+typedef struct ScSlotRef
+{
+	int			slot;			/* SC_SLOT_NONE: not known */
+	uint64		key;
+} ScSlotRef;
+
+/* One word as it was when read. */
+typedef struct ScLabel
+{
+	uint32		slot;
+	uint64		revision;
+} ScLabel;
+
+/*-------------------------------------------------------------------------
+ * Documents
+ *-------------------------------------------------------------------------
+ */
+
+#define SC_HASH_BYTES	32		/* SHA-256 */
+#define SC_ETAG_LEN		32		/* hex digits: 128 bits of it */
+
+/*
+ * A built section: immutable once published, freed under the summary's lock.
+ * Variable part: labels, then the keys (each with its terminating zero), then
+ * the members of the JSON object without the braces.
+ */
+typedef struct ScChunk
+{
+	Size		size;			/* of the whole, bytes */
+	NameData	section;
+	bool		is_inline;
+	uint64		definition;		/* hash of what it was built from */
+	int64		labelled_at;	/* monotonic ns, just before the label was read */
+	TimestampTz built_at;		/* wall clock of the snapshot */
+	int64		build_ns;
+	uint64		xmax;			/* full xid: the build snapshot's xmax */
+	uint8		hash[SC_HASH_BYTES];	/* of the members */
+	uint32		nlabels;
+	uint32		nkeys;
+	uint32		keys_offset;
+	uint32		keys_len;
+	uint32		body_offset;
+	uint32		body_len;
+	ScLabel		labels[FLEXIBLE_ARRAY_MEMBER];
+} ScChunk;
+
+#define SC_CHUNK_KEYS(c) ((char *) (c) + (c)->keys_offset)
+#define SC_CHUNK_BODY(c) ((char *) (c) + (c)->body_offset)
+
+/* Under the summary's lock. */
+typedef struct ScSection
+{
+	NameData	name;
+	dsa_pointer chunk;
+	bool		invalidated;	/* summary_cache_invalidate() of an inline one */
+	int			next;			/* index of the summary's next section, or -1;
+								 * of the next free one */
+} ScSection;
+
+/* What a read answered with, and the counters. */
+typedef enum ScStatus
+{
+	SC_HIT,
+	SC_INLINE,
+	SC_STALE,
+	SC_MISS,
+	SC_PRIVATE
+} ScStatus;
+
+typedef enum ScPrivateCause
+{
+	SC_PRIVATE_DISABLED,		/* summary_cache.enabled is off */
+	SC_PRIVATE_WRITING,			/* began to write a source */
+	SC_PRIVATE_SERIALIZABLE,
+	SC_PRIVATE_REPEATABLE_READ, /* not provably what the snapshot would give */
+	SC_PRIVATE_MAY_NOT_PUBLISH, /* has an xid or a strong lock on a source */
+	SC_PRIVATE_RECOVERY,		/* a standby */
+	SC_PRIVATE_NO_ROOM,			/* no entry left in shared memory */
+	SC_PRIVATE_NOT_PRELOADED,
+	SC_PRIVATE_CAUSES
+} ScPrivateCause;
+
+typedef enum ScCause
+{
+	SC_BUILD_MISS,
+	SC_BUILD_FORCED,
+	SC_BUILD_INLINE,
+	SC_BUILD_BACKGROUND,
+	SC_BUILD_PRIVATE,
+	SC_BUILD_CAUSES
+} ScCause;
+
+/*
+ * Counters of reads: one array a summary and shard.  A backend writes its own
+ * shard only (atomically: backends share one when there are more of them than
+ * shards), so that readers do not fight over a cache line.
+ */
+#define SC_SHARDS	32
+
+enum
+{
+	SC_COUNT_HIT = SC_HIT,
+	SC_COUNT_INLINE = SC_INLINE,
+	SC_COUNT_STALE = SC_STALE,
+	SC_COUNT_MISS = SC_MISS,
+	SC_COUNT_PRIVATE,			/* + ScPrivateCause */
+	SC_COUNT_UNPROVABLE = SC_COUNT_PRIVATE + SC_PRIVATE_CAUSES,
+	SC_COUNT_WAITS,				/* waits for another builder */
+	SC_COUNT_WAIT_NS,
+	SC_COUNTERS
+};
+
+typedef struct ScShard
+{
+	pg_atomic_uint64 counter[SC_COUNTERS];
+} ScShard;
+
+typedef union ScShardPadded
+{
+	ScShard		shard;
+	char		pad[TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(ScShard))];
+} ScShardPadded;
+
+#define SC_ERROR_LEN	512
+
+typedef struct ScSummary
+{
+	LWLock		lock;			/* protects what follows unless said otherwise */
+
+	Oid			dboid;			/* changed under ScShared.lock and lock, both
+								 * exclusive; InvalidOid: free */
+	NameData	name;
+	int			sections;		/* first of the list, or -1: nothing cached */
+	uint64		generation;		/* moved by invalidation: a build begun under an
+								 * older one is not published */
+
+	/* Moves with every change of the sections.  Written under lock, read
+	 * without: a backend whose copy has this version has the newest. */
+	pg_atomic_uint64 version;
+
+	/* Set by readers, cleared by the worker before it reads its labels. */
+	pg_atomic_uint32 refresh_requested;
+
+	/* Monotonic ns before which no refresh is to be tried; atomic. */
+	pg_atomic_uint64 retry_at;
+
+	/* The last failure; cleared by success, but for its time. */
+	uint32		failures;		/* consecutive */
+	int			error_code;		/* SQLSTATE, MAKE_SQLSTATE form */
+	char		error[SC_ERROR_LEN];
+	TimestampTz error_at;
+	int64		failed_at;		/* monotonic ns */
+	uint64		builds[SC_BUILD_CAUSES];
+	uint64		builds_failed;
+	uint64		builds_wasted;	/* the bytes were what they had been */
+	uint64		unpublished;	/* built, but did not fit in memory_limit */
+	bool		too_large;		/* the newest build did not fit: nobody waits
+								 * for another's */
+	int64		build_ns_min;
+	int64		build_ns_max;
+	int64		build_ns_total; /* over published and unpublished builds */
+	TimestampTz stats_reset;
+} ScSummary;
+
+/* A background worker of one database.  Under ScShared.lock. */
+typedef struct ScWorker
+{
+	Oid			dboid;			/* InvalidOid: free */
+	int			pid;			/* 0: being launched */
+	struct Latch *latch;		/* NULL: being launched */
+	int64		launched_at;	/* monotonic ns */
+	int64		barred_until;	/* monotonic ns; no worker before: the database
+								 * is being dropped or copied */
+} ScWorker;
+
+/*
+ * The root of the shared memory.  The counts are fixed at server start.
+ */
+typedef struct ScShared
+{
+	LWLock		lock;			/* slots' keys, summaries' names, orphan cells'
+								 * claims, workers.  Taken before a summary's
+								 * lock where both are held */
+	uint64		run;			/* identifies this server run */
+	int			nslots;
+	int			ncells;			/* backends' cells first, then orphans' */
+	int			nbackends;
+	int			nsummaries;
+	int			nsections;
+	int			nworkers;
+	int			free_section;	/* head of the free list; under lock */
+	uint64		next_revision;	/* of a slot taken into use; under lock */
+} ScShared;
+
+extern PGDLLIMPORT ScShared *sc_shared; /* NULL: not preloaded */
+extern ScSlotPadded *sc_slots;
+extern ScCellPadded *sc_cells;
+extern ScSummary *sc_summaries;
+extern ScSection *sc_sections;
+extern ScShardPadded *sc_shards;
+extern ScWorker *sc_workers;
+
+/*-------------------------------------------------------------------------
+ * Settings (summary_cache.c)
+ *-------------------------------------------------------------------------
+ */
+extern bool sc_enabled;
+extern int	sc_max_stale_age;	/* s; -1 unlimited, 0 always a miss */
+extern int	sc_stale_if_error;	/* s */
+extern bool sc_read_your_writes;
+extern int	sc_memory_limit;	/* kB */
+extern int	sc_local_memory_limit;	/* kB */
+extern int	sc_max_tables;
+extern int	sc_max_sections;
+extern int	sc_build_timeout;	/* ms; 0 none */
+extern int	sc_worker_idle_timeout; /* ms */
+
+/*-------------------------------------------------------------------------
+ * shmem.c
+ *-------------------------------------------------------------------------
+ */
+extern void sc_shmem_init(void);	/* from _PG_init, while preloading */
+extern dsa_area *sc_dsa(void);
+extern int64 sc_now(void);		/* monotonic ns */
+extern int64 sc_now_coarse(void);	/* the same clock, some ms behind, cheap */
+
+/* Find or, with create, take a slot; SC_SLOT_NONE if there is none.  Locks
+ * inside, throws nothing: also called while a transaction commits. */
+extern int	sc_slot_find(uint64 key, bool create);
+extern void sc_slot_want(int slot, bool wanted);
+
+/* The entry of a summary in this database; -1 if there is none. */
+extern int	sc_summary_find(const char *name, bool create);
+extern void sc_summary_forget_database(Oid dboid);
+extern void sc_summary_forget(const char *name);
+extern void sc_summary_clear(ScSummary *summary);	/* caller holds its lock */
+extern int	sc_section_alloc(void); /* -1: none left */
+extern void sc_section_free(int section);
+
+/*-------------------------------------------------------------------------
+ * revision.c: the write side's words, and whether a label is current
+ *-------------------------------------------------------------------------
+ */
+typedef enum ScProof
+{
+	SC_CURRENT,					/* proven for the snapshot */
+	SC_PENDING_UNPROVEN,		/* a transaction in commit is in the way */
+	SC_MOVED					/* a revision moved */
+} ScProof;
+
+extern void sc_revision_init(void);
+extern void sc_mark_slots(const ScSlotRef *refs, int nrefs);
+extern void sc_mark_catch_all(void);
+extern void sc_mark_cluster(void);
+extern void sc_begin_untracked_write(void);
+extern bool sc_xact_wrote(const ScLabel *labels, int nlabels);
+extern bool sc_xact_wrote_anything(void);
+extern void sc_label_read(ScLabel *label, int slot);
+extern ScProof sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot);
+extern bool sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at);
+extern int	sc_catch_all_slot(void);
+extern void sc_enter_prepared(int catch_all);
+extern void sc_settle_finished(void);
+extern void sc_note_unknown_commit(void);
+extern uint64 sc_full_xid(TransactionId xid);
+
+/*-------------------------------------------------------------------------
+ * track.c: which tables are tracked
+ *-------------------------------------------------------------------------
+ */
+#define SC_MAX_ROOTS	8		/* of one table; with more, the catch-all */
+
+extern void sc_track_init(void);
+extern void sc_track_write(Oid relid);	/* mark, if the table is tracked */
+extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
+extern void sc_track_attach_members(Oid relid); /* on it and its children */
+extern void sc_track_restore_firing(Oid relid);
+extern void sc_track_detach(Oid relid); /* the whole tree's triggers */
+extern bool sc_track_is_tracked(Oid relid);
+extern void sc_track_check_source(Oid relid);	/* error if it cannot be one */
+extern int	sc_track_roots(Oid relid, Oid *roots);	/* at most SC_MAX_ROOTS;
+													 * -1: more */
+extern bool sc_track_provable(Oid relid, const char **reason);
+
+/*-------------------------------------------------------------------------
+ * hooks.c: writes and DDL as the server executes them
+ *-------------------------------------------------------------------------
+ */
+extern void sc_hooks_init(void);
+
+/*-------------------------------------------------------------------------
+ * definition.c
+ *-------------------------------------------------------------------------
+ */
+typedef struct ScSectionDef
+{
+	NameData	name;
+	bool		is_inline;
+	bool		generated;		/* by summary_cache_attach_state_hub() */
+	char	   *query;
+	Oid			owner;
+	ArrayType  *settings;		/* as in pg_proc.proconfig */
+	int			nsources;
+	Oid		   *sources;
+	int			nkeys;
+	char	  **keys;			/* as they were at definition */
+	uint64		hash;			/* of all that decides about the bytes */
+	bool		keep_plan;		/* the definition is a cached one */
+	SPIPlanPtr	plan;			/* document.c's, NULL until first built */
+} ScSectionDef;
+
+typedef struct ScSummaryDef
+{
+	NameData	name;
+	Oid			table;			/* summary_cache_definition */
+	MemoryContext context;
+	int			nsections;
+	ScSectionDef *sections;		/* in the order of the document */
+} ScSummaryDef;
+
+extern Oid	sc_extension_schema(bool missing_ok);
+extern ScSummaryDef *sc_definition_get(const char *summary);	/* newest, cached */
+extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
+										MemoryContext context);
+extern void sc_definition_pin(void);
+extern void sc_definition_unpin(void);
+extern List *sc_definition_names(Snapshot snapshot);	/* of char * */
+extern void sc_check_name(const char *what, const char *name);
+pg_attribute_noreturn() extern void sc_unknown_summary(const char *summary);
+
+/* Define or replace a section as owner; checks everything but the caller's
+ * right to act for the owner.  settings NULL: those of the session. */
+extern void sc_define(const char *summary, const char *section, const char *query,
+					  List *sources, bool derive_sources, bool is_inline,
+					  Oid owner, ArrayType *settings, bool generated);
+extern bool sc_drop(const char *summary, const char *section);
+
+/*-------------------------------------------------------------------------
+ * document.c: builds a section; the only file that sees json-c
+ *-------------------------------------------------------------------------
+ */
+typedef struct ScBody
+{
+	char	   *members;		/* of the JSON object, without the braces */
+	Size		len;
+	int			nkeys;
+	char	  **keys;
+} ScBody;
+
+extern bool sc_build_timed_out; /* the last error was build_timeout's */
+extern void sc_build_section(const char *summary, ScSectionDef *section,
+							 Snapshot snapshot, ScBody *body);
+
+/*
+ * What analysing a query told: its columns, and what it reads.
+ */
+typedef struct ScQueryInfo
+{
+	int			nkeys;
+	char	  **keys;
+	List	   *relations;		/* Oids, views followed */
+	List	   *functions;		/* Oids that cannot be seen into */
+	bool		is_volatile;
+} ScQueryInfo;
+
+extern void sc_analyze_query(const char *summary, ScSectionDef *section, ScQueryInfo *info);
+
+/*-------------------------------------------------------------------------
+ * local.c: this backend's copies of documents
+ *-------------------------------------------------------------------------
+ */
+typedef struct ScLocalSection
+{
+	NameData	name;
+	bool		is_inline;
+	bool		invalidated;
+	uint64		definition;
+	int64		labelled_at;
+	int			nlabels;
+	ScLabel    *labels;
+} ScLocalSection;
+
+/* What this backend knows of a summary's document. */
+typedef struct ScLocal
+{
+	NameData	name;			/* hash key */
+	int			index;			/* of the shared entry; -1: none */
+	uint64		version;		/* the entry's when this was read; 0: never */
+
+	/* What the version holds; in context. */
+	MemoryContext context;
+	int			nsections;		/* 0: nothing is cached */
+	ScLocalSection *sections;
+	int			nlabels;		/* of all sections, each word once */
+	ScLabel    *labels;
+	bool		consistent;		/* no word stands there with two revisions, and
+								 * no section is invalidated */
+	int64		oldest;			/* labelled_at, the least; monotonic ns */
+	TimestampTz built_at;		/* likewise, wall clock */
+	uint64		xmax;			/* of the build snapshots, the greatest */
+	char		etag[SC_ETAG_LEN + 1];
+
+	/* The document itself, of document_version; NULL: not kept here. */
+	text	   *document;
+	uint64		document_version;
+	uint64		handed_out;		/* epoch in which a pointer to it was returned */
+} ScLocal;
+
+extern ScLocal *sc_local_get(const char *summary);
+extern void sc_local_sync(ScLocal *local, bool create);
+extern text *sc_local_document(ScLocal *local);
+extern text *sc_assemble(ScChunk **chunks, int nchunks, MemoryContext context);
+extern void sc_etag(ScChunk **chunks, int nchunks, char *etag);
+
+/*-------------------------------------------------------------------------
+ * build.c: builds and publishes
+ *-------------------------------------------------------------------------
+ */
+typedef enum ScWant
+{
+	SC_WANT_ALL,				/* every section */
+	SC_WANT_NEEDED,				/* those that are not proven current, or aged */
+	SC_WANT_INLINE				/* the inline ones of those */
+} ScWant;
+
+/* What a build made: a chunk for each section of the definition, or NULL. */
+typedef struct ScBuild
+{
+	int			nchunks;
+	ScChunk   **chunks;
+	bool		complete;		/* no NULL */
+	bool		published;
+} ScBuild;
+
+extern void sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);
+extern void sc_build_private(const char *summary, ScBuild *build);
+extern bool sc_may_publish(ScSummaryDef *definition);
+extern bool sc_matches_definition(ScLocal *local, ScSummaryDef *definition);
+extern void sc_record_failure(int summary, ErrorData *error);
+
+/*-------------------------------------------------------------------------
+ * cache.c: the read side
+ *-------------------------------------------------------------------------
+ */
+typedef struct ScAnswer
+{
+	ScStatus	status;
+	text	   *document;		/* may be this backend's own copy: not to be
+								 * written or freed */
+	char		etag[SC_ETAG_LEN + 1];
+	TimestampTz built_at;		/* the oldest section's */
+} ScAnswer;
+
+extern void sc_read(const char *summary, bool force, ScAnswer *answer);
+extern const char *sc_status_name(ScStatus status);
+extern void sc_invalidate(const char *summary, const char *scope);
+extern void sc_refresh_in_background(int index);
+
+/*-------------------------------------------------------------------------
+ * worker.c
+ *-------------------------------------------------------------------------
+ */
+/* Ask for a refresh; false if no worker can be had. */
+extern bool sc_request_refresh(ScSummary *summary);
+extern void sc_worker_leave(Oid dboid); /* the database is dropped or copied */
+extern PGDLLEXPORT void sc_worker_main(Datum arg);
+
+/*-------------------------------------------------------------------------
+ * stats.c
+ *-------------------------------------------------------------------------
+ */
+extern void sc_count(int summary, int counter, uint64 n);
+extern uint64 sc_counter(int summary, int counter);
+
+/*-------------------------------------------------------------------------
+ * hub.c: the State Hub, the first user
+ *-------------------------------------------------------------------------
+ */
+extern List *sc_hub_missing(List **reasons);
+extern void sc_hub_note_search_path(void);
+
+#endif							/* SUMMARY_CACHE_H */

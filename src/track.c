@@ -1,0 +1,605 @@
+/*-------------------------------------------------------------------------
+ *
+ * track.c
+ *	  Which tables are tracked, and the triggers on them.
+ *
+ * A tracked table has two triggers.  The statement trigger, ENABLE ALWAYS,
+ * fires for every statement that names the table.  The row trigger, ENABLE
+ * REPLICA, fires only where statement triggers do not: in the apply worker of
+ * logical replication.  A partitioned table holds no rows, so it has no row
+ * trigger.
+ *
+ * A statement on a partitioned or inherited table fires the triggers of the
+ * table that it names, not those of the tables that hold the rows.  So a tree
+ * is tracked as a whole, from its root: every member has the triggers, and
+ * all of them share the slot of the root.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "summary_cache.h"
+
+#define STATEMENT_TRIGGER	"summary_cache_statement"
+#define ROW_TRIGGER			"summary_cache_row"
+
+#define STATEMENT_TGTYPE	(TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | \
+							 TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
+#define ROW_TGTYPE			(TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | \
+							 TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
+
+/*
+ * What this backend knows of a table, by relid; forgotten when the table's
+ * relcache entry is invalidated.
+ */
+typedef struct TrackedTable
+{
+	Oid			relid;			/* hash key */
+	bool		valid;
+	bool		tracked;
+	bool		catch_all;		/* its writes concern every summary */
+	LocalTransactionId marked_lxid; /* transaction that has marked it already */
+	int			nrefs;
+	ScSlotRef	refs[SC_MAX_ROOTS];
+} TrackedTable;
+
+static HTAB *tracked_tables = NULL;
+
+PG_FUNCTION_INFO_V1(sc_touch);
+
+/* A table changed its shape or its triggers, or joined or left a tree. */
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS seq;
+	TrackedTable *table;
+
+	if (tracked_tables == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		table = hash_search(tracked_tables, &relid, HASH_FIND, NULL);
+		if (table)
+			table->valid = false;
+		return;
+	}
+	hash_seq_init(&seq, tracked_tables);
+	while ((table = hash_seq_search(&seq)) != NULL)
+		table->valid = false;
+}
+
+void
+sc_track_init(void)
+{
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+}
+
+static Trigger *
+find_trigger(TriggerDesc *desc, const char *name)
+{
+	if (desc)
+		for (int i = 0; i < desc->numtriggers; i++)
+			if (strcmp(desc->triggers[i].tgname, name) == 0)
+				return &desc->triggers[i];
+	return NULL;
+}
+
+static void
+add_roots(Oid relid, Oid *roots, int *nroots)
+{
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	bool		has_parent = false;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		has_parent = true;
+		add_roots(((Form_pg_inherits) GETSTRUCT(tuple))->inhparent, roots, nroots);
+	}
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+
+	if (has_parent)
+		return;
+	for (int i = 0; i < *nroots && i < SC_MAX_ROOTS; i++)
+		if (roots[i] == relid)
+			return;
+	if (*nroots < SC_MAX_ROOTS)
+		roots[*nroots] = relid;
+	(*nroots)++;
+}
+
+/*
+ * The tables at the top of the trees that a table is in, itself if it is in
+ * none.  Several only where plain inheritance has several parents.  Returns
+ * their number, -1 if there are more than SC_MAX_ROOTS.
+ */
+int
+sc_track_roots(Oid relid, Oid *roots)
+{
+	int			nroots = 0;
+
+	check_stack_depth();
+	add_roots(relid, roots, &nroots);
+	return nroots <= SC_MAX_ROOTS ? nroots : -1;
+}
+
+/*
+ * What we know of a table that is open and locked by whoever writes it; NULL
+ * without memory.
+ */
+static TrackedTable *
+table_lookup(Oid relid)
+{
+	TrackedTable *table;
+	bool		found;
+	bool		catch_all;
+	Relation	rel;
+	Trigger    *trigger;
+	Oid			roots[SC_MAX_ROOTS];
+
+	if (tracked_tables == NULL)
+	{
+		HASHCTL		info;
+
+		info.keysize = sizeof(Oid);
+		info.entrysize = sizeof(TrackedTable);
+		info.hcxt = TopMemoryContext;
+		tracked_tables = hash_create("summary_cache tables", 64, &info,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	table = hash_search(tracked_tables, &relid, HASH_ENTER_NULL, &found);
+	if (table == NULL)
+		return NULL;
+	if (found && table->valid)
+		return table;
+
+	/*
+	 * What is read below may be invalidated meanwhile, or an error may end it
+	 * half-way: so first say that the entry is valid, in its safest form.
+	 */
+	table->marked_lxid = InvalidLocalTransactionId;
+	table->tracked = table->catch_all = true;
+	table->nrefs = 0;
+	table->valid = true;
+
+	rel = RelationIdGetRelation(relid);
+	if (rel == NULL)
+	{
+		table->valid = false;
+		return NULL;
+	}
+	trigger = find_trigger(rel->trigdesc, STATEMENT_TRIGGER);
+	if (trigger == NULL)
+		trigger = find_trigger(rel->trigdesc, ROW_TRIGGER);
+	catch_all = trigger && trigger->tgnargs > 0;
+	RelationClose(rel);
+
+	if (trigger && !catch_all)
+	{
+		int			nroots = sc_track_roots(relid, roots);
+
+		if (nroots < 0)
+			catch_all = true;
+		for (int i = 0; i < nroots; i++)
+		{
+			table->refs[i].key = SC_KEY(MyDatabaseId, roots[i]);
+			table->refs[i].slot = sc_slot_find(table->refs[i].key, true);
+		}
+		table->nrefs = Max(nroots, 0);
+	}
+	table->tracked = trigger != NULL;
+	table->catch_all = catch_all;
+	return table;
+}
+
+/*
+ * The current transaction writes a table, which is locked.  Mark it if it is
+ * tracked.
+ */
+void
+sc_track_write(Oid relid)
+{
+	TrackedTable *table = NULL;
+
+	/* a scan a statement of a table that it already knows */
+	if (tracked_tables)
+		table = hash_search(tracked_tables, &relid, HASH_FIND, NULL);
+	if (table == NULL || !table->valid)
+		table = table_lookup(relid);
+	if (table == NULL)
+	{
+		sc_mark_catch_all();
+		return;
+	}
+	if (!table->tracked || table->marked_lxid == SC_MY_LXID)
+		return;
+	if (table->catch_all)
+		sc_mark_catch_all();
+	else
+		sc_mark_slots(table->refs, table->nrefs);
+	table->marked_lxid = SC_MY_LXID;
+}
+
+bool
+sc_track_is_tracked(Oid relid)
+{
+	TrackedTable *table = table_lookup(relid);
+
+	return table && table->tracked;
+}
+
+/*
+ * The trigger function.  With the library not preloaded it does nothing: no
+ * document is cached then.
+ */
+Datum
+sc_touch(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called as a trigger", "summary_cache_touch"),
+				 errhint("It is attached to source tables by summary_cache_define().")));
+	if (sc_shared)
+	{
+		TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+		sc_track_write(RelationGetRelid(trigdata->tg_relation));
+	}
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Refuse what cannot be tracked.
+ */
+void
+sc_track_check_source(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+	char		relkind = get_rel_relkind(relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("source table with OID %u does not exist", relid),
+				 errhint("Name existing tables in \"sources\".")));
+	if (IsCatalogRelationOid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("system catalog \"%s\" cannot be a source", name),
+				 errdetail("Changes of system catalogs cannot be tracked."),
+				 errhint("Give \"sources\" without it; the document then follows it by max_stale_age only.")));
+	if (get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("temporary table \"%s\" cannot be a source", name),
+				 errdetail("Other sessions cannot read it."),
+				 errhint("Use a permanent table.")));
+	switch (relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_MATVIEW:
+			break;
+		case RELKIND_VIEW:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("view \"%s\" cannot be a source", name),
+					 errhint("Name the tables that it reads, or leave \"sources\" out.")));
+			break;
+		case RELKIND_FOREIGN_TABLE:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("foreign table \"%s\" cannot be a source", name),
+					 errdetail("Its changes are made elsewhere and cannot be tracked."),
+					 errhint("Give \"sources\" without it; the document then follows it by max_stale_age only.")));
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" cannot be a source", name),
+					 errdetail_relkind_not_supported(relkind),
+					 errhint("Sources are tables, partitioned tables and materialized views.")));
+	}
+}
+
+/* All members of the trees that a table is in, locked. */
+static List *
+tree_members(Oid relid, LOCKMODE lockmode)
+{
+	Oid			roots[SC_MAX_ROOTS];
+	int			nroots = sc_track_roots(relid, roots);
+	List	   *members = NIL;
+
+	if (nroots < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("table \"%s\" inherits from more than %d roots",
+						get_rel_name(relid), SC_MAX_ROOTS),
+				 errhint("Such a table cannot be a source.")));
+	for (int i = 0; i < nroots; i++)
+	{
+		if (lockmode != NoLock)
+			LockRelationOid(roots[i], lockmode);
+		members = list_concat_unique_oid(members,
+										 find_all_inheritors(roots[i], lockmode, NULL));
+	}
+	return members;
+}
+
+static Oid
+touch_function(void)
+{
+	Oid			schema = sc_extension_schema(true);
+	List	   *name;
+
+	if (!OidIsValid(schema))
+		return InvalidOid;
+	name = list_make2(makeString(get_namespace_name(schema)),
+					  makeString(pstrdup("summary_cache_touch")));
+	return LookupFuncName(name, 0, NULL, true);
+}
+
+static void
+create_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid function)
+{
+	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
+	ObjectAddress trigger;
+	ObjectAddress extension;
+	Oid			userid;
+	int			sec_context;
+
+	stmt->trigname = pstrdup(name);
+	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
+								  pstrdup(RelationGetRelationName(rel)), -1);
+	stmt->row = (tgtype & TRIGGER_TYPE_ROW) != 0;
+	stmt->timing = tgtype & TRIGGER_TYPE_TIMING_MASK;
+	stmt->events = tgtype & TRIGGER_TYPE_EVENT_MASK;
+
+	/*
+	 * The caller's right to put triggers on the source was checked; the
+	 * function is not granted to anybody, and other members of a tree need no
+	 * rights of their own.
+	 */
+	GetUserIdAndSecContext(&userid, &sec_context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	trigger = CreateTriggerFiringOn(stmt, NULL, RelationGetRelid(rel), InvalidOid,
+									InvalidOid, InvalidOid, function, InvalidOid,
+									NULL, false, false, fires);
+	SetUserIdAndSecContext(userid, sec_context);
+
+	/* ALTER TRIGGER ... DEPENDS ON EXTENSION */
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(SC_NAME, false));
+	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+}
+
+/* Make one trigger of a table what it should be. */
+static void
+ensure_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid function)
+{
+	Trigger    *trigger = find_trigger(rel->trigdesc, name);
+
+	if (trigger && (trigger->tgfoid != function || trigger->tgtype != tgtype ||
+					trigger->tgqual || trigger->tgnattr > 0 || trigger->tgisinternal))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("trigger \"%s\" of table \"%s\" is not one of summary_cache",
+						name, RelationGetRelationName(rel)),
+				 errhint("Rename or drop it.")));
+	if (trigger == NULL)
+		create_trigger(rel, name, tgtype, fires, function);
+	else if (trigger->tgenabled != fires)
+		SC_SET_TRIGGER_FIRING(rel, name, fires);
+}
+
+static void
+attach_one(Oid relid)
+{
+	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+	Oid			function = touch_function();
+	char		relkind = rel->rd_rel->relkind;
+
+	/* foreign members are reported by sc_track_provable() */
+	if (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		ensure_trigger(rel, STATEMENT_TRIGGER, STATEMENT_TGTYPE, TRIGGER_FIRES_ALWAYS, function);
+		CommandCounterIncrement();
+		if (relkind == RELKIND_RELATION)
+			ensure_trigger(rel, ROW_TRIGGER, ROW_TGTYPE, TRIGGER_FIRES_ON_REPLICA, function);
+	}
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Put the triggers on a source and on all members of its tree.  Locks them
+ * ShareRowExclusive, which waits for their writers (for lock_timeout at most).
+ */
+void
+sc_track_attach(Oid relid)
+{
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
+		return;
+	foreach(lc, tree_members(relid, ShareRowExclusiveLock))
+		attach_one(lfirst_oid(lc));
+	if (sc_shared)
+		sc_mark_catch_all();
+}
+
+/* Put the triggers on a table that joined a tracked tree, and its children. */
+void
+sc_track_attach_members(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+		attach_one(lfirst_oid(lc));
+	sc_mark_catch_all();
+}
+
+/*
+ * ENABLE TRIGGER ALL makes our triggers fire like ordinary ones: make them fire
+ * as installed again.  One that is disabled stays so.
+ */
+void
+sc_track_restore_firing(Oid relid)
+{
+	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+	Trigger    *trigger = find_trigger(rel->trigdesc, STATEMENT_TRIGGER);
+
+	if (trigger && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN)
+	{
+		SC_SET_TRIGGER_FIRING(rel, STATEMENT_TRIGGER, TRIGGER_FIRES_ALWAYS);
+		CommandCounterIncrement();
+	}
+	trigger = find_trigger(rel->trigdesc, ROW_TRIGGER);
+	if (trigger && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN)
+	{
+		SC_SET_TRIGGER_FIRING(rel, ROW_TRIGGER, TRIGGER_FIRES_ON_REPLICA);
+		CommandCounterIncrement();
+	}
+	table_close(rel, NoLock);
+}
+
+/* Remove the triggers of a source's whole tree. */
+void
+sc_track_detach(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, tree_members(relid, ShareRowExclusiveLock))
+	{
+		static const char *const names[] = {STATEMENT_TRIGGER, ROW_TRIGGER};
+		Oid			member = lfirst_oid(lc);
+
+		for (int i = 0; i < 2; i++)
+		{
+			ObjectAddress trigger;
+			Oid			trigger_oid = get_trigger_oid(member, names[i], true);
+
+			if (!OidIsValid(trigger_oid))
+				continue;
+			ObjectAddressSet(trigger, TriggerRelationId, trigger_oid);
+			performDeletion(&trigger, DROP_RESTRICT, 0);
+		}
+		CommandCounterIncrement();
+	}
+	if (sc_shared)
+		sc_mark_catch_all();
+}
+
+/* Is one trigger there and exactly as installed? */
+static bool
+trigger_ok(Relation rel, const char *name, int16 tgtype, char fires, Oid function,
+		   const char **reason)
+{
+	Trigger    *trigger = find_trigger(rel->trigdesc, name);
+
+	if (trigger == NULL)
+		*reason = psprintf("trigger %s is missing on %s", name, RelationGetRelationName(rel));
+	else if (trigger->tgfoid != function || trigger->tgtype != tgtype ||
+			 trigger->tgqual || trigger->tgnattr > 0 || trigger->tgnargs > 0)
+		*reason = psprintf("trigger %s of %s is not as installed", name, RelationGetRelationName(rel));
+	else if (trigger->tgenabled == TRIGGER_DISABLED)
+		*reason = psprintf("trigger %s of %s is disabled", name, RelationGetRelationName(rel));
+	else if (trigger->tgenabled != fires)
+		*reason = psprintf("trigger %s of %s is not enabled as installed", name, RelationGetRelationName(rel));
+	else
+		return true;
+	return false;
+}
+
+/*
+ * Can every change of a source be noticed?  If not, says why.  Opens the
+ * members of its tree, waiting for AccessExclusive locks as a query would.
+ */
+bool
+sc_track_provable(Oid relid, const char **reason)
+{
+	Oid			function = touch_function();
+	Oid			roots[SC_MAX_ROOTS];
+	int			nroots;
+	char		relkind = get_rel_relkind(relid);
+	bool		ok = true;
+
+	*reason = NULL;
+	if (relkind == RELKIND_MATVIEW)
+		return true;			/* only REFRESH changes it, which is DDL */
+	if (relkind == '\0')
+	{
+		*reason = "table does not exist";
+		return false;
+	}
+	nroots = sc_track_roots(relid, roots);
+	if (nroots < 0)
+	{
+		*reason = "table inherits from too many roots";
+		return false;
+	}
+	for (int i = 0; ok && i < nroots; i++)
+	{
+		ListCell   *lc;
+
+		foreach(lc, find_all_inheritors(roots[i], AccessShareLock, NULL))
+		{
+			Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
+
+			if (rel == NULL)
+				continue;		/* just dropped: DDL */
+			relkind = rel->rd_rel->relkind;
+			if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+			{
+				*reason = psprintf("partition %s is a foreign table", RelationGetRelationName(rel));
+				ok = false;
+			}
+			else
+				ok = trigger_ok(rel, STATEMENT_TRIGGER, STATEMENT_TGTYPE, TRIGGER_FIRES_ALWAYS,
+								function, reason) &&
+					(relkind == RELKIND_PARTITIONED_TABLE ||
+					 trigger_ok(rel, ROW_TRIGGER, ROW_TGTYPE, TRIGGER_FIRES_ON_REPLICA,
+								function, reason));
+			relation_close(rel, NoLock);
+			if (!ok)
+				break;
+		}
+	}
+	return ok;
+}

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# make check: every suite, against private servers.  The last line counts what the runners reported.
+#
+#   SUITES="regress isolation tap demo"   only these suites
+#   TESTS="basic 001_commit"              only the tests of these names, of whatever suite
+#   NO_INSTALL=1                          do not install what is missing
+
+# shellcheck source=test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+suites=${SUITES:-regress isolation tap demo}
+tests=${TESTS:-}
+unset SUITES TESTS KEEP
+
+passed=0
+failed=0
+
+# The names of a suite's tests: directory, suffix.  They are what the Makefile passes to the runner.
+list_tests() {
+	local dir=$1 suffix=$2 file name
+	for file in "$top/test/$dir"/*"$suffix"; do
+		[ -e "$file" ] || continue
+		name=$(basename "$file" "$suffix")
+		case " ${tests:-$name} " in *" $name "*) echo "$name" ;; esac
+	done
+}
+
+# Run a suite's runner and count its results: name, pattern of a pass, pattern of a failure, number
+# of tests; then the command.  A test without a result, and a runner that fails without naming a
+# test, count as failed: dying must never look better than failing.  A skipped one counts as nothing.
+run_suite() {
+	local suite=$1 pass=$2 fail=$3 expected=$4 status=0 ok bad skipped
+	shift 4
+	"$@" 2>&1 | tee "$work/$suite.log" || status=$?
+	ok=$(grep -cE "$pass" "$work/$suite.log") || true
+	bad=$(grep -cE "$fail" "$work/$suite.log") || true
+	skipped=$(grep -cE '^test/t/[^ ]+ \.+ *skipped' "$work/$suite.log") || true
+	if [ $((ok + bad + skipped)) -lt "$expected" ]; then bad=$((expected - ok - skipped)); fi
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+	passed=$((passed + ok))
+	failed=$((failed + bad))
+	suite_failed=$bad
+}
+
+show() {
+	if [ -s "$1" ]; then
+		say "--- $1"
+		tail -n "$2" "$1"
+	fi
+}
+
+# pg_regress and pg_isolation_regress: suite, Makefile variables that leave only it, its tests.
+# Formats of results: "test NAME ... ok" up to 15, TAP from 16 on.
+run_regress() {
+	local suite=$1 variable=$2 dir=$3 suffix=$4 names out
+	names=$(list_tests "$dir" "$suffix" | tr '\n' ' ')
+	[ -n "$names" ] || return 0
+	shift 4
+	# shellcheck disable=SC2086
+	run_suite "$suite" '^(ok [0-9]+|(test|    ) .*\.\.\. ok)' '^(not ok|.*\.\.\. FAILED)' "$(wc -w <<<"$names")" \
+		copy_make -s installcheck "$variable=$names" "$@" \
+		EXTRA_REGRESS_OPTS="--temp-instance=$work/$suite --temp-config=$work/server.conf"
+	# The next suite would overwrite these.
+	out=$work/$suite.out
+	mkdir "$out"
+	(cd "$work/src" && for f in results log regression.diffs regression.out; do if [ -e $f ]; then mv $f "$out"; fi; done)
+	if [ "$suite_failed" -gt 0 ]; then
+		show "$out/regression.diffs" 500
+		show "$out/log/initdb.log" 20
+		show "$out/log/postmaster.log" 60
+	fi
+}
+
+run_tap() {
+	local names files log
+	names=$(list_tests t .pl)
+	[ -n "$names" ] || return 0
+	# shellcheck disable=SC2086
+	files=$(printf 'test/t/%s.pl ' $names)
+	# A server that was configured without --enable-tap-tests has no PROVE, and its installcheck skips
+	# the suite with success.
+	TEMP_CONFIG=$work/server.conf \
+		run_suite tap '^test/t/[^ ]+ \.+ *ok' '^NONE$' "$(wc -w <<<"$names")" \
+		copy_make -s installcheck REGRESS= ISOLATION= "PROVE_TESTS=$files" enable_tap_tests=yes PROVE=prove
+	if [ "$suite_failed" -gt 0 ]; then
+		for log in "$work"/src/tmp_check/log/*; do show "$log" 40; done
+	fi
+}
+
+for suite in $suites; do
+	case $suite in
+		regress | isolation | tap | demo) ;;
+		*) die "unknown suite \"$suite\"; there are regress, isolation, tap, demo" ;;
+	esac
+done
+for name in $tests; do
+	[ -e "$top/test/sql/$name.sql" ] || [ -e "$top/test/specs/$name.spec" ] || [ -e "$top/test/t/$name.pl" ] ||
+		die "no test is called \"$name\""
+done
+
+case " $suites " in *" tap "*) require_packages tap ;; *) require_packages server ;; esac
+build_copy all COPT=-Werror
+install_copy
+
+for suite in $suites; do
+	case $suite in
+		regress) run_regress regress REGRESS sql .sql ISOLATION= TAP_TESTS= ;;
+		isolation) run_regress isolation ISOLATION specs .spec REGRESS= TAP_TESTS= ;;
+		tap) run_tap ;;
+		demo)
+			if [ -z "$tests" ] && [ -e "$top/test/demo.sh" ]; then
+				WORK=$work run_suite demo '^demo: every step' '^NONE$' 1 bash "$work/src/test/demo.sh"
+			fi
+			;;
+	esac
+done
+
+last_line="$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,267 @@
+# What check.sh and demo.sh share: find or install what is needed, build a private copy, install it
+# where only a private server looks, and clean up.  Sourced by bash, from anywhere.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+min_version=15
+work=		# directory of this run
+own_work=	# it is ours to remove
+keep_work=	# but is not to be removed, nor its servers to be stopped
+last_line=	# to be said after everything else
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+am_root() { [ "$(id -u)" = 0 ]; }
+
+# Ours, not PGXS's, which means "no install target" by NO_INSTALL; and what make was called with is
+# for us, not for the makes that we call.
+no_install=${NO_INSTALL:-}
+unset NO_INSTALL MAKEFLAGS MFLAGS MAKELEVEL
+
+# Nor may the caller's PGHOST or PGOPTIONS reach a private server; and its clusters have one encoding
+# and sort order everywhere.
+for var in $(compgen -e PG) $(compgen -e LC_) LANGUAGE; do
+	case $var in
+		PG_CONFIG | PG_TEST_* | PGCTLTIMEOUT) ;;
+		*) unset "$var" ;;
+	esac
+done
+export LANG=C.UTF-8	# and not LC_ALL, which pg_regress takes away
+
+as_root() { if am_root; then "$@"; else sudo "$@"; fi; }
+
+# PostgreSQL refuses to run as root.  setpriv rather than su or runuser: it becomes the command, so
+# that signals and exit codes arrive.
+as_server() {
+	if am_root; then
+		setpriv --reuid="$server_uid" --regid="$server_gid" --clear-groups env HOME="$work" "$@"
+	else
+		"$@"
+	fi
+}
+
+set_server_user() {
+	local user=nobody
+	server_uid=$(id -u)
+	if am_root; then
+		if getent passwd postgres >/dev/null; then user=postgres; fi
+		server_uid=$(id -u "$user")
+		server_gid=$(id -g "$user")
+	fi
+}
+
+#
+# What is needed
+#
+
+server_is_usable() {
+	local version
+	version=$("$1" --version 2>/dev/null | sed 's/[^0-9]*\([0-9]*\).*/\1/') || return 1
+	[ "${version:-0}" -ge "$min_version" ] && [ -x "$("$1" --bindir)/postgres" ] && [ -e "$("$1" --pgxs)" ]
+}
+
+# Sets pg_config.  Debian's pg_config belongs to the client library, and may speak of a server that
+# is not there: look at the servers themselves too, newest first.
+find_server() {
+	local c
+	pg_config=
+	if [ -n "${PG_CONFIG:-}" ]; then
+		pg_config=$(command -v "$PG_CONFIG") || die "PG_CONFIG=$PG_CONFIG: no such program"
+		server_is_usable "$pg_config" ||
+			die "PG_CONFIG=$PG_CONFIG: not PostgreSQL $min_version or newer with server and server headers"
+		pg_config=$(realpath "$pg_config")
+		return
+	fi
+	for c in pg_config $(printf '%s\n' /usr/lib/postgresql/*/bin/pg_config | sort -rV); do
+		c=$(command -v "$c") || continue
+		if server_is_usable "$c"; then pg_config=$c; return; fi
+	done
+	return 1
+}
+
+# Debian's names of what is missing, one a line.  $1 = server, or tap for what the TAP suite needs too.
+missing_packages() {
+	local dir version server=
+	if ! have gcc; then
+		printf '%s\n' gcc libc6-dev	# which gcc only recommends
+	elif ! echo '#include <stdio.h>' | gcc -E - >/dev/null 2>&1; then
+		echo libc6-dev
+	fi
+	have make || echo make
+	have pkg-config || echo pkg-config
+	pkg-config --exists json-c 2>/dev/null || echo libjson-c-dev
+	if [ "$1" = tap ]; then
+		have prove || echo perl
+		perl -MIPC::Run -MTest::More -MTime::HiRes -e 1 2>/dev/null || echo libipc-run-perl
+	fi
+	if ! find_server; then
+		for dir in /usr/lib/postgresql/*/; do
+			version=$(basename "$dir")
+			if [ -x "$dir/bin/postgres" ] && [ "$version" -ge "$min_version" ]; then server=$version; fi
+		done
+		if [ -n "$server" ]; then
+			echo "postgresql-server-dev-$server"
+		else
+			printf '%s\n' postgresql postgresql-server-dev-all
+		fi
+	fi
+}
+
+apt_get() {
+	say "+ ${sudo:+$sudo }apt-get $*"
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@" </dev/null
+}
+
+# A server package creates a cluster on port 5432 and starts it, unless told not to in a file of
+# postgresql-common: tell it, and put the file back.
+restore_createcluster() {
+	if [ -n "${createcluster_saved:-}" ]; then
+		as_root cp "$createcluster_saved" /etc/postgresql-common/createcluster.conf
+		rm -f "$createcluster_saved"
+		createcluster_saved=
+	fi
+}
+
+install_packages() {
+	local packages=("$@") sudo='' version
+	am_root || sudo=sudo
+	if ! have apt-get; then
+		die "please install PostgreSQL $min_version or newer with its server headers, json-c with headers," \
+			"pkg-config, a C compiler, make, and perl with prove and IPC::Run (missing here, by Debian's names: $*)"
+	fi
+	if [ -n "$no_install" ] || { [ -n "$sudo" ] && ! have sudo; }; then
+		say "missing; to install it, as root:"
+		say "apt-get install -y --no-install-recommends $*"
+		if [ -n "$no_install" ]; then die "NO_INSTALL is set: nothing was installed"; fi
+		die "neither root nor sudo: nothing was installed"
+	fi
+
+	apt_get update -q || say "going on with the package lists as they are"
+	case " $* " in
+		*" postgresql "*)
+			version=$(apt-cache depends postgresql | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
+			if [ "${version:-0}" -lt "$min_version" ]; then
+				die "this system's PostgreSQL is ${version:-unknown}, $min_version or newer is needed:" \
+					"add a repository that has one (https://www.postgresql.org/download/) and try again"
+			fi
+			apt_get install -q -y --no-install-recommends postgresql-common
+			createcluster_saved=$(mktemp)
+			cat /etc/postgresql-common/createcluster.conf >"$createcluster_saved"
+			say "while the server is installed, createcluster.conf says create_main_cluster = false: no cluster is to start"
+			as_root pg_conftool /etc/postgresql-common/createcluster.conf set create_main_cluster false
+			;;
+	esac
+	apt_get install -q -y --no-install-recommends "${packages[@]}"
+	restore_createcluster
+}
+
+# $1 = server, or tap for what the TAP suite needs too.
+require_packages() {
+	local missing
+	missing=$(missing_packages "$1")
+	# shellcheck disable=SC2086 # one word a package
+	[ -z "$missing" ] || install_packages $missing
+	find_server || die "no PostgreSQL $min_version or newer with server headers found; set PG_CONFIG"
+	export PG_CONFIG=$pg_config
+	bindir=$("$pg_config" --bindir)
+	set_server_user
+	as_server test -x "$bindir/postgres" || die "the user that servers run as, $server_uid, has no access to $bindir"
+}
+
+#
+# Private copy, build, installation
+#
+
+# Servers that a killed runner left behind are stopped by their data directories.
+clean_up() {
+	local status=$? pidfile
+	trap '' INT TERM HUP
+	trap - EXIT
+	restore_createcluster
+	if [ -n "$work" ] && [ -z "$keep_work" ]; then
+		find "$work" -name postmaster.pid -print 2>/dev/null | while read -r pidfile; do
+			as_server "$bindir/pg_ctl" stop -s -m immediate -D "$(dirname "$pidfile")" 2>/dev/null || true
+		done
+		if [ -n "$own_work" ]; then
+			case $status in
+				0 | 129 | 130 | 143) rm -rf "$work" ;;
+				*) say "everything is left in $work" ;;
+			esac
+		fi
+	fi
+	[ -z "$last_line" ] || say "$last_line"
+	exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# make in the copy, as the server's user.
+copy_make() { as_server make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no "$@"; }
+
+# A copy: a checkout below /root is closed to the server's user, and objects of another server or
+# with other flags may lie about.  Sets work; $@: goals and variables of make.
+build_copy() {
+	# Root's TMPDIR may be closed to others as well.
+	if am_root; then unset TMPDIR; fi
+	work=$(mktemp -d "${TMPDIR:-/tmp}/summary_cache.XXXXXX")
+	own_work=1
+	mkdir "$work/src" "$work/tmp"
+	tar -C "$top" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+		--exclude=./results --exclude=./log --exclude='./tmp_check*' --exclude='./regression.*' . |
+		tar -C "$work/src" -xf - --no-same-owner
+	if am_root; then chown -R "$server_uid:$server_gid" "$work"; fi
+	# Sockets go there; a socket's path may not be longer than 107 bytes.
+	if [ ${#work} -lt 60 ]; then export TMPDIR=$work/tmp; else export TMPDIR=/tmp; fi
+
+	# The servers' user may not enter where we are, and its programs would say so each time.
+	cd "$work"
+
+	say "building for $("$pg_config" --version)"
+	if ! copy_make -s -j "$(nproc)" "$@" >"$work/build.log" 2>&1; then
+		cat "$work/build.log"
+		die "the build failed"
+	fi
+}
+
+# Where the server can be pointed at another place, no path of the system is written to.  Writes
+# $work/server.conf, what every private server is configured with.
+install_copy() {
+	local settings sharedir pkglibdir paths=
+	sharedir=$("$pg_config" --sharedir)
+	pkglibdir=$("$pg_config" --pkglibdir)
+	settings=$("$bindir/postgres" --describe-config | cut -f 1)
+	if grep -qx extension_control_path <<<"$settings"; then	# from 18 on
+		paths="extension_control_path = '$work/inst$sharedir:\$system'"
+	elif grep -qx extension_destdir <<<"$settings"; then	# Debian's, up to 17
+		paths="extension_destdir = '$work/inst'"
+	fi
+	if [ -n "$paths" ]; then
+		# Neither setting is looked at for a name without a path, as in shared_preload_libraries.
+		paths="$paths
+dynamic_library_path = '$work/inst$pkglibdir:\$libdir'"
+		copy_make install DESTDIR="$work/inst" >>"$work/build.log" 2>&1 || { cat "$work/build.log"; die "make install failed"; }
+	else
+		say "this server has no private extension path: make install writes to $pkglibdir and $sharedir"
+		if [ -w "$pkglibdir" ]; then
+			make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no install
+		else
+			as_root make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no install
+		fi >>"$work/build.log" 2>&1 || { cat "$work/build.log"; die "make install failed"; }
+	fi
+	cat >"$work/server.conf" <<-CONF
+		shared_preload_libraries = 'summary_cache'
+		$paths
+		max_connections = 40
+		max_prepared_transactions = 10
+		max_worker_processes = 16
+		wal_level = logical
+		fsync = off
+		log_line_prefix = '%m %b[%p] %q%a '
+	CONF
+	chmod 644 "$work/server.conf"
+}
