@@ -456,7 +456,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 		static bool reported = false;
 
 		if (!reported)
-			ereport(IsBackgroundWorker ? LOG : WARNING,
+			ereport(SC_IN_BACKGROUND_WORKER ? LOG : WARNING,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("document of summary \"%s\" does not fit in shared memory and is not cached",
 							NameStr(definition->name)),

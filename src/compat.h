@@ -28,6 +28,20 @@
 #define SC_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* Is this process a background worker? */
+#if PG_VERSION_NUM >= 170000
+#define SC_IN_BACKGROUND_WORKER AmBackgroundWorkerProcess()
+#else
+#define SC_IN_BACKGROUND_WORKER IsBackgroundWorker
+#endif
+
+/* Before the declaration of a function that does not return. */
+#if PG_VERSION_NUM >= 180000
+#define SC_NORETURN pg_noreturn
+#else
+#define SC_NORETURN pg_attribute_noreturn()
+#endif
+
 /* Set when one trigger of one table fires; nothing recursive, no system triggers. */
 #if PG_VERSION_NUM >= 160000
 #define SC_SET_TRIGGER_FIRING(rel, name, fires) \

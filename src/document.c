@@ -59,6 +59,7 @@ typedef struct BuildEnvironment
 	Oid			userid;
 	int			sec_context;
 	int			guc_level;
+	bool		read_only;
 } BuildEnvironment;
 
 /* Settings that show in the output, at PostgreSQL's own defaults. */
@@ -83,7 +84,6 @@ static const struct
 	{"standard_conforming_strings", "on"},
 	{"transform_null_equals", "off"},
 	{"row_security", "on"},
-	{"transaction_read_only", "on"},
 };
 
 static void
@@ -105,12 +105,17 @@ environment_enter(const char *summary, ScSectionDef *section, BuildEnvironment *
 		(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value,
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	ProcessGUCArray(section->settings, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
+
+	/* what a function in the query may not do is write */
+	env->read_only = XactReadOnly;
+	XactReadOnly = true;
 }
 
 /* After an error the (sub)transaction's abort does this. */
 static void
 environment_leave(BuildEnvironment *env)
 {
+	XactReadOnly = env->read_only;
 	AtEOXact_GUC(false, env->guc_level);
 	SetUserIdAndSecContext(env->userid, env->sec_context);
 }

@@ -291,6 +291,21 @@ slot_take(uint64 key)
 	return SC_SLOT_NONE;
 }
 
+/*
+ * A table gets a slot of its own.  Documents may have been built while it had
+ * none, and know of its changes by the catch-all word only: move that, before
+ * any writer can find the slot.  Caller holds the lock.
+ */
+static void
+slot_tell_others(uint64 key)
+{
+	uint64		catch_all = SC_KEY((Oid) (key >> 32), InvalidOid);
+	SlotEntry  *entry = hash_search(slot_hash, &catch_all, HASH_FIND, NULL);
+
+	pg_atomic_fetch_add_u64(&sc_slots[entry ? entry->slot : SC_CLUSTER_SLOT].slot.word,
+							SC_REVISION_ONE);
+}
+
 int
 sc_slot_find(uint64 key, bool create)
 {
@@ -312,8 +327,12 @@ sc_slot_find(uint64 key, bool create)
 	else
 	{
 		slot = slot_take(key);
-		if (slot != SC_SLOT_NONE)
+		if (slot == SC_SLOT_NONE)
+			sc_shared->slot_refused = true;
+		else
 		{
+			if (sc_shared->slot_refused)
+				slot_tell_others(key);
 			entry = hash_search(slot_hash, &key, HASH_ENTER_NULL, NULL);
 			if (entry)
 				entry->slot = slot;

@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(sc_stat_sections);
 PG_FUNCTION_INFO_V1(sc_stat_tables);
 PG_FUNCTION_INFO_V1(sc_reset_stats);
 
-#define NS_PER_MS	1e6
+#define MS(ns) ((ns) / 1e6)
 
 /* Count in this backend's shard. */
 void
@@ -47,15 +47,13 @@ sc_counter(int summary, int counter)
 	return sum;
 }
 
-/* The server run, and slot=revision of each word, as a document's identity. */
+/* The server run, and the revision of each word that the section was built at. */
 static char *
 fingerprint(ScChunk *chunk)
 {
 	StringInfoData out;
 
 	initStringInfo(&out);
-	appendStringInfo(&out, UINT64_FORMAT "x", sc_shared->run);
-	resetStringInfo(&out);
 	appendStringInfo(&out, "%08x", (uint32) (sc_shared->run ^ (sc_shared->run >> 32)));
 	for (uint32 i = 0; i < chunk->nlabels; i++)
 		appendStringInfo(&out, "%c%u.%llu", i == 0 ? ':' : ',', chunk->labels[i].slot,
@@ -182,12 +180,12 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 			values[c++] = Int64GetDatum(entry.unpublished);
 			for (int i = 0; builds == 0 && i < 3; i++)
 				nulls[c + i] = true;
-			values[c++] = Float8GetDatum(entry.build_ns_min / NS_PER_MS);
-			values[c++] = Float8GetDatum(builds ? entry.build_ns_total / NS_PER_MS / builds : 0);
-			values[c++] = Float8GetDatum(entry.build_ns_max / NS_PER_MS);
-			values[c++] = Float8GetDatum(entry.build_ns_total / NS_PER_MS);
+			values[c++] = Float8GetDatum(MS(entry.build_ns_min));
+			values[c++] = Float8GetDatum(builds ? MS(entry.build_ns_total) / builds : 0);
+			values[c++] = Float8GetDatum(MS(entry.build_ns_max));
+			values[c++] = Float8GetDatum(MS(entry.build_ns_total));
 			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_WAITS));
-			values[c++] = Float8GetDatum(sc_counter(index, SC_COUNT_WAIT_NS) / NS_PER_MS);
+			values[c++] = Float8GetDatum(MS(sc_counter(index, SC_COUNT_WAIT_NS)));
 			values[c++] = Int64GetDatum(bytes);
 			nulls[c] = nchunks == 0;
 			values[c++] = CStringGetTextDatum(prints.data);
@@ -277,7 +275,7 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 				age->time = (sc_now() - chunk->labelled_at) / 1000;
 				values[c++] = TimestampTzGetDatum(chunk->built_at);
 				values[c++] = IntervalPGetDatum(age);
-				values[c++] = Float8GetDatum(chunk->build_ns / NS_PER_MS);
+				values[c++] = Float8GetDatum(MS(chunk->build_ns));
 				values[c++] = Int64GetDatum((int64) chunk->body_len);
 				values[c++] = Int64GetDatum((int64) revision);
 				values[c++] = CStringGetTextDatum(fingerprint(chunk));

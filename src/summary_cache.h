@@ -309,6 +309,8 @@ typedef struct ScShared
 	int			nworkers;
 	int			free_section;	/* head of the free list; under lock */
 	uint64		next_revision;	/* of a slot taken into use; under lock */
+	bool		slot_refused;	/* somebody found no slot, so a label may lack
+								 * one that its table gets later; under lock */
 } ScShared;
 
 extern PGDLLIMPORT ScShared *sc_shared; /* NULL: not preloaded */
@@ -445,7 +447,7 @@ extern void sc_definition_pin(void);
 extern void sc_definition_unpin(void);
 extern List *sc_definition_names(Snapshot snapshot);	/* of char * */
 extern void sc_check_name(const char *what, const char *name);
-pg_attribute_noreturn() extern void sc_unknown_summary(const char *summary);
+SC_NORETURN extern void sc_unknown_summary(const char *summary);
 
 /* Define or replace a section as owner; checks everything but the caller's
  * right to act for the owner.  settings NULL: those of the session. */

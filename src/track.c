@@ -84,8 +84,6 @@ relcache_callback(Datum arg, Oid relid)
 	HASH_SEQ_STATUS seq;
 	TrackedTable *table;
 
-	if (tracked_tables == NULL)
-		return;
 	if (OidIsValid(relid))
 	{
 		table = hash_search(tracked_tables, &relid, HASH_FIND, NULL);
@@ -98,9 +96,25 @@ relcache_callback(Datum arg, Oid relid)
 		table->valid = false;
 }
 
+/* Memory for tracked_tables: a writer must not fail for want of it. */
+static void *
+alloc_no_error(Size size)
+{
+	return MemoryContextAllocExtended(TopMemoryContext, size, MCXT_ALLOC_NO_OOM);
+}
+
+/* While preloading: backends inherit the empty table. */
 void
 sc_track_init(void)
 {
+	HASHCTL		info;
+
+	info.keysize = sizeof(Oid);
+	info.entrysize = sizeof(TrackedTable);
+	info.hcxt = TopMemoryContext;
+	info.alloc = alloc_no_error;
+	tracked_tables = hash_create("summary_cache tables", 64, &info,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT | HASH_ALLOC);
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 }
 
@@ -173,16 +187,6 @@ table_lookup(Oid relid)
 	Trigger    *trigger;
 	Oid			roots[SC_MAX_ROOTS];
 
-	if (tracked_tables == NULL)
-	{
-		HASHCTL		info;
-
-		info.keysize = sizeof(Oid);
-		info.entrysize = sizeof(TrackedTable);
-		info.hcxt = TopMemoryContext;
-		tracked_tables = hash_create("summary_cache tables", 64, &info,
-									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
 	table = hash_search(tracked_tables, &relid, HASH_ENTER_NULL, &found);
 	if (table == NULL)
 		return NULL;
@@ -235,13 +239,8 @@ table_lookup(Oid relid)
 void
 sc_track_write(Oid relid)
 {
-	TrackedTable *table = NULL;
+	TrackedTable *table = table_lookup(relid);
 
-	/* a scan a statement of a table that it already knows */
-	if (tracked_tables)
-		table = hash_search(tracked_tables, &relid, HASH_FIND, NULL);
-	if (table == NULL || !table->valid)
-		table = table_lookup(relid);
 	if (table == NULL)
 	{
 		sc_mark_catch_all();

@@ -46,8 +46,6 @@
 /* How often a reader looks whether the worker that has its request is there. */
 #define LOOK_NS		INT64CONST(100000000)
 
-#define NS_PER_MS	INT64CONST(1000000)
-
 /* The entry of a database, -1 if there is none; caller holds ScShared.lock. */
 static int
 find_worker(Oid dboid)
@@ -331,7 +329,7 @@ sc_worker_main(Datum arg)
 			continue;
 		}
 
-		idle_ms = (sc_now() - idle_since) / NS_PER_MS;
+		idle_ms = (sc_now() - idle_since) / 1000000;
 		if (idle_ms >= sc_worker_idle_timeout && try_leave(index))
 			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -223,6 +223,16 @@ SET ROLE regress_hub_other;
 SELECT summary_cache_attach_state_hub('My Hub');
 SELECT summary_cache_attach_state_hub('hub2');
 RESET ROLE;
+-- the owner of the tables needs no more than EXECUTE
+GRANT USAGE ON SCHEMA cache TO regress_hub_owner;
+GRANT EXECUTE ON FUNCTION summary_cache_attach_state_hub TO regress_hub_owner;
+SELECT summary_cache_drop('state', 'progress');
+SET client_min_messages = warning;
+SET ROLE regress_hub_owner;
+SELECT summary_cache_attach_state_hub('My Hub');
+RESET ROLE;
+RESET client_min_messages;
+SELECT section, owner, generated FROM summary_cache_definition ORDER BY section;
 DROP EXTENSION summary_cache;
 
 -- the extension is installed without a hub that cannot be attached
@@ -252,6 +262,7 @@ CREATE EXTENSION summary_cache SCHEMA cache;
 SELECT cache.summary_cache_attach_state_hub('My Hub');
 SELECT count(*) FROM cache.summary_cache_definition;
 ROLLBACK PREPARED 'regress_hub_writer';
+RESET lock_timeout;
 SET client_min_messages = warning;
 BEGIN;
 SELECT cache.summary_cache_attach_state_hub('My Hub');
@@ -260,7 +271,6 @@ WHERE l.pid = pg_backend_pid() AND l.granted AND l.mode = 'ShareRowExclusiveLock
 ORDER BY 1;
 COMMIT;
 RESET client_min_messages;
-RESET lock_timeout;
 
 --
 -- Another hub, of partitioned tables and a table with children; without a key
