@@ -11,7 +11,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION)
 
 MODULE_big = summary_cache
 OBJS = $(addprefix src/, summary_cache.o shmem.o revision.o track.o hooks.o definition.o document.o build.o \
-	cache.o local.o worker.o stats.o functions.o hub.o)
+	cache.o local.o worker.o stats.o functions.o hub.o debug.o)
 DATA = sql/$(EXTENSION)--$(EXTVERSION).sql $(wildcard sql/$(EXTENSION)--*--*.sql)
 PGFILEDESC = "summary_cache - JSON summaries served from shared memory"
 
@@ -19,7 +19,8 @@ PKG_CONFIG ?= pkg-config
 # What PostgreSQL's own headers trip over is not ours to mend.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
-PG_CPPFLAGS = $(shell $(PKG_CONFIG) --cflags json-c)
+# SC_DEBUG=1 builds in waiting points and weakened protocols, for tests (src/debug.c).
+PG_CPPFLAGS = $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
 SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c)
 
 # A test is a file; one without a suite's files is left out of it (`:=`, so that ifdef in PGXS sees

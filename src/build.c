@@ -591,11 +591,14 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		return;
 	}
 
+	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	build_sections(definition, wanted, labels, nlabels, snapshot, labelled_at, build);
 	UnregisterSnapshot(snapshot);
 	if (!build->complete)
 		check_conflicts_with_cached(summary, entry, build);
+
+	SC_POINT("build-done");
 
 	/* a function in a query may have taken an xid */
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))

@@ -163,6 +163,7 @@ marks_place(void)
 
 		pg_atomic_write_u64(&cell->xid, U64FromFullTransactionId(xid));
 		pg_memory_barrier();
+		SC_POINT("commit-cell");
 	}
 
 	while (nplaced < nmarks)
@@ -181,6 +182,12 @@ marks_place(void)
 static void
 mark_slot(int slot, uint64 key)
 {
+	if (SC_WEAK(SC_PROTOCOL_AT_WRITE) && slot >= 0)
+	{
+		pg_atomic_fetch_add_u64(&slot_of(slot)->word, SC_REVISION_ONE);
+		return;
+	}
+
 	for (int i = 0; i < nmarks; i++)
 		if (marks[i].key == key)
 			return;
@@ -296,6 +303,7 @@ orphan_settle(ScCell *orphan, uint64 xid)
 	memcpy(slots, orphan->slots, sizeof(slots));
 	if (!pg_atomic_compare_exchange_u64(&orphan->xid, &xid, SC_CELL_SETTLING))
 		return;
+	SC_POINT("settle");
 	for (uint32 i = 0; i < nslots; i++)
 		word_publish(slots[i]);
 	pg_write_barrier();
@@ -389,6 +397,7 @@ marks_to_orphan(void)
 	}
 
 	orphan_enter(xid, MyDatabaseId, slots, nslots);
+	SC_POINT("prepare-orphan");
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->xid, SC_CELL_EMPTY);
 }
@@ -496,11 +505,18 @@ xact_callback(XactEvent event, void *arg)
 														   sizeof(uint64) * sc_shared->nslots,
 														   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
 			committing = true;
-			if (sc_xact_wrote_anything() && TransactionIdIsValid(GetTopTransactionIdIfAny()))
+			if (sc_xact_wrote_anything() && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+				!SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
 				marks_place();
+			SC_POINT("commit-pending");
 			break;
 
 		case XACT_EVENT_COMMIT:
+			SC_POINT("commit-visible");
+			if (SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
+				for (int i = 0; i < nmarks; i++)
+					if (marks[i].slot >= 0)
+						pg_atomic_fetch_add_u64(&slot_of(marks[i].slot)->word, SC_REVISION_ONE);
 			if (nplaced > 0 || overflow_placed)
 			{
 				TimestampTz now = GetCurrentTransactionStopTimestamp();
@@ -517,6 +533,7 @@ xact_callback(XactEvent event, void *arg)
 					word_publish(SC_CLUSTER_SLOT);
 				if (overflow_placed || own_revisions == NULL)
 					own_unknown_commit = sc_now();
+				SC_POINT("commit-published");
 				/* the adds are full barriers */
 				pg_atomic_write_u64(&my_cell()->xid, SC_CELL_EMPTY);
 			}
@@ -664,9 +681,11 @@ sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot)
 	if (likely(pending == 0))
 		return SC_CURRENT;
 
+	SC_POINT("prove-pending");
 	pg_read_barrier();
 	if (snapshot == NULL || !cells_running_for(snapshot))
 		return SC_PENDING_UNPROVEN;
+	SC_POINT("prove-scanned");
 	pg_read_barrier();
 
 	for (int i = 0; i < nlabels; i++)

@@ -21,6 +21,7 @@
  *	worker.c		refreshes in the background
  *	stats.c			counters and views
  *	functions.c		the SQL-callable functions
+ *	debug.c			waiting points and weakened protocols of a debug build
  *	hub.c			the State Hub: its tables, its default sections
  *
  * Portions Copyright (c) 2026, summary_cache contributors
@@ -123,6 +124,9 @@ _PG_init(void)
 		return;
 
 	define_server_settings();
+#ifdef SC_DEBUG
+	sc_debug_init();
+#endif
 	MarkGUCPrefixReserved(SC_NAME);
 
 	sc_shmem_init();

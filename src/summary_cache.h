@@ -600,4 +600,27 @@ extern uint64 sc_counter(int summary, int counter);
 extern List *sc_hub_missing(List **reasons);
 extern void sc_hub_note_search_path(void);
 
+/*-------------------------------------------------------------------------
+ * debug.c: nothing of it in a release build
+ *-------------------------------------------------------------------------
+ */
+#ifdef SC_DEBUG
+enum
+{
+	SC_PROTOCOL_TWO_PHASE,
+	SC_PROTOCOL_AT_WRITE,		/* wrong: revision moves before the commit */
+	SC_PROTOCOL_AFTER_COMMIT	/* wrong: nothing pending during it */
+};
+
+extern int	sc_debug_protocol;
+extern void sc_debug_init(void);
+extern void sc_debug_point(const char *name);
+
+#define SC_POINT(name) sc_debug_point(name)
+#define SC_WEAK(protocol) (sc_debug_protocol == (protocol))
+#else
+#define SC_POINT(name) ((void) 0)
+#define SC_WEAK(protocol) false
+#endif
+
 #endif							/* SUMMARY_CACHE_H */
