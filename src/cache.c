@@ -612,6 +612,11 @@ sc_refresh_in_background(int index)
 	name = entry->name;
 	LWLockRelease(&entry->lock);
 
+	if (sc_definition_get(NameStr(name)) == NULL)
+	{
+		sc_summary_forget(NameStr(name));
+		return;
+	}
 	(void) flight_board(NameStr(name), FLIGHT_BACKGROUND, true);
 	local = sc_local_get(NameStr(name));
 	sc_local_sync(local, true);

@@ -440,8 +440,8 @@ execute_as_table_owner(const char *format, Oid table, int nargs, Oid *types,
 }
 
 /* Definers wait for each other; readers do not wait for them. */
-static Oid
-lock_definitions(void)
+Oid
+sc_lock_definitions(void)
 {
 	Oid			table = definition_table(NULL);
 
@@ -685,7 +685,7 @@ sc_define(const char *summary, const char *section, const char *query,
 				 errmsg("cannot define a section here"),
 				 errhint("Define it on the primary.")));
 
-	table = lock_definitions();
+	table = sc_lock_definitions();
 	definition = definition_now(summary);
 	for (int i = 0; definition && i < definition->nsections; i++)
 		if (strcmp(NameStr(definition->sections[i].name), section) == 0)
@@ -776,7 +776,7 @@ sc_define(const char *summary, const char *section, const char *query,
 bool
 sc_drop(const char *summary, const char *section)
 {
-	Oid			table = lock_definitions();
+	Oid			table = sc_lock_definitions();
 	ScSummaryDef *definition = definition_now(summary);
 	List	   *old_sources = NIL;
 	NameData	summary_name;

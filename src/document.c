@@ -245,7 +245,8 @@ value_to_json(Datum value, bool isnull, Oid type)
 		return pstrdup("null");
 	if (base != JSONOID && base != JSONBOID)
 	{
-		Node	   *argument = (Node *) makeConst(type, -1, InvalidOid, -1, value, false, false);
+		/* only its type is looked at */
+		Node	   *argument = (Node *) makeNullConst(type, -1, InvalidOid);
 
 		fmgr_info(F_TO_JSON, &to_json);
 		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSON, JSONOID, list_make1(argument),

@@ -63,6 +63,33 @@ executor_start(QueryDesc *queryDesc, int eflags)
 	}
 }
 
+/* Does COPY or TRUNCATE name a tracked table? */
+static bool
+writes_tracked(Node *parsetree)
+{
+	List	   *relations = NIL;
+	ListCell   *lc;
+
+	if (IsA(parsetree, TruncateStmt))
+	{
+		/* CASCADE finds more */
+		if (((TruncateStmt *) parsetree)->behavior == DROP_CASCADE)
+			return true;
+		relations = ((TruncateStmt *) parsetree)->relations;
+	}
+	else if (IsA(parsetree, CopyStmt) && ((CopyStmt *) parsetree)->is_from)
+		relations = list_make1(((CopyStmt *) parsetree)->relation);
+
+	foreach(lc, relations)
+	{
+		Oid			relid = RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true);
+
+		if (OidIsValid(relid) && sc_track_is_tracked(relid))
+			return true;
+	}
+	return false;
+}
+
 /* Does a command name temporary relations only? */
 static bool
 all_temporary(DropStmt *stmt)
@@ -355,12 +382,8 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		finishes_prepared = kind == TRANS_STMT_COMMIT_PREPARED ||
 			kind == TRANS_STMT_ROLLBACK_PREPARED;
 	}
-	else if (tag == T_TruncateStmt ||
-			 (tag == T_CopyStmt && ((CopyStmt *) parsetree)->is_from))
+	else if (writes_tracked(parsetree))
 		sc_begin_untracked_write();
-	else if (tag == T_CreateExtensionStmt &&
-			 strcmp(((CreateExtensionStmt *) parsetree)->extname, SC_NAME) == 0)
-		sc_hub_note_search_path();
 	else if (scope == DDL_NONE || tag == T_RenameStmt)
 	{
 		database = database_to_leave(parsetree);

@@ -207,6 +207,7 @@ sc_dsa(void)
 
 		area = dsa_attach_in_place(dsa_place, NULL);
 		dsa_pin_mapping(area);
+		on_shmem_exit(dsa_on_shmem_exit_release_in_place, PointerGetDatum(dsa_place));
 		MemoryContextSwitchTo(old);
 	}
 	return area;

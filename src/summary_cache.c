@@ -23,6 +23,7 @@
  *	functions.c		the SQL-callable functions
  *	debug.c			waiting points and weakened protocols of a debug build
  *	hub.c			the State Hub: its tables, its default sections
+ *	install.c		what CREATE EXTENSION does beyond its script
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *

@@ -440,6 +440,7 @@ typedef struct ScSummaryDef
 } ScSummaryDef;
 
 extern Oid	sc_extension_schema(bool missing_ok);
+extern Oid	sc_lock_definitions(void);	/* the table; definers wait for each other */
 extern ScSummaryDef *sc_definition_get(const char *summary);	/* newest, cached */
 extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
 										MemoryContext context);
@@ -594,11 +595,12 @@ extern void sc_count(int summary, int counter, uint64 n);
 extern uint64 sc_counter(int summary, int counter);
 
 /*-------------------------------------------------------------------------
- * hub.c: the State Hub, the first user
+ * hub.c: the State Hub, the first user; install.c: CREATE EXTENSION's part
  *-------------------------------------------------------------------------
  */
 extern List *sc_hub_missing(List **reasons);
-extern void sc_hub_note_search_path(void);
+extern List *sc_hub_search_path(void);
+extern void sc_hub_attach(List *schemas, bool named, int elevel);	/* elevel: ERROR, or NOTICE */
 
 /*-------------------------------------------------------------------------
  * debug.c: nothing of it in a release build

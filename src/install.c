@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ *
+ * install.c
+ *	  What CREATE EXTENSION does last: warns if the library is not preloaded,
+ *	  and attaches a State Hub that is in the user's search path.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc_tables.h"
+#include "utils/resowner.h"
+#include "utils/varlena.h"
+
+#include "summary_cache.h"
+
+PG_FUNCTION_INFO_V1(sc_installed);
+
+/* The server's own record of a setting. */
+static struct config_generic *
+find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, DEBUG1);
+#else
+	struct config_generic **settings = get_guc_variables();
+	int			i;
+
+	for (i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i];
+	return NULL;
+#endif
+}
+
+/*
+ * The value that a setting had before CREATE EXTENSION changed it for the
+ * length of the script: it replaces search_path, and silences notices.  The
+ * value it puts back is on the setting's stack, where nothing but CREATE
+ * EXTENSION has put search_path as a function's SET clause would.
+ */
+static const char *
+setting_outside_script(const char *name)
+{
+	struct config_generic *setting = find_setting(name);
+	struct config_generic *path = find_setting("search_path");
+
+	if (setting != NULL && setting->stack != NULL &&
+		setting->stack->state == GUC_SAVE &&
+		path->stack != NULL && path->stack->nest_level == setting->stack->nest_level)
+	{
+		if (setting->vartype == PGC_STRING)
+			return setting->stack->prior.val.stringval;
+		if (setting->vartype == PGC_ENUM)
+			return config_enum_lookup_by_value((struct config_enum *) setting,
+											   setting->stack->prior.val.enumval);
+	}
+	return GetConfigOption(name, false, false);
+}
+
+/* Set a setting until the caller's nest level ends. */
+static void
+set_for_now(const char *name, const char *value)
+{
+	(void) set_config_option(name, value ? value : "", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* Warn that nothing will be cached, with the exact statement to change it. */
+static void
+warn_not_preloaded(void)
+{
+	char	   *value = pstrdup(GetConfigOption("shared_preload_libraries", false, false));
+	StringInfoData libraries;
+	List	   *names;
+	ListCell   *lc;
+
+	initStringInfo(&libraries);
+	if (SplitDirectoriesString(value, ',', &names))
+		foreach(lc, names)
+			if (strcmp(lfirst(lc), SC_NAME) != 0)
+				appendStringInfo(&libraries, "%s, ", quote_literal_cstr(lfirst(lc)));
+	appendStringInfoString(&libraries, quote_literal_cstr(SC_NAME));
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s is not preloaded: summaries will be computed at every read", SC_NAME),
+			 errhint("ALTER SYSTEM SET shared_preload_libraries = %s; then restart the server.",
+					 libraries.data)));
+}
+
+/*
+ * Attach a hub of the user's search path, if there is one.  The extension is
+ * worth having without, so an error that the hub is at the bottom of becomes
+ * a warning; others (a lock not had, a cancel, no memory) abort the command
+ * as they would any.
+ */
+static void
+attach_at_install(List *schemas)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		sc_hub_attach(schemas, false, NOTICE);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+		{
+			case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+			case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+			case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+			case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+			case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
+				ReThrowError(edata);
+		}
+		if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			ReThrowError(edata);
+		ereport(WARNING,
+				(errcode(edata->sqlerrcode),
+				 errmsg("State Hub not attached: %s", edata->message),
+				 edata->detail ? errdetail_internal("%s", edata->detail) : 0,
+				 errhint("%s%sOnce that is settled: SELECT summary_cache_attach_state_hub();",
+						 edata->hint ? edata->hint : "", edata->hint ? " " : "")));
+	}
+	PG_END_TRY();
+}
+
+/*
+ * The install script's last statement.  What it has to say is said at the
+ * level, and the hub looked for in the search path, that the user had set.
+ */
+Datum
+sc_installed(PG_FUNCTION_ARGS)
+{
+	const char *path = setting_outside_script("search_path");
+	const char *messages = setting_outside_script("client_min_messages");
+	int			nestlevel;
+	List	   *schemas;
+
+	if (IsBinaryUpgrade)
+		PG_RETURN_VOID();
+
+	nestlevel = NewGUCNestLevel();
+	set_for_now("search_path", path);
+	schemas = sc_hub_search_path();
+	AtEOXact_GUC(true, nestlevel);
+
+	nestlevel = NewGUCNestLevel();
+	set_for_now("client_min_messages", messages);
+	if (sc_shared == NULL)
+		warn_not_preloaded();
+	attach_at_install(schemas);
+	AtEOXact_GUC(true, nestlevel);
+	PG_RETURN_VOID();
+}
