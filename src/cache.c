@@ -580,8 +580,10 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
 	{
 		int64		now = sc_now_coarse();
 
+		/* the coarse clock may be behind: 0 is not to be compared with it */
 		if (sc_max_stale_age < 0 ||
-			now - local->oldest <= (int64) sc_max_stale_age * INT64CONST(1000000000))
+			(sc_max_stale_age > 0 &&
+			 now - local->oldest <= (int64) sc_max_stale_age * INT64CONST(1000000000)))
 		{
 			if (unlikely(is_aging(local, now)))
 				(void) sc_request_refresh(&sc_summaries[local->index]);
