@@ -24,6 +24,17 @@ COMMENT ON TABLE summary_cache_definition IS
 REVOKE ALL ON summary_cache_definition FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('summary_cache_definition', '');
 
+CREATE TABLE summary_cache_option (
+    summary name NOT NULL,
+    option  text NOT NULL,
+    value   text NOT NULL,
+    PRIMARY KEY (summary, option)
+);
+COMMENT ON TABLE summary_cache_option IS
+    'options of single summaries; change it with summary_cache_configure()';
+REVOKE ALL ON summary_cache_option FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('summary_cache_option', '');
+
 --
 -- The trigger function of every source table.
 --
@@ -41,6 +52,14 @@ CREATE TRIGGER summary_cache_row
     AFTER INSERT OR UPDATE OR DELETE ON summary_cache_definition
     FOR EACH ROW EXECUTE FUNCTION summary_cache_touch('definition');
 ALTER TABLE summary_cache_definition ENABLE REPLICA TRIGGER summary_cache_row;
+CREATE TRIGGER summary_cache_statement
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_option
+    FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
+ALTER TABLE summary_cache_option ENABLE ALWAYS TRIGGER summary_cache_statement;
+CREATE TRIGGER summary_cache_row
+    AFTER INSERT OR UPDATE OR DELETE ON summary_cache_option
+    FOR EACH ROW EXECUTE FUNCTION summary_cache_touch('definition');
+ALTER TABLE summary_cache_option ENABLE REPLICA TRIGGER summary_cache_row;
 
 --
 -- Reading
@@ -85,6 +104,13 @@ CREATE FUNCTION summary_cache_drop(summary text, section text DEFAULT NULL)
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION summary_cache_drop(text, text) IS
     'remove a summary or a section of it, with triggers that no summary needs any more';
+
+CREATE FUNCTION summary_cache_configure(summary text, option text, value text)
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_configure_sql'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_configure(text, text, text) IS
+    'set max_stale_age, min_refresh_interval or eager_refresh of one summary; NULL goes back to the setting';
 
 CREATE FUNCTION summary_cache_invalidate(summary text DEFAULT 'state', scope text DEFAULT 'all')
     RETURNS void
@@ -167,6 +193,7 @@ REVOKE ALL ON FUNCTION
     summary_cache_fetch(text, text, boolean),
     summary_cache_define(text, text, text, regclass[], text),
     summary_cache_drop(text, text),
+    summary_cache_configure(text, text, text),
     summary_cache_invalidate(text, text),
     summary_cache_attach_state_hub(name),
     summary_cache_reset_stats(),

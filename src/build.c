@@ -223,8 +223,7 @@ is_wanted(ScSectionDef *section, ScLocal *local, ScWant want, Snapshot snapshot,
 		if (mine->invalidated || mine->definition != section->hash)
 			return true;
 		/* what is nearly too old is renewed along with the rest */
-		if (sc_max_stale_age >= 0 &&
-			now - mine->labelled_at > (int64) sc_max_stale_age * 800000000)
+		if (sc_is_aging(local, mine->labelled_at, now))
 			return true;
 		return sc_label_prove(mine->labels, mine->nlabels, snapshot) != SC_CURRENT;
 	}
@@ -435,6 +434,13 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 	if (published)
 	{
 		uint64		retry_at = 0;
+		bool		eager = definition->options.eager_refresh != SC_UNSET ?
+		definition->options.eager_refresh : sc_eager_refresh;
+
+		entry->options = definition->options;
+		for (int i = 0; eager && i < build->nchunks; i++)
+			for (uint32 l = 0; build->chunks[i] && l < build->chunks[i]->nlabels; l++)
+				sc_slots[build->chunks[i]->labels[l].slot].slot.eager = true;
 
 		for (int i = 0; i < build->nchunks; i++)
 			for (uint32 l = 0; build->chunks[i] && l < build->chunks[i]->nlabels; l++)
@@ -463,6 +469,9 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 					 errhint("Raise summary_cache.memory_limit and restart the server.")));
 		reported = true;
 	}
+	/* the worker tells listeners: from here a NOTIFY would take an xid */
+	else if (published && !same && sc_notify && cause != SC_BUILD_BACKGROUND)
+		sc_request_notify(entry);
 	return published;
 }
 
@@ -504,6 +513,12 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 										  labels ? labels[i] : NULL, labels ? nlabels[i] : 0,
 										  labelled_at, built_at, xmax, sc_now() - start);
 			pfree(body.members);
+			if (sc_log_min_build_duration >= 0 &&
+				build->chunks[i]->build_ns >= (int64) sc_log_min_build_duration * 1000000)
+				ereport(LOG,
+						(errmsg("built section \"%s\" of summary \"%s\" in %.3f ms, %u bytes",
+								NameStr(definition->sections[i].name), me.summary,
+								build->chunks[i]->build_ns / 1e6, build->chunks[i]->body_len)));
 		}
 		check_conflicts(me.summary, build);
 	}

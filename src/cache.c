@@ -124,14 +124,29 @@ flight_leave(const char *summary, Flight flight)
  *-------------------------------------------------------------------------
  */
 
+/* Seconds; -1 unlimited. */
+static inline int
+stale_age(ScLocal *local)
+{
+	return unlikely(local->max_stale_age != SC_UNSET) ? local->max_stale_age : sc_max_stale_age;
+}
+
+/* What was labelled then is to be renewed before it is too old to serve. */
+bool
+sc_is_aging(ScLocal *local, int64 labelled_at, int64 now)
+{
+	return stale_age(local) >= 0 &&
+		now - labelled_at > (int64) stale_age(local) * INT64CONST(800000000);
+}
+
 /* Is the document too old by more than the given extra seconds? */
 static bool
 too_old(ScLocal *local, Reader *reader, int extra)
 {
-	if (sc_max_stale_age < 0 || local->oldest > reader->asked_at)
+	if (stale_age(local) < 0 || local->oldest > reader->asked_at)
 		return false;
 	return sc_now() - local->oldest >
-		((int64) sc_max_stale_age + extra) * INT64CONST(1000000000);
+		((int64) stale_age(local) + extra) * INT64CONST(1000000000);
 }
 
 /* May an old document be served, since a new one cannot be had? */
@@ -382,14 +397,6 @@ flight_wait(ScLocal *local, Flight flight)
 	sc_count(index, SC_COUNT_WAIT_NS, sc_now() - start);
 }
 
-/* A section in the background is to be renewed before it is too old to serve. */
-static inline bool
-is_aging(ScLocal *local, int64 now)
-{
-	return sc_max_stale_age >= 0 &&
-		now - local->oldest > (int64) sc_max_stale_age * INT64CONST(800000000);
-}
-
 /*
  * A read by all the rules; sc_read() has the short way for the usual one.
  */
@@ -581,11 +588,11 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
 		int64		now = sc_now_coarse();
 
 		/* the coarse clock may be behind: 0 is not to be compared with it */
-		if (sc_max_stale_age < 0 ||
-			(sc_max_stale_age > 0 &&
-			 now - local->oldest <= (int64) sc_max_stale_age * INT64CONST(1000000000)))
+		if (stale_age(local) < 0 ||
+			(stale_age(local) > 0 &&
+			 now - local->oldest <= (int64) stale_age(local) * INT64CONST(1000000000)))
 		{
-			if (unlikely(is_aging(local, now)))
+			if (unlikely(sc_is_aging(local, local->oldest, now)))
 				(void) sc_request_refresh(&sc_summaries[local->index]);
 			answer->status = SC_HIT;
 			answer->document = sc_local_document(local);

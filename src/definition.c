@@ -64,6 +64,16 @@ enum
 	Natts_definition = Anum_generated
 };
 
+#define OPTION_TABLE "summary_cache_option"
+#define OPTION_INDEX "summary_cache_option_pkey"
+
+enum
+{
+	Anum_option_summary = 1,
+	Anum_option_name,
+	Anum_option_value
+};
+
 /* A definition in this backend's cache. */
 typedef struct CachedDefinition
 {
@@ -195,6 +205,68 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->hash = hash_add(section->hash, section->settings, VARSIZE(section->settings));
 }
 
+/*
+ * Parse an option's value.  False, with a hint, if it is not valid; NULL for
+ * the hint if there is no such option.
+ */
+static bool
+parse_option(ScOptions *options, const char *name, const char *value, const char **hint)
+{
+	bool		flag;
+
+	*hint = NULL;
+	if (strcmp(name, "max_stale_age") == 0)
+	{
+		*hint = "Use a time in seconds or with a unit, 0 to build at every read, or -1 for no limit.";
+		return parse_int(value, &options->max_stale_age, GUC_UNIT_S, NULL) &&
+			options->max_stale_age >= -1 && options->max_stale_age <= INT_MAX / 2;
+	}
+	if (strcmp(name, "min_refresh_interval") == 0)
+	{
+		*hint = "Use a time in milliseconds or with a unit, such as '2s'.";
+		return parse_int(value, &options->min_refresh_interval, GUC_UNIT_MS, NULL) &&
+			options->min_refresh_interval >= 0;
+	}
+	if (strcmp(name, "eager_refresh") == 0)
+	{
+		*hint = "Use on or off.";
+		if (!parse_bool(value, &flag))
+			return false;
+		options->eager_refresh = flag;
+		return true;
+	}
+	return false;
+}
+
+/* The options of a summary that a snapshot sees. */
+static void
+read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	options->max_stale_age = options->min_refresh_interval = options->eager_refresh = SC_UNSET;
+	rel = table_open(get_relname_relid(OPTION_TABLE, schema), AccessShareLock);
+	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
+	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		bool		isnull;
+		char	   *name = TextDatumGetCString(heap_getattr(tuple, Anum_option_name,
+															RelationGetDescr(rel), &isnull));
+		char	   *value = TextDatumGetCString(heap_getattr(tuple, Anum_option_value,
+															 RelationGetDescr(rel), &isnull));
+		const char *hint;
+
+		/* what a newer version knows is no business of ours */
+		(void) parse_option(options, name, value, &hint);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
 static Oid
 definition_table(Oid *index)
 {
@@ -269,6 +341,8 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	if (definition->nsections > 0)
+		read_options(&definition->options, &name, get_rel_namespace(table), snapshot);
 	MemoryContextSwitchTo(old);
 
 	if (definition->nsections == 0)
@@ -416,14 +490,17 @@ sc_definition_get(const char *summary)
  *-------------------------------------------------------------------------
  */
 
-/* Run one statement on the definition table with its owner's rights. */
+/*
+ * Run one statement on one of our tables with the rights of the definition
+ * table's owner.
+ */
 static void
-execute_as_table_owner(const char *format, Oid table, int nargs, Oid *types,
-					   Datum *values, int expected)
+execute_as_table_owner(const char *format, Oid table, const char *name, int nargs,
+					   Oid *types, Datum *values, int expected)
 {
 	Relation	rel = table_open(table, NoLock);
 	char	   *sql = psprintf(format, quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-																  DEFINITION_TABLE));
+																  name));
 	Oid			userid;
 	int			sec_context;
 
@@ -434,7 +511,7 @@ execute_as_table_owner(const char *format, Oid table, int nargs, Oid *types,
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
-		elog(ERROR, "could not change %s", DEFINITION_TABLE);
+		elog(ERROR, "could not change %s", name);
 	SPI_finish();
 	SetUserIdAndSecContext(userid, sec_context);
 }
@@ -762,7 +839,7 @@ sc_define(const char *summary, const char *section, const char *query,
 						   " ON CONFLICT (summary, section) DO UPDATE SET refresh = excluded.refresh,"
 						   " owner = excluded.owner, query = excluded.query, sources = excluded.sources,"
 						   " keys = excluded.keys, settings = excluded.settings, generated = excluded.generated",
-						   table, lengthof(types), types, values, SPI_OK_INSERT);
+						   table, DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_INSERT);
 
 	foreach(lc, sources)
 		sc_track_attach(lfirst_oid(lc));
@@ -810,7 +887,60 @@ sc_drop(const char *summary, const char *section)
 						   "DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1"
 						   " AND section OPERATOR(pg_catalog.=) $2" :
 						   "DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
-						   table, section ? 2 : 1, types, values, SPI_OK_DELETE);
+						   table, DEFINITION_TABLE, section ? 2 : 1, types, values, SPI_OK_DELETE);
+	if (definition_now(summary) == NULL)
+		execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
+							   table, OPTION_TABLE, 1, types, values, SPI_OK_DELETE);
 	detach_unneeded(old_sources);
 	return true;
+}
+
+/*
+ * Set an option of a summary, or with a NULL value go back to the setting of
+ * the same name.
+ */
+void
+sc_configure(const char *summary, const char *option, const char *value)
+{
+	Oid			table = sc_lock_definitions();
+	ScSummaryDef *definition = strlen(summary) < NAMEDATALEN ? definition_now(summary) : NULL;
+	ScOptions	options;
+	const char *hint;
+	NameData	name;
+	Oid			types[] = {NAMEOID, TEXTOID, TEXTOID};
+	Datum		values[lengthof(types)];
+	bool		valid;
+
+	if (definition == NULL)
+		sc_unknown_summary(summary);
+	for (int i = 0; i < definition->nsections; i++)
+		check_owner(definition->sections[i].owner, summary, NameStr(definition->sections[i].name));
+
+	valid = parse_option(&options, option, value ? value : "", &hint);
+	if (hint == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("summaries have no option \"%s\"", option),
+				 errhint("Options are max_stale_age, min_refresh_interval and eager_refresh.")));
+	if (value && !valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\" of summary \"%s\": \"%s\"",
+						option, summary, value),
+				 errhint("%s", hint)));
+
+	namestrcpy(&name, summary);
+	values[0] = NameGetDatum(&name);
+	values[1] = CStringGetTextDatum(option);
+	if (value == NULL)
+		execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1"
+							   " AND option OPERATOR(pg_catalog.=) $2",
+							   table, OPTION_TABLE, 2, types, values, SPI_OK_DELETE);
+	else
+	{
+		values[2] = CStringGetTextDatum(value);
+		execute_as_table_owner("INSERT INTO %1$s (summary, option, value) VALUES ($1, $2, $3)"
+							   " ON CONFLICT (summary, option) DO UPDATE SET value = excluded.value",
+							   table, OPTION_TABLE, 3, types, values, SPI_OK_INSERT);
+	}
 }

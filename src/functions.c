@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(sc_fetch);
 PG_FUNCTION_INFO_V1(sc_define_sql);
 PG_FUNCTION_INFO_V1(sc_drop_sql);
 PG_FUNCTION_INFO_V1(sc_invalidate_sql);
+PG_FUNCTION_INFO_V1(sc_configure_sql);
 
 static void
 null_argument(const char *argument, const char *hint)
@@ -166,5 +167,15 @@ sc_invalidate_sql(PG_FUNCTION_ARGS)
 		sc_unknown_summary(summary);
 	if (sc_shared)
 		sc_invalidate(summary, scope);
+	PG_RETURN_VOID();
+}
+
+Datum
+sc_configure_sql(PG_FUNCTION_ARGS)
+{
+	char	   *summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT);
+	char	   *option = text_argument(fcinfo, 1, "option", "Name an option, such as 'max_stale_age'.");
+
+	sc_configure(summary, option, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	PG_RETURN_VOID();
 }

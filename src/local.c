@@ -154,6 +154,7 @@ copy_sections(ScLocal *local, ScSummary *summary, ScChunk **chunks, int nchunks)
 	local->oldest = PG_INT64_MAX;
 	local->built_at = PG_INT64_MAX;
 	local->xmax = 0;
+	local->max_stale_age = summary->options.max_stale_age;
 
 	for (int i = 0; i < nchunks; i++, section = sc_sections[section].next)
 	{

@@ -68,6 +68,7 @@ static bool marks_overflow = false; /* no memory: stand for the cluster's word *
 static int	nplaced = 0;		/* how many of them are pending in shared memory */
 static bool overflow_placed = false;
 static bool committing = false; /* between steps 1 and 3 */
+static bool eager = false;		/* a word is one of an eagerly refreshed summary */
 static bool untracked_write = false;	/* see sc_begin_untracked_write() */
 
 /*
@@ -490,6 +491,7 @@ xact_reset(void)
 	marks_overflow = false;
 	overflow_placed = false;
 	committing = false;
+	eager = false;
 	untracked_write = false;
 }
 
@@ -508,6 +510,10 @@ xact_callback(XactEvent event, void *arg)
 			if (sc_xact_wrote_anything() && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 				!SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
 				marks_place();
+			for (int i = 0; i < nplaced; i++)
+				eager = eager || slot_of(marks[i].slot)->eager;
+			if (eager)
+				sc_worker_ensure();
 			SC_POINT("commit-pending");
 			break;
 
@@ -536,6 +542,8 @@ xact_callback(XactEvent event, void *arg)
 				SC_POINT("commit-published");
 				/* the adds are full barriers */
 				pg_atomic_write_u64(&my_cell()->xid, SC_CELL_EMPTY);
+				if (eager)
+					sc_worker_wake();
 			}
 			xact_reset();
 			break;

@@ -157,7 +157,9 @@ shmem_startup(void)
 			summary->sections = -1;
 			pg_atomic_init_u64(&summary->version, 1);
 			pg_atomic_init_u32(&summary->refresh_requested, 0);
+			pg_atomic_init_u32(&summary->notify_requested, 0);
 			pg_atomic_init_u64(&summary->retry_at, 0);
+			pg_atomic_init_u64(&summary->refreshed_at, 0);
 		}
 
 		for (i = 0; i < sc_max_sections; i++)
@@ -284,6 +286,7 @@ slot_take(uint64 key)
 			sc_shared->next_revision = revision;
 			pg_atomic_write_u64(&slot->last_change, 0);
 			slot->prepared_known = false;
+			slot->eager = false;
 			/* in use until somebody says otherwise */
 			slot->wanted = true;
 			return i;
@@ -396,8 +399,13 @@ sc_summary_find(const char *name, bool create)
 			memset(summary->builds, 0, sizeof(summary->builds));
 			summary->builds_failed = summary->builds_wasted = summary->unpublished = 0;
 			summary->build_ns_min = summary->build_ns_max = summary->build_ns_total = 0;
+			summary->options.max_stale_age = summary->options.min_refresh_interval =
+				summary->options.eager_refresh = SC_UNSET;
+			summary->notified_etag[0] = '\0';
+			pg_atomic_write_u64(&summary->refreshed_at, 0);
 			summary->stats_reset = GetCurrentTimestamp();
 			pg_atomic_write_u32(&summary->refresh_requested, 0);
+			pg_atomic_write_u32(&summary->notify_requested, 0);
 			pg_atomic_write_u64(&summary->retry_at, 0);
 			for (int s = 0; s < SC_SHARDS; s++)
 				for (int c = 0; c < SC_COUNTERS; c++)

@@ -50,6 +50,10 @@ int			sc_max_tables = 1024;
 int			sc_max_sections = 256;
 int			sc_build_timeout = 5 * 60 * 1000;
 int			sc_worker_idle_timeout = 3000;
+int			sc_min_refresh_interval = 0;
+bool		sc_eager_refresh = false;
+bool		sc_notify = true;
+int			sc_log_min_build_duration = -1;
 
 extern PGDLLEXPORT void _PG_init(void);
 
@@ -85,6 +89,11 @@ define_session_settings(void)
 							"0 means no limit.",
 							&sc_build_timeout, 5 * 60 * 1000, 0, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.log_min_build_duration",
+							"Build time of a section above which the build is logged.",
+							"0 logs every build; -1 none.",
+							&sc_log_min_build_duration, -1, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /* What sizes shared memory or rules the worker. */
@@ -106,6 +115,19 @@ define_server_settings(void)
 							NULL,
 							&sc_max_sections, 256, 2, 100000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.min_refresh_interval",
+							"Shortest time between two refreshes of a summary in the background.",
+							"What changes meanwhile is refreshed when it is over.",
+							&sc_min_refresh_interval, 0, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("summary_cache.eager_refresh",
+							 "Refreshes a cached summary on commit, without waiting for a reader.",
+							 NULL,
+							 &sc_eager_refresh, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("summary_cache.notify",
+							 "Notifies listeners on channel summary_cache of every new document.",
+							 NULL,
+							 &sc_notify, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.worker_idle_timeout",
 							"Time after which an idle refresh worker leaves.",
 							NULL,

@@ -19,6 +19,8 @@
 #ifndef SUMMARY_CACHE_H
 #define SUMMARY_CACHE_H
 
+#include <limits.h>
+
 #include "access/transam.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
@@ -77,6 +79,8 @@ typedef struct ScSlot
 								 * the word's pending is 0; read without */
 	pg_atomic_uint64 last_change;	/* TimestampTz of the last commit, 0 if
 									 * none; for the views only */
+	bool		eager;			/* a summary over it is refreshed on commit;
+								 * written under lock, read without */
 	bool		wanted;			/* under lock: some definition uses it.  Only a
 								 * hint which slot to reuse first */
 	bool		prepared_known; /* under lock; catch-all slots only: the
@@ -242,6 +246,19 @@ typedef union ScShardPadded
 
 #define SC_ERROR_LEN	512
 
+/*
+ * What summary_cache_configure() can set for a summary.  SC_UNSET stands for
+ * the setting of the same name.
+ */
+#define SC_UNSET	INT_MIN
+
+typedef struct ScOptions
+{
+	int			max_stale_age;	/* s */
+	int			min_refresh_interval;	/* ms */
+	int			eager_refresh;	/* boolean */
+} ScOptions;
+
 typedef struct ScSummary
 {
 	LWLock		lock;			/* protects what follows unless said otherwise */
@@ -260,8 +277,20 @@ typedef struct ScSummary
 	/* Set by readers, cleared by the worker before it reads its labels. */
 	pg_atomic_uint32 refresh_requested;
 
+	/* Likewise by those who published: listeners are to be told. */
+	pg_atomic_uint32 notify_requested;
+
 	/* Monotonic ns before which no refresh is to be tried; atomic. */
 	pg_atomic_uint64 retry_at;
+
+	/* Monotonic ns of the last background refresh; atomic. */
+	pg_atomic_uint64 refreshed_at;
+
+	/* The definition's options, as of the last publication. */
+	ScOptions	options;
+
+	/* The etag of the last document that listeners were told of. */
+	char		notified_etag[SC_ETAG_LEN + 1];
 
 	/* The last failure; cleared by success, but for its time. */
 	uint32		failures;		/* consecutive */
@@ -286,7 +315,10 @@ typedef struct ScWorker
 {
 	Oid			dboid;			/* InvalidOid: free */
 	int			pid;			/* 0: being launched */
-	struct Latch *latch;		/* NULL: being launched */
+	struct Latch *latch;		/* NULL: being launched.  Read without the lock
+								 * by those who commit: a backend's latch stays
+								 * in shared memory, so a late wake-up is
+								 * harmless */
 	int64		launched_at;	/* monotonic ns */
 	int64		barred_until;	/* monotonic ns; no worker before: the database
 								 * is being dropped or copied */
@@ -335,6 +367,10 @@ extern int	sc_max_tables;
 extern int	sc_max_sections;
 extern int	sc_build_timeout;	/* ms; 0 none */
 extern int	sc_worker_idle_timeout; /* ms */
+extern int	sc_min_refresh_interval;	/* ms */
+extern bool sc_eager_refresh;
+extern bool sc_notify;
+extern int	sc_log_min_build_duration;	/* ms; -1 none */
 
 /*-------------------------------------------------------------------------
  * shmem.c
@@ -434,6 +470,7 @@ typedef struct ScSummaryDef
 {
 	NameData	name;
 	Oid			table;			/* summary_cache_definition */
+	ScOptions	options;
 	MemoryContext context;
 	int			nsections;
 	ScSectionDef *sections;		/* in the order of the document */
@@ -456,6 +493,7 @@ extern void sc_define(const char *summary, const char *section, const char *quer
 					  List *sources, bool derive_sources, bool is_inline,
 					  Oid owner, ArrayType *settings, bool generated);
 extern bool sc_drop(const char *summary, const char *section);
+extern void sc_configure(const char *summary, const char *option, const char *value);
 
 /*-------------------------------------------------------------------------
  * document.c: builds a section; the only file that sees json-c
@@ -520,6 +558,7 @@ typedef struct ScLocal
 	int64		oldest;			/* labelled_at, the least; monotonic ns */
 	TimestampTz built_at;		/* likewise, wall clock */
 	uint64		xmax;			/* of the build snapshots, the greatest */
+	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
 	char		etag[SC_ETAG_LEN + 1];
 
 	/* The document itself, of document_version; NULL: not kept here. */
@@ -574,6 +613,7 @@ typedef struct ScAnswer
 } ScAnswer;
 
 extern void sc_read(const char *summary, bool force, ScAnswer *answer);
+extern bool sc_is_aging(ScLocal *local, int64 labelled_at, int64 now);
 extern const char *sc_status_name(ScStatus status);
 extern void sc_invalidate(const char *summary, const char *scope);
 extern void sc_refresh_in_background(int index);
@@ -584,7 +624,10 @@ extern void sc_refresh_in_background(int index);
  */
 /* Ask for a refresh; false if no worker can be had. */
 extern bool sc_request_refresh(ScSummary *summary);
+extern void sc_request_notify(ScSummary *summary);
 extern void sc_worker_leave(Oid dboid); /* the database is dropped or copied */
+extern void sc_worker_wake(void);	/* in a commit: raises nothing, locks nothing */
+extern void sc_worker_ensure(void); /* before a commit: start one if need be */
 extern PGDLLEXPORT void sc_worker_main(Datum arg);
 
 /*-------------------------------------------------------------------------

@@ -23,6 +23,8 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -31,9 +33,12 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "summary_cache.h"
 
@@ -75,6 +80,7 @@ take_worker(Oid dboid, int64 now)
 	return -1;
 }
 
+/* Start a worker in an entry; false if the server has no place for it. */
 static bool
 launch(int index)
 {
@@ -90,7 +96,53 @@ launch(int index)
 	strlcpy(worker.bgw_type, "summary_cache worker", BGW_MAXLEN);
 	worker.bgw_main_arg = Int32GetDatum(index);
 	memcpy(worker.bgw_extra, &MyDatabaseId, sizeof(Oid));
-	return RegisterDynamicBackgroundWorker(&worker, NULL);
+	if (RegisterDynamicBackgroundWorker(&worker, NULL))
+		return true;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	if (sc_workers[index].dboid == MyDatabaseId && sc_workers[index].pid == 0)
+		sc_workers[index].dboid = InvalidOid;
+	LWLockRelease(&sc_shared->lock);
+	return false;
+}
+
+/*
+ * The entry of this database's worker; start tells that it is to be launched.
+ * -1: none can be had.  Caller holds ScShared.lock, exclusive.
+ */
+static int
+worker_to_launch(int64 now, bool *start)
+{
+	int			index = find_worker(MyDatabaseId);
+
+	if (index >= 0 && now < sc_workers[index].barred_until)
+		return -1;
+	if (index >= 0 && (sc_workers[index].latch || now <= sc_workers[index].launched_at + LAUNCH_NS))
+		return index;
+	if (index < 0)
+		index = take_worker(MyDatabaseId, now);
+	if (index >= 0)
+	{
+		sc_workers[index].pid = 0;
+		sc_workers[index].launched_at = now;
+		*start = true;
+	}
+	return index;
+}
+
+/* Wake the worker, or start it; false if none can be had. */
+static bool
+call_worker(int64 now)
+{
+	int			index;
+	bool		start = false;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	index = worker_to_launch(now, &start);
+	if (index >= 0 && !start && sc_workers[index].latch)
+		SetLatch(sc_workers[index].latch);
+	LWLockRelease(&sc_shared->lock);
+	return index >= 0 && (!start || launch(index));
 }
 
 /*
@@ -101,9 +153,6 @@ sc_request_refresh(ScSummary *summary)
 {
 	static int64 looked_at = 0;
 	int64		now = sc_now();
-	int			index;
-	bool		start = false;
-	bool		ok = true;
 
 	/* after a failure, not before its time */
 	if (now < (int64) pg_atomic_read_u64(&summary->retry_at))
@@ -113,39 +162,54 @@ sc_request_refresh(ScSummary *summary)
 		return true;
 	pg_atomic_write_u32(&summary->refresh_requested, 1);
 	pg_memory_barrier();
+	if (!call_worker(now))
+		return false;
+	looked_at = now;
+	return true;
+}
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	index = find_worker(MyDatabaseId);
-	if (index >= 0 && now < sc_workers[index].barred_until)
-		ok = false;
-	else if (index >= 0 && sc_workers[index].latch)
-		SetLatch(sc_workers[index].latch);
-	else if (index < 0 || now > sc_workers[index].launched_at + LAUNCH_NS)
-	{
-		if (index < 0)
-			index = take_worker(MyDatabaseId, now);
-		if (index < 0)
-			ok = false;
-		else
-		{
-			sc_workers[index].pid = 0;
-			sc_workers[index].launched_at = now;
-			start = true;
-		}
-	}
+/*
+ * A document was published by somebody who cannot tell listeners himself.
+ * Without a worker they are told with the next document.
+ */
+void
+sc_request_notify(ScSummary *summary)
+{
+	pg_atomic_write_u32(&summary->notify_requested, 1);
+	pg_memory_barrier();
+	(void) call_worker(sc_now());
+}
+
+/* The worker that this backend last saw, for its commits. */
+static int	known_worker = -1;
+
+/*
+ * A commit is going to change what is refreshed eagerly: see that there is a
+ * worker to notice.  The words are pending already, so it does not leave.
+ */
+void
+sc_worker_ensure(void)
+{
+	if (known_worker >= 0 && sc_workers[known_worker].dboid == MyDatabaseId &&
+		sc_workers[known_worker].latch)
+		return;
+	(void) call_worker(sc_now());
+	LWLockAcquire(&sc_shared->lock, LW_SHARED);
+	known_worker = find_worker(MyDatabaseId);
 	LWLockRelease(&sc_shared->lock);
+}
 
-	if (start && !launch(index))
+/* After such a commit.  Raises nothing and takes no lock. */
+void
+sc_worker_wake(void)
+{
+	if (known_worker >= 0)
 	{
-		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-		if (sc_workers[index].dboid == MyDatabaseId && sc_workers[index].pid == 0)
-			sc_workers[index].dboid = InvalidOid;
-		LWLockRelease(&sc_shared->lock);
-		ok = false;
+		Latch	   *latch = *(Latch *volatile *) &sc_workers[known_worker].latch;
+
+		if (latch)
+			SetLatch(latch);
 	}
-	if (ok)
-		looked_at = now;
-	return ok;
 }
 
 /*
@@ -189,33 +253,132 @@ worker_exit(int code, Datum arg)
 	LWLockRelease(&sc_shared->lock);
 }
 
-/* Leave the entry, unless a refresh was requested meanwhile. */
+/*
+ * Look after the summaries that are refreshed eagerly: request what has moved.
+ * True if some transaction is still committing what concerns one.
+ */
+static bool
+look_after_eager(void)
+{
+	bool		pending = false;
+
+	for (int i = 0; i < sc_shared->nsummaries; i++)
+	{
+		ScSummary  *summary = &sc_summaries[i];
+		bool		moved = false;
+
+		if (summary->dboid != MyDatabaseId)
+			continue;
+		LWLockAcquire(&summary->lock, LW_SHARED);
+		if (summary->options.eager_refresh != SC_UNSET ?
+			summary->options.eager_refresh : sc_eager_refresh)
+			for (int s = summary->sections; s >= 0; s = sc_sections[s].next)
+			{
+				ScChunk    *chunk = dsa_get_address(sc_dsa(), sc_sections[s].chunk);
+
+				for (uint32 l = 0; l < chunk->nlabels; l++)
+				{
+					uint64		word = pg_atomic_read_u64(&sc_slots[chunk->labels[l].slot].slot.word);
+
+					moved = moved || SC_REVISION(word) != chunk->labels[l].revision;
+					pending = pending || SC_PENDING(word) != 0;
+				}
+			}
+		LWLockRelease(&summary->lock);
+		if (moved)
+			pg_atomic_write_u32(&summary->refresh_requested, 1);
+	}
+	return pending;
+}
+
+/*
+ * Leave the entry, unless a refresh was requested meanwhile.  A committer of
+ * what is refreshed eagerly looks for us without the lock, after its words are
+ * pending: so we first leave, then look at the words.
+ */
 static bool
 try_leave(int index)
 {
-	bool		leave = true;
+	ScWorker   *worker = &sc_workers[index];
+	bool		leave;
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	worker->dboid = InvalidOid;
+	pg_memory_barrier();
+	leave = !look_after_eager();
 	for (int i = 0; i < sc_shared->nsummaries; i++)
 		if (sc_summaries[i].dboid == MyDatabaseId &&
-			pg_atomic_read_u32(&sc_summaries[i].refresh_requested) != 0)
+			(pg_atomic_read_u32(&sc_summaries[i].refresh_requested) != 0 ||
+			 pg_atomic_read_u32(&sc_summaries[i].notify_requested) != 0))
 			leave = false;
 	if (leave)
 	{
-		sc_workers[index].dboid = InvalidOid;
-		sc_workers[index].pid = 0;
-		sc_workers[index].latch = NULL;
+		worker->pid = 0;
+		worker->latch = NULL;
 	}
+	else
+		worker->dboid = MyDatabaseId;
 	LWLockRelease(&sc_shared->lock);
 	return leave;
 }
 
 /*
- * Refresh one summary in a transaction of its own.  A failure is recorded, and
+ * Tell listeners of a document that they were not told of, whoever built it.
+ */
+static void
+notify_listeners(int index)
+{
+	ScSummary  *summary = &sc_summaries[index];
+	ScLocal    *local;
+	NameData	name;
+	bool		told;
+	StringInfoData payload;
+
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	name = summary->name;
+	LWLockRelease(&summary->lock);
+	local = sc_local_get(NameStr(name));
+	sc_local_sync(local, false);
+	if (local->index != index || local->nsections == 0)
+		return;
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	told = strcmp(summary->notified_etag, local->etag) == 0;
+	strlcpy(summary->notified_etag, local->etag, sizeof(summary->notified_etag));
+	LWLockRelease(&summary->lock);
+	if (told)
+		return;
+
+	initStringInfo(&payload);
+	appendStringInfoString(&payload, "{\"summary\":");
+	escape_json(&payload, NameStr(name));
+	appendStringInfo(&payload, ",\"etag\":\"%s\",\"built_at\":\"%s\"}", local->etag,
+					 JsonEncodeDateTime(NULL, TimestampTzGetDatum(local->built_at),
+										TIMESTAMPTZOID, NULL));
+	Async_Notify(SC_NAME, payload.data);
+}
+
+/*
+ * When a requested refresh may be made, monotonic ns.
+ */
+static int64
+refresh_due(ScSummary *summary)
+{
+	int			interval = summary->options.min_refresh_interval;
+
+	if (interval == SC_UNSET)
+		interval = sc_min_refresh_interval;
+	return Max((int64) pg_atomic_read_u64(&summary->refreshed_at) + interval * INT64CONST(1000000),
+			   (int64) pg_atomic_read_u64(&summary->retry_at));
+}
+
+/*
+ * Refresh one summary, or only tell its listeners, in a transaction of its
+ * own.  A failure is recorded, and
  * logged when it is the first of its kind.
  */
 static void
-refresh(int index)
+work(int index, bool refresh)
 {
 	ScSummary  *summary = &sc_summaries[index];
 	MemoryContext context = CurrentMemoryContext;
@@ -232,9 +395,14 @@ refresh(int index)
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", NameStr(name)));
-		sc_refresh_in_background(index);
+		if (refresh)
+			sc_refresh_in_background(index);
+		if (sc_notify)
+			notify_listeners(index);
 		CommitTransactionCommand();
-		if (failures > 0)
+		if (refresh)
+			pg_atomic_write_u64(&summary->refreshed_at, (uint64) sc_now());
+		if (refresh && failures > 0)
 			ereport(LOG,
 					(errmsg("summary \"%s\" is refreshed again after %u failures",
 							NameStr(name), failures)));
@@ -261,6 +429,21 @@ refresh(int index)
 	MemoryContextSwitchTo(context);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Shown in pg_stat_activity, by name where the server has such names. */
+static uint32
+wait_event(void)
+{
+#if PG_VERSION_NUM >= 170000
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = WaitEventExtensionNew("SummaryCacheWorkerMain");
+	return event;
+#else
+	return PG_WAIT_EXTENSION;
+#endif
 }
 
 void
@@ -298,6 +481,7 @@ sc_worker_main(Datum arg)
 	sc_workers[index].latch = MyLatch;
 	LWLockRelease(&sc_shared->lock);
 
+	(void) sc_dsa();
 	context = AllocSetContextCreate(TopMemoryContext, "summary_cache worker",
 									ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
@@ -305,7 +489,9 @@ sc_worker_main(Datum arg)
 	for (;;)
 	{
 		bool		worked = false;
-		int64		idle_ms;
+		bool		pending;
+		int64		now;
+		int64		wake_at;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -315,25 +501,49 @@ sc_worker_main(Datum arg)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 
+		pending = look_after_eager();
+		now = sc_now();
+		wake_at = idle_since + sc_worker_idle_timeout * INT64CONST(1000000);
+		if (pending)
+		{
+			/* prepared transactions do not wake us */
+			sc_settle_finished();
+			wake_at = now + LOOK_NS;
+		}
 		for (int i = 0; i < sc_shared->nsummaries; i++)
-			if (sc_summaries[i].dboid == MyDatabaseId &&
-				pg_atomic_exchange_u32(&sc_summaries[i].refresh_requested, 0) != 0)
+		{
+			ScSummary  *summary = &sc_summaries[i];
+
+			if (summary->dboid != MyDatabaseId)
+				continue;
+			if (pg_atomic_exchange_u32(&summary->notify_requested, 0) != 0)
 			{
-				refresh(i);
-				MemoryContextReset(context);
+				work(i, false);
 				worked = true;
 			}
+			if (pg_atomic_read_u32(&summary->refresh_requested) == 0)
+				continue;
+			if (refresh_due(summary) > now)
+			{
+				wake_at = Min(wake_at, refresh_due(summary));
+				continue;
+			}
+			/* what is committed from here on is in the document, or requested again */
+			pg_atomic_exchange_u32(&summary->refresh_requested, 0);
+			work(i, true);
+			worked = true;
+		}
+		MemoryContextReset(context);
 		if (worked)
 		{
 			idle_since = sc_now();
 			continue;
 		}
 
-		idle_ms = (sc_now() - idle_since) / 1000000;
-		if (idle_ms >= sc_worker_idle_timeout && try_leave(index))
+		if (!pending && now >= wake_at && try_leave(index))
 			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Max(sc_worker_idle_timeout - idle_ms, 1), PG_WAIT_EXTENSION);
+						 Max((wake_at - now) / 1000000, 1), wait_event());
 	}
 	proc_exit(0);
 }
