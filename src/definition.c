@@ -279,6 +279,16 @@ definition_table(Oid *index)
 	return get_relname_relid(DEFINITION_TABLE, schema);
 }
 
+/* Is a table one of those that hold the definitions? */
+bool
+sc_definition_is_own_table(Oid relid)
+{
+	Oid			table = definition_table(NULL);
+
+	return OidIsValid(table) &&
+		(relid == table || relid == get_relname_relid(OPTION_TABLE, get_rel_namespace(table)));
+}
+
 /*
  * The definition that a snapshot sees, in a context of its own below the one
  * given; NULL if there is none.
@@ -668,7 +678,7 @@ derived_sources(ScQueryInfo *info)
 		Oid			relid = lfirst_oid(lc);
 
 		/* a view's tables are in the list, too */
-		if (get_rel_relkind(relid) == RELKIND_VIEW)
+		if (get_rel_relkind(relid) == RELKIND_VIEW || sc_definition_is_own_table(relid))
 			continue;
 		sc_track_check_source(relid);
 		sources = list_append_unique_oid(sources, relid);
@@ -789,7 +799,7 @@ sc_define(const char *summary, const char *section, const char *query,
 	wanted.query = pstrdup(query);
 	wanted.owner = owner;
 	wanted.settings = settings ? settings : session_settings();
-	sc_analyze_query(summary, &wanted, &info);
+	sc_analyze_query(summary, &wanted, derive_sources, &info);
 	check_key_conflicts(definition, section, &info);
 
 	if (derive_sources)
@@ -848,9 +858,9 @@ sc_define(const char *summary, const char *section, const char *query,
 }
 
 /*
- * Drop a section, or with NULL all of a summary.  False if there was none.
+ * Drop a section, or with NULL all of a summary.
  */
-bool
+void
 sc_drop(const char *summary, const char *section)
 {
 	Oid			table = sc_lock_definitions();
@@ -873,8 +883,13 @@ sc_drop(const char *summary, const char *section)
 		for (int s = 0; s < dropped->nsources; s++)
 			old_sources = list_append_unique_oid(old_sources, dropped->sources[s]);
 	}
+	if (definition == NULL)
+		sc_unknown_summary(summary);
 	if (!found)
-		return false;
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("summary \"%s\" has no section \"%s\"", summary, section),
+				 errhint("View summary_cache_sections lists the sections.")));
 
 	namestrcpy(&summary_name, summary);
 	values[0] = NameGetDatum(&summary_name);
@@ -892,7 +907,6 @@ sc_drop(const char *summary, const char *section)
 		execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 							   table, OPTION_TABLE, 1, types, values, SPI_OK_DELETE);
 	detach_unneeded(old_sources);
-	return true;
 }
 
 /*

@@ -167,8 +167,6 @@ prepare(const char *summary, ScSectionDef *section)
 		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "is not a SELECT");
 	if (query->hasModifyingCTE)
 		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "changes data");
-	if (query->rowMarks != NIL || query->hasForUpdate)
-		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "locks rows");
 	return plan;
 }
 
@@ -211,8 +209,11 @@ check_no_temporary(const char *summary, ScSectionDef *section, SPIPlanPtr plan)
 
 	foreach(lc, source->relationOids)
 		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
-			bad_query(ERRCODE_WRONG_OBJECT_TYPE, summary, section,
-					  psprintf("reads temporary table \"%s\"", get_rel_name(lfirst_oid(lc))));
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("query of section \"%s\" of summary \"%s\" reads temporary relation \"%s\"",
+							NameStr(section->name), summary, get_rel_name(lfirst_oid(lc))),
+					 errhint("Use a permanent table.")));
 }
 
 /*-------------------------------------------------------------------------
@@ -468,6 +469,7 @@ typedef struct WalkState
 {
 	List	   *functions;
 	bool		uses_time;
+	bool		locks_rows;
 } WalkState;
 
 static bool
@@ -495,7 +497,11 @@ query_walker(Node *node, void *arg)
 	if (IsA(node, SQLValueFunction))
 		state->uses_time = true;
 	if (IsA(node, Query))
+	{
+		if (((Query *) node)->rowMarks != NIL)
+			state->locks_rows = true;
 		return query_tree_walker((Query *) node, query_walker, state, 0);
+	}
 	return expression_tree_walker(node, query_walker, state);
 }
 
@@ -562,11 +568,12 @@ add_planned_relations(List *relations, List *planned)
 
 /*
  * Analyse a query as its owner: syntax, kind and columns are checked, and what
- * it reads is found out.  It is not executed.  Results are in the current
- * memory context.
+ * it reads is found out; with check_sources, all of that must be trackable.  It
+ * is not executed.  Results are in the current memory context.
  */
 void
-sc_analyze_query(const char *summary, ScSectionDef *section, ScQueryInfo *info)
+sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
+				 ScQueryInfo *info)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext old;
@@ -575,7 +582,7 @@ sc_analyze_query(const char *summary, ScSectionDef *section, ScQueryInfo *info)
 	CachedPlanSource *source;
 	CachedPlan *cached;
 	PlannedStmt *planned;
-	WalkState	state = {NIL, false};
+	WalkState	state = {NIL, false, false};
 	ListCell   *lc;
 
 	environment_enter(summary, section, &env);
@@ -588,6 +595,15 @@ sc_analyze_query(const char *summary, ScSectionDef *section, ScQueryInfo *info)
 	check_columns(summary, section, source->resultDesc);
 	check_no_temporary(summary, section, plan);
 	(void) query_walker((Node *) linitial(source->query_list), &state);
+	if (state.locks_rows)
+		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "locks rows");
+
+	/* before planning, in which a foreign server would be asked */
+	foreach(lc, source->relationOids)
+		if (check_sources && get_rel_relkind(lfirst_oid(lc)) != RELKIND_VIEW &&
+			!sc_definition_is_own_table(lfirst_oid(lc)))
+			sc_track_check_source(lfirst_oid(lc));
+
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");

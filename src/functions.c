@@ -145,15 +145,7 @@ sc_drop_sql(PG_FUNCTION_ARGS)
 		sc_unknown_summary(summary);
 	if (section && strlen(section) >= NAMEDATALEN)
 		sc_check_name("section", section);
-	if (!sc_drop(summary, section))
-	{
-		if (section == NULL)
-			sc_unknown_summary(summary);
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("summary \"%s\" has no section \"%s\"", summary, section),
-				 errhint("View summary_cache_sections lists the sections.")));
-	}
+	sc_drop(summary, section);
 	PG_RETURN_VOID();
 }
 

@@ -478,6 +478,7 @@ typedef struct ScSummaryDef
 
 extern Oid	sc_extension_schema(bool missing_ok);
 extern Oid	sc_lock_definitions(void);	/* the table; definers wait for each other */
+extern bool sc_definition_is_own_table(Oid relid);
 extern ScSummaryDef *sc_definition_get(const char *summary);	/* newest, cached */
 extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
 										MemoryContext context);
@@ -492,7 +493,7 @@ SC_NORETURN extern void sc_unknown_summary(const char *summary);
 extern void sc_define(const char *summary, const char *section, const char *query,
 					  List *sources, bool derive_sources, bool is_inline,
 					  Oid owner, ArrayType *settings, bool generated);
-extern bool sc_drop(const char *summary, const char *section);
+extern void sc_drop(const char *summary, const char *section);
 extern void sc_configure(const char *summary, const char *option, const char *value);
 
 /*-------------------------------------------------------------------------
@@ -523,7 +524,8 @@ typedef struct ScQueryInfo
 	bool		is_volatile;
 } ScQueryInfo;
 
-extern void sc_analyze_query(const char *summary, ScSectionDef *section, ScQueryInfo *info);
+extern void sc_analyze_query(const char *summary, ScSectionDef *section,
+							 bool check_sources, ScQueryInfo *info);
 
 /*-------------------------------------------------------------------------
  * local.c: this backend's copies of documents

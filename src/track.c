@@ -304,6 +304,11 @@ sc_track_check_source(Oid relid)
 				 errmsg("system catalog \"%s\" cannot be a source", name),
 				 errdetail("Changes of system catalogs cannot be tracked."),
 				 errhint("Give \"sources\" without it; the document then follows it by max_stale_age only.")));
+	if (sc_definition_is_own_table(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table \"%s\" cannot be a source", name),
+				 errhint("Every summary follows it anyway.")));
 	if (get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -414,8 +419,8 @@ ensure_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid fun
 {
 	Trigger    *trigger = find_trigger(rel->trigdesc, name);
 
-	if (trigger && (trigger->tgfoid != function || trigger->tgtype != tgtype ||
-					trigger->tgqual || trigger->tgnattr > 0 || trigger->tgisinternal))
+	if (trigger && (trigger->tgfoid != function || trigger->tgtype != tgtype || trigger->tgqual ||
+					trigger->tgnattr > 0 || trigger->tgnargs > 0 || trigger->tgisinternal))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("trigger \"%s\" of table \"%s\" is not one of summary_cache",
