@@ -411,8 +411,7 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 	ScStatus	first_status = SC_HIT;
 	ErrorData  *error = NULL;
 
-	if (ActiveSnapshotSet())
-		reader.snapshot = GetActiveSnapshot();
+	reader.snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
 
 	for (bool first = true;; first = false)
 	{

@@ -51,9 +51,14 @@ xact_callback(XactEvent event, void *arg)
 ScLocal *
 sc_local_get(const char *summary)
 {
+	static ScLocal *last = NULL;
 	ScLocal    *local;
 	bool		found;
 	char		name[NAMEDATALEN] = {0};
+
+	/* most sessions read one summary again and again */
+	if (last && strcmp(NameStr(last->name), summary) == 0)
+		return last;
 
 	if (locals == NULL)
 	{
@@ -73,6 +78,7 @@ sc_local_get(const char *summary)
 		memset((char *) local + sizeof(NameData), 0, sizeof(ScLocal) - sizeof(NameData));
 		local->index = -1;
 	}
+	last = local;
 	return local;
 }
 
