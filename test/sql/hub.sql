@@ -152,7 +152,7 @@ FROM json_array_elements(state_summary(true) -> 'recent_progress') WITH ORDINALI
 --
 CREATE VIEW our_triggers AS
     SELECT tgrelid::regclass::text COLLATE "C" AS source, count(*), string_agg(tgenabled::text, ',' ORDER BY tgname) AS enabled
-    FROM pg_trigger WHERE tgname LIKE 'summary\_cache%' AND tgrelid::regclass::text !~ 'summary_cache_definition'
+    FROM pg_trigger WHERE tgname LIKE 'summary\_cache%' AND tgnargs = 0
     GROUP BY 1;
 SELECT * FROM our_triggers;
 CREATE TABLE old_version AS SELECT section, ctid AS old_ctid, xmin AS old_xmin FROM summary_cache_definition;

@@ -4,6 +4,8 @@ SET client_min_messages = warning;
 CREATE EXTENSION summary_cache SCHEMA public;
 CREATE SCHEMA regress_status;
 SET search_path = regress_status, public;
+\pset format unaligned
+\pset tuples_only
 
 -- the worker leaves as soon as it has nothing to do, so that quiet() need not wait for it
 ALTER SYSTEM SET summary_cache.worker_idle_timeout = 0;
@@ -265,7 +267,7 @@ SELECT summary_cache_invalidate('s', 'progress');
 COMMIT;
 :look
 BEGIN;
-LOCK TABLE elsewhere IN ACCESS EXCLUSIVE MODE;
+LOCK TABLE elsewhere IN SHARE MODE;
 SELECT summary_cache_invalidate('s');
 :look
 COMMIT;
@@ -470,10 +472,10 @@ FETCH c;
 UPDATE task SET n = 77 WHERE CURRENT OF c;
 COMMIT;
 :look
-EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) DELETE FROM task WHERE id = 10;
+DO $$ BEGIN EXECUTE 'EXPLAIN ANALYZE DELETE FROM task WHERE id = 10'; END $$;
 :look
--- a plan that is stopped after its first row, so that no statement trigger fires
-CREATE PROCEDURE stopped_early() LANGUAGE plpgsql AS $$
+-- a loop that is left after its first row
+CREATE PROCEDURE left_early() LANGUAGE plpgsql AS $$
 DECLARE
     r record;
 BEGIN
@@ -482,7 +484,7 @@ BEGIN
         EXIT;
     END LOOP;
 END $$;
-CALL stopped_early();
+CALL left_early();
 :look
 :look
 -- a trigger that writes when the transaction is already committing

@@ -269,7 +269,7 @@ connect_server(_Atomic int *pid)
 	return conn;
 }
 
-/* An error that a terminated or cancelled session has to expect. */
+/* An error that a terminated, cancelled or impatient session has to expect. */
 static bool
 is_fault(PGconn *conn, PGresult *result)
 {
@@ -278,7 +278,8 @@ is_fault(PGconn *conn, PGresult *result)
 	if (mode != M_FAULTS)
 		return false;
 	return PQstatus(conn) == CONNECTION_BAD || state == NULL ||
-		strcmp(state, "57014") == 0 || strcmp(state, "57P01") == 0;
+		strcmp(state, "57014") == 0 || strcmp(state, "57P01") == 0 ||
+		strcmp(state, "55P03") == 0;
 }
 
 /* Execute; NULL after an error, which is counted unless it was provoked. */
@@ -438,7 +439,7 @@ check_values(const uint64_t *values, Demand *demand, const char *how, bool curre
 		if (values[w] < demand->committed[w])
 			violation(LOST, "%s: writer %d has %llu, but %llu had been committed", how, w,
 					  (unsigned long long) values[w], (unsigned long long) demand->committed[w]);
-		else if (values[w] < demand->seen[w])
+		if (values[w] < demand->seen[w])
 			violation(UNSEEN, "%s: writer %d has %llu, but %llu had been seen", how, w,
 					  (unsigned long long) values[w], (unsigned long long) demand->seen[w]);
 	}
@@ -651,7 +652,7 @@ commit(PGconn *conn, int w, uint64_t value, const char *command)
 
 /* The writer's number in the tables, after all it has begun is finished. */
 static uint64_t
-value_now(PGconn *conn, int w)
+value_now(PGconn **conn, int w)
 {
 	char		sql[200];
 	PGresult   *result;
@@ -664,11 +665,11 @@ value_now(PGconn *conn, int w)
 		else
 			snprintf(sql, sizeof(sql), "SELECT v FROM checker_%d WHERE w = %d FOR UPDATE",
 					 mode == M_PARTITION ? 0 : w % ntables, w);
-		result = query(conn, sql);
+		result = query(*conn, sql);
 		if (result && PQntuples(result) == 1)
 			break;
 		PQclear(result);
-		reconnect(&conn, &shared->writers[w].pid);
+		reconnect(conn, &shared->writers[w].pid);
 	}
 	value = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
 	PQclear(result);
@@ -790,7 +791,7 @@ writer_main(int w)
 			if (PQtransactionStatus(conn) != PQTRANS_IDLE)
 				(void) execute(conn, "ROLLBACK");
 			reconnect(&conn, &me->pid);
-			atomic_store(&me->committed, value_now(conn, w));
+			atomic_store(&me->committed, value_now(&conn, w));
 		}
 		else if (one_in(8) && mode != M_2PC)
 			(void) fetch(conn, stats, false, w, atomic_load(&me->committed), false);

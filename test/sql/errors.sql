@@ -1,0 +1,352 @@
+-- Proves that bad input is refused with an SQLSTATE, a message that names the object and a hint, and that nothing of it remains.
+
+SET client_min_messages = warning;
+CREATE EXTENSION summary_cache SCHEMA public;
+CREATE SCHEMA regress_errors;
+SET search_path = regress_errors, public;
+\pset format unaligned
+\pset tuples_only
+SET client_min_messages = notice;
+
+CREATE TABLE task (id int PRIMARY KEY, n int);
+CREATE TABLE "Odd Name" (id int);
+INSERT INTO task VALUES (1, 1), (2, 2);
+CREATE VIEW v AS SELECT * FROM task;
+CREATE VIEW locking AS SELECT * FROM task FOR UPDATE;
+CREATE SEQUENCE seq;
+CREATE INDEX ind ON task (n);
+CREATE TYPE pair AS (a int, b int);
+CREATE TEMP TABLE temporary (id int);
+CREATE FOREIGN DATA WRAPPER regress_errors_fdw;
+CREATE SERVER regress_errors_server FOREIGN DATA WRAPPER regress_errors_fdw;
+CREATE FOREIGN TABLE far (id int) SERVER regress_errors_server;
+
+-- What an error says; each must have a hint of ours, and PostgreSQL's own errors their position.
+CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    state text; message text; detail text; hint text;
+BEGIN
+    EXECUTE command;
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+        detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN concat_ws(E'\n', state || ' ' || message,
+        CASE WHEN detail <> '' THEN '    detail: ' || detail END,
+        CASE WHEN hint <> '' THEN '    hint: ' || hint ELSE '    no hint' END);
+END $$;
+-- The same for the query of a section.
+CREATE FUNCTION define(query text, sources regclass[] DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
+    SELECT try(format('SELECT summary_cache_define(''bad'', ''core'', %L, %L)', query, sources))
+$$;
+
+--
+-- Names of summaries
+--
+SELECT try($$SELECT summary_cache_get('none')$$);
+SELECT try($$SELECT summary_cache_get('none', true)$$);
+SELECT try($$SELECT summary_cache_fetch('none')$$);
+SELECT try($$SELECT summary_cache_drop('none')$$);
+SELECT try($$SELECT summary_cache_drop('none', 'core')$$);
+SELECT try($$SELECT summary_cache_invalidate('none')$$);
+SELECT try($$SELECT summary_cache_invalidate('none', 'nonsense')$$);
+SELECT try($$SELECT state_summary()$$);
+SELECT try($$SELECT summary_cache_fetch()$$);
+SELECT try($$SELECT summary_cache_invalidate()$$);
+SELECT try($$SELECT summary_cache_drop('state')$$);
+-- also where the cache is not asked
+SET summary_cache.enabled = off;
+SELECT try($$SELECT summary_cache_get('none')$$);
+RESET summary_cache.enabled;
+SELECT try($$INSERT INTO task VALUES (3); SELECT summary_cache_get('none')$$);
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT try($$SELECT summary_cache_get('none')$$);
+COMMIT;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT try($$SELECT summary_cache_get('none')$$);
+COMMIT;
+-- empty, longest, too long; a name is not cut to the longest
+SELECT try($$SELECT summary_cache_get('')$$);
+SELECT try($$SELECT summary_cache_define('', 'core', 'SELECT 1 AS a')$$);
+SELECT try($$SELECT summary_cache_define('s', '', 'SELECT 1 AS a')$$);
+SELECT try($$SELECT summary_cache_define(repeat('s', 64), 'core', 'SELECT 1 AS a')$$);
+SELECT try($$SELECT summary_cache_define('s', repeat('c', 64), 'SELECT 1 AS a')$$);
+SELECT try($$SELECT summary_cache_define('s', repeat('ä', 32), 'SELECT 1 AS a')$$);
+SELECT summary_cache_define(repeat('s', 63), repeat('c', 63), 'SELECT 1 AS a');
+SELECT summary_cache_get(repeat('s', 63));
+SELECT try($$SELECT summary_cache_get(repeat('s', 64))$$);
+SELECT try($$SELECT summary_cache_fetch(repeat('s', 100))$$);
+SELECT try($$SELECT summary_cache_drop(repeat('s', 64))$$);
+SELECT try($$SELECT summary_cache_invalidate(repeat('s', 64))$$);
+SELECT try($$SELECT summary_cache_drop(repeat('s', 63), repeat('c', 64))$$);
+SELECT try($$SELECT summary_cache_invalidate(repeat('s', 63), repeat('c', 64))$$);
+SELECT summary_cache_invalidate(repeat('s', 63), repeat('c', 63));
+SELECT summary_cache_drop(repeat('s', 63), repeat('c', 63));
+SELECT try($$SELECT summary_cache_get(repeat('s', 63))$$);
+SELECT try($$SELECT summary_cache_define('s', 'all', 'SELECT 1 AS a')$$);
+
+--
+-- NULLs
+--
+SELECT try($$SELECT summary_cache_get(NULL)$$);
+SELECT try($$SELECT summary_cache_fetch(NULL)$$);
+SELECT try($$SELECT summary_cache_define(NULL, 'core', 'SELECT 1 AS a')$$);
+SELECT try($$SELECT summary_cache_define('s', NULL, 'SELECT 1 AS a')$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', NULL)$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', NULL, NULL)$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', ARRAY['task', NULL]::regclass[])$$);
+SELECT try($$SELECT summary_cache_drop(NULL)$$);
+SELECT try($$SELECT summary_cache_drop(NULL, 'core')$$);
+SELECT try($$SELECT summary_cache_invalidate(NULL)$$);
+SELECT try($$SELECT summary_cache_invalidate('s', NULL)$$);
+
+--
+-- Queries
+--
+SELECT define('');
+SELECT define('  ');
+SELECT define('-- only a comment');
+SELECT define(';');
+SELECT define('SELECT 1 AS a; SELECT 2 AS b');
+SELECT define('SELECT 1 AS a; DROP TABLE task');
+SELECT define('INSERT INTO task VALUES (9)');
+SELECT define('UPDATE task SET n = 9 RETURNING n');
+SELECT define('DELETE FROM task RETURNING n');
+SELECT define('MERGE INTO task USING task t ON false WHEN MATCHED THEN DELETE');
+SELECT define('WITH w AS (DELETE FROM task RETURNING n) SELECT sum(n) FROM w');
+SELECT define('SELECT * FROM task FOR UPDATE');
+SELECT define('SELECT sum(n) FROM (SELECT n FROM task FOR SHARE) s');
+SELECT define('WITH w AS (SELECT n FROM task FOR UPDATE) SELECT sum(n) FROM w');
+SELECT define('SELECT sum(n) FROM locking');
+SELECT define('SELECT 1 AS a INTO TABLE new_table');
+SELECT define('CREATE TABLE new_table (a int)');
+SELECT define('CREATE TABLE new_table AS SELECT 1 AS a');
+SELECT define('EXPLAIN SELECT 1 AS a');
+SELECT define('SHOW work_mem');
+SELECT define('BEGIN');
+SELECT define('COMMIT');
+SELECT define('SET work_mem = 64');
+SELECT define('DO $x$ BEGIN END $x$');
+SELECT define('COPY task TO STDOUT');
+SELECT define('DECLARE c CURSOR FOR SELECT 1');
+SELECT define('SELECT $1 AS a');
+SELECT define('SELECT');
+SELECT define('SELECT FROM task');
+SELECT define('SELECT 1 AS a, 2 AS a');
+SELECT define('SELECT 1, 2');
+SELECT define('SELECT a.n, b.n FROM task a, task b');
+SELECT define('SELECT no_such_column FROM task');
+SELECT define('SELECT * FROM no_such_table');
+-- of the kinds that are good: VALUES, TABLE, a trailing semicolon, comments, UNION, brackets
+SELECT define('VALUES (1)');
+SELECT define('TABLE task', '{task}');
+SELECT define(E'/* a */ SELECT 1 AS a -- b\n;  ');
+SELECT define('(SELECT 1 AS a UNION SELECT 1)');
+SELECT define('WITH w AS (SELECT 1 AS a) SELECT * FROM w');
+SELECT define('SELECT 1');
+SELECT summary_cache_get('bad');
+SELECT summary_cache_drop('bad');
+-- syntax errors come at definition, with their position in the query
+\set SHOW_CONTEXT never
+SELECT summary_cache_define('bad', 'core', 'SELECT count(* FROM task');
+SELECT summary_cache_define('bad', 'core', 'SELECT nn FROM task');
+\set SHOW_CONTEXT errors
+
+-- how many rows is seen when it is built
+SELECT summary_cache_define('rows', 'core', 'SELECT id FROM task WHERE n > 100', '{task}');
+SELECT try($$SELECT summary_cache_get('rows')$$);
+SELECT try($$SELECT summary_cache_get('rows', true)$$);
+SELECT summary_cache_define('rows', 'core', 'SELECT id FROM task', '{task}');
+SELECT try($$SELECT summary_cache_get('rows')$$);
+SELECT summary_cache_define('rows', 'core', 'SELECT generate_series(1, 1000000) AS g', '{}');
+SELECT try($$SELECT summary_cache_get('rows')$$);
+-- a private read says the same
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT try($$SELECT summary_cache_get('rows')$$);
+COMMIT;
+SELECT summary_cache_define('rows', 'core', 'SELECT id FROM task LIMIT 1', '{task}');
+SELECT summary_cache_get('rows') IS NOT NULL AS healed;
+SELECT summary_cache_drop('rows');
+
+-- keys
+SELECT summary_cache_define('keys', 'one', 'SELECT 1 AS a, 2 AS b');
+SELECT try($$SELECT summary_cache_define('keys', 'two', 'SELECT 3 AS c, 4 AS a')$$);
+SELECT summary_cache_define('keys', 'two', 'SELECT 3 AS c, 4 AS "A"');
+SELECT try($$SELECT summary_cache_define('keys', 'one', 'SELECT 5 AS "A"')$$);
+SELECT summary_cache_get('keys');
+-- a key that a section has only since its table has another column
+SELECT summary_cache_define('keys', 'two', 'SELECT * FROM "Odd Name" LIMIT 1');
+INSERT INTO "Odd Name" VALUES (1);
+SELECT summary_cache_get('keys');
+ALTER TABLE "Odd Name" RENAME id TO b;
+SELECT try($$SELECT summary_cache_get('keys', true)$$);
+ALTER TABLE "Odd Name" RENAME b TO id;
+SELECT summary_cache_get('keys', true);
+SELECT summary_cache_drop('keys');
+
+-- other arguments
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', NULL, 'sometimes')$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', NULL, '')$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', NULL, 'INLINE')$$);
+SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a');
+SELECT summary_cache_define('s', 'progress', 'SELECT 2 AS b', NULL, 'inline');
+SELECT try($$SELECT summary_cache_invalidate('s', '')$$);
+SELECT try($$SELECT summary_cache_invalidate('s', 'CORE')$$);
+SELECT try($$SELECT summary_cache_invalidate('s', 'nonsense')$$);
+SELECT try($$SELECT summary_cache_drop('s', 'nonsense')$$);
+SELECT try($$SELECT summary_cache_drop('s', 'all')$$);
+SELECT summary_cache_drop('s');
+
+--
+-- Sources
+--
+SELECT define('SELECT 1 AS a', '{v}');
+SELECT define('SELECT 1 AS a', '{task, far}');
+SELECT define('SELECT 1 AS a', '{temporary}');
+SELECT define('SELECT 1 AS a', '{pg_class}');
+SELECT define('SELECT 1 AS a', '{seq}');
+SELECT define('SELECT 1 AS a', '{ind}');
+SELECT define('SELECT 1 AS a', '{pair}');
+SELECT define('SELECT 1 AS a', '{public.summary_cache_definition}');
+SELECT define('SELECT 1 AS a', ARRAY[4294967295::oid::regclass]);
+SELECT try($$SELECT summary_cache_define('bad', 'core', 'SELECT 1 AS a', '{no_such_table}')$$);
+-- derived ones
+SELECT try($$SELECT summary_cache_define('bad', 'core', 'SELECT count(*) AS a FROM far')$$);
+SELECT try($$SELECT summary_cache_define('bad', 'core', 'SELECT count(*) AS a FROM temporary')$$);
+SELECT try($$SELECT summary_cache_define('bad', 'core', 'SELECT count(*) AS a FROM pg_class')$$);
+SELECT try($$SELECT summary_cache_define('bad', 'core', 'SELECT last_value FROM seq')$$);
+-- a temporary relation is refused also when it is not a source, since another session would not find it
+SELECT define('SELECT count(*) AS a FROM temporary');
+-- a catalog may be read by a section that does not follow it
+SELECT define('SELECT count(*) > 0 AS a FROM pg_class');
+SELECT summary_cache_get('bad');
+SELECT summary_cache_drop('bad');
+
+-- what is not ours on a table
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER summary_cache_statement AFTER INSERT ON "Odd Name" EXECUTE FUNCTION nothing();
+SELECT define('SELECT 1 AS a', ARRAY['"Odd Name"'::regclass]);
+DROP TRIGGER summary_cache_statement ON "Odd Name";
+-- the trigger function elsewhere
+SELECT try($$SELECT summary_cache_touch()$$);
+
+--
+-- Queries that cannot be built
+--
+-- a function that writes: a build is read-only
+CREATE FUNCTION writes() RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO task VALUES (100); RETURN 1; END';
+CREATE FUNCTION writes_catalog() RETURNS int LANGUAGE plpgsql AS 'BEGIN CREATE TABLE new_table (a int); RETURN 1; END';
+CREATE FUNCTION writes_sequence() RETURNS bigint LANGUAGE sql AS $$SELECT nextval('seq')$$;
+SELECT summary_cache_define('fails', 'core', 'SELECT writes() AS a', '{task}');
+SELECT try($$SELECT summary_cache_get('fails')$$);
+BEGIN;
+INSERT INTO task VALUES (3);
+SELECT try($$SELECT summary_cache_get('fails')$$);
+ROLLBACK;
+SELECT summary_cache_define('fails', 'core', 'SELECT writes_catalog() AS a', '{task}');
+SELECT try($$SELECT summary_cache_get('fails')$$);
+SELECT summary_cache_define('fails', 'core', 'SELECT writes_sequence() AS a', '{task}');
+SELECT try($$SELECT summary_cache_get('fails')$$);
+-- the caller's transaction is not made read-only for it
+BEGIN;
+SELECT try($$SELECT summary_cache_get('fails')$$);
+SHOW transaction_read_only;
+INSERT INTO task VALUES (3, 3);
+ROLLBACK;
+
+-- it reads itself, directly or by another
+SELECT summary_cache_define('fails', 'core', $$SELECT summary_cache_get('fails') AS a$$, '{}');
+SELECT try($$SELECT summary_cache_get('fails')$$);
+SELECT summary_cache_define('fails', 'core', $$SELECT summary_cache_get('fails2') AS a$$, '{}');
+SELECT summary_cache_define('fails2', 'core', $$SELECT summary_cache_get('fails', true) AS a$$, '{}');
+SELECT try($$SELECT summary_cache_get('fails')$$);
+SELECT try($$SELECT summary_cache_get('fails2')$$);
+SELECT summary_cache_drop('fails2');
+
+-- it takes too long
+SELECT summary_cache_define('fails', 'core', 'SELECT pg_sleep(5) AS a', '{}');
+SET summary_cache.build_timeout = '20 ms';
+SELECT summary_cache_get('fails');
+RESET summary_cache.build_timeout;
+SELECT 'the session goes on' FROM pg_sleep(0.05);
+SET statement_timeout = '20 ms';
+SELECT summary_cache_get('fails');
+RESET statement_timeout;
+
+-- any error of its own: it says which section of which summary
+SELECT summary_cache_define('fails', 'core', 'SELECT 1 / n AS a FROM task WHERE n = 0', '{task}');
+INSERT INTO task VALUES (10, 0);
+SELECT summary_cache_get('fails');
+SELECT last_error, last_error_sqlstate, last_error_at IS NOT NULL, consecutive_failures > 0 FROM summary_cache_stats;
+UPDATE task SET n = 1 WHERE n = 0;
+SELECT try($$SELECT summary_cache_get('fails')$$);
+SELECT summary_cache_drop('fails');
+
+--
+-- A table or column that goes away: reads go on stale, with the error to be seen, until it is back
+--
+CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
+DECLARE
+    fulfilled boolean;
+BEGIN
+    FOR i IN 1 .. 500 LOOP
+        EXECUTE 'SELECT ' || condition INTO fulfilled;
+        IF fulfilled THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+    RAISE 'timeout: %', condition;
+END $$;
+CREATE TABLE soon (id int, c int);
+INSERT INTO soon VALUES (1, 11);
+SELECT summary_cache_define('heals', 'core', 'SELECT sum(c) AS c FROM soon');
+SELECT status, document FROM summary_cache_fetch('heals');
+SET summary_cache.read_your_writes = off;
+ALTER TABLE soon DROP COLUMN c;
+SELECT status, document FROM summary_cache_fetch('heals');
+CALL wait_until('consecutive_failures > 0 FROM summary_cache_stats');
+SELECT status, document FROM summary_cache_fetch('heals');
+SELECT last_error, last_error_sqlstate, last_error_at IS NOT NULL FROM summary_cache_stats;
+-- who insists gets the error
+SELECT try($$SELECT summary_cache_get('heals', true)$$);
+SELECT try($$SELECT summary_cache_define('other', 'core', 'SELECT sum(c) AS c FROM soon')$$);
+ALTER TABLE soon ADD COLUMN c int DEFAULT 12;
+CALL wait_until($$status = 'hit-revision' FROM summary_cache_fetch('heals')$$);
+SELECT status, document FROM summary_cache_fetch('heals');
+SELECT last_error, last_error_sqlstate, last_error_at IS NOT NULL, consecutive_failures FROM summary_cache_stats;
+-- the table itself: a new one of its name is another table, which the triggers are not on
+DROP TABLE soon;
+SELECT status, document FROM summary_cache_fetch('heals');
+CALL wait_until('consecutive_failures > 0 FROM summary_cache_stats');
+SELECT last_error, last_error_sqlstate FROM summary_cache_stats;
+SELECT provable, reason FROM summary_cache_tables;
+-- a session that has dropped it itself has its document all the same
+RESET summary_cache.read_your_writes;
+SELECT status, document FROM summary_cache_fetch('heals');
+CREATE TABLE soon (id int, c int);
+INSERT INTO soon VALUES (1, 13);
+SELECT status, document FROM summary_cache_fetch('heals', NULL, true);
+SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('heals');
+SELECT summary_cache_define('heals', 'core', 'SELECT sum(c) AS c FROM soon');
+SELECT status, document FROM summary_cache_fetch('heals', NULL, true);
+SELECT status, document FROM summary_cache_fetch('heals');
+UPDATE soon SET c = 14;
+SELECT status, document FROM summary_cache_fetch('heals');
+SELECT summary_cache_drop('heals');
+
+--
+-- Nothing remains
+--
+SELECT count(*) FROM summary_cache_definition;
+SELECT count(*) FROM summary_cache_stats;
+SELECT count(*) FROM summary_cache_tables;
+-- but for the triggers of the definitions themselves
+SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE tgname LIKE 'summary_cache%' ORDER BY 1, 2;
+SELECT id, n FROM task ORDER BY id;
+SELECT to_regclass('new_table');
+
+SET client_min_messages = warning;
+DROP EXTENSION summary_cache;
+DROP FOREIGN DATA WRAPPER regress_errors_fdw CASCADE;
+DROP SCHEMA regress_errors CASCADE;

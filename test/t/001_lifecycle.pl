@@ -1,0 +1,166 @@
+# Proves that writes and restores never depend on the library: not preloaded, preloaded, removed again.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $hub = q{
+	CREATE TABLE tasks (id int PRIMARY KEY, status text, updated_at timestamptz DEFAULT now());
+	CREATE TABLE progress_events (id int PRIMARY KEY, note text, created_at timestamptz DEFAULT now());
+	CREATE INDEX ON tasks (updated_at);
+	CREATE INDEX ON progress_events (created_at);
+	INSERT INTO tasks SELECT i, 'open' FROM generate_series(1, 10) i;
+	INSERT INTO progress_events SELECT i, 'note ' || i FROM generate_series(1, 30) i;
+};
+# What the summary says about the tasks, and what is true.
+my $said = q{SELECT state_summary()->'tasks'->>'count'};
+my $status = q{SELECT status FROM summary_cache_fetch()};
+my $triggers = q{
+	SELECT c.relname, t.tgname, t.tgenabled, d.deptype
+	  FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+	  LEFT JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+	       AND d.refclassid = 'pg_extension'::regclass
+	 WHERE t.tgname LIKE 'summary_cache_%' AND c.relname <> 'summary_cache_definition'
+	 ORDER BY 1, 2};
+my $installed = join("\n",
+	'progress_events|summary_cache_row|R|x', 'progress_events|summary_cache_statement|A|x',
+	'tasks|summary_cache_row|R|x', 'tasks|summary_cache_statement|A|x');
+
+sub preload
+{
+	my ($node, $library) = @_;
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = '$library'");
+	$node->restart;
+}
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
+$node->start;
+$node->safe_psql('postgres', $hub);
+
+#
+# Not preloaded
+#
+my ($ret, $out, $err) = $node->psql('postgres', 'CREATE EXTENSION summary_cache');
+is($ret, 0, 'CREATE EXTENSION works without the preload');
+like($err, qr/WARNING:.*preload/, '... and warns');
+like($err, qr/shared_preload_libraries.*summary_cache|summary_cache.*shared_preload_libraries/s,
+	'... naming the setting to change');
+
+($ret, $out, $err) = $node->psql('postgres', "$status; $status; $said");
+is($out, "private\nprivate\n10", 'reads build');
+is(() = $err =~ /WARNING/g, 1, '... with one warning a session');
+like($err, qr/not preloaded/, '... that says why');
+($ret, $out, $err) = $node->psql('postgres', $said);
+like($err, qr/not preloaded/, 'the next session is warned, too');
+
+is($node->safe_psql('postgres', $triggers), $installed, 'the triggers are there');
+$node->safe_psql('postgres', q{
+	INSERT INTO tasks VALUES (11, 'open');
+	UPDATE tasks SET status = 'done' WHERE id = 11;
+	BEGIN; TRUNCATE progress_events; ROLLBACK;});
+$node->safe_psql('postgres', "COPY tasks (id, status) FROM stdin;\n12\topen\n\\.\n");
+is($node->safe_psql('postgres', $said), '12', 'writes go on, and are seen');
+is($node->safe_psql('postgres', 'SELECT DISTINCT provable, reason FROM summary_cache_tables'),
+	'f|summary_cache is not preloaded', 'the views say why nothing is proven');
+$node->safe_psql('postgres', q{SELECT summary_cache_invalidate(); SELECT summary_cache_reset_stats()});
+
+#
+# Preloaded
+#
+preload($node, 'summary_cache');
+is($node->safe_psql('postgres', "$status; $status"), "miss\nhit-revision", 'after a restart with the preload it serves');
+$node->safe_psql('postgres', q{INSERT INTO tasks VALUES (13, 'open')});
+isnt($node->safe_psql('postgres', $status), 'hit-revision', 'the triggers that were there follow changes');
+ok($node->poll_query_until('postgres', $status, 'hit-revision'), 'it is refreshed');
+is($node->safe_psql('postgres', $said), '13', 'with the change in it');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_shmem_allocations WHERE name LIKE \'summary_cache%\'') > 0,
+	1, 'shared memory is visible under its name');
+
+#
+# Dump and restore
+#
+my $dump = PostgreSQL::Test::Utils::tempdir . '/dump.sql';
+my $connstr = $node->connstr('postgres');
+$node->command_ok([ 'pg_dump', '-d', $connstr, '-f', $dump ], 'pg_dump');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok(
+	[ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $dump ],
+	'the dump is restored');
+is($node->safe_psql('restored', $triggers), $installed,
+	'the triggers are restored: when they fire, and that they go with the extension');
+is($node->safe_psql('restored', "$status; $status; $said"), "miss\nhit-revision\n13", 'the restored summary serves');
+is($node->safe_psql('restored', 'SELECT count(*) FROM summary_cache_tables WHERE NOT provable'), '0',
+	'all of its tables are provable');
+is($node->safe_psql('restored', 'SELECT section, refresh FROM summary_cache_sections ORDER BY section'),
+	"core|background\nprogress|inline", 'its sections are as they were');
+is($node->safe_psql('restored', q{SELECT count(*) FROM summary_cache_definition d, unnest(d.sources) s
+		WHERE s::oid NOT IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)}),
+	'0', 'its sources are the tables of the restored database');
+$node->safe_psql('restored', q{DELETE FROM tasks WHERE id = 13});
+ok($node->poll_query_until('restored', $said, '12'), 'it follows changes');
+is($node->safe_psql('postgres', $said), '13', '... and not the original one');
+
+# the other order of restoring: data into tables that exist, with their triggers off meanwhile
+my $data = PostgreSQL::Test::Utils::tempdir . '/data.sql';
+$node->command_ok(
+	[ 'pg_dump', '-d', $connstr, '--data-only', '--disable-triggers', '-t', 'tasks', '-f', $data ],
+	'pg_dump --data-only --disable-triggers');
+$node->safe_psql('restored', 'DELETE FROM tasks; SELECT state_summary(true)');
+is($node->safe_psql('restored', "$status"), 'hit-revision', 'a document of the empty table is cached');
+$node->command_ok(
+	[ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $data ],
+	'the data is restored');
+isnt($node->safe_psql('restored', $status), 'hit-revision', 'what came in with triggers off is noticed');
+ok($node->poll_query_until('restored', $status, 'hit-revision'), 'it is refreshed');
+is($node->safe_psql('restored', $said), '13', 'with the restored rows');
+is($node->safe_psql('restored', $triggers), $installed, 'the triggers fire as installed again');
+
+# a parallel restore from the directory format
+my $directory = PostgreSQL::Test::Utils::tempdir . '/dir';
+$node->command_ok([ 'pg_dump', '-Fd', '-d', $connstr, '-f', $directory ], 'pg_dump -Fd');
+$node->safe_psql('postgres', 'CREATE DATABASE parallel');
+$node->command_ok([ 'pg_restore', '-e', '-j', '2', '-d', $node->connstr('parallel'), $directory ],
+	'pg_restore -j');
+is($node->safe_psql('parallel', $triggers), $installed, 'its triggers are as installed');
+is($node->safe_psql('parallel', $said), '13', 'its summary is right');
+
+#
+# Uninstalled and installed again in the same server
+#
+$node->safe_psql('restored', 'DROP EXTENSION summary_cache');
+is($node->safe_psql('restored', $triggers), '', 'DROP EXTENSION takes the triggers along');
+$node->safe_psql('restored', q{INSERT INTO tasks VALUES (100, 'open')});
+is($node->safe_psql('restored', 'SELECT count(*) FROM tasks'), '14', 'the table is untouched and writable');
+$node->safe_psql('restored', 'CREATE EXTENSION summary_cache');
+is($node->safe_psql('restored', "$status; $status; $said"), "miss\nhit-revision\n14", 'and it serves again when created again');
+
+#
+# The library is removed from the setting while the triggers are there
+#
+preload($node, '');
+$node->safe_psql('postgres', q{
+	INSERT INTO tasks VALUES (14, 'open');
+	UPDATE tasks SET status = 'done';
+	DELETE FROM progress_events WHERE id = 1;});
+is($node->safe_psql('postgres', $said), '14', 'without the library writes go on');
+
+# a restore on such a server
+$node->safe_psql('postgres', 'CREATE DATABASE bare');
+$node->command_ok(
+	[ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('bare'), '-f', $dump ],
+	'a restore does not fail without the preload');
+is($node->safe_psql('bare', $triggers), $installed, 'its triggers are there');
+is($node->safe_psql('bare', $said), '13', 'its summary is right');
+
+# and with it again: what was written meanwhile is not missing
+preload($node, 'summary_cache');
+is($node->safe_psql('postgres', $said), '14', 'with the library again nothing is missing');
+is($node->safe_psql('bare', "$status; $status"), "miss\nhit-revision", 'and the restored one serves');
+
+$node->stop;
+done_testing();

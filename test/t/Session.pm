@@ -1,0 +1,74 @@
+# A psql session that runs beside the test: its statements can be left waiting.
+
+package Session;
+
+use strict;
+use warnings;
+
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+
+# Is a PostgreSQL::Test::Cluster, and a database.
+sub new
+{
+	my ($class, $node, $dbname) = @_;
+	my $self = bless { in => '', out => '', err => '', n => 0 }, $class;
+
+	$self->{timer} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
+	$self->{psql} = IPC::Run::start(
+		[ 'psql', '-X', '-A', '-t', '-q', '-d', $node->connstr($dbname || 'postgres') ],
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err}, $self->{timer});
+	$self->{pid} = $self->query('SELECT pg_backend_pid()');
+	return $self;
+}
+
+# The server process.
+sub pid { return $_[0]->{pid} }
+
+# Send statements, and do not wait.
+sub send_sql
+{
+	my ($self, $sql) = @_;
+
+	$self->{n}++;
+	$self->{in} .= "$sql;\n\\echo done $self->{n}\n\\warn done $self->{n}\n";
+	$self->{psql}->pump_nb;
+	return $self;
+}
+
+# Wait for what was sent.  Returns the rows; what went to stderr is in error().
+sub result
+{
+	my ($self) = @_;
+	my $mark = "done $self->{n}\n";
+
+	$self->{timer}->start($PostgreSQL::Test::Utils::timeout_default);
+	$self->{psql}->pump until $self->{out} =~ /(?:^|\n)\Q$mark\E$/ && $self->{err} =~ /(?:^|\n)\Q$mark\E$/;
+	my $out = $self->{out};
+	$self->{error} = $self->{err};
+	$self->{out} = $self->{err} = '';
+	s/(?:^|(?<=\n))done \d+\n//g for $out, $self->{error};
+	chomp $out;
+	return $out;
+}
+
+sub query
+{
+	my ($self, $sql) = @_;
+
+	return $self->send_sql($sql)->result;
+}
+
+# Messages of the statements whose result was taken last.
+sub error { return $_[0]->{error} }
+
+sub quit
+{
+	my ($self) = @_;
+
+	$self->{in} .= "\\q\n";
+	eval { $self->{psql}->finish };
+	return;
+}
+
+1;
