@@ -470,7 +470,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 		reported = true;
 	}
 	/* the worker tells listeners: from here a NOTIFY would take an xid */
-	else if (published && !same && sc_notify && cause != SC_BUILD_BACKGROUND)
+	else if (published && !same && sc_has_listeners() && cause != SC_BUILD_BACKGROUND)
 		sc_request_notify(entry);
 	return published;
 }

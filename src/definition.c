@@ -248,7 +248,9 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 	HeapTuple	tuple;
 
 	options->max_stale_age = options->min_refresh_interval = options->eager_refresh = SC_UNSET;
-	rel = table_open(get_relname_relid(OPTION_TABLE, schema), AccessShareLock);
+	rel = try_table_open(get_relname_relid(OPTION_TABLE, schema), AccessShareLock);
+	if (rel == NULL)
+		return;
 	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -309,7 +311,8 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 	ScanKeyData key;
 	HeapTuple	tuple;
 
-	if (!OidIsValid(table))
+	/* the extension may be dropped while we wait for the lock */
+	if (!OidIsValid(table) || (rel = try_table_open(table, AccessShareLock)) == NULL)
 		return NULL;
 
 	context = AllocSetContextCreate(parent, "summary_cache definition", ALLOCSET_SMALL_SIZES);
@@ -322,7 +325,6 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 	definition->sections = palloc(sizeof(ScSectionDef) * max_sections);
 	positions = palloc(sizeof(int) * max_sections);
 
-	rel = table_open(table, AccessShareLock);
 	ScanKeyInit(&key, Anum_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
 	scan = systable_beginscan(rel, index, true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -374,9 +376,8 @@ sc_definition_names(Snapshot snapshot)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	if (!OidIsValid(table))
+	if (!OidIsValid(table) || (rel = try_table_open(table, AccessShareLock)) == NULL)
 		return NIL;
-	rel = table_open(table, AccessShareLock);
 	scan = systable_beginscan(rel, index, true, snapshot, 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{

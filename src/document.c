@@ -70,6 +70,7 @@ static const struct
 }			pinned_settings[] =
 {
 	{"TimeZone", "UTC"},
+	{"timezone_abbreviations", "Default"},
 	{"DateStyle", "ISO, MDY"},
 	{"IntervalStyle", "postgres"},
 	{"extra_float_digits", "1"},

@@ -400,6 +400,14 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 								queryEnv, dest, qc);
 
+	if (tag == T_ListenStmt && strcmp(((ListenStmt *) parsetree)->conditionname, SC_NAME) == 0 &&
+		database_concerned())
+	{
+		int			catch_all = sc_catch_all_slot();
+
+		if (catch_all != SC_SLOT_NONE)
+			sc_slots[catch_all].slot.listened = true;
+	}
 	if (finishes_prepared)
 		sc_note_unknown_commit();
 	if (tag == T_DropdbStmt && OidIsValid(database))

@@ -287,6 +287,7 @@ slot_take(uint64 key)
 			pg_atomic_write_u64(&slot->last_change, 0);
 			slot->prepared_known = false;
 			slot->eager = false;
+			slot->listened = false;
 			/* in use until somebody says otherwise */
 			slot->wanted = true;
 			return i;

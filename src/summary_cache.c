@@ -126,7 +126,7 @@ define_server_settings(void)
 							 &sc_eager_refresh, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("summary_cache.notify",
 							 "Notifies listeners on channel summary_cache of every new document.",
-							 NULL,
+							 "Nothing is sent in a database in which nobody has listened since the server start.",
 							 &sc_notify, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.worker_idle_timeout",
 							"Time after which an idle refresh worker leaves.",

@@ -83,6 +83,8 @@ typedef struct ScSlot
 								 * written under lock, read without */
 	bool		wanted;			/* under lock: some definition uses it.  Only a
 								 * hint which slot to reuse first */
+	bool		listened;		/* a catch-all's: somebody has listened to our
+								 * channel in this server run; only ever set */
 	bool		prepared_known; /* under lock; catch-all slots only: the
 								 * transactions prepared when the server
 								 * started are entered */
@@ -627,6 +629,7 @@ extern void sc_refresh_in_background(int index);
 /* Ask for a refresh; false if no worker can be had. */
 extern bool sc_request_refresh(ScSummary *summary);
 extern void sc_request_notify(ScSummary *summary);
+extern bool sc_has_listeners(void);
 extern void sc_worker_leave(Oid dboid); /* the database is dropped or copied */
 extern void sc_worker_wake(void);	/* in a commit: raises nothing, locks nothing */
 extern void sc_worker_ensure(void); /* before a commit: start one if need be */

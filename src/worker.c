@@ -323,6 +323,18 @@ try_leave(int index)
 }
 
 /*
+ * A NOTIFY costs an xid and a commit: none is sent before somebody has
+ * listened in this database.
+ */
+bool
+sc_has_listeners(void)
+{
+	int			catch_all = sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false);
+
+	return sc_notify && catch_all != SC_SLOT_NONE && sc_slots[catch_all].slot.listened;
+}
+
+/*
  * Tell listeners of a document that they were not told of, whoever built it.
  */
 static void
@@ -397,7 +409,7 @@ work(int index, bool refresh)
 		pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", NameStr(name)));
 		if (refresh)
 			sc_refresh_in_background(index);
-		if (sc_notify)
+		if (sc_has_listeners())
 			notify_listeners(index);
 		CommitTransactionCommand();
 		if (refresh)

@@ -101,6 +101,7 @@ done
 case " $suites " in *" tap "*) require_packages tap ;; *) require_packages server ;; esac
 build_copy all COPT=-Werror
 install_copy
+case " $suites " in *" tap "*) install_debug_copy ;; esac
 
 for suite in $suites; do
 	case $suite in

@@ -82,7 +82,8 @@ find_server() {
 	return 1
 }
 
-# Debian's names of what is missing, one a line.  $1 = server, or tap for what the TAP suite needs too.
+# Debian's names of what is missing, one a line.  $1 = tools for what any build takes, server for that
+# and a server, tap for what the TAP suite needs too.
 missing_packages() {
 	local dir version server=
 	if ! have gcc; then
@@ -93,11 +94,11 @@ missing_packages() {
 	have make || echo make
 	have pkg-config || echo pkg-config
 	pkg-config --exists json-c 2>/dev/null || echo libjson-c-dev
-	if [ "$1" = tap ]; then
+	if [ "$1" != server ]; then
 		have prove || echo perl
 		perl -MIPC::Run -MTest::More -MTime::HiRes -e 1 2>/dev/null || echo libipc-run-perl
 	fi
-	if ! find_server; then
+	if [ "$1" != tools ] && ! find_server; then
 		for dir in /usr/lib/postgresql/*/; do
 			version=$(basename "$dir")
 			if [ -x "$dir/bin/postgres" ] && [ "$version" -ge "$min_version" ]; then server=$version; fi
@@ -158,12 +159,13 @@ install_packages() {
 	restore_createcluster
 }
 
-# $1 = server, or tap for what the TAP suite needs too.
+# $1 = tools, server or tap, as above.
 require_packages() {
 	local missing
 	missing=$(missing_packages "$1")
 	# shellcheck disable=SC2086 # one word a package
 	[ -z "$missing" ] || install_packages $missing
+	[ "$1" != tools ] || return 0
 	find_server || die "no PostgreSQL $min_version or newer with server headers found; set PG_CONFIG"
 	export PG_CONFIG=$pg_config
 	bindir=$("$pg_config" --bindir)
@@ -228,30 +230,37 @@ build_copy() {
 	fi
 }
 
-# Where the server can be pointed at another place, no path of the system is written to.  Writes
-# $work/server.conf, what every private server is configured with.
-install_copy() {
-	local settings sharedir pkglibdir paths=
+# The settings that point a server at an installation below $1; empty if it cannot be done.
+private_paths() {
+	local sharedir pkglibdir settings
 	sharedir=$("$pg_config" --sharedir)
 	pkglibdir=$("$pg_config" --pkglibdir)
 	settings=$("$bindir/postgres" --describe-config | cut -f 1)
 	if grep -qx extension_control_path <<<"$settings"; then	# from 18 on
-		paths="extension_control_path = '$work/inst$sharedir:\$system'"
+		echo "extension_control_path = '$1$sharedir:\$system'"
 	elif grep -qx extension_destdir <<<"$settings"; then	# Debian's, up to 17
-		paths="extension_destdir = '$work/inst'"
-	fi
-	if [ -n "$paths" ]; then
-		# Neither setting is looked at for a name without a path, as in shared_preload_libraries.
-		paths="$paths
-dynamic_library_path = '$work/inst$pkglibdir:\$libdir'"
-		copy_make install DESTDIR="$work/inst" >>"$work/build.log" 2>&1 || { cat "$work/build.log"; die "make install failed"; }
+		echo "extension_destdir = '$1'"
 	else
-		say "this server has no private extension path: make install writes to $pkglibdir and $sharedir"
-		if [ -w "$pkglibdir" ]; then
-			make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no install
-		else
-			as_root make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no install
-		fi >>"$work/build.log" 2>&1 || { cat "$work/build.log"; die "make install failed"; }
+		return 0
+	fi
+	# Neither setting is looked at for a name without a path, as in shared_preload_libraries.
+	echo "dynamic_library_path = '$1$pkglibdir:\$libdir'"
+}
+
+run_logged() { "$@" >>"$work/build.log" 2>&1 || { cat "$work/build.log"; die "$* failed"; }; }
+
+# Where the server can be pointed at another place, no path of the system is written to.  Writes
+# $work/server.conf, what every private server is configured with.
+install_copy() {
+	local paths
+	paths=$(private_paths "$work/inst")
+	if [ -n "$paths" ]; then
+		run_logged copy_make install DESTDIR="$work/inst"
+	else
+		say "this server has no private extension path: make install writes to $("$pg_config" --pkglibdir) and $("$pg_config" --sharedir)"
+		local installer=
+		[ -w "$("$pg_config" --pkglibdir)" ] || installer=as_root
+		run_logged $installer make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no install
 	fi
 	cat >"$work/server.conf" <<-CONF
 		shared_preload_libraries = 'summary_cache'
@@ -264,4 +273,19 @@ dynamic_library_path = '$work/inst$pkglibdir:\$libdir'"
 		log_line_prefix = '%m %b[%p] %q%a '
 	CONF
 	chmod 644 "$work/server.conf"
+}
+
+# The debug build (src/debug.c) beside it, for the tests that need waiting points: they append the
+# file that SC_DEBUG_CONF names to a server's configuration, and are skipped without.
+install_debug_copy() {
+	local paths
+	paths=$(private_paths "$work/inst-debug")
+	[ -n "$paths" ] || return 0
+	as_server cp -R "$work/src" "$work/src-debug"
+	as_server make -s -C "$work/src-debug" PG_CONFIG="$pg_config" with_llvm=no clean
+	run_logged as_server make -s -j "$(nproc)" -C "$work/src-debug" PG_CONFIG="$pg_config" with_llvm=no \
+		SC_DEBUG=1 COPT=-Werror all install DESTDIR="$work/inst-debug"
+	echo "$paths" >"$work/debug.conf"
+	chmod 644 "$work/debug.conf"
+	export SC_DEBUG_CONF=$work/debug.conf
 }

@@ -15,10 +15,11 @@ CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE DOMAIN moment AS timestamptz;
 CREATE TYPE mood AS ENUM ('happy', 'not "so" happy');
 CREATE TYPE pair AS (a int, "b c" json);
-CREATE TYPE degrees AS (value numeric);
-CREATE FUNCTION degrees_to_json(d degrees) RETURNS json LANGUAGE sql IMMUTABLE
-    RETURN json_build_object('degrees', d.value);
-CREATE CAST (degrees AS json) WITH FUNCTION degrees_to_json(degrees);
+-- a type that says itself what it is in JSON
+CREATE TYPE grade AS ENUM ('low', 'high');
+CREATE FUNCTION grade_to_json(g grade) RETURNS json LANGUAGE sql IMMUTABLE
+    RETURN json_build_object('grade', g::text);
+CREATE CAST (grade AS json) WITH FUNCTION grade_to_json(grade);
 
 --
 -- Values
@@ -37,7 +38,7 @@ CREATE TABLE val (
     d_raw raw, d_rawer rawer, d_rawb rawb, d_positive positive, d_moment moment,
     a_json json[], a_jsonb jsonb[], a_domain raw[],
     a_null int[], a_empty int[], a_two int[], a_text text[],
-    r_pair pair, r_null pair, r_degrees degrees, r_degrees_array degrees[],
+    r_pair pair, r_null pair, e_grade grade, e_grades grade[],
     t_empty text, t_escapes text,
     t_wide text, t_controls text, t_like_json text,
     t_char char(5), t_name name, t_bit bit(3), t_null text,
@@ -64,7 +65,7 @@ INSERT INTO val VALUES (
     ' {"a":  1} ', ' {"a":  2,"a" :3} ', ' {"a":  3} ', 7, '2026-01-01 00:00+00',
     ARRAY['{"a":  1}', NULL, ' null ']::json[], ARRAY['{"a":  1}', NULL]::jsonb[], ARRAY[' 1 ']::raw[],
     '{1,NULL}', '{}', '{{1,2},{3,4}}', '{"a,b",NULL,"NULL","\""}',
-    (1, ' {"a":  1e400} '), NULL, row(1.50), ARRAY[row(1.50), NULL]::degrees[],
+    (1, ' {"a":  1e400} '), NULL, 'high', '{high,NULL}',
     '', E'quote " backslash \\ slash / tag </script> & apostrophe ''',
     'äöü ß 漢字 😀 ' || chr(8232) || chr(65279) || chr(127), E'\x01\x02\b\t\n\x0b\f\r\x1b\x1f', '{"not": "json"}',
     'ab', 'ab', '101', NULL,
@@ -108,7 +109,7 @@ SELECT substring(summary_cache_get('val')::text FROM '"j_nul":.*,"j_escapes"');
 UPDATE val SET j_nul = NULL, j_nul_key = NULL;
 SELECT document::text = printed('val') AS identical FROM summary_cache_fetch('val');
 SELECT key, value FROM json_each(summary_cache_get('val')) WHERE length(value::text) < 200 AND key <> 'j_space';
-SELECT value::text = E' { "a" :\t[ 1 ,2 ]\r\n,  "b":{ } } ' FROM json_each(summary_cache_get('val')) WHERE key = 'j_space';
+SELECT value::text = E'{ "a" :\t[ 1 ,2 ]\r\n,  "b":{ } }' FROM json_each(summary_cache_get('val')) WHERE key = 'j_space';
 SELECT value::text = repeat('[', 200) || '1' || repeat(']', 200) FROM json_each(summary_cache_get('val')) WHERE key = 'j_deep';
 SELECT value::text = repeat('{"a": ', 200) || '1' || repeat('}', 200) FROM json_each(summary_cache_get('val')) WHERE key = 'j_deep_objects';
 SELECT value::text = '1' || repeat('0', 400) FROM json_each(summary_cache_get('val')) WHERE key IN ('b_huge', 'n_many');

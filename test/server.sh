@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# Builds a PostgreSQL that looks for mistakes, from the distribution's source package: once, outside
+# the tree.  Says the path of its pg_config; all else goes to stderr.
+#
+#   server.sh cassert     with assertions
+#   server.sh sanitize    with AddressSanitizer, also for palloc'ed memory, and UndefinedBehaviorSanitizer
+#
+#   SC_CACHE        where to keep what is built; ~/.cache/summary_cache, or for root
+#                   /var/cache/summary_cache: the servers' user must get there
+#   NO_INSTALL=1    do not install what is missing
+
+exec 3>&1 >&2
+
+# shellcheck source=test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+variant=${1:-}
+configure=(--without-readline --without-zlib --without-icu --enable-tap-tests --enable-debug --enable-cassert)
+# The sanitizers' flags go into a compiler's name, so that whatever is built with that server's
+# pg_config has them: extensions, and programs linked with a libpq that has them.
+sanitizers='-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
+case $variant in
+	cassert) cflags='-O1 -g' cppflags='' ;;
+	sanitize) cflags='-O1 -g' cppflags='-DUSE_VALGRIND' ;;
+	*) die "usage: server.sh cassert|sanitize" ;;
+esac
+
+if am_root; then cache=/var/cache/summary_cache; else cache=${XDG_CACHE_HOME:-$HOME/.cache}/summary_cache; fi
+cache=${SC_CACHE:-$cache}
+umask 022
+mkdir -p "$cache"
+cache=$(realpath "$cache")
+
+# What this file says is what was built, or it is built again.
+recipe=$(cksum <"$top/test/server.sh" | cut -d ' ' -f 1)
+
+is_built() {
+	local stamp
+	for stamp in "$cache"/pgsql/*-"$variant"/recipe; do
+		[ -e "$stamp" ] && [ "$(cat "$stamp")" = "$recipe" ] || continue
+		prefix=$(dirname "$stamp")
+		if server_is_usable "$prefix/bin/pg_config"; then return; fi
+	done
+	return 1
+}
+
+# The release that `apt-get install postgresql` gives.
+distribution_version() {
+	apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -n 1
+}
+
+# apt with lists of its own, of the system's repositories as source repositories: nothing of the
+# system's is changed, and it needs not be root.
+private_apt() {
+	"$1" -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$build/sources" \
+		-o Dir::State::Lists="$build/lists" -o Dir::Cache="$build/apt" -o APT::Sandbox::User= \
+		-o Acquire::Languages=none "${@:2}" </dev/null
+}
+
+write_sources() {
+	local file
+	mkdir -p "$build/sources" "$build/lists/partial" "$build/apt/archives/partial"
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[ -e "$file" ] || continue
+		sed -n 's/^[[:space:]]*deb[[:space:]]/deb-src /p' "$file" | sort -u >"$build/sources/$(basename "$file")"
+	done
+	for file in /etc/apt/sources.list.d/*.sources; do
+		[ -e "$file" ] || continue
+		sed 's/^[Tt]ypes:.*/Types: deb-src/' "$file" >"$build/sources/$(basename "$file")"
+	done
+}
+
+# The newest version may have left the mirror already: then an older one will do.
+get_source() {
+	local version
+	private_apt apt-get update || say "going on with what there is of the package lists"
+	for version in $(private_apt apt-cache showsrc "postgresql-$major" |
+		sed -n 's/^Version: //p' | sort -urV); do
+		say "+ apt-get source postgresql-$major=$version"
+		if (cd "$build" && private_apt apt-get source --download-only "postgresql-$major=$version") &&
+			dpkg-source --no-check -x "$build"/postgresql-"$major"_*.dsc "$build/src"; then
+			return
+		fi
+		rm -rf "$build"/postgresql-"$major"_* "$build/src"
+	done
+	die "no source package of postgresql-$major could be had"
+}
+
+# Debian patches the libraries' directory into one of the system, whatever the prefix, unless that has
+# "pgsql" in it: nothing may be installed before this has been looked at.
+check_prefix() {
+	local line
+	line=$(make -s -C "$build/src" -f - print 2>/dev/null <<-'MAKE'
+		subdir = .
+		top_builddir = .
+		include src/Makefile.global
+		print: ; @echo '$(pkglibdir) $(bindir) $(datadir) $(pkgincludedir) $(libdir)'
+	MAKE
+	) || die "no Makefile.global in $build/src"
+	for dir in $line; do
+		case $dir in
+			"$prefix"/*) ;;
+			*) die "would install to $dir, which is not below $prefix" ;;
+		esac
+	done
+}
+
+# A compiler with the sanitizers, and Valgrind's header in terms of theirs: PostgreSQL tells Valgrind
+# which part of its memory is in use, down to each palloc'ed chunk.
+write_sanitizer() {
+	mkdir -p "$prefix/bin" "$prefix/sanitize/valgrind"
+	cat >"$prefix/bin/cc-sanitize" <<-SH
+		#!/bin/sh
+		exec ${CC:-gcc} $sanitizers "\$@"
+	SH
+	chmod 755 "$prefix/bin/cc-sanitize"
+	cat >"$prefix/sanitize/valgrind/memcheck.h" <<-'C'
+		#ifndef SANITIZE_MEMCHECK_H
+		#define SANITIZE_MEMCHECK_H
+		#include <sanitizer/asan_interface.h>
+		#define VALGRIND_MAKE_MEM_NOACCESS(addr, size) __asan_poison_memory_region(addr, size)
+		#define VALGRIND_MAKE_MEM_UNDEFINED(addr, size) __asan_unpoison_memory_region(addr, size)
+		#define VALGRIND_MAKE_MEM_DEFINED(addr, size) __asan_unpoison_memory_region(addr, size)
+		#define VALGRIND_MEMPOOL_ALLOC(pool, addr, size) __asan_unpoison_memory_region(addr, size)
+		#define VALGRIND_MEMPOOL_CHANGE(pool, old, addr, size) __asan_unpoison_memory_region(addr, size)
+		#define VALGRIND_MEMPOOL_FREE(pool, addr) ((void) 0)
+		#define VALGRIND_CREATE_MEMPOOL(pool, redzone, zeroed) ((void) 0)
+		#define VALGRIND_DESTROY_MEMPOOL(pool) ((void) 0)
+		#define VALGRIND_MEMPOOL_TRIM(pool, addr, size) ((void) 0)
+		#define VALGRIND_CHECK_MEM_IS_DEFINED(addr, size) ((void) 0)
+		#define VALGRIND_CHECK_VALUE_IS_DEFINED(value) ((void) 0)
+		#define VALGRIND_PRINTF(...) ((void) 0)
+		#define VALGRIND_COUNT_ERRORS 0
+		#define RUNNING_ON_VALGRIND 0
+		#endif
+	C
+}
+
+# Says its progress; the compiler's words go to a log.
+step() {
+	say "+ $*"
+	if ! (cd "$build/src" && nice "$@") >>"$build/log" 2>&1; then
+		tail -n 40 "$build/log"
+		die "failed: $*; see $build/log"
+	fi
+}
+
+build_server() {
+	local dir
+	have apt-get || die "building a server from the distribution's source package needs apt-get"
+	require_packages tools
+	have dpkg-source || install_packages dpkg-dev
+	major=$(distribution_version)
+	[ "${major:-0}" -ge "$min_version" ] ||
+		die "this system's PostgreSQL is ${major:-unknown}, $min_version or newer is needed"
+
+	prefix=$cache/pgsql/$major-$variant
+	build=$cache/build-$variant
+	say "building PostgreSQL $major ($variant) in $cache: some minutes, once"
+	rm -rf "$build" "$prefix"
+	mkdir -p "$build" "$prefix"
+	write_sources
+	get_source
+
+	if [ "$variant" = sanitize ]; then
+		write_sanitizer
+		configure+=("CC=$prefix/bin/cc-sanitize")
+		cppflags="$cppflags -I$prefix/sanitize"
+		# What configure and make run is not under test, and leaves memory behind at its end.
+		export ASAN_OPTIONS=detect_leaks=0
+	fi
+	step ./configure --prefix="$prefix" "${configure[@]}" "CFLAGS=$cflags" "CPPFLAGS=$cppflags"
+	check_prefix
+	step make -s -j "$(nproc)" world-bin
+	step make -s install-world-bin
+	dir=$("$prefix/bin/pg_config" --pkglibdir)
+	case $dir in
+		"$prefix"/*) ;;
+		*) die "pg_config --pkglibdir is $dir, which is not below $prefix" ;;
+	esac
+	echo "$recipe" >"$prefix/recipe"
+	rm -rf "$build"
+}
+
+exec 9>"$cache/lock"
+flock -n 9 || { say "waiting for another run that builds in $cache"; flock 9; }
+if ! is_built; then
+	build_server
+	is_built || die "the server in $prefix is not usable"
+fi
+echo "$prefix/bin/pg_config" >&3
