@@ -10,6 +10,10 @@
  * selects a way of publishing that is known to be wrong: the checker must find
  * it out.
  *
+ * summary_cache.debug_commit_sql is executed by a callback that runs after
+ * ours before each commit, as another library's might: to write late, or to
+ * fail.  summary_cache.debug_fail names an allocation that fails.
+ *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
  *-------------------------------------------------------------------------
@@ -18,7 +22,10 @@
 
 #include <limits.h>
 
+#include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 
 #include "summary_cache.h"
 
@@ -28,6 +35,8 @@ int			sc_debug_protocol = SC_PROTOCOL_TWO_PHASE;
 
 static char *debug_point = NULL;
 static int	debug_sleep = 0;
+static char *debug_fail = NULL;
+static char *debug_commit_sql = NULL;
 
 static const struct config_enum_entry protocols[] = {
 	{"two-phase", SC_PROTOCOL_TWO_PHASE, false},
@@ -36,9 +45,31 @@ static const struct config_enum_entry protocols[] = {
 	{NULL, 0, false}
 };
 
+static void
+commit_callback(XactEvent event, void *arg)
+{
+	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
+		debug_commit_sql == NULL || debug_commit_sql[0] == '\0')
+		return;
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_execute(debug_commit_sql, false, 0);
+	PopActiveSnapshot();
+	SPI_finish();
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Before the library's own callbacks are registered: the last to come runs first. */
 void
 sc_debug_init(void)
 {
+	RegisterXactCallback(commit_callback, NULL);
+	DefineCustomStringVariable("summary_cache.debug_commit_sql",
+							   "SQL that is executed before each commit, after summary_cache is done.",
+							   NULL, &debug_commit_sql, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("summary_cache.debug_fail",
+							   "Allocation that fails: \"json\" or \"marks\".",
+							   NULL, &debug_fail, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("summary_cache.debug_point",
 							   "Point at which this session sleeps, or \"all\".",
 							   NULL, &debug_point, "", PGC_USERSET, 0, NULL, NULL, NULL);
@@ -58,6 +89,13 @@ sc_debug_point(const char *name)
 	if (debug_sleep > 0 && debug_point &&
 		(strcmp(debug_point, name) == 0 || strcmp(debug_point, "all") == 0))
 		pg_usleep(debug_sleep);
+}
+
+/* Does the allocation of this name fail? */
+bool
+sc_debug_fails(const char *name)
+{
+	return debug_fail && strcmp(debug_fail, name) == 0;
 }
 
 #endif							/* SC_DEBUG */

@@ -286,7 +286,7 @@ assemble(const char *summary, ScSectionDef *section, ScBody *body,
 
 	for (int i = 0; ok && i < body->nkeys; i++)
 	{
-		struct json_object *member = json_object_new_object();
+		struct json_object *member = SC_FAILS("json") ? NULL : json_object_new_object();
 
 		if (member == NULL)
 			ok = false;

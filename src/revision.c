@@ -193,14 +193,14 @@ mark_slot(int slot, uint64 key)
 		if (marks[i].key == key)
 			return;
 
-	if (nmarks == max_marks)
+	if (nmarks == max_marks || SC_FAILS("marks"))
 	{
 		int			new_max = Max(max_marks * 2, 64);
 		ScSlotRef  *bigger = MemoryContextAllocExtended(TopMemoryContext,
 														sizeof(ScSlotRef) * new_max,
 														MCXT_ALLOC_NO_OOM);
 
-		if (bigger == NULL)
+		if (bigger == NULL || SC_FAILS("marks"))
 		{
 			marks_overflow = true;
 			return;

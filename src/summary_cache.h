@@ -665,12 +665,15 @@ enum
 extern int	sc_debug_protocol;
 extern void sc_debug_init(void);
 extern void sc_debug_point(const char *name);
+extern bool sc_debug_fails(const char *name);
 
 #define SC_POINT(name) sc_debug_point(name)
 #define SC_WEAK(protocol) (sc_debug_protocol == (protocol))
+#define SC_FAILS(name) sc_debug_fails(name)
 #else
 #define SC_POINT(name) ((void) 0)
 #define SC_WEAK(protocol) false
+#define SC_FAILS(name) false
 #endif
 
 #endif							/* SUMMARY_CACHE_H */
