@@ -370,6 +370,8 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 	dsa_pointer *shared = palloc(sizeof(dsa_pointer) * build->nchunks);
 	bool		published = false;
 	bool		same = true;
+	bool		arranged = true;
+	bool		enough = true;	/* section entries */
 	bool		fits = allocate_chunks(build, shared);
 	int64		build_ns = 0;
 	int64		now;
@@ -388,10 +390,8 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 	if (fits && entry->generation == generation && entry->dboid == MyDatabaseId &&
 		strcmp(NameStr(entry->name), NameStr(definition->name)) == 0)
 	{
-		bool		arranged = true;
-
 		if (build->complete)
-			arranged = arrange_sections(entry, definition);
+			arranged = enough = arrange_sections(entry, definition);
 		for (int i = 0; arranged && i < build->nchunks; i++)
 			if (find_section(entry, NameStr(definition->sections[i].name)) < 0)
 				arranged = false;
@@ -426,8 +426,8 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 	entry->build_ns_min = entry->build_ns_total == 0 ? build_ns : Min(entry->build_ns_min, build_ns);
 	entry->build_ns_max = Max(entry->build_ns_max, build_ns);
 	entry->build_ns_total += build_ns;
-	entry->too_large = !fits;
-	if (!fits)
+	entry->no_room = !fits || !enough;
+	if (!fits || !enough)
 		entry->unpublished++;
 	else if (published && same)
 		entry->builds_wasted++;
@@ -457,7 +457,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 		if (DsaPointerIsValid(shared[i]))
 			dsa_free(area, shared[i]);
 
-	if (!fits)
+	if (!fits || !enough)
 	{
 		static bool reported = false;
 
@@ -466,7 +466,8 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("document of summary \"%s\" does not fit in shared memory and is not cached",
 							NameStr(definition->name)),
-					 errhint("Raise summary_cache.memory_limit and restart the server.")));
+					 errhint("Raise summary_cache.%s and restart the server.",
+							 fits ? "max_sections" : "memory_limit")));
 		reported = true;
 	}
 	/* the worker tells listeners: from here a NOTIFY would take an xid */
@@ -654,7 +655,7 @@ sc_build_private(const char *summary, ScBuild *build)
  * next try.
  */
 void
-sc_record_failure(int index, ErrorData *error)
+sc_record_failure(int index, ErrorData *error, bool failed_inline)
 {
 	ScSummary  *entry = &sc_summaries[index];
 	int64		now = sc_now();
@@ -662,6 +663,7 @@ sc_record_failure(int index, ErrorData *error)
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	entry->failures++;
+	entry->failed_inline = failed_inline;
 	entry->builds_failed++;
 	entry->error_code = error->sqlerrcode;
 	strlcpy(entry->error, error->message ? error->message : "unknown error", SC_ERROR_LEN);

@@ -259,7 +259,8 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 			 sc_label_prove(section->labels, section->nlabels, reader->snapshot) != SC_CURRENT))
 			background_moved = true;
 	}
-	if (stale_if_error(local, reader))
+	if (stale_if_error(local, reader) &&
+		(background_moved || reader->may_fail_to_stale || sc_summaries[local->index].failed_inline))
 		decision->status = SC_STALE;
 	else if (!background_moved)
 	{
@@ -303,6 +304,9 @@ read_privately(const char *summary, int index, ScPrivateCause cause, ScAnswer *a
 	sc_build_private(summary, &build);
 	answer_from_build(&build, answer);
 	answer->status = SC_PRIVATE;
+	/* a read that never looked for an entry counts all the same */
+	if (index < 0 && (cause == SC_PRIVATE_DISABLED || cause == SC_PRIVATE_RECOVERY))
+		index = sc_summary_find(summary, true);
 	if (index >= 0)
 		sc_count(index, SC_COUNT_PRIVATE + cause, 1);
 }
@@ -354,7 +358,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		if (is_cancel(error))
 			(void) sc_request_refresh(entry);
 		else
-			sc_record_failure(local->index, error);
+			sc_record_failure(local->index, error, want == SC_WANT_INLINE);
 	}
 	return error;
 }
@@ -483,7 +487,7 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 		}
 
 		/* one of many that cannot share a result need not wait for the others */
-		if (!flying && !sc_summaries[local->index].too_large)
+		if (!flying && !sc_summaries[local->index].no_room)
 		{
 			flight = decision.status == SC_INLINE ? FLIGHT_INLINE : FLIGHT_BACKGROUND;
 			flying = true;

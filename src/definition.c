@@ -787,6 +787,9 @@ sc_define(const char *summary, const char *section, const char *query,
 	else if (definition)
 		check_owner(definition->sections[0].owner, summary,
 					NameStr(definition->sections[0].name));
+	/* as with CREATE OR REPLACE, whoever replaces or adds; attaching sets it */
+	if (definition && !generated)
+		owner = existing ? existing->owner : definition->sections[0].owner;
 	if (!existing && sc_shared && all_sections(NULL) >= sc_shared->nsections)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -809,7 +812,7 @@ sc_define(const char *summary, const char *section, const char *query,
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
 						section, summary),
-				 errdetail("Its query uses the current time or a volatile function."),
+				 errdetail("Its query uses the current time, the session's user or a volatile function."),
 				 errhint("Such a value is as old as the document: max_stale_age bounds it.")));
 	source_datums = palloc(sizeof(Datum) * Max(list_length(sources), 1));
 	foreach(lc, sources)

@@ -37,8 +37,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
-#include "parser/parse_coerce.h"
 #include "storage/latch.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -466,66 +464,21 @@ sc_build_section(const char *summary, ScSectionDef *section, Snapshot snapshot, 
  *-------------------------------------------------------------------------
  */
 
-typedef struct WalkState
-{
-	List	   *functions;
-	bool		uses_time;
-	bool		locks_rows;
-} WalkState;
-
+/* Does a query lock rows, at whatever depth? */
 static bool
-function_checker(Oid function, void *arg)
+locks_rows(Node *node, void *context)
 {
-	WalkState  *state = arg;
-
-	if (function == F_NOW || function == F_TRANSACTION_TIMESTAMP ||
-		function == F_STATEMENT_TIMESTAMP)
-		state->uses_time = true;
-	if (function >= FirstNormalObjectId)
-		state->functions = list_append_unique_oid(state->functions, function);
-	return false;
-}
-
-static bool
-query_walker(Node *node, void *arg)
-{
-	WalkState  *state = arg;
-
 	if (node == NULL)
 		return false;
-	if (check_functions_in_node(node, function_checker, state))
-		return true;
-	if (IsA(node, SQLValueFunction))
-		state->uses_time = true;
 	if (IsA(node, Query))
-	{
-		if (((Query *) node)->rowMarks != NIL)
-			state->locks_rows = true;
-		return query_tree_walker((Query *) node, query_walker, state, 0);
-	}
-	return expression_tree_walker(node, query_walker, state);
-}
-
-/* Did the planner put a function's body in its place? */
-static bool
-was_inlined(Oid function, PlannedStmt *planned)
-{
-	uint32		hash = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
-	ListCell   *lc;
-
-	foreach(lc, planned->invalItems)
-	{
-		PlanInvalItem *item = lfirst_node(PlanInvalItem, lc);
-
-		if (item->cacheId == PROCOID && item->hashValue == hash)
-			return true;
-	}
-	return false;
+		return ((Query *) node)->rowMarks != NIL ||
+			query_tree_walker((Query *) node, locks_rows, context, 0);
+	return expression_tree_walker(node, locks_rows, context);
 }
 
 /* Can a function read tables without our seeing it? */
 static bool
-is_opaque(Oid function, PlannedStmt *planned)
+is_opaque(Oid function)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Form_pg_proc proc;
@@ -534,15 +487,65 @@ is_opaque(Oid function, PlannedStmt *planned)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	opaque = proc->prolang != INTERNALlanguageId && proc->prolang != ClanguageId &&
+	opaque = function >= FirstNormalObjectId &&
+		proc->prolang != INTERNALlanguageId && proc->prolang != ClanguageId &&
 		proc->provolatile != PROVOLATILE_IMMUTABLE;
 	ReleaseSysCache(tuple);
-	return opaque && !was_inlined(function, planned);
+	return opaque;
+}
+
+/*
+ * Look at the functions that the plan calls: those that were inlined are not
+ * there any more, but what they call is.  There is no walker for finished
+ * plans, so this reads their text form, in which each call names its function.
+ */
+static void
+inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
+{
+	char	   *text = nodeToString(planned);
+
+	for (char *p = text; (p = strstr(p, "funcid ")) != NULL; p++)
+	{
+		Oid			function = strtoul(p + strlen("funcid "), NULL, 10);
+
+		if (!OidIsValid(function))
+			continue;
+		if (function == F_NOW || function == F_TRANSACTION_TIMESTAMP ||
+			function == F_STATEMENT_TIMESTAMP || func_volatile(function) == PROVOLATILE_VOLATILE)
+			info->is_volatile = true;
+		if (is_opaque(function))
+			info->functions = list_append_unique_oid(info->functions, function);
+	}
+	for (char *p = text; (p = strstr(p, "{SQLVALUEFUNCTION :op ")) != NULL; p++)
+	{
+		int			op = atoi(p + strlen("{SQLVALUEFUNCTION :op "));
+
+		/* the current user is always the owner */
+		if (op <= SVFOP_LOCALTIMESTAMP_N || op == SVFOP_SESSION_USER)
+			info->is_volatile = true;
+	}
+	pfree(text);
+}
+
+/* Do two tables belong to a common tree? */
+static bool
+share_root(Oid a, Oid b)
+{
+	Oid			roots_a[SC_MAX_ROOTS];
+	Oid			roots_b[SC_MAX_ROOTS];
+	int			na = sc_track_roots(a, roots_a);
+	int			nb = sc_track_roots(b, roots_b);
+
+	for (int i = 0; i < na; i++)
+		for (int j = 0; j < nb; j++)
+			if (roots_a[i] == roots_b[j])
+				return true;
+	return false;
 }
 
 /*
  * Add what the planner sees only after inlining functions; it also names the
- * members of trees, of which the root is enough.
+ * members of trees, of which the one that the query names is enough.
  */
 static List *
 add_planned_relations(List *relations, List *planned)
@@ -552,15 +555,12 @@ add_planned_relations(List *relations, List *planned)
 	foreach(lc, planned)
 	{
 		Oid			relid = lfirst_oid(lc);
-		Oid			roots[SC_MAX_ROOTS];
-		int			nroots;
+		ListCell   *lc2;
 		bool		known = list_member_oid(relations, relid);
 
-		if (known)
-			continue;
-		nroots = sc_track_roots(relid, roots);
-		for (int i = 0; i < nroots; i++)
-			known = known || list_member_oid(relations, roots[i]);
+		if (!known)
+			foreach(lc2, relations)
+				known = known || share_root(relid, lfirst_oid(lc2));
 		if (!known)
 			relations = lappend_oid(relations, relid);
 	}
@@ -583,7 +583,6 @@ sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
 	CachedPlanSource *source;
 	CachedPlan *cached;
 	PlannedStmt *planned;
-	WalkState	state = {NIL, false, false};
 	ListCell   *lc;
 
 	environment_enter(summary, section, &env);
@@ -595,8 +594,7 @@ sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
 	source = linitial(SPI_plan_get_plan_sources(plan));
 	check_columns(summary, section, source->resultDesc);
 	check_no_temporary(summary, section, plan);
-	(void) query_walker((Node *) linitial(source->query_list), &state);
-	if (state.locks_rows)
+	if (locks_rows((Node *) linitial(source->query_list), NULL))
 		bad_query(ERRCODE_SYNTAX_ERROR, summary, section, "locks rows");
 
 	/* before planning, in which a foreign server would be asked */
@@ -616,11 +614,8 @@ sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
 	info->relations = add_planned_relations(list_copy(source->relationOids),
 											planned->relationOids);
 	info->functions = NIL;
-	foreach(lc, state.functions)
-		if (is_opaque(lfirst_oid(lc), planned))
-			info->functions = lappend_oid(info->functions, lfirst_oid(lc));
-	info->is_volatile = state.uses_time ||
-		contain_volatile_functions((Node *) linitial(source->query_list));
+	info->is_volatile = false;
+	inspect_functions(planned, info);
 	MemoryContextSwitchTo(old);
 
 	ReleaseCachedPlan(cached, NULL);	/* an unsaved plan has no owner */

@@ -306,7 +306,10 @@ orphan_settle(ScCell *orphan, uint64 xid)
 		return;
 	SC_POINT("settle");
 	for (uint32 i = 0; i < nslots; i++)
+	{
 		word_publish(slots[i]);
+		pg_atomic_write_u64(&slot_of(slots[i])->last_change, (uint64) GetCurrentTimestamp());
+	}
 	pg_write_barrier();
 	pg_atomic_write_u64(&orphan->xid, SC_CELL_EMPTY);
 }

@@ -205,8 +205,8 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 }
 
 /*
- * One row a defined section.  The revision is the newest of its words: it
- * moves with every change that concerns the section.
+ * One row a defined section.  The revision is the sum of its words': it moves
+ * with every change that concerns the section.
  */
 Datum
 sc_stat_sections(PG_FUNCTION_ARGS)

@@ -296,6 +296,7 @@ typedef struct ScSummary
 
 	/* The last failure; cleared by success, but for its time. */
 	uint32		failures;		/* consecutive */
+	bool		failed_inline;	/* only inline sections were built */
 	int			error_code;		/* SQLSTATE, MAKE_SQLSTATE form */
 	char		error[SC_ERROR_LEN];
 	TimestampTz error_at;
@@ -303,9 +304,10 @@ typedef struct ScSummary
 	uint64		builds[SC_BUILD_CAUSES];
 	uint64		builds_failed;
 	uint64		builds_wasted;	/* the bytes were what they had been */
-	uint64		unpublished;	/* built, but did not fit in memory_limit */
-	bool		too_large;		/* the newest build did not fit: nobody waits
-								 * for another's */
+	uint64		unpublished;	/* built, but there was no room: memory_limit
+								 * or max_sections */
+	bool		no_room;		/* for the newest build: nobody waits for
+								 * another's */
 	int64		build_ns_min;
 	int64		build_ns_max;
 	int64		build_ns_total; /* over published and unpublished builds */
@@ -601,7 +603,7 @@ extern void sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 extern void sc_build_private(const char *summary, ScBuild *build);
 extern bool sc_may_publish(ScSummaryDef *definition);
 extern bool sc_matches_definition(ScLocal *local, ScSummaryDef *definition);
-extern void sc_record_failure(int summary, ErrorData *error);
+extern void sc_record_failure(int index, ErrorData *error, bool failed_inline);
 
 /*-------------------------------------------------------------------------
  * cache.c: the read side

@@ -428,7 +428,7 @@ work(int index, bool refresh)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
-		sc_record_failure(index, error);
+		sc_record_failure(index, error, false);
 		if (failures == 0)
 			ereport(LOG,
 					(errcode(error->sqlerrcode),

@@ -179,7 +179,8 @@ sub has_worker
 	for (my $i = 0; !$found && $i < 10 * $PostgreSQL::Test::Utils::timeout_default; $i++)
 	{
 		# whoever reads just after another worker had to leave builds itself
-		$node->psql($db, "UPDATE t SET n = n + 1, slow = $slow; SET statement_timeout = '1s'; $status");
+		$node->safe_psql($db, "UPDATE t SET n = n + 1, slow = $slow");
+		$node->psql($db, "SET statement_timeout = '1s'; $status");
 		$found = $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity
 			WHERE backend_type = 'summary_cache worker' AND datname = '$db'"
 			. ($slow eq 'true' ? q{ AND wait_event = 'PgSleep'} : ''));

@@ -1,0 +1,276 @@
+#!/usr/bin/python3
+"""GET /state/summary over HTTP, from summary_cache.  Explained in doc/http.md.
+
+Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
+
+    apt-get install python3-fastapi python3-asyncpg python3-uvicorn
+
+    GET /state/summary            the document; conditional by ETag and If-None-Match; HEAD too
+    GET /state/summary?refresh=1  built anew; needs "Authorization: Bearer $REFRESH_TOKEN", else 403
+    GET /state/events             Server-Sent Events: the etag, now and whenever it changes
+    GET /healthz                  204 while the database answers, else 503
+
+Settings, all from the environment:
+
+    DATABASE_URL         postgresql://...; not set: libpq's PGHOST, PGPORT, PGDATABASE, PGUSER, ...
+    EVENTS_DATABASE_URL  the same past a pooler, for LISTEN                      DATABASE_URL
+    STATEMENT_CACHE      prepared statements kept per connection; 0 behind
+                         a pooler in transaction mode                            100
+    POOL_SIZE            connections to the database, besides the one for LISTEN 10
+    CONNECT_TIMEOUT      seconds to get a connection, new or from the pool       3
+    COMMAND_TIMEOUT      seconds for a statement: more than the longest build    30
+    SUMMARY              name of the summary                                     state
+    CACHE_CONTROL        of answers      private, max-age=5, stale-while-revalidate=10
+    REFRESH_TOKEN        who has it may force a build; not set: nobody may
+    EVENTS_POLL          seconds between looks at the etag without a NOTIFY      15
+    KEEP_ALIVE           seconds between comments in a silent event stream       15
+    HOST, PORT           where to listen                                         127.0.0.1, 8000
+    UNIX_SOCKET          listen there instead
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import re
+import secrets
+import socket
+from collections.abc import AsyncIterator
+
+import asyncpg
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+
+DATABASE_URL = os.environ.get("DATABASE_URL")
+EVENTS_DATABASE_URL = os.environ.get("EVENTS_DATABASE_URL", DATABASE_URL)
+STATEMENT_CACHE = int(os.environ.get("STATEMENT_CACHE", "100"))
+POOL_SIZE = int(os.environ.get("POOL_SIZE", "10"))
+CONNECT_TIMEOUT = float(os.environ.get("CONNECT_TIMEOUT", "3"))
+COMMAND_TIMEOUT = float(os.environ.get("COMMAND_TIMEOUT", "30"))
+SUMMARY = os.environ.get("SUMMARY", "state")
+CACHE_CONTROL = os.environ.get("CACHE_CONTROL", "private, max-age=5, stale-while-revalidate=10")
+REFRESH_TOKEN = os.environ.get("REFRESH_TOKEN", "")
+EVENTS_POLL = float(os.environ.get("EVENTS_POLL", "15"))
+KEEP_ALIVE = float(os.environ.get("KEEP_ALIVE", "15"))
+HOST = os.environ.get("HOST", "127.0.0.1")
+PORT = int(os.environ.get("PORT", "8000"))
+UNIX_SOCKET = os.environ.get("UNIX_SOCKET")
+
+RETRY_AFTER = 2  # seconds, told to clients while the database is down
+BACKOFF = 0.5, 10.0  # seconds, first and longest, between tries to LISTEN
+
+# $1 summary, $2 the etag to leave the document out for, $3 all such etags, $4 whether to force.
+# json arrives as str and is sent as it is: nothing here parses it.  Of what is proven current the
+# age is 0, however long ago it was built; by the database's clock, which also set built_at.
+FETCH = """
+    SELECT status, etag, built_at,
+           CASE WHEN status = 'stale'
+                THEN greatest(extract(epoch FROM clock_timestamp() - built_at), 0)::int
+                ELSE 0 END AS age,
+           CASE WHEN NOT ARRAY[etag, '*'] && $3::text[] THEN document END AS document
+      FROM summary_cache_fetch($1, $2, $4)"""
+FETCH_ETAG = "SELECT etag FROM summary_cache_fetch($1, $2)"
+
+# RFC 9211 has words for these
+CACHE_STATUS = {
+    "hit-revision": "hit",
+    "stale": "hit",
+    "progress-section": "fwd=partial",
+    "miss": "fwd=miss",
+    "private": "fwd=bypass",
+}
+
+# The database cannot be reached, is going down or coming up, or is too busy: it will pass.  Time-outs
+# are OSErrors.
+UNAVAILABLE = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.LockNotAvailableError,
+)
+
+log = logging.getLogger("uvicorn.error")
+
+
+class Feed:
+    """Follows the summary's etag on one connection, for any number of event streams.
+
+    A NOTIFY only rings the bell; the etag is then read.  So nothing in a payload, which any role
+    can send, is trusted; what was missed while the database was away does not matter; and what is
+    read later is newer.  Only the newest etag is kept: a client that is slow to take it skips some.
+    """
+
+    def __init__(self) -> None:
+        self.etag: str | None = None
+        self.closed = False
+        self._clients = 0
+        self._backoff = BACKOFF[0]
+        self._bell = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow, and start over whenever that fails."""
+        while True:
+            try:
+                await self._follow()
+            except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+                pause = self._backoff * random.uniform(0.5, 1)
+                log.warning("events: %s: %s; next try in %.1f s", type(error).__name__, error, pause)
+                await asyncio.sleep(pause)
+                self._backoff = min(self._backoff * 2, BACKOFF[1])
+
+    async def _follow(self) -> None:
+        connection = await asyncpg.connect(
+            EVENTS_DATABASE_URL,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings={"application_name": "state_service events"},
+        )
+        try:
+            connection.add_termination_listener(self._ring)
+            await connection.add_listener("summary_cache", self._ring)
+            while True:
+                self._bell.clear()
+                self._tell(await connection.fetchval(FETCH_ETAG, SUMMARY, self.etag))
+                self._backoff = BACKOFF[0]
+                # Who is told of changes reads on their behalf: without eager_refresh nobody else
+                # may.  This also finds a connection that has died without a word.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._bell.wait(), EVENTS_POLL if self._clients else None)
+        finally:
+            connection.terminate()
+
+    def _ring(self, *_: object) -> None:
+        self._bell.set()
+
+    def _tell(self, etag: str) -> None:
+        if etag != self.etag:
+            self.etag = etag
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def close(self) -> None:
+        """End all streams: the server waits for them when it stops."""
+        self.closed = True
+        self._wake()
+
+    async def stream(self, told: str | None) -> AsyncIterator[str]:
+        """Events for one client, which was last told of that etag."""
+        self._clients += 1
+        self._ring()
+        try:
+            yield "retry: 2000\n\n"
+            while not self.closed:
+                if self.etag not in (None, told):
+                    told = self.etag
+                    yield f'id: {told}\nevent: summary\ndata: {{"etag": "{told}"}}\n\n'
+                    continue
+                try:
+                    await asyncio.wait_for(self._changed.wait(), KEEP_ALIVE)
+                except TimeoutError:
+                    yield ": keep-alive\n\n"
+        finally:
+            self._clients -= 1
+
+
+feed = Feed()
+
+
+async def start() -> None:
+    # no connection at first: the service comes up without the database, too
+    app.state.pool = await asyncpg.create_pool(
+        DATABASE_URL,
+        min_size=0,
+        max_size=POOL_SIZE,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=COMMAND_TIMEOUT,
+        statement_cache_size=STATEMENT_CACHE,
+        server_settings={"application_name": "state_service"},
+    )
+    app.state.feed = asyncio.create_task(feed.run())
+
+
+async def stop() -> None:
+    app.state.feed.cancel()
+    app.state.pool.terminate()
+
+
+app = FastAPI(openapi_url=None, on_startup=[start], on_shutdown=[stop])
+
+
+async def query(sql: str, *arguments: object) -> asyncpg.Record:
+    """One row from the database, or 503."""
+    try:
+        async with app.state.pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
+            return await connection.fetchrow(sql, *arguments)
+    except UNAVAILABLE as error:
+        log.warning("database: %s: %s", type(error).__name__, error)
+        headers = {"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"}
+        raise HTTPException(503, "the database is not available", headers) from error
+
+
+def known_etags(request: Request) -> list[str]:
+    """What If-None-Match lists: opaque tags (weak comparison, RFC 9110 section 8.8.3.2), or '*'."""
+    header = ",".join(request.headers.getlist("if-none-match"))
+    if header.strip() == "*":
+        return ["*"]
+    # others than of our form cannot be ours, and '"*"' is not '*'
+    return [tag for tag in re.findall(r'"([^"]*)"', header) if re.fullmatch("[0-9a-f]{32}", tag)]
+
+
+def may_refresh(request: Request) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    right = secrets.compare_digest(token.strip().encode(), REFRESH_TOKEN.encode())
+    return right and scheme.lower() == "bearer" and REFRESH_TOKEN != ""
+
+
+@app.api_route("/state/summary", methods=["GET", "HEAD"])
+async def summary(request: Request, refresh: bool = False) -> Response:
+    if refresh and not may_refresh(request):
+        raise HTTPException(403, "refresh needs the token", {"Cache-Control": "no-store"})
+    known = known_etags(request)
+    row = await query(FETCH, SUMMARY, known[0] if known else None, known, refresh)
+    headers = {
+        "ETag": f'"{row["etag"]}"',
+        "Age": str(row["age"]),
+        "Cache-Control": "no-store" if refresh else CACHE_CONTROL,
+        "Cache-Status": f'summary_cache; {CACHE_STATUS[row["status"]]}; detail={row["status"]}',
+        "X-Summary-Built-At": row["built_at"].isoformat(),
+    }
+    if row["document"] is None:
+        return Response(status_code=304, headers=headers)
+    return Response(row["document"], media_type="application/json", headers=headers)
+
+
+@app.get("/state/events")
+async def events(request: Request) -> StreamingResponse:
+    return StreamingResponse(
+        feed.stream(request.headers.get("last-event-id")),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@app.api_route("/healthz", methods=["GET", "HEAD"])
+async def healthz() -> Response:
+    await query("SELECT 1")
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+class Server(uvicorn.Server):
+    """Stops with event streams open."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        feed.close()
+        await super().shutdown(sockets)
+
+
+if __name__ == "__main__":
+    Server(uvicorn.Config(app, host=HOST, port=PORT, uds=UNIX_SOCKET)).run()

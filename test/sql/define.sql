@@ -1,0 +1,476 @@
+-- Proves what a definition does: the sources that a query is found to have, the triggers on them, transactions, owners and rights.
+
+SET client_min_messages = warning;
+CREATE EXTENSION summary_cache SCHEMA public;
+CREATE SCHEMA regress_define;
+CREATE SCHEMA regress_define2;
+SET search_path = regress_define, public;
+\pset format unaligned
+\pset tuples_only
+SET client_min_messages = notice;
+
+CREATE TABLE a (id int PRIMARY KEY, n int);
+CREATE TABLE b (id int, n int);
+CREATE TABLE c (id int, n int);
+CREATE TABLE d (id int, n int);
+CREATE TABLE regress_define2.a (id int, n int);
+CREATE TABLE part (id int, n int) PARTITION BY RANGE (id);
+CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (10);
+CREATE TABLE part2 PARTITION OF part FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (n);
+CREATE TABLE part21 PARTITION OF part2 FOR VALUES FROM (0) TO (10);
+CREATE TABLE parent (id int);
+CREATE TABLE child (extra int) INHERITS (parent);
+CREATE MATERIALIZED VIEW mat AS SELECT count(*) AS n FROM d;
+CREATE VIEW v AS SELECT a.id, b.n FROM a JOIN b USING (id);
+CREATE VIEW nested AS SELECT v.id FROM v WHERE EXISTS (SELECT FROM c WHERE c.id = v.id);
+CREATE VIEW elsewhere AS SELECT id FROM regress_define2.a;
+CREATE FUNCTION inlined(int) RETURNS SETOF a LANGUAGE sql STABLE AS 'SELECT * FROM a WHERE id > $1';
+CREATE FUNCTION inlined_nested() RETURNS SETOF a LANGUAGE sql STABLE AS 'SELECT i.* FROM inlined(0) i JOIN d USING (id)';
+CREATE FUNCTION scalar(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x + 1';
+CREATE FUNCTION not_inlined() RETURNS bigint LANGUAGE sql STABLE SET work_mem = 64 AS 'SELECT count(*) FROM a';
+CREATE FUNCTION opaque() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM a); END';
+CREATE FUNCTION pure() RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1; END';
+CREATE FUNCTION hidden_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now()';
+CREATE VIEW view_of_opaque AS SELECT opaque() AS n, count(*) AS m FROM b;
+
+-- Our triggers on tables other than our own.
+CREATE VIEW triggers AS
+    SELECT tgrelid::regclass::text AS tab, string_agg(tgname || ' ' || tgenabled::text, ', ' ORDER BY tgname) AS triggers
+    FROM pg_trigger WHERE tgfoid::regproc::text = 'summary_cache_touch' AND tgrelid::regclass::text NOT LIKE 'summary_cache%'
+    GROUP BY tgrelid;
+
+--
+-- Sources
+--
+CREATE FUNCTION sources(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    found text;
+BEGIN
+    PERFORM summary_cache_define('derived', 'core', query);
+    SELECT string_agg(s::text, ' ' ORDER BY s::text) INTO found FROM summary_cache_definition, unnest(sources) s
+        WHERE summary = 'derived';
+    RETURN found;
+END $$;
+SELECT sources('SELECT 1 AS x');
+SELECT sources('SELECT count(*) FROM a');
+SELECT sources('SELECT count(*) FROM a, a AS a2, ONLY a AS a3');
+SELECT sources('SELECT count(*) FROM a JOIN regress_define2.a AS a2 USING (id)');
+SELECT sources('SELECT count(*) FROM regress_define2.a');
+-- wherever it stands in the query
+SELECT sources('SELECT (SELECT count(*) FROM a) AS x');
+SELECT sources('SELECT 1 AS x WHERE EXISTS (SELECT FROM a)');
+SELECT sources('SELECT count(*) FROM a WHERE id IN (SELECT id FROM b)');
+SELECT sources('SELECT sum(n) FROM a GROUP BY id HAVING sum(n) > (SELECT max(n) FROM b)');
+SELECT sources('SELECT 1 AS x ORDER BY (SELECT max(n) FROM b) LIMIT (SELECT count(*) FROM c) OFFSET (SELECT count(*) FROM d)');
+SELECT sources('SELECT count(*) FILTER (WHERE id = (SELECT max(id) FROM b)) OVER (PARTITION BY (SELECT n FROM c LIMIT 1)) FROM a');
+SELECT sources('SELECT json_agg(x) AS x FROM (SELECT a.*, (SELECT json_agg(b) FROM b WHERE b.id = a.id) AS bs FROM a) x');
+SELECT sources('SELECT CASE WHEN true THEN 1 ELSE (SELECT max(id) FROM a) END AS x');
+SELECT sources('WITH w AS (SELECT * FROM a), unused AS (SELECT * FROM b) SELECT count(*) FROM w');
+SELECT sources('WITH RECURSIVE r AS (SELECT id FROM a UNION SELECT b.id FROM r JOIN b ON b.n = r.id) SELECT count(*) FROM r');
+SELECT sources('SELECT count(*) FROM a, LATERAL (SELECT * FROM b WHERE b.id = a.id LIMIT (SELECT n FROM c LIMIT 1)) l');
+SELECT sources('SELECT id FROM a UNION ALL (SELECT id FROM b EXCEPT SELECT id FROM c INTERSECT SELECT id FROM d)');
+SELECT sources('VALUES ((SELECT count(*) FROM a))');
+SELECT sources('TABLE a');
+SELECT sources('SELECT count(*) FROM a TABLESAMPLE SYSTEM (100), generate_series(1, (SELECT count(*) FROM b)) g');
+-- through views
+SELECT sources('SELECT count(*) FROM v');
+SELECT sources('SELECT count(*) FROM nested');
+SELECT sources('SELECT count(*) FROM elsewhere');
+SELECT sources('SELECT count(*) FROM a, elsewhere');
+-- through functions that the planner puts in place
+SELECT sources('SELECT count(*) FROM inlined(1)');
+SELECT sources('SELECT count(*) FROM inlined_nested()');
+SELECT sources('SELECT scalar(1) AS x');
+-- trees: the root stands for all
+SELECT sources('SELECT count(*) FROM part');
+SELECT sources('SELECT count(*) FROM part WHERE id = 15 AND n = 5');
+SELECT sources('SELECT count(*) FROM part2');
+SELECT sources('SELECT count(*) FROM parent');
+SELECT sources('SELECT count(*) FROM ONLY parent');
+SELECT sources('SELECT count(*) FROM mat');
+-- what cannot be seen is said
+SELECT sources('SELECT not_inlined() AS x, count(*) FROM b');
+SELECT sources('SELECT opaque() AS x');
+SELECT sources('SELECT n FROM view_of_opaque');
+SELECT sources('SELECT pure() AS x');
+SELECT sources('SELECT count(*) FROM summary_cache_definition');
+-- and what no table decides about
+SELECT sources('SELECT now() AS x');
+SELECT sources('SELECT count(*) FROM a WHERE CURRENT_DATE > ''2000-01-01''');
+SELECT sources('SELECT random() AS x');
+SELECT sources('SELECT hidden_now() AS x');
+-- given sources are taken as they are
+SELECT summary_cache_define('derived', 'core', 'SELECT opaque() AS x, count(*) FROM b', '{a}');
+SELECT sources FROM summary_cache_definition;
+SELECT summary_cache_define('derived', 'core', 'SELECT count(*) FROM a', '{}');
+SELECT sources FROM summary_cache_definition;
+SELECT summary_cache_define('derived', 'core', 'SELECT 1 AS x', '{a, b, a, a}');
+SELECT sources FROM summary_cache_definition;
+SELECT summary_cache_drop('derived');
+SELECT * FROM triggers;
+
+-- writes to what was found are noticed, wherever it is
+INSERT INTO a VALUES (1, 1);
+INSERT INTO b VALUES (1, 1);
+INSERT INTO c VALUES (1, 1);
+SELECT summary_cache_define('nested', 'core', 'SELECT count(*) AS n, (SELECT sum(n) FROM inlined(0)) AS i FROM nested');
+SELECT summary_cache_get('nested');
+INSERT INTO b VALUES (1, 1);
+SELECT status, document FROM summary_cache_fetch('nested');
+INSERT INTO c VALUES (2, 2);
+SELECT status, document FROM summary_cache_fetch('nested');
+DELETE FROM c;
+SELECT status, document FROM summary_cache_fetch('nested');
+UPDATE a SET n = 10;
+SELECT status, document FROM summary_cache_fetch('nested');
+INSERT INTO d VALUES (1, 1);
+SELECT status, document FROM summary_cache_fetch('nested');
+SELECT summary_cache_drop('nested');
+
+--
+-- Triggers: as long as some section needs them
+--
+SELECT summary_cache_define('one', 'core', 'SELECT count(*) FROM a, b', '{a, b}');
+SELECT * FROM triggers ORDER BY 1;
+SELECT summary_cache_define('two', 'core', 'SELECT count(*) FROM b, c', '{b, c}');
+SELECT summary_cache_define('two', 'more', 'SELECT count(*) AS more FROM c', '{c}');
+SELECT * FROM triggers ORDER BY 1;
+SELECT tgrelid::regclass, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'a'::regclass ORDER BY tgname;
+SELECT summary_cache_drop('one');
+SELECT * FROM triggers ORDER BY 1;
+SELECT summary_cache_drop('two', 'core');
+SELECT * FROM triggers ORDER BY 1;
+SELECT summary_cache_define('two', 'more', 'SELECT count(*) AS more FROM d', '{d}');
+SELECT * FROM triggers ORDER BY 1;
+SELECT summary_cache_define('two', 'more', 'SELECT count(*) AS more FROM part', '{part1}');
+SELECT * FROM triggers ORDER BY 1;
+SELECT summary_cache_define('two', 'core', 'SELECT count(*) FROM parent, mat', '{child, mat}');
+SELECT * FROM triggers ORDER BY 1;
+SELECT summary_cache_drop('two', 'more');
+SELECT * FROM triggers ORDER BY 1;
+SELECT summary_cache_drop('two');
+SELECT * FROM triggers ORDER BY 1;
+SELECT count(*) FROM summary_cache_definition;
+
+--
+-- Definitions are transactional
+--
+BEGIN;
+SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS n FROM a');
+SELECT status, document FROM summary_cache_fetch('s');
+ROLLBACK;
+SELECT summary_cache_get('s');
+SELECT * FROM triggers;
+SELECT count(*) FROM summary_cache_stats;
+BEGIN;
+SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS n FROM a');
+COMMIT;
+SELECT status, document FROM summary_cache_fetch('s');
+-- replaced, and not
+BEGIN;
+SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS other FROM b');
+SELECT status, document FROM summary_cache_fetch('s');
+SELECT * FROM triggers;
+ROLLBACK;
+SELECT status, document FROM summary_cache_fetch('s');
+SELECT * FROM triggers;
+-- dropped, and not
+BEGIN;
+SELECT summary_cache_drop('s');
+SELECT summary_cache_get('s');
+ROLLBACK;
+SELECT document FROM summary_cache_fetch('s');
+SELECT status, document FROM summary_cache_fetch('s');
+SELECT * FROM triggers;
+-- a section more, in a subtransaction that fails
+BEGIN;
+SAVEPOINT x;
+SELECT summary_cache_define('s', 'more', 'SELECT 2 AS more');
+ROLLBACK TO x;
+COMMIT;
+SELECT document FROM summary_cache_fetch('s');
+-- a replaced definition is in effect at its commit: the old document is never served, not even stale
+\c -
+SET search_path = regress_define, public;
+SELECT status, document FROM summary_cache_fetch('s');
+SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS replaced FROM a');
+\c -
+SET search_path = regress_define, public;
+SELECT status, document FROM summary_cache_fetch('s');
+SELECT summary_cache_define('s', 'more', 'SELECT 2 AS more', NULL, 'inline');
+\c -
+SET search_path = regress_define, public;
+SELECT status, document FROM summary_cache_fetch('s');
+SELECT summary_cache_drop('s', 'core');
+\c -
+SET search_path = regress_define, public;
+SELECT status, document FROM summary_cache_fetch('s');
+-- the definition itself is what is followed, also when it is written by hand
+UPDATE summary_cache_definition SET query = 'SELECT 3 AS by_hand';
+SELECT status, document FROM summary_cache_fetch('s');
+SELECT summary_cache_drop('s');
+
+--
+-- Only the sections concerned are built
+--
+DO $$
+BEGIN
+    FOR i IN 1 .. 12 LOOP
+        EXECUTE format('CREATE TABLE t%s (n int)', i);
+        PERFORM summary_cache_define('twelve', 'section' || i, format('SELECT count(*) AS t%1$s FROM t%1$s', i));
+    END LOOP;
+END $$;
+CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
+DECLARE
+    fulfilled boolean;
+BEGIN
+    FOR i IN 1 .. 500 LOOP
+        EXECUTE 'SELECT ' || condition INTO fulfilled;
+        IF fulfilled THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+    RAISE 'timeout: %', condition;
+END $$;
+CREATE TABLE seen (section name, built_at timestamptz);
+CREATE FUNCTION rebuilt() RETURNS text LANGUAGE sql AS $$
+    WITH forget AS (DELETE FROM seen RETURNING *),
+        remember AS (INSERT INTO seen SELECT section, built_at FROM summary_cache_sections WHERE summary = 'twelve')
+    SELECT string_agg(section, ' ' ORDER BY length(section), section) FROM (
+        SELECT section, built_at FROM summary_cache_sections WHERE summary = 'twelve'
+        EXCEPT SELECT section, built_at FROM forget) s
+$$;
+SELECT status, document FROM summary_cache_fetch('twelve');
+SELECT rebuilt();
+SELECT rebuilt() IS NULL AS none;
+INSERT INTO t5 VALUES (1);
+SELECT status, document FROM summary_cache_fetch('twelve');
+SELECT rebuilt();
+INSERT INTO t12 VALUES (1), (2);
+DELETE FROM t5;
+SELECT status, document FROM summary_cache_fetch('twelve');
+SELECT rebuilt();
+-- by the worker
+SET summary_cache.read_your_writes = off;
+INSERT INTO t7 VALUES (1);
+SELECT status, document FROM summary_cache_fetch('twelve');
+CALL wait_until($$status = 'hit-revision' FROM summary_cache_fetch('twelve')$$);
+SELECT status, document FROM summary_cache_fetch('twelve');
+SELECT rebuilt();
+RESET summary_cache.read_your_writes;
+SELECT summary_cache_drop('twelve');
+
+--
+-- Options of a summary go before the settings of a session
+--
+CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    hint text;
+BEGIN
+    EXECUTE command;
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RETURN concat_ws(E'\n', SQLSTATE || ' ' || SQLERRM, '    hint: ' || hint);
+END $$;
+SELECT try($$SELECT summary_cache_configure('none', 'max_stale_age', '1')$$);
+SELECT try($$SELECT summary_cache_configure(repeat('s', 64), 'max_stale_age', '1')$$);
+SELECT summary_cache_define('s', 'core', 'SELECT count(*) FROM a');
+SELECT status FROM summary_cache_fetch('s');
+SELECT try($$SELECT summary_cache_configure(NULL, 'max_stale_age', '1')$$);
+SELECT try($$SELECT summary_cache_configure('s', NULL, '1')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'nonsense', '1')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'MAX_STALE_AGE', NULL)$$);
+SELECT try($$SELECT summary_cache_configure('s', 'enabled', 'off')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'max_stale_age', 'long')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'max_stale_age', '')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'max_stale_age', '-2')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'max_stale_age', '99999999999')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'min_refresh_interval', '-1')$$);
+SELECT try($$SELECT summary_cache_configure('s', 'eager_refresh', 'maybe')$$);
+SELECT count(*) FROM summary_cache_option;
+SELECT summary_cache_configure('s', 'max_stale_age', '0');
+SELECT status FROM summary_cache_fetch('s');
+SELECT status FROM summary_cache_fetch('s');
+SELECT summary_cache_configure('s', 'max_stale_age', '5 min');
+SELECT summary_cache_configure('s', 'eager_refresh', 'off');
+SELECT summary_cache_configure('s', 'min_refresh_interval', '2s');
+SELECT * FROM summary_cache_option ORDER BY option;
+SET summary_cache.max_stale_age = 0;
+SELECT summary_cache_get('s') IS NOT NULL;
+SELECT status FROM summary_cache_fetch('s');
+SELECT summary_cache_configure('s', 'max_stale_age', NULL);
+SELECT status FROM summary_cache_fetch('s');
+SELECT status FROM summary_cache_fetch('s');
+RESET summary_cache.max_stale_age;
+SELECT status FROM summary_cache_fetch('s');
+-- they are transactional as well, and go with the summary
+BEGIN;
+SELECT summary_cache_configure('s', 'max_stale_age', '0');
+ROLLBACK;
+SELECT summary_cache_get('s') IS NOT NULL;
+SELECT status FROM summary_cache_fetch('s');
+SELECT summary_cache_drop('s');
+SELECT count(*) FROM summary_cache_option;
+
+--
+-- Owners and rights
+--
+SET client_min_messages = warning;
+CREATE ROLE regress_define_owner;
+CREATE ROLE regress_define_member IN ROLE regress_define_owner;
+CREATE ROLE regress_define_other;
+CREATE ROLE regress_define_reader;
+CREATE ROLE regress_define_monitor IN ROLE pg_monitor;
+CREATE ROLE regress_define_gone;
+SET client_min_messages = notice;
+GRANT USAGE ON SCHEMA regress_define TO PUBLIC;
+-- nothing for PUBLIC, but the views for pg_monitor
+SET ROLE regress_define_other;
+SELECT state_summary();
+SELECT summary_cache_get('s');
+SELECT summary_cache_fetch('s');
+SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a');
+SELECT summary_cache_drop('s');
+SELECT summary_cache_configure('s', 'max_stale_age', '1');
+SELECT summary_cache_invalidate('s');
+SELECT summary_cache_attach_state_hub();
+SELECT summary_cache_reset_stats();
+SELECT * FROM summary_cache_stats;
+SELECT * FROM summary_cache_sections;
+SELECT * FROM summary_cache_tables;
+SELECT * FROM summary_cache_definition;
+SET ROLE regress_define_monitor;
+SELECT summary_cache_get('s');
+SELECT count(*) FROM summary_cache_stats;
+SELECT count(*) FROM summary_cache_sections;
+SELECT count(*) FROM summary_cache_tables;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION summary_cache_define, summary_cache_drop, summary_cache_configure, summary_cache_invalidate
+    TO regress_define_owner, regress_define_other, regress_define_gone;
+GRANT EXECUTE ON FUNCTION summary_cache_get, summary_cache_fetch TO regress_define_reader, regress_define_owner, regress_define_other;
+
+-- an owner needs SELECT and TRIGGER on the sources
+SET ROLE regress_define_owner;
+SELECT summary_cache_define('own', 'core', 'SELECT count(*) FROM a');
+SELECT summary_cache_define('own', 'core', 'SELECT 1 AS one', '{a}');
+RESET ROLE;
+GRANT SELECT ON a TO regress_define_owner;
+SET ROLE regress_define_owner;
+SELECT summary_cache_define('own', 'core', 'SELECT count(*) FROM a');
+RESET ROLE;
+SELECT count(*) FROM summary_cache_definition;
+SELECT * FROM triggers;
+GRANT TRIGGER ON a TO regress_define_owner;
+SET ROLE regress_define_owner;
+SELECT summary_cache_define('own', 'core', 'SELECT count(*) FROM a');
+-- but for a materialized view, which has no triggers, SELECT alone
+RESET ROLE;
+GRANT SELECT ON mat TO regress_define_owner;
+SET ROLE regress_define_owner;
+SELECT summary_cache_define('own', 'mat', 'SELECT n FROM mat');
+SELECT summary_cache_get('own');
+RESET ROLE;
+SELECT summary, section, owner FROM summary_cache_definition ORDER BY section;
+
+-- others cannot change it, nor add to it
+SET ROLE regress_define_other;
+SELECT summary_cache_define('own', 'core', 'SELECT 1 AS one');
+SELECT summary_cache_define('own', 'more', 'SELECT 1 AS one');
+SELECT summary_cache_drop('own', 'core');
+SELECT summary_cache_drop('own');
+SELECT summary_cache_configure('own', 'max_stale_age', '1');
+-- who may execute it, may invalidate
+SELECT summary_cache_invalidate('own');
+-- its members and superusers can; it stays the owner's
+SET ROLE regress_define_member;
+SELECT summary_cache_define('own', 'core', 'SELECT 1 AS one, current_user AS by');
+RESET ROLE;
+SELECT section, owner FROM summary_cache_definition ORDER BY section;
+SELECT summary_cache_define('own', 'core', 'SELECT 2 AS two, current_user AS by');
+SELECT section, owner FROM summary_cache_definition ORDER BY section;
+SELECT summary_cache_get('own');
+SET ROLE regress_define_owner;
+SELECT summary_cache_define('own', 'core', 'SELECT 3 AS three, current_user AS by');
+SELECT summary_cache_get('own');
+SET ROLE regress_define_member;
+SELECT summary_cache_drop('own', 'mat');
+SET ROLE regress_define_owner;
+SELECT summary_cache_drop('own');
+RESET ROLE;
+
+-- built as its owner, with row security: all see what the owner sees
+CREATE TABLE secret (id int, for_role name);
+INSERT INTO secret VALUES (1, 'regress_define_owner'), (2, 'regress_define_owner'), (3, 'regress_define_reader'), (4, 'regress_define_other');
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON secret USING (for_role = current_user);
+GRANT SELECT, TRIGGER ON secret TO regress_define_owner, regress_define_reader;
+SET ROLE regress_define_owner;
+SELECT summary_cache_define('secrets', 'core', 'SELECT json_agg(id ORDER BY id) AS ids, current_user AS "user" FROM secret');
+SELECT status, document FROM summary_cache_fetch('secrets');
+SET ROLE regress_define_reader;
+SELECT status, document FROM summary_cache_fetch('secrets');
+SELECT status, document FROM summary_cache_fetch('secrets', NULL, true);
+SET summary_cache.enabled = off;
+SELECT status, document FROM summary_cache_fetch('secrets');
+RESET summary_cache.enabled;
+SELECT current_user, count(*) FROM secret;
+RESET ROLE;
+SELECT status, document FROM summary_cache_fetch('secrets', NULL, true);
+SET row_security = off;
+SELECT status, document FROM summary_cache_fetch('secrets', NULL, true);
+RESET row_security;
+-- a right that is taken away is missed at the next build
+REVOKE SELECT ON secret FROM regress_define_owner;
+SELECT document FROM summary_cache_fetch('secrets', NULL, true);
+GRANT SELECT ON secret TO regress_define_owner;
+SELECT document FROM summary_cache_fetch('secrets', NULL, true);
+-- what a section's query calls does not get the caller's rights
+CREATE FUNCTION grab() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('role', 'none', false);
+    RETURN 1;
+END $$;
+SET ROLE regress_define_owner;
+SELECT summary_cache_define('trap', 'core', 'SELECT grab() AS x');
+RESET ROLE;
+SELECT summary_cache_get('trap');
+SELECT summary_cache_drop('trap');
+
+-- the owner is gone
+GRANT SELECT, TRIGGER ON b TO regress_define_gone;
+SET ROLE regress_define_gone;
+SELECT summary_cache_define('left', 'core', 'SELECT count(*) FROM b');
+RESET ROLE;
+SELECT summary_cache_get('left');
+DROP OWNED BY regress_define_gone;
+DROP ROLE regress_define_gone;
+SELECT summary_cache_get('left', true);
+SELECT summary_cache_drop('left');
+
+--
+-- The search path is stored, and temporary objects come last
+--
+INSERT INTO regress_define2.a VALUES (1, 1), (2, 2), (3, 3);
+SELECT summary_cache_define('path', 'core', 'SELECT count(*) FROM a');
+SELECT summary_cache_get('path');
+SET search_path = regress_define2, public;
+SELECT summary_cache_get('path', true);
+SELECT summary_cache_define('path2', 'core', 'SELECT count(*) FROM a');
+SELECT summary_cache_get('path2');
+SET search_path = public;
+SELECT summary_cache_get('path', true), summary_cache_get('path2', true);
+CREATE TEMP TABLE a AS SELECT g AS id, g AS n FROM generate_series(1, 100) g;
+SELECT summary_cache_get('path', true), summary_cache_get('path2', true);
+SET search_path = pg_temp, regress_define, public;
+SELECT summary_cache_define('path', 'core', 'SELECT count(*) AS n FROM a');
+SELECT summary_cache_get('path', true);
+SELECT sources FROM summary_cache_definition WHERE summary = 'path';
+\c -
+SELECT summary_cache_get('path', true), summary_cache_get('path2', true);
+
+SET client_min_messages = warning;
+DROP EXTENSION summary_cache;
+DROP SCHEMA regress_define, regress_define2 CASCADE;
+DROP ROLE regress_define_member, regress_define_owner, regress_define_other, regress_define_reader, regress_define_monitor;

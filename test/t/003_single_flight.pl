@@ -1,0 +1,194 @@
+# Proves that of many readers who need a build one builds, and what the others may take from it.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+# A build of a session that sets test.gate waits while somebody holds advisory lock 42.
+my $gate = q{CASE WHEN current_setting('test.gate', true) = 'on'
+	THEN pg_advisory_xact_lock_shared(42)::text END AS gate};
+my $at_gate = q{SELECT count(*) FROM pg_locks
+	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
+# Ours, of the readers that wait for another's build.
+my $waiting = q{SELECT count(*) FROM pg_locks
+	WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted
+	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())};
+my $fetch = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
+my $forced = q{SELECT status, document->>'n' FROM summary_cache_fetch('s', force_refresh => true)};
+my $herd_size = 20;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "autovacuum = off\nmax_connections = 60");
+$node->start;
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE t (n int);
+	INSERT INTO t VALUES (1);
+	SELECT summary_cache_define('s', 'main', \$q\$SELECT $gate, (SELECT 100 / n FROM t) AS x, (SELECT n FROM t) AS n\$q\$);
+});
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+sub polled
+{
+	my ($query, $expected, $name) = @_;
+	ok($node->poll_query_until('postgres', $query, $expected), $name);
+	return;
+}
+
+sub counter { return sql("SELECT $_[0] FROM summary_cache_stats WHERE summary = 's'"); }
+
+my $holder = Session->new($node);
+my @herd = map { Session->new($node) } 1 .. $herd_size;
+$_->query("SET test.gate = 'on'") for @herd;
+my ($leader, @others) = @herd;
+
+sub close_gate { $holder->query('SELECT pg_advisory_lock(42)'); return; }
+sub open_gate { $holder->query('SELECT pg_advisory_unlock(42)'); return; }
+
+# Nothing is cached, a leader builds, and n others wait for it.
+sub gather
+{
+	my ($name, $n) = @_;
+	sql(q{SELECT summary_cache_invalidate('s'); SELECT summary_cache_reset_stats()});
+	close_gate();
+	$leader->send_sql($fetch);
+	polled($at_gate, '1', "$name: the leader builds");
+	$_->send_sql($fetch) for @others[ 0 .. $n - 1 ];
+	polled($waiting, $n, "$name: the others wait, which pg_locks shows");
+	return;
+}
+
+#
+# One build for all
+#
+gather('cold herd', $herd_size - 1);
+is(sql($at_gate), '1', 'cold herd: only one builds');
+is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND granted}), '1',
+	'cold herd: only one has the lock');
+open_gate();
+is_deeply([ map { $_->result } @herd ], [ ('miss|1') x $herd_size ], 'cold herd: all get the document, as a miss');
+is(counter('builds_miss + builds_background + builds_forced'), '1', 'cold herd: by one build');
+is(counter('waits'), $herd_size - 1, 'cold herd: the waits are counted');
+is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left behind');
+
+#
+# Waiting is as any other waiting
+#
+gather('impatient', 0);
+$others[0]->query("SET lock_timeout = '100ms'");
+is($others[0]->query($fetch), '', 'a waiter obeys lock_timeout');
+like($others[0]->error, qr/canceling statement due to lock timeout/, '... and says so');
+$others[0]->query('RESET lock_timeout');
+$others[1]->send_sql($fetch);
+polled($waiting, '1', 'another waits');
+sql('SELECT pg_cancel_backend(' . $others[1]->pid . ')');
+is($others[1]->result, '', 'a waiter can be cancelled');
+like($others[1]->error, qr/canceling statement due to user request/, '... and says so');
+$others[2]->query("SET statement_timeout = '100ms'");
+is($others[2]->query($fetch), '', 'a waiter obeys statement_timeout');
+$others[2]->query('RESET statement_timeout');
+is($others[3]->query("BEGIN; SAVEPOINT a; SET LOCAL lock_timeout = '100ms'; $fetch; ROLLBACK TO a; SHOW lock_timeout"), '0',
+	'another gives up in a savepoint');
+$others[3]->send_sql("$fetch; COMMIT");
+polled($waiting, '1', '... and waits again in the same transaction');
+open_gate();
+is($leader->result, 'miss|1', 'the leader is not disturbed');
+is($others[3]->result, 'miss|1', 'nor who had waited twice');
+is(counter('builds_miss'), '1', 'and all took one build');
+is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left behind by those who gave up');
+
+#
+# The leader fails
+#
+sql('UPDATE t SET n = 0');
+gather('failure', 5);
+open_gate();
+is($leader->result, '', 'the leader fails');
+like($leader->error, qr/division by zero/, '... with its error');
+is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('') x 5 ], 'the waiters fail');
+is(scalar(grep { $_->error =~ /summary "s" could not be built: division by zero.*Another session/s } @others[ 0 .. 4 ]),
+	5, '... with the error of the leader');
+is(counter('builds_failed'), '1', '... and did not build in turn');
+sql('UPDATE t SET n = 2');
+
+#
+# The leader is cancelled, or terminated: that is no failure of the build
+#
+gather('cancelled leader', 5);
+sql('SELECT pg_cancel_backend(' . $leader->pid . ')');
+is($leader->result, '', 'the leader is cancelled');
+like($leader->error, qr/canceling statement due to user request/, '... and told so');
+open_gate();
+is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('miss|2') x 5 ], 'the waiters get the document');
+is(counter('builds_failed'), '0', 'which is no failure of the build');
+is(counter('last_error IS NULL'), 't', '... and no last error');
+
+gather('terminated leader', 5);
+sql('SELECT pg_terminate_backend(' . $leader->pid . ')');
+open_gate();
+is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('miss|2') x 5 ], 'the waiters of a terminated leader get the document');
+is(counter('builds_failed'), '0', 'which is no failure of the build either');
+$leader->quit;
+$leader = Session->new($node);
+$leader->query("SET test.gate = 'on'");
+
+#
+# Who forces takes only what was labelled after it asked
+#
+sql(q{SELECT summary_cache_get('s', true); SELECT summary_cache_reset_stats()});
+close_gate();
+$leader->send_sql($forced);
+polled($at_gate, '1', 'a forced reader builds');
+sql('UPDATE t SET n = 3');
+$others[0]->send_sql($forced);
+polled($waiting, '1', 'another one asks after a change, and waits');
+$others[1]->send_sql($forced);
+polled($waiting, '2', 'and a third one');
+open_gate();
+is($leader->result, 'miss|2', 'the first one has what was true when it asked');
+is($others[0]->result, 'miss|3', 'the second one not that document');
+is($others[1]->result, 'miss|3', 'nor the third one');
+is(counter('builds_forced'), '2', 'but the second and the third share one');
+
+#
+# Nor is a session's own commit hidden from it by a document that was begun before
+#
+close_gate();
+$leader->send_sql($forced);
+polled($at_gate, '1', 'a forced reader builds once more');
+$others[0]->query('UPDATE t SET n = 4');
+$others[0]->send_sql($fetch);
+polled($waiting, '1', 'a session that has committed since waits');
+open_gate();
+is($leader->result, 'miss|3', 'the forced reader has the older document');
+is($others[0]->result, 'miss|4', 'the other one its own change');
+
+#
+# Who builds for itself never waits
+#
+sql('UPDATE t SET n = 5');
+gather('private', 1);
+my $bounded = "SET statement_timeout = '60s'; SET lock_timeout = '60s'";
+my $alone = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
+is(sql("$bounded; BEGIN; UPDATE t SET n = 6; $alone; ROLLBACK"), 'private|6', 'in a transaction that writes');
+is(sql("$bounded; BEGIN ISOLATION LEVEL REPEATABLE READ; $alone; COMMIT"), 'private|5', 'in REPEATABLE READ');
+is(sql("$bounded; BEGIN ISOLATION LEVEL SERIALIZABLE; $alone; COMMIT"), 'private|5', 'in SERIALIZABLE');
+is(sql("$bounded; SET summary_cache.enabled = off; $alone"), 'private|5', 'with the cache switched off');
+is(sql("$bounded; BEGIN; LOCK t IN ROW EXCLUSIVE MODE; $alone; COMMIT"), 'private|5', 'with a lock on a source');
+is(sql("$bounded; BEGIN; CREATE TEMP TABLE own_xid (); $alone; COMMIT"), 'private|5', 'with an xid');
+is(sql($waiting), '1', 'while the others wait');
+open_gate();
+is($_->result, 'miss|5', 'until they are answered') for $leader, $others[0];
+
+$_->quit for $holder, $leader, @others;
+$node->stop;
+done_testing();

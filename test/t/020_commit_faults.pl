@@ -1,0 +1,153 @@
+# Proves that a commit which is killed, fails or is joined late at any of its steps neither hides a change nor leaves anything pending.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::Bin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+plan skip_all => 'needs the debug build' unless $ENV{SC_DEBUG_CONF};
+
+my $node = PostgreSQL::Test::Cluster->new('faults');
+$node->init;
+$node->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
+$node->append_conf('postgresql.conf', q{
+restart_after_crash = on
+synchronous_commit = on
+summary_cache.worker_idle_timeout = 200ms
+});
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE t (id int PRIMARY KEY, n int);
+	CREATE TABLE late (n int);
+	INSERT INTO t VALUES (1, 0);
+	INSERT INTO late VALUES (0);
+	SELECT summary_cache_define('s', 'main',
+		'SELECT (SELECT n FROM t) AS n, (SELECT sum(n) FROM late) AS late', NULL, 'inline');
+});
+
+my $fetch = q{SELECT status, document->>'n', document->>'late' FROM summary_cache_fetch('s')};
+my $truth = q{SELECT (SELECT n FROM t), (SELECT sum(n) FROM late)};
+my $pending = 'SELECT sum(pending) FROM summary_cache_tables';
+
+# A document as the tables are now, whatever it took, and the one after it from the cache.
+sub is_right
+{
+	my ($what) = @_;
+	my ($status, @document) = split /\|/, $node->safe_psql('postgres', $fetch);
+
+	is(join('|', @document), $node->safe_psql('postgres', $truth), "$what: the document is right ($status)");
+	like($node->safe_psql('postgres', $fetch), qr/^hit-revision/, "$what: and then cached");
+	is($node->safe_psql('postgres', $pending), '0', "$what: nothing is pending");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}),
+		'0', "$what: no lock is left");
+	return;
+}
+
+is_right('at first');
+
+#
+# SIGKILL at each step.  The server restarts: what was committed shows.
+#
+for my $case (
+	[ 'commit-cell', 0 ], [ 'commit-pending', 0 ],
+	[ 'commit-visible', 1 ], [ 'commit-published', 1 ])
+{
+	my ($point, $committed) = @$case;
+	my $before = $node->safe_psql('postgres', 'SELECT n FROM t');
+	my $writer = Session->new($node);
+	my $pid = $writer->pid;
+
+	$writer->query("SET summary_cache.debug_point = '$point'; SET summary_cache.debug_sleep = '600000000'");
+	$writer->send_sql('UPDATE t SET n = n + 1');
+	if ($committed)
+	{
+		$node->poll_query_until('postgres', 'SELECT n = ' . ($before + 1) . ' FROM t')
+			or die "$point: never visible";
+		# visible, and not yet told: exactly what pending is for
+		unlike($node->safe_psql('postgres', $fetch), qr/^hit-revision\|$before\|/, "$point: no hit hides what is visible");
+	}
+	else
+	{
+		$node->poll_query_until('postgres',
+			"SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $pid AND backend_xid IS NOT NULL")
+			or die "$point: never there";
+		like($node->safe_psql('postgres', $fetch), qr/^hit-revision\|$before\|/,
+			"$point: a hit while it is not visible");
+	}
+	kill 'KILL', $pid;
+	$writer->quit;
+	$node->poll_query_until('postgres', 'SELECT true') or die "$point: the server did not come back";
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+	is($node->safe_psql('postgres', 'SELECT n FROM t'), $before + $committed, "$point: committed or not");
+	is_right("killed at $point");
+}
+
+#
+# Another library's callback before the commit, after ours
+#
+my $session = Session->new($node);
+
+$session->query(q{SET summary_cache.debug_commit_sql = 'UPDATE late SET n = n + 1'});
+$session->query('UPDATE t SET n = n + 1');
+is_right('a late write beside another');
+$session->query('SELECT 1');
+is($node->safe_psql('postgres', 'SELECT n FROM late'), '3', 'it wrote at each commit');
+is_right('a late write alone');
+
+$session->query(q{SET summary_cache.debug_commit_sql = ''});
+my $doomed = sub { return qq{BEGIN; SET LOCAL summary_cache.debug_commit_sql = '$_[0]'; UPDATE t SET n = n + 100; COMMIT} };
+
+$session->query($doomed->('SELECT 1/0'));
+like($session->error, qr/division by zero/, 'its ERROR fails the transaction');
+is_right('an ERROR');
+eval { $session->query($doomed->('SELECT pg_terminate_backend(pg_backend_pid())')) };
+is_right('a FATAL');
+
+#
+# PREPARE, killed where its words change hands; and one that failed late
+#
+$session = Session->new($node);
+$session->query("SET summary_cache.debug_point = 'prepare-orphan'; SET summary_cache.debug_sleep = '600000000'");
+$session->send_sql("BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'killed'");
+$node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_prepared_xacts') or die 'not prepared';
+my $pid = $session->pid;
+kill 'KILL', $pid;
+$session->quit;
+$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+$node->safe_psql('postgres', $fetch);
+like($node->safe_psql('postgres', $fetch), qr/^hit-revision/, 'a prepared transaction does not prevent hits');
+$node->safe_psql('postgres', "COMMIT PREPARED 'killed'");
+is_right('killed in PREPARE, then committed');
+
+#
+# No memory
+#
+$session = Session->new($node);
+$session->query("SET summary_cache.debug_fail = 'marks'");
+is($session->query('UPDATE t SET n = n + 1; SELECT 1'), '1', 'a write without memory for its marks is not refused');
+is($session->error, '', 'nor told of it');
+is_right('no memory for marks');
+is($session->query("BEGIN; UPDATE t SET n = n + 1; SELECT status FROM summary_cache_fetch('s'); ROLLBACK"),
+	'private', 'its own reads are private');
+is($session->query("BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'nomem'; COMMIT PREPARED 'nomem'; SELECT 1"),
+	'1', 'it can be prepared');
+is_right('no memory for marks, prepared');
+
+$session->query("SET summary_cache.debug_fail = 'json'");
+$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+like($session->query($fetch), qr/^stale\|/, 'no memory for the JSON: the old document is served');
+is($node->safe_psql('postgres', 'SELECT last_error, last_error_sqlstate FROM summary_cache_stats'),
+	'out of memory|53200', 'and the error is seen');
+$node->poll_query_until('postgres', q{SELECT status <> 'stale' FROM summary_cache_fetch('s')}) or die 'never healed';
+is_right('no memory for the JSON');
+$session->quit;
+
+$node->stop;
+done_testing();
