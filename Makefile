@@ -3,8 +3,12 @@
 #   make, make install, make installcheck   as for every PGXS extension; PG_CONFIG=... picks the server
 #   make check    installs what is missing, builds with -Werror, runs every suite on private servers
 #                 SUITES="regress isolation tap demo" and TESTS="names" narrow it
+#   make check-cassert, make check-sanitize   the same on a PostgreSQL with assertions, or with
+#                 AddressSanitizer and UndefinedBehaviorSanitizer, built once and kept outside the tree
 #   make demo     the main job on a throw-away server; KEEP=1 leaves it running
-#   Both take NO_INSTALL=1: only say what is missing.
+#   make fuzz     random calls, writes, DDL and faults; DURATION=seconds SEED=number;
+#                 also fuzz-cassert and fuzz-sanitize
+#   All take NO_INSTALL=1: only say what is missing.
 
 EXTENSION  = summary_cache
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
@@ -33,14 +37,15 @@ TAP_TESTS   := $(if $(PROVE_TESTS),1)
 REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
-OWN_GOALS = check demo
+# A goal is a script, and what the script is told after the hyphen.
+OWN_GOALS = check check-cassert check-sanitize demo fuzz fuzz-cassert fuzz-sanitize
 ifneq (,$(filter $(OWN_GOALS),$(MAKECMDGOALS)))
 
 # Before, and instead of, PGXS: these must work where pg_config is not installed yet, and PGXS has a
 # `check` of its own that only says that it is not supported.
 .PHONY: $(MAKECMDGOALS)
 $(filter $(OWN_GOALS),$(MAKECMDGOALS)):
-	@bash test/$@.sh
+	@bash test/$(firstword $(subst -, ,$@)).sh $(wordlist 2,2,$(subst -, ,$@))
 $(filter-out $(OWN_GOALS),$(MAKECMDGOALS)):
 	+@$(MAKE) --no-print-directory $@
 

@@ -14,6 +14,7 @@ CREATE TABLE summary_cache_definition (
     owner     regrole  NOT NULL,
     query     text     NOT NULL,
     sources   regclass[] NOT NULL,
+    reads     regclass[] NOT NULL,
     keys      text[]   NOT NULL,
     settings  text[]   NOT NULL,
     generated boolean  NOT NULL DEFAULT false,
@@ -159,7 +160,7 @@ CREATE FUNCTION summary_cache_stat_summaries(
 
 CREATE FUNCTION summary_cache_stat_sections(
         OUT summary name, OUT section name,
-        OUT refresh text, OUT owner regrole, OUT state text,
+        OUT refresh text, OUT owner regrole, OUT state text, OUT reason text,
         OUT built_at timestamptz, OUT age interval, OUT build_ms double precision,
         OUT bytes bigint, OUT revision bigint, OUT fingerprint text,
         OUT sources regclass[])

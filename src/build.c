@@ -31,9 +31,6 @@
 
 #include "summary_cache.h"
 
-/* A revision that no word ever has: a label with it is never current. */
-#define NEVER_CURRENT	UINT64CONST(0)
-
 /* Failed builds are tried again after 1 s, then 2, 4, ... */
 #define RETRY_FIRST_NS	INT64CONST(1000000000)
 #define RETRY_LIMIT_NS	(60 * RETRY_FIRST_NS)
@@ -86,6 +83,7 @@ make_chunk(ScSectionDef *section, ScBody *body, ScLabel *labels, int nlabels,
 	chunk->section = section->name;
 	chunk->is_inline = section->is_inline;
 	chunk->definition = section->hash;
+	chunk->stranger = body->stranger;
 	chunk->labelled_at = labelled_at;
 	chunk->built_at = built_at;
 	chunk->build_ns = build_ns;
@@ -178,7 +176,8 @@ check_conflicts_with_cached(const char *summary, ScSummary *entry, ScBuild *buil
 static int
 read_labels(ScSectionDef *section, ScLabel *catch_alls, int ncatch_alls, ScLabel **labels)
 {
-	ScLabel    *list = palloc(sizeof(ScLabel) * (ncatch_alls + section->nsources * (SC_MAX_ROOTS + 1)));
+	/* with room for one more */
+	ScLabel    *list = palloc(sizeof(ScLabel) * (ncatch_alls + section->nsources * (SC_MAX_ROOTS + 1) + 1));
 	int			n = ncatch_alls;
 
 	memcpy(list, catch_alls, sizeof(ScLabel) * ncatch_alls);
@@ -199,7 +198,7 @@ read_labels(ScSectionDef *section, ScLabel *catch_alls, int ncatch_alls, ScLabel
 		if (!sc_track_provable(section->sources[i], &reason))
 		{
 			list[n].slot = SC_CLUSTER_SLOT;
-			list[n++].revision = NEVER_CURRENT;
+			list[n++].revision = SC_NEVER_CURRENT;
 		}
 	}
 	*labels = list;
@@ -444,7 +443,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 
 		for (int i = 0; i < build->nchunks; i++)
 			for (uint32 l = 0; build->chunks[i] && l < build->chunks[i]->nlabels; l++)
-				if (build->chunks[i]->labels[l].revision == NEVER_CURRENT)
+				if (build->chunks[i]->labels[l].revision == SC_NEVER_CURRENT)
 					retry_at = now + UNPROVABLE_REFRESH_NS;
 		entry->failures = 0;
 		entry->error[0] = '\0';
@@ -510,6 +509,11 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 				continue;
 			}
 			sc_build_section(me.summary, &definition->sections[i], snapshot, &body);
+			if (labels && OidIsValid(body.stranger))
+			{
+				labels[i][nlabels[i]].slot = SC_CLUSTER_SLOT;
+				labels[i][nlabels[i]++].revision = SC_NEVER_CURRENT;
+			}
 			build->chunks[i] = make_chunk(&definition->sections[i], &body,
 										  labels ? labels[i] : NULL, labels ? nlabels[i] : 0,
 										  labelled_at, built_at, xmax, sc_now() - start);

@@ -58,6 +58,7 @@ enum
 	Anum_owner,
 	Anum_query,
 	Anum_sources,
+	Anum_reads,
 	Anum_keys,
 	Anum_settings,
 	Anum_generated,
@@ -156,6 +157,32 @@ text_array(ArrayType *array, int *n)
 	return strings;
 }
 
+static Oid *
+oid_array(Datum array, int *n)
+{
+	Datum	   *elems;
+	Oid		   *oids;
+
+	deconstruct_array(DatumGetArrayTypeP(array), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
+					  &elems, NULL, n);
+	oids = palloc(sizeof(Oid) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		oids[i] = DatumGetObjectId(elems[i]);
+	return oids;
+}
+
+static ArrayType *
+array_of_oids(List *list)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(list), 1));
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, list)
+		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return construct_array(elems, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT);
+}
+
 static ArrayType *
 array_of_strings(char **strings, int n)
 {
@@ -178,8 +205,6 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 {
 	Datum		values[Natts_definition];
 	bool		nulls[Natts_definition];
-	ArrayType  *sources;
-	Datum	   *elems;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	memset(section, 0, sizeof(*section));
@@ -188,12 +213,8 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->is_inline = strcmp(TextDatumGetCString(values[Anum_refresh - 1]), "inline") == 0;
 	section->owner = DatumGetObjectId(values[Anum_owner - 1]);
 	section->query = TextDatumGetCString(values[Anum_query - 1]);
-	sources = DatumGetArrayTypePCopy(values[Anum_sources - 1]);
-	deconstruct_array(sources, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
-					  &elems, NULL, &section->nsources);
-	section->sources = palloc(sizeof(Oid) * Max(section->nsources, 1));
-	for (int i = 0; i < section->nsources; i++)
-		section->sources[i] = DatumGetObjectId(elems[i]);
+	section->sources = oid_array(values[Anum_sources - 1], &section->nsources);
+	section->reads = oid_array(values[Anum_reads - 1], &section->nreads);
 	section->keys = text_array(DatumGetArrayTypeP(values[Anum_keys - 1]), &section->nkeys);
 	section->settings = DatumGetArrayTypePCopy(values[Anum_settings - 1]);
 	section->generated = DatumGetBool(values[Anum_generated - 1]);
@@ -491,6 +512,9 @@ sc_definition_get(const char *summary)
 	}
 	cached->definition = definition;
 	memcpy(cached->labels, labels, sizeof(labels));
+	/* what only this transaction sees, and may roll back, serves this once */
+	if (sc_xact_wrote(labels, 2))
+		cached->labels[0].revision = SC_NEVER_CURRENT;
 	if (definition == NULL)
 		hash_search(cached_definitions, NameStr(name), HASH_REMOVE, NULL);
 	return definition;
@@ -580,45 +604,60 @@ all_sections(List **sources)
 	return n;
 }
 
-/* Remove the triggers from those tables that no section needs any more. */
-static void
-detach_unneeded(List *candidates)
+/* Does a table belong to a tree with one of these roots? */
+static bool
+in_trees(Oid relid, List *tree_roots)
 {
-	List	   *needed = NIL;
-	List	   *needed_roots = NIL;
+	Oid			roots[SC_MAX_ROOTS];
+	int			nroots = sc_track_roots(relid, roots);
+
+	for (int i = 0; i < nroots; i++)
+		if (list_member_oid(tree_roots, roots[i]))
+			return true;
+	return false;
+}
+
+static List *
+roots_of(List *tables)
+{
+	List	   *result = NIL;
 	ListCell   *lc;
 
-	(void) all_sections(&needed);
-	foreach(lc, needed)
+	foreach(lc, tables)
 	{
 		Oid			roots[SC_MAX_ROOTS];
 		int			nroots = sc_track_roots(lfirst_oid(lc), roots);
 
 		for (int i = 0; i < nroots; i++)
-			needed_roots = list_append_unique_oid(needed_roots, roots[i]);
+			result = list_append_unique_oid(result, roots[i]);
 	}
-	foreach(lc, candidates)
+	return result;
+}
+
+/*
+ * Remove the triggers from tables that no section needs any more: those given,
+ * and others that have left a tree if nobody holds them.
+ */
+static void
+detach_unneeded(List *dropped)
+{
+	List	   *needed = NIL;
+	List	   *dropped_roots = roots_of(dropped);
+	ListCell   *lc;
+
+	(void) all_sections(&needed);
+	needed = roots_of(needed);
+	foreach(lc, sc_track_tables())
+		if (!in_trees(lfirst_oid(lc), needed))
+			sc_track_detach(lfirst_oid(lc), in_trees(lfirst_oid(lc), dropped_roots));
+
+	foreach(lc, dropped_roots)
 	{
-		Oid			relid = lfirst_oid(lc);
-		Oid			roots[SC_MAX_ROOTS];
-		int			nroots;
-		bool		keep = false;
+		int			slot = sc_shared ?
+		sc_slot_find(SC_KEY(MyDatabaseId, lfirst_oid(lc)), false) : SC_SLOT_NONE;
 
-		if (get_rel_name(relid) == NULL || get_rel_relkind(relid) == RELKIND_MATVIEW)
-			continue;
-		nroots = sc_track_roots(relid, roots);
-		for (int i = 0; i < nroots; i++)
-			keep = keep || list_member_oid(needed_roots, roots[i]);
-		if (keep)
-			continue;
-		sc_track_detach(relid);
-		for (int i = 0; sc_shared && i < nroots; i++)
-		{
-			int			slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[i]), false);
-
-			if (slot != SC_SLOT_NONE)
-				sc_slot_want(slot, false);
-		}
+		if (slot != SC_SLOT_NONE && !list_member_oid(needed, lfirst_oid(lc)))
+			sc_slot_want(slot, false);
 	}
 }
 
@@ -678,8 +717,7 @@ derived_sources(ScQueryInfo *info)
 	{
 		Oid			relid = lfirst_oid(lc);
 
-		/* a view's tables are in the list, too */
-		if (get_rel_relkind(relid) == RELKIND_VIEW || sc_definition_is_own_table(relid))
+		if (sc_definition_is_own_table(relid))
 			continue;
 		sc_track_check_source(relid);
 		sources = list_append_unique_oid(sources, relid);
@@ -751,13 +789,11 @@ sc_define(const char *summary, const char *section, const char *query,
 	ScSectionDef wanted;
 	ScQueryInfo info;
 	List	   *old_sources = NIL;
-	int			nsources = 0;
-	Datum	   *source_datums;
 	ListCell   *lc;
 	NameData	summary_name;
 	NameData	section_name;
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
-	REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
+	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
 	Datum		values[lengthof(types)];
 
 	sc_check_name("summary", summary);
@@ -814,7 +850,6 @@ sc_define(const char *summary, const char *section, const char *query,
 						section, summary),
 				 errdetail("Its query uses the current time, the session's user or a volatile function."),
 				 errhint("Such a value is as old as the document: max_stale_age bounds it.")));
-	source_datums = palloc(sizeof(Datum) * Max(list_length(sources), 1));
 	foreach(lc, sources)
 	{
 		Oid			relid = lfirst_oid(lc);
@@ -830,7 +865,6 @@ sc_define(const char *summary, const char *section, const char *query,
 					 errhint("Role \"%s\" needs the privileges SELECT and TRIGGER on it.",
 							 GetUserNameFromId(owner, false))));
 		take_slots(relid);
-		source_datums[nsources++] = ObjectIdGetDatum(relid);
 	}
 
 	namestrcpy(&summary_name, summary);
@@ -840,19 +874,19 @@ sc_define(const char *summary, const char *section, const char *query,
 	values[2] = CStringGetTextDatum(is_inline ? "inline" : "background");
 	values[3] = ObjectIdGetDatum(owner);
 	values[4] = CStringGetTextDatum(query);
-	values[5] = PointerGetDatum(construct_array(source_datums, nsources, REGCLASSOID,
-												sizeof(Oid), true, TYPALIGN_INT));
-	values[6] = PointerGetDatum(array_of_strings(info.keys, info.nkeys));
-	values[7] = PointerGetDatum(wanted.settings);
-	values[8] = BoolGetDatum(generated);
+	values[5] = PointerGetDatum(array_of_oids(sources));
+	values[6] = PointerGetDatum(array_of_oids(info.relations));
+	values[7] = PointerGetDatum(array_of_strings(info.keys, info.nkeys));
+	values[8] = PointerGetDatum(wanted.settings);
+	values[9] = BoolGetDatum(generated);
 	execute_as_table_owner("INSERT INTO %1$s AS d (summary, section, position, refresh, owner, query,"
-						   " sources, keys, settings, generated)"
+						   " sources, reads, keys, settings, generated)"
 						   " SELECT $1, $2, coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1,"
-						   " $3, $4, $5, $6, $7, $8, $9"
+						   " $3, $4, $5, $6, $7, $8, $9, $10"
 						   " FROM %1$s p WHERE p.summary OPERATOR(pg_catalog.=) $1"
 						   " ON CONFLICT (summary, section) DO UPDATE SET refresh = excluded.refresh,"
 						   " owner = excluded.owner, query = excluded.query, sources = excluded.sources,"
-						   " keys = excluded.keys, settings = excluded.settings, generated = excluded.generated",
+						   " reads = excluded.reads, keys = excluded.keys, settings = excluded.settings, generated = excluded.generated",
 						   table, DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_INSERT);
 
 	foreach(lc, sources)

@@ -215,6 +215,74 @@ check_no_temporary(const char *summary, ScSectionDef *section, SPIPlanPtr plan)
 					 errhint("Use a permanent table.")));
 }
 
+/* Do two tables belong to a common tree? */
+static bool
+share_root(Oid a, Oid b)
+{
+	Oid			roots_a[SC_MAX_ROOTS];
+	Oid			roots_b[SC_MAX_ROOTS];
+	int			na = sc_track_roots(a, roots_a);
+	int			nb = sc_track_roots(b, roots_b);
+
+	for (int i = 0; i < na; i++)
+		for (int j = 0; j < nb; j++)
+			if (roots_a[i] == roots_b[j])
+				return true;
+	return false;
+}
+
+/*
+ * The tables that a plan reads, views followed.  The planner also sees what
+ * functions read that it inlined; and it names the members of trees, of which
+ * the one that the query names is enough.
+ */
+static List *
+plan_relations(SPIPlanPtr plan, CachedPlan *cached)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	List	   *relations = NIL;
+	ListCell   *lc;
+
+	foreach(lc, source->relationOids)
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_VIEW)
+			relations = list_append_unique_oid(relations, lfirst_oid(lc));
+	foreach(lc, linitial_node(PlannedStmt, cached->stmt_list)->relationOids)
+	{
+		Oid			relid = lfirst_oid(lc);
+		ListCell   *lc2;
+		bool		known = list_member_oid(relations, relid) ||
+		get_rel_relkind(relid) == RELKIND_VIEW;
+
+		if (!known)
+			foreach(lc2, relations)
+				known = known || share_root(relid, lfirst_oid(lc2));
+		if (!known)
+			relations = lappend_oid(relations, relid);
+	}
+	return relations;
+}
+
+/* The first table that the query did not read when it was defined. */
+static Oid
+find_stranger(ScSectionDef *section, List *relations)
+{
+	ListCell   *lc;
+
+	foreach(lc, relations)
+	{
+		Oid			relid = lfirst_oid(lc);
+		bool		known = false;
+
+		for (int i = 0; i < section->nreads; i++)
+			known = known || section->reads[i] == relid;
+		for (int i = 0; !known && i < section->nreads; i++)
+			known = share_root(relid, section->reads[i]);
+		if (!known)
+			return relid;
+	}
+	return InvalidOid;
+}
+
 /*-------------------------------------------------------------------------
  * Building
  *-------------------------------------------------------------------------
@@ -348,6 +416,7 @@ build(const char *summary, ScSectionDef *section, Snapshot snapshot, ScBody *bod
 	TupleDesc	desc;
 	char	  **values;
 	int			result;
+	CachedPlan *cached;
 	MemoryContext old;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -370,6 +439,11 @@ build(const char *summary, ScSectionDef *section, Snapshot snapshot, ScBody *bod
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 	check_no_temporary(summary, section, plan);
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached == NULL)
+		elog(ERROR, "could not plan the query");
+	body->stranger = find_stranger(section, plan_relations(plan, cached));
+	ReleaseCachedPlan(cached, section->keep_plan ? CurrentResourceOwner : NULL);
 	desc = SPI_tuptable->tupdesc;
 	check_columns(summary, section, desc);
 	if (SPI_processed == 0)
@@ -527,46 +601,6 @@ inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
 	pfree(text);
 }
 
-/* Do two tables belong to a common tree? */
-static bool
-share_root(Oid a, Oid b)
-{
-	Oid			roots_a[SC_MAX_ROOTS];
-	Oid			roots_b[SC_MAX_ROOTS];
-	int			na = sc_track_roots(a, roots_a);
-	int			nb = sc_track_roots(b, roots_b);
-
-	for (int i = 0; i < na; i++)
-		for (int j = 0; j < nb; j++)
-			if (roots_a[i] == roots_b[j])
-				return true;
-	return false;
-}
-
-/*
- * Add what the planner sees only after inlining functions; it also names the
- * members of trees, of which the one that the query names is enough.
- */
-static List *
-add_planned_relations(List *relations, List *planned)
-{
-	ListCell   *lc;
-
-	foreach(lc, planned)
-	{
-		Oid			relid = lfirst_oid(lc);
-		ListCell   *lc2;
-		bool		known = list_member_oid(relations, relid);
-
-		if (!known)
-			foreach(lc2, relations)
-				known = known || share_root(relid, lfirst_oid(lc2));
-		if (!known)
-			relations = lappend_oid(relations, relid);
-	}
-	return relations;
-}
-
 /*
  * Analyse a query as its owner: syntax, kind and columns are checked, and what
  * it reads is found out; with check_sources, all of that must be trackable.  It
@@ -611,8 +645,7 @@ sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
 	old = MemoryContextSwitchTo(context);
 	info->nkeys = source->resultDesc->natts;
 	info->keys = column_names(source->resultDesc);
-	info->relations = add_planned_relations(list_copy(source->relationOids),
-											planned->relationOids);
+	info->relations = plan_relations(plan, cached);
 	info->functions = NIL;
 	info->is_volatile = false;
 	inspect_functions(planned, info);

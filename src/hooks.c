@@ -90,6 +90,27 @@ writes_tracked(Node *parsetree)
 	return false;
 }
 
+/*
+ * Is a relation that a command names temporary, or to be created so?  No
+ * section can read such a one.
+ */
+static bool
+is_temporary(RangeVar *relation, bool creates)
+{
+	Oid			oid;
+
+	if (relation == NULL)
+		return false;
+	if (relation->relpersistence == RELPERSISTENCE_TEMP)
+		return true;
+	if (creates)
+		return relation->schemaname != NULL &&
+			(strcmp(relation->schemaname, "pg_temp") == 0 ||
+			 (OidIsValid(oid = get_namespace_oid(relation->schemaname, true)) && isTempNamespace(oid)));
+	oid = RangeVarGetRelid(relation, NoLock, true);
+	return OidIsValid(oid) && get_rel_persistence(oid) == RELPERSISTENCE_TEMP;
+}
+
 /* Does a command name temporary relations only? */
 static bool
 all_temporary(DropStmt *stmt)
@@ -177,21 +198,24 @@ ddl_scope(Node *parsetree)
 
 			/* temporary relations are never read by a section */
 		case T_CreateStmt:
-			return ((CreateStmt *) parsetree)->relation->relpersistence == RELPERSISTENCE_TEMP ?
-				DDL_NONE : DDL_DATABASE;
+			return is_temporary(((CreateStmt *) parsetree)->relation, true) ? DDL_NONE : DDL_DATABASE;
 		case T_CreateTableAsStmt:
-			return ((CreateTableAsStmt *) parsetree)->into->rel->relpersistence == RELPERSISTENCE_TEMP ?
+			return is_temporary(((CreateTableAsStmt *) parsetree)->into->rel, true) ?
 				DDL_NONE : DDL_DATABASE;
 		case T_ViewStmt:
-			return ((ViewStmt *) parsetree)->view->relpersistence == RELPERSISTENCE_TEMP ?
-				DDL_NONE : DDL_DATABASE;
+			return is_temporary(((ViewStmt *) parsetree)->view, true) ? DDL_NONE : DDL_DATABASE;
 		case T_CreateSeqStmt:
-			return ((CreateSeqStmt *) parsetree)->sequence->relpersistence == RELPERSISTENCE_TEMP ?
+			return is_temporary(((CreateSeqStmt *) parsetree)->sequence, true) ?
+				DDL_NONE : DDL_DATABASE;
+		case T_AlterTableStmt:
+			return is_temporary(((AlterTableStmt *) parsetree)->relation, false) ?
 				DDL_NONE : DDL_DATABASE;
 		case T_DropStmt:
 			return all_temporary((DropStmt *) parsetree) ? DDL_NONE : DDL_DATABASE;
 		case T_RenameStmt:
 			if (((RenameStmt *) parsetree)->renameType == OBJECT_DATABASE)
+				return DDL_NONE;
+			if (is_temporary(((RenameStmt *) parsetree)->relation, false))
 				return DDL_NONE;
 			return ((RenameStmt *) parsetree)->renameType == OBJECT_ROLE ?
 				DDL_CLUSTER : DDL_DATABASE;

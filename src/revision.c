@@ -261,6 +261,13 @@ sc_begin_untracked_write(void)
 	untracked_write = true;
 }
 
+/* Is this transaction past its step 1? */
+bool
+sc_is_committing(void)
+{
+	return committing;
+}
+
 bool
 sc_xact_wrote_anything(void)
 {

@@ -232,9 +232,10 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 			ScChunk    *chunk = NULL;
 			bool		invalid = false;
 			const char *state = "empty";
+			const char *reason = NULL;
 			Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
-			Datum		values[12];
-			bool		nulls[12] = {0};
+			Datum		values[13];
+			bool		nulls[13] = {0};
 			int			c = 0;
 
 			for (int i = 0; i < nchunks; i++)
@@ -252,8 +253,14 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 					proof == SC_CURRENT ? "current" :
 					proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
 				for (uint32 i = 0; i < chunk->nlabels; i++)
-					if (chunk->labels[i].revision == 0)
+					if (chunk->labels[i].revision == SC_NEVER_CURRENT)
+					{
 						state = "unprovable";
+						reason = OidIsValid(chunk->stranger) ?
+							psprintf("the query reads %s, which it did not when it was defined: call summary_cache_define() again",
+									 get_rel_name(chunk->stranger) ? get_rel_name(chunk->stranger) : "a table") :
+							"a source cannot be tracked: see summary_cache_tables";
+					}
 			}
 			for (int i = 0; i < section->nsources; i++)
 				sources[i] = ObjectIdGetDatum(section->sources[i]);
@@ -263,6 +270,8 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 			values[c++] = CStringGetTextDatum(section->is_inline ? "inline" : "background");
 			values[c++] = ObjectIdGetDatum(section->owner);
 			values[c++] = CStringGetTextDatum(state);
+			nulls[c] = reason == NULL;
+			values[c++] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
 			for (int i = c; i <= c + 5; i++)
 				nulls[i] = chunk == NULL;
 			if (chunk)
@@ -281,7 +290,7 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 				values[c++] = CStringGetTextDatum(fingerprint(chunk));
 			}
 			else
-				while (c < 11)
+				while (c < 12)
 					values[c++] = (Datum) 0;
 			values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
 														  sizeof(Oid), true, TYPALIGN_INT));

@@ -122,6 +122,9 @@ typedef union ScCellPadded
 	char		pad[PG_CACHE_LINE_SIZE];
 } ScCellPadded;
 
+/* A revision that no word ever has: a label with it is never current. */
+#define SC_NEVER_CURRENT	UINT64CONST(0)
+
 /* A table's slot as some backend knows it; the key tells whether it still is. */
 typedef struct ScSlotRef
 {
@@ -155,6 +158,7 @@ typedef struct ScChunk
 	NameData	section;
 	bool		is_inline;
 	uint64		definition;		/* hash of what it was built from */
+	Oid			stranger;		/* see ScBody */
 	int64		labelled_at;	/* monotonic ns, just before the label was read */
 	TimestampTz built_at;		/* wall clock of the snapshot */
 	int64		build_ns;
@@ -416,6 +420,7 @@ extern void sc_mark_cluster(void);
 extern void sc_begin_untracked_write(void);
 extern bool sc_xact_wrote(const ScLabel *labels, int nlabels);
 extern bool sc_xact_wrote_anything(void);
+extern bool sc_is_committing(void);
 extern void sc_label_read(ScLabel *label, int slot);
 extern ScProof sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot);
 extern bool sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at);
@@ -436,7 +441,8 @@ extern void sc_track_write(Oid relid);	/* mark, if the table is tracked */
 extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
 extern void sc_track_attach_members(Oid relid); /* on it and its children */
 extern void sc_track_restore_firing(Oid relid);
-extern void sc_track_detach(Oid relid); /* the whole tree's triggers */
+extern List *sc_track_tables(void);
+extern void sc_track_detach(Oid relid, bool wait);
 extern bool sc_track_is_tracked(Oid relid);
 extern void sc_track_check_source(Oid relid);	/* error if it cannot be one */
 extern int	sc_track_roots(Oid relid, Oid *roots);	/* at most SC_MAX_ROOTS;
@@ -463,6 +469,8 @@ typedef struct ScSectionDef
 	ArrayType  *settings;		/* as in pg_proc.proconfig */
 	int			nsources;
 	Oid		   *sources;
+	int			nreads;			/* tables that the query read when it was */
+	Oid		   *reads;			/* defined: reading others, it is not proven */
 	int			nkeys;
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
@@ -510,6 +518,8 @@ typedef struct ScBody
 	Size		len;
 	int			nkeys;
 	char	  **keys;
+	Oid			stranger;		/* a table that the query reads, but did not
+								 * when it was defined; or InvalidOid */
 } ScBody;
 
 extern bool sc_build_timed_out; /* the last error was build_timeout's */

@@ -65,7 +65,9 @@
 typedef struct TrackedTable
 {
 	Oid			relid;			/* hash key */
-	bool		valid;
+	bool		valid;			/* cleared by an invalidation of the table */
+	bool		alone;			/* a root without parents */
+	uint64		read_at;		/* invalidations when it was read */
 	bool		tracked;
 	bool		catch_all;		/* its writes concern every summary */
 	LocalTransactionId marked_lxid; /* transaction that has marked it already */
@@ -75,24 +77,30 @@ typedef struct TrackedTable
 
 static HTAB *tracked_tables = NULL;
 
+/*
+ * Relcache invalidations seen so far, and when the last one was of all tables.
+ * A table that is alone is itself invalidated when it gets a parent; but one in
+ * a tree is not, when a parent of its parent changes.
+ */
+static uint64 invalidations = 0;
+static uint64 flushed_at = 0;
+
 PG_FUNCTION_INFO_V1(sc_touch);
 
 /* A table changed its shape or its triggers, or joined or left a tree. */
 static void
 relcache_callback(Datum arg, Oid relid)
 {
-	HASH_SEQ_STATUS seq;
 	TrackedTable *table;
 
-	if (OidIsValid(relid))
+	invalidations++;
+	if (!OidIsValid(relid))
 	{
-		table = hash_search(tracked_tables, &relid, HASH_FIND, NULL);
-		if (table)
-			table->valid = false;
+		flushed_at = invalidations;
 		return;
 	}
-	hash_seq_init(&seq, tracked_tables);
-	while ((table = hash_seq_search(&seq)) != NULL)
+	table = hash_search(tracked_tables, &relid, HASH_FIND, NULL);
+	if (table)
 		table->valid = false;
 }
 
@@ -190,7 +198,8 @@ table_lookup(Oid relid)
 	table = hash_search(tracked_tables, &relid, HASH_ENTER_NULL, &found);
 	if (table == NULL)
 		return NULL;
-	if (found && table->valid)
+	if (found && table->valid && table->read_at >= flushed_at &&
+		(table->alone || table->read_at == invalidations))
 		return table;
 
 	/*
@@ -200,6 +209,8 @@ table_lookup(Oid relid)
 	table->marked_lxid = InvalidLocalTransactionId;
 	table->tracked = table->catch_all = true;
 	table->nrefs = 0;
+	table->alone = false;
+	table->read_at = invalidations;
 	table->valid = true;
 
 	rel = RelationIdGetRelation(relid);
@@ -226,7 +237,10 @@ table_lookup(Oid relid)
 			table->refs[i].slot = sc_slot_find(table->refs[i].key, true);
 		}
 		table->nrefs = Max(nroots, 0);
+		table->alone = nroots == 1 && roots[0] == relid;
 	}
+	else
+		table->alone = true;
 	table->tracked = trigger != NULL;
 	table->catch_all = catch_all;
 	return table;
@@ -246,7 +260,10 @@ sc_track_write(Oid relid)
 		sc_mark_catch_all();
 		return;
 	}
-	if (!table->tracked || table->marked_lxid == SC_MY_LXID)
+	if (!table->tracked)
+		return;
+	/* during the commit a mark that was made before it is yet to be placed */
+	if (table->marked_lxid == SC_MY_LXID && !sc_is_committing())
 		return;
 	if (table->catch_all)
 		sc_mark_catch_all();
@@ -503,29 +520,52 @@ sc_track_restore_firing(Oid relid)
 	table_close(rel, NoLock);
 }
 
-/* Remove the triggers of a source's whole tree. */
-void
-sc_track_detach(Oid relid)
+/* The tables that have triggers of ours, those of the definitions apart. */
+List *
+sc_track_tables(void)
 {
-	ListCell   *lc;
+	Oid			function = touch_function();
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(triggers, InvalidOid, false, NULL, 0, NULL);
+	List	   *tables = NIL;
+	HeapTuple	tuple;
 
-	foreach(lc, tree_members(relid, ShareRowExclusiveLock))
+	while ((tuple = systable_getnext(scan)) != NULL)
 	{
-		static const char *const names[] = {STATEMENT_TRIGGER, ROW_TRIGGER};
-		Oid			member = lfirst_oid(lc);
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
-		for (int i = 0; i < 2; i++)
-		{
-			ObjectAddress trigger;
-			Oid			trigger_oid = get_trigger_oid(member, names[i], true);
-
-			if (!OidIsValid(trigger_oid))
-				continue;
-			ObjectAddressSet(trigger, TriggerRelationId, trigger_oid);
-			performDeletion(&trigger, DROP_RESTRICT, 0);
-		}
-		CommandCounterIncrement();
+		if (trigger->tgfoid == function && trigger->tgnargs == 0)
+			tables = list_append_unique_oid(tables, trigger->tgrelid);
 	}
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	return tables;
+}
+
+/*
+ * Remove our triggers from one table.  That needs an AccessExclusive lock;
+ * unless we are to wait for it, they stay where it is not to be had.
+ */
+void
+sc_track_detach(Oid relid, bool wait)
+{
+	static const char *const names[] = {STATEMENT_TRIGGER, ROW_TRIGGER};
+
+	if (wait)
+		LockRelationOid(relid, AccessExclusiveLock);
+	else if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
+		return;
+	for (int i = 0; i < 2; i++)
+	{
+		ObjectAddress trigger;
+		Oid			trigger_oid = get_trigger_oid(relid, names[i], true);
+
+		if (!OidIsValid(trigger_oid))
+			continue;
+		ObjectAddressSet(trigger, TriggerRelationId, trigger_oid);
+		performDeletion(&trigger, DROP_RESTRICT, 0);
+	}
+	CommandCounterIncrement();
 	if (sc_shared)
 		sc_mark_catch_all();
 }

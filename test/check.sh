@@ -4,6 +4,7 @@
 #   SUITES="regress isolation tap demo"   only these suites
 #   TESTS="basic 001_commit"              only the tests of these names, of whatever suite
 #   NO_INSTALL=1                          do not install what is missing
+#   check.sh cassert|sanitize             on a server that looks for mistakes (server.sh)
 
 # shellcheck source=test/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -98,10 +99,12 @@ for name in $tests; do
 		die "no test is called \"$name\""
 done
 
+use_server "${1:-}"
 case " $suites " in *" tap "*) require_packages tap ;; *) require_packages server ;; esac
 build_copy all COPT=-Werror
 install_copy
 case " $suites " in *" tap "*) install_debug_copy ;; esac
+watch_server
 
 for suite in $suites; do
 	case $suite in
@@ -116,5 +119,6 @@ for suite in $suites; do
 	esac
 done
 
+if ! look_for_reports; then failed=$((failed + 1)); fi
 last_line="$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

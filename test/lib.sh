@@ -98,6 +98,11 @@ missing_packages() {
 		have prove || echo perl
 		perl -MIPC::Run -MTest::More -MTime::HiRes -e 1 2>/dev/null || echo libipc-run-perl
 	fi
+	# for the example in doc/; by other names, and without, its test is skipped
+	if [ "$1" = tap ] && have apt-get; then
+		/usr/bin/python3 -c 'import asyncpg, fastapi, uvicorn' 2>/dev/null ||
+			printf '%s\n' python3-asyncpg python3-fastapi python3-uvicorn
+	fi
 	if [ "$1" != tools ] && ! find_server; then
 		for dir in /usr/lib/postgresql/*/; do
 			version=$(basename "$dir")
@@ -171,6 +176,39 @@ require_packages() {
 	bindir=$("$pg_config" --bindir)
 	set_server_user
 	as_server test -x "$bindir/postgres" || die "the user that servers run as, $server_uid, has no access to $bindir"
+}
+
+#
+# Servers that look for mistakes
+#
+
+# $1 = what server.sh can build, or nothing.
+use_server() {
+	[ -n "$1" ] || return 0
+	PG_CONFIG=$(NO_INSTALL=$no_install bash "$top/test/server.sh" "$1") || exit 1
+	export PG_CONFIG
+	export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-600} PGCTLTIMEOUT=${PGCTLTIMEOUT:-300}
+	sanitizer_options ''
+}
+
+# For any program that has the sanitizers in it; they keep quiet in others.
+sanitizer_options() {
+	export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1$1
+	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1$1
+}
+
+# From here on, reports go where look_for_reports finds them.
+watch_server() { sanitizer_options ":log_path=$work/sanitizer"; }
+
+# Failed assertions and sanitizers' reports, whether or not a test has noticed.
+look_for_reports() {
+	local file found=0
+	while read -r file; do
+		found=1
+		say "--- $file"
+		grep -hE -A 40 -m 3 'TRAP: |==ERROR: |runtime error: ' "$file"
+	done < <(grep -rlE '^TRAP: ' "$work" --include='*.log' --include=log; find "$work" -maxdepth 1 -name 'sanitizer.*')
+	return "$found"
 }
 
 #

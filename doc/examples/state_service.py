@@ -8,7 +8,7 @@ Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
     GET /state/summary            the document; conditional by ETag and If-None-Match; HEAD too
     GET /state/summary?refresh=1  built anew; needs "Authorization: Bearer $REFRESH_TOKEN", else 403
     GET /state/events             Server-Sent Events: the etag, now and whenever it changes
-    GET /healthz                  204 while the database answers, else 503
+    GET /healthz                  200 while the database answers, else 503
 
 Settings, all from the environment:
 
@@ -57,7 +57,6 @@ KEEP_ALIVE = float(os.environ.get("KEEP_ALIVE", "15"))
 HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8000"))
 UNIX_SOCKET = os.environ.get("UNIX_SOCKET")
-
 RETRY_AFTER = 2  # seconds, told to clients while the database is down
 BACKOFF = 0.5, 10.0  # seconds, first and longest, between tries to LISTEN
 
@@ -261,7 +260,7 @@ async def events(request: Request) -> StreamingResponse:
 @app.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> Response:
     await query("SELECT 1")
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return Response("ok\n", media_type="text/plain", headers={"Cache-Control": "no-store"})
 
 
 class Server(uvicorn.Server):

@@ -19,10 +19,14 @@ BEGIN
         IF fulfilled THEN
             RETURN;
         END IF;
-        PERFORM pg_sleep(0.02);
+        PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
     END LOOP;
     RAISE 'timeout: %', condition;
 END $$;
+-- until no refresh is asked for and the worker is gone, which would otherwise build before we look
+\set quiet 'CALL wait_until($c$ NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested) AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = ''summary_cache worker'' AND datname = current_database()) $c$);'
+ALTER SYSTEM SET summary_cache.worker_idle_timeout = 0;
+SELECT pg_reload_conf();
 
 --
 -- The shape of a table
@@ -62,6 +66,7 @@ SELECT last_error, last_error_sqlstate FROM summary_cache_stats;
 ALTER TABLE job RENAME TO task;
 CALL wait_until($$status = 'hit-revision' FROM summary_cache_fetch('d')$$);
 :look
+:quiet
 SELECT last_error FROM summary_cache_stats;
 ALTER SCHEMA regress_ddl RENAME TO regress_ddl_other;
 SET search_path = regress_ddl_other, public;
@@ -75,6 +80,7 @@ ALTER TABLE task RENAME TO job;
 CREATE TABLE task AS SELECT 'another' AS x;
 :force
 SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
+:quiet
 DROP TABLE task;
 ALTER TABLE job RENAME TO task;
 :force
@@ -110,7 +116,26 @@ CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 3';
 ALTER TYPE mood RENAME VALUE 'good' TO 'fine';
 :look
 :look
+-- a view that comes to read another table, which is not followed
+CREATE TABLE another (n int);
+SELECT summary_cache_define('d', 'core', 'SELECT n FROM v');
+:look
+CREATE OR REPLACE VIEW v AS SELECT count(*) AS n FROM another;
+:force
+SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
+INSERT INTO another VALUES (1);
+SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
+:force
+-- defined again, it is
+SELECT summary_cache_define('d', 'core', 'SELECT n FROM v');
+:force
+:look
+:quiet
+INSERT INTO another VALUES (2);
+:look
 -- by another session
+SELECT summary_cache_define('d', 'core', 'SELECT f()', '{}');
+:force
 \c -
 SET search_path = regress_ddl, public;
 CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 4';
@@ -119,6 +144,7 @@ SET search_path = regress_ddl, public;
 SELECT status FROM summary_cache_fetch('d');
 CALL wait_until($$status = 'hit-revision' FROM summary_cache_fetch('d')$$);
 :look
+:quiet
 
 --
 -- What its owner may see
@@ -181,67 +207,82 @@ CREATE TRIGGER users AFTER INSERT ON t EXECUTE FUNCTION nothing();
 SELECT summary_cache_define('d', 'core', 'SELECT count(*) AS n FROM t');
 :look
 SELECT hits();
+:quiet
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 ALTER TABLE t DISABLE TRIGGER users;
 :look
 SELECT hits();
+:quiet
 ALTER TABLE t DISABLE TRIGGER ALL;
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 SELECT hits();
+:quiet
 INSERT INTO t VALUES (1);
 :force
 SELECT hits();
+:quiet
 SELECT state FROM summary_cache_sections;
 -- an application's fixtures and pg_restore --disable-triggers end with this
 ALTER TABLE t ENABLE TRIGGER ALL;
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 :force
 SELECT hits();
+:quiet
 INSERT INTO t VALUES (2);
 :look
 ALTER TABLE t DISABLE TRIGGER USER;
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 SELECT hits();
+:quiet
 ALTER TABLE t ENABLE TRIGGER USER;
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 :force
 SELECT hits();
+:quiet
 -- by name
 ALTER TABLE t DISABLE TRIGGER summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
+:quiet
 ALTER TABLE t ENABLE TRIGGER summary_cache_statement;
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 ALTER TABLE t DISABLE TRIGGER summary_cache_row;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
+:quiet
 ALTER TABLE t ENABLE TRIGGER summary_cache_row;
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 ALTER TABLE t ENABLE REPLICA TRIGGER summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
+:quiet
 ALTER TABLE t ENABLE ALWAYS TRIGGER summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
 :force
 SELECT hits();
+:quiet
 ALTER TRIGGER summary_cache_statement ON t RENAME TO renamed;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
+:quiet
 ALTER TRIGGER renamed ON t RENAME TO summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
 DROP TRIGGER summary_cache_row ON t;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
+:quiet
 DROP TRIGGER summary_cache_statement ON t;
 SELECT provable, reason FROM summary_cache_tables;
 INSERT INTO t VALUES (3);
 :force
 SELECT hits();
+:quiet
 -- defined again, they are back
 SELECT summary_cache_define('d', 'core', 'SELECT count(*) AS n FROM t');
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 :force
 SELECT hits();
+:quiet
 INSERT INTO t VALUES (4);
 :look
 -- a trigger of the same name that does less
@@ -249,6 +290,7 @@ CREATE OR REPLACE TRIGGER summary_cache_statement AFTER DELETE ON t EXECUTE FUNC
 ALTER TABLE t ENABLE ALWAYS TRIGGER summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
+:quiet
 DROP TRIGGER summary_cache_statement ON t;
 SELECT summary_cache_define('d', 'core', 'SELECT count(*) AS n FROM t');
 -- triggers that are off in a session are on for us
@@ -351,15 +393,17 @@ SELECT provable, reason FROM summary_cache_tables;
 ALTER TABLE part51 DISABLE TRIGGER ALL;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
+:quiet
 ALTER TABLE part51 ENABLE TRIGGER ALL;
 SELECT provable, reason, triggers('part51') FROM summary_cache_tables;
--- of partitioned tables, it is done to all below
+-- or on the root alone
 ALTER TABLE part DISABLE TRIGGER ALL;
 SELECT provable, triggers('part2'), triggers('part51') FROM summary_cache_tables;
 ALTER TABLE part ENABLE TRIGGER ALL;
 SELECT provable, reason, triggers('part'), triggers('part2'), triggers('part51') FROM summary_cache_tables;
 :force
 SELECT hits();
+:quiet
 -- detached
 ALTER TABLE part DETACH PARTITION part3;
 :look
@@ -389,7 +433,7 @@ SELECT source FROM summary_cache_tables;
 INSERT INTO part VALUES (1, 1);
 :look
 SELECT summary_cache_drop('d');
-SELECT triggers('part'), triggers('part1'), triggers('part2'), triggers('part5'), triggers('part51');
+SELECT triggers('part'), triggers('part1'), triggers('part2'), triggers('part3'), triggers('part5'), triggers('part51');
 
 --
 -- Inheritance
@@ -430,7 +474,7 @@ TRUNCATE ONLY parent;
 SELECT summary_cache_drop('d2');
 SELECT triggers('parent2'), triggers('parent');
 SELECT summary_cache_drop('d');
-SELECT triggers('parent'), triggers('child'), triggers('child3'), triggers('grandchild');
+SELECT triggers('parent'), triggers('child'), triggers('child2'), triggers('child3'), triggers('grandchild');
 
 --
 -- What changes no content
@@ -507,3 +551,5 @@ SET client_min_messages = warning;
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_ddl, regress_ddl2 CASCADE;
 DROP ROLE regress_ddl_owner;
+ALTER SYSTEM RESET summary_cache.worker_idle_timeout;
+SELECT pg_reload_conf();

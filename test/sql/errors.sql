@@ -332,7 +332,7 @@ SELECT summary_cache_define('heals', 'core', 'SELECT sum(c) AS c FROM soon');
 SELECT status, document FROM summary_cache_fetch('heals', NULL, true);
 SELECT status, document FROM summary_cache_fetch('heals');
 UPDATE soon SET c = 14;
-SELECT status, document FROM summary_cache_fetch('heals');
+SELECT document FROM summary_cache_fetch('heals');
 SELECT summary_cache_drop('heals');
 
 --

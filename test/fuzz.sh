@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# make fuzz: random sequences of all SQL functions, in many sessions, on a throw-away server; then
+# sqlsmith's random queries, if it is installed.  What is checked: the head of test/fuzz/fuzz.c.
+#
+#   fuzz.sh [cassert|sanitize]   on a server that looks for mistakes (server.sh)
+#   DURATION=60    seconds
+#   SEED=N         of all random choices
+#   SESSIONS=6     of the generator
+#   NO_INSTALL=1   do not install what is missing
+
+# shellcheck source=test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+duration=${DURATION:-60}
+seed=${SEED:-$(date +%s)}
+nsessions=${SESSIONS:-6}
+case $duration$seed$nsessions in *[!0-9]*) die "DURATION, SEED and SESSIONS are whole numbers" ;; esac
+
+use_server "${1:-}"
+require_packages server
+build_copy all COPT=-Werror
+install_copy
+watch_server
+
+data=$work/fuzz-data
+sock=$work/sock
+as_server mkdir -p "$sock"
+as_server "$bindir/initdb" -D "$data" -U postgres -A trust --no-sync >"$work/initdb.log" 2>&1 ||
+	{ cat "$work/initdb.log"; die "initdb failed"; }
+as_server tee -a "$data/postgresql.conf" <"$work/server.conf" >/dev/null
+# Little room, so that it runs out.
+as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
+	listen_addresses = ''
+	unix_socket_directories = '$sock'
+	summary_cache.max_sections = 24
+	summary_cache.max_tables = 40
+	summary_cache.memory_limit = 2MB
+CONF
+as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$work/fuzz.log" ||
+	{ cat "$work/fuzz.log"; die "the server did not start"; }
+
+as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$work/fuzz" "$top/test/fuzz/fuzz.c" \
+	-I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" -Wl,-rpath,"$("$pg_config" --libdir)" -lpq
+
+smith=0
+if have sqlsmith; then smith=$((duration / 5)); fi
+status=0
+say "seed $seed, $((duration - smith)) s"
+as_server "$work/fuzz" --conninfo="host=$sock user=postgres" --seconds=$((duration - smith)) --seed="$seed" \
+	--sessions="$nsessions" --log="$work/statements.log" || status=$?
+
+# Not as a superuser: there is too much that would only break the server.
+if [ "$smith" -gt 0 ] && [ "$status" -eq 0 ]; then
+	say "sqlsmith, $smith s"
+	as_server "$work/fuzz" --conninfo="host=$sock user=postgres" --schema
+	as_server timeout "$smith" sqlsmith --target="host=$sock user=fuzz_a dbname=summary_cache_fuzz" --seed="$seed" \
+		--exclude-catalog >"$work/sqlsmith.log" 2>&1 || true
+	as_server "$bindir/psql" -X -q -A -t -h "$sock" -U postgres -d summary_cache_fuzz \
+		-c "SELECT 'queries ' || coalesce(sum(calls), 0) FROM (SELECT sum(hits + progress_sections + stale + misses + private) AS calls FROM summary_cache_stats) s" ||
+		status=1
+fi
+
+as_server "$bindir/pg_ctl" stop -s -m fast -D "$data" || status=1
+if grep -nE 'was terminated by signal|PANIC:' "$work/fuzz.log"; then status=1; fi
+look_for_reports || status=1
+if [ "$status" -eq 0 ]; then last_line="fuzz: nothing found"; else last_line="fuzz: FAILED, seed $seed"; fi
+exit "$status"

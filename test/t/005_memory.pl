@@ -1,0 +1,242 @@
+# Proves that whatever does not fit costs speed only, and that refreshing costs no memory.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+	autovacuum = off
+	summary_cache.memory_limit = 1MB
+	summary_cache.max_sections = 8
+});
+$node->start;
+
+sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
+
+sub stat_of { return sql("SELECT $_[0] FROM summary_cache_stats WHERE summary = '$_[1]'"); }
+
+sub restart_with
+{
+	my ($setting) = @_;
+	$node->append_conf('postgresql.conf', $setting);
+	$node->restart;
+	return;
+}
+
+my $big = q{SELECT status, length(document->>'d'), md5(document->>'d') = md5((SELECT repeat('x', n) FROM big))
+	FROM summary_cache_fetch('big')};
+
+#
+# A document that is larger than shared memory
+#
+sql(q{
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE big (n int);
+	INSERT INTO big VALUES (5000000);
+	SELECT summary_cache_define('big', 'main', $$SELECT repeat('x', n) AS d FROM big$$);
+});
+my ($ret, $out, $err) = $node->psql('postgres', "$big; $big");
+is($out, "miss|5000000|t\nmiss|5000000|t", 'a document of 5 MB is returned, not cached, with 1 MB of memory');
+like($err, qr/WARNING:.*"big" does not fit/, 'a warning says so');
+like($err, qr/HINT:.*summary_cache\.memory_limit/, '... and what to do');
+is(() = $err =~ /WARNING/g, 1, '... once a session');
+is(stat_of('builds_not_cached', 'big'), '2', 'the view counts such builds');
+is(stat_of('last_error IS NULL', 'big'), 't', 'it is no error');
+my $session = Session->new($node);
+$session->query($big);
+$session->query('UPDATE big SET n = 4000000');
+is($session->query($big), 'miss|4000000|t', 'changes are in it');
+is($session->query("BEGIN; UPDATE big SET n = 1000; $big; ROLLBACK"), 'private|1000|t', 'own changes, too');
+
+# two that share nothing do not wait for each other
+my $other = Session->new($node);
+my @both = map { $_->send_sql("SELECT count(*) FROM generate_series(1, 20) g, LATERAL (SELECT g, f.status FROM summary_cache_fetch('big') f) x WHERE status = 'miss'") } $session, $other;
+is(join(' ', map { $_->result } @both), '20 20', 'sessions build beside each other');
+
+sql('UPDATE big SET n = 300000');
+is(sql("$big; $big"), "miss|300000|t\nhit-revision|300000|t", 'when it fits again it is cached');
+
+# the old one makes room for the new one
+sql('UPDATE big SET n = 600000');
+ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'),
+	'one that fits only alone is cached');
+is(sql(q{SELECT summary_cache_get('big', true)->>'d' = repeat('x', 600000)}), 't', 'and again, when forced');
+is(sql($big), 'hit-revision|600000|t', 'and is there');
+sql('UPDATE big SET n = 5000000');
+($ret, $out, $err) = $node->psql('postgres', "SET summary_cache.max_stale_age = 0; $big");
+is($out, 'miss|5000000|t', 'when it outgrows the memory, it is returned');
+is(sql($big), 'miss|5000000|t', '... and the old one is not served as current');
+sql('UPDATE big SET n = 1000');
+ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'),
+	'and comes back');
+
+#
+# No memory for own copies
+#
+is($session->query("SET summary_cache.local_memory_limit = 0; SELECT summary_cache_get('big', true)->>'d' = repeat('x', 1000)"), 't',
+	'without memory for own copies documents are right');
+is($session->query("$big; $big"), "hit-revision|1000|t\nhit-revision|1000|t", '... and hits');
+is($session->query(q{RESET summary_cache.local_memory_limit; SET summary_cache.local_memory_limit = '100kB'}), '', 'room for one that is small');
+sql('UPDATE big SET n = 200000');
+ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'), 'one larger than that');
+is($session->query("$big; $big"), "hit-revision|200000|t\nhit-revision|200000|t", '... is read from shared memory');
+
+#
+# Refreshing costs nothing
+#
+$session->quit;
+$other->quit;
+sql(q{
+	CREATE TABLE small (n int);
+	INSERT INTO small VALUES (1);
+	SELECT summary_cache_define('small', 'main', 'SELECT n FROM small');
+	SELECT summary_cache_define('small', 'inlined', 'SELECT n AS i FROM small', refresh => 'inline');
+});
+$session = Session->new($node);
+my $contexts = 'SELECT sum(total_bytes) FROM pg_backend_memory_contexts';
+sub rebuild
+{
+	my ($n) = @_;
+	return $session->query("SELECT count(DISTINCT d::text) FROM (SELECT summary_cache_get('small', g > 0) d FROM generate_series(1, $n) g) x");
+}
+# also once a transaction, and with a kept plan that is made anew, and with failures
+my $mixed = q{DO $$
+BEGIN
+	FOR i IN 1 .. 300 LOOP
+		PERFORM summary_cache_get('small', true);
+		COMMIT;
+		UPDATE small SET n = CASE WHEN n = 0 THEN 1 ELSE n + 1 END;
+		PERFORM summary_cache_get('small');
+		COMMIT;
+		PERFORM summary_cache_get('small');
+		IF i % 10 = 0 THEN
+			PERFORM summary_cache_invalidate('small');
+			COMMENT ON TABLE small IS 'no change';
+			PERFORM summary_cache_define('small', 'inlined', 'SELECT n AS i FROM small', refresh => 'inline');
+			COMMIT;
+		END IF;
+	END LOOP;
+END $$};
+is(rebuild(2000), '1', 'forced builds, all alike');
+$session->query($mixed);
+my $before = $session->query($contexts);
+rebuild(2000) for 1 .. 9;
+$session->query($mixed);
+my $after = $session->query($contexts);
+cmp_ok($after, '<', $before + 256 * 1024, "20,000 builds cost a backend no memory ($before, then $after bytes)");
+cmp_ok(stat_of('builds_forced', 'small'), '>=', 20000, 'they were builds');
+sql('UPDATE big SET n = 600000');
+ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'),
+	'and no shared memory: the largest document still fits');
+$session->quit;
+
+# the same of the worker
+my $marks = 'SELECT sum(pending) FROM summary_cache_tables';
+is(sql($marks), '0', 'nothing is pending');
+
+#
+# A returned document stays what it was, also in a procedure that commits
+#
+is(sql(q{
+	CREATE TABLE result (ok bool);
+	CREATE PROCEDURE hold() LANGUAGE plpgsql AS $$
+	DECLARE
+		held json := summary_cache_get('big');
+		sum text := md5(held::text);
+		newer json;
+	BEGIN
+		COMMIT;
+		UPDATE big SET n = 500000;
+		COMMIT;
+		newer := summary_cache_get('big', true);
+		COMMIT;
+		PERFORM summary_cache_get('big', true) FROM generate_series(1, 5);
+		COMMIT;
+		INSERT INTO result VALUES (md5(held::text) = sum AND length(newer->>'d') = 500000);
+	END $$;
+	CALL hold();
+	SELECT ok FROM result}), 't', 'a document that is held across a COMMIT is not touched');
+
+#
+# Limits at definition
+#
+restart_with('summary_cache.max_sections = 3');
+sql(q{SELECT summary_cache_get('small')});
+($ret, $out, $err) = $node->psql('postgres', q{SELECT summary_cache_define('more', 'main', 'SELECT n AS more FROM small')});
+isnt($ret, 0, 'more sections than max_sections are refused');
+like($err, qr/HINT:.*summary_cache\.max_sections/, '... with a hint');
+($ret, $out, $err) = $node->psql('postgres', q{SELECT summary_cache_define('small', 'main', 'SELECT n FROM small')});
+is($ret, 0, 'redefining one is not');
+
+restart_with("summary_cache.max_sections = 16\nsummary_cache.max_tables = 8");
+sql(join '', map { "CREATE TABLE m$_ (n int); INSERT INTO m$_ VALUES (0);" } 1 .. 10);
+($ret, $out, $err) = $node->psql('postgres', q{SELECT summary_cache_define('many', 'main', 'SELECT }
+	. join(' + ', map { "(SELECT n FROM m$_)" } 1 .. 10) . q{ AS total')});
+isnt($ret, 0, 'more tables than max_tables are refused');
+like($err, qr/HINT:.*summary_cache\.max_tables/, '... with a hint');
+is(sql(q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary_cache%' AND tgrelid = 'm1'::regclass}), '0', 'nothing is left of it');
+
+#
+# Fewer tables than are defined, after a restart: the catch-all stands for the rest
+#
+restart_with('summary_cache.max_tables = 100');
+sql(q{SELECT summary_cache_define('many', 'main', 'SELECT }
+	. join(' + ', map { "(SELECT n FROM m$_)" } 1 .. 10) . q{ AS total')});
+$node->safe_psql('postgres', 'CREATE DATABASE neighbour');
+sql(q{
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE a (n int); CREATE TABLE b (n int); CREATE TABLE c (n int);
+	SELECT summary_cache_define('n', 'main', 'SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b) + (SELECT count(*) FROM c) AS n');
+}, 'neighbour');
+restart_with('summary_cache.max_tables = 8');
+# the neighbour's tables take slots that will be free later
+is(sql(q{SELECT status FROM summary_cache_fetch('n')}, 'neighbour'), 'miss', 'the neighbour is there first');
+
+my $total = q{(SELECT } . join(' + ', map { "(SELECT n FROM m$_)" } 1 .. 10) . q{)};
+my $many = q{SELECT status FROM summary_cache_fetch('many')};
+my $wrong = qq{SELECT status, document->>'total', $total FROM summary_cache_fetch('many')
+	WHERE status <> 'stale' AND (document->>'total')::int < $total};
+
+# Each table's change is noticed, though there are no slots for most.
+sub all_noticed
+{
+	my ($name) = @_;
+	my @missed;
+	for my $n (1 .. 10)
+	{
+		$node->poll_query_until('postgres', $many, 'hit-revision') or die "no hit: $name";
+		sql("UPDATE m$n SET n = n + 1");
+		my $answer = sql($wrong);
+		push @missed, "m$n: $answer" if $answer ne '';
+	}
+	is(join(', ', @missed), '', "$name: every change is noticed");
+	return;
+}
+all_noticed('too few slots');
+
+# Slots that become free later must not split writers from documents that were
+# built without them.
+$node->poll_query_until('postgres', $many, 'hit-revision') or die 'no hit';
+$session = Session->new($node);
+is($session->query(q{BEGIN; SELECT summary_cache_drop('small')}), '', 'a summary is dropped, not committed yet');
+all_noticed('slots free for a drop that is not committed');
+$session->query('ROLLBACK');
+all_noticed('after its rollback');
+$node->poll_query_until('postgres', $many, 'hit-revision') or die 'no hit';
+sql('DROP DATABASE neighbour');
+all_noticed('slots of a database that is dropped');
+sql(q{SELECT summary_cache_drop('big'); SELECT summary_cache_drop('small')});
+all_noticed('slots of a summary that is dropped');
+$session->quit;
+
+$node->stop;
+done_testing();

@@ -1,0 +1,154 @@
+# Proves that a summary on a logical subscriber follows what is applied there: rows, initial copy, TRUNCATE, prepared transactions.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $tables = q{
+	CREATE TABLE t (id int PRIMARY KEY, n int);
+	CREATE TABLE p (id int, n int, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+	CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+	CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200);
+};
+my $truth = '(SELECT coalesce(sum(n), 0) FROM t) + (SELECT coalesce(sum(n), 0) FROM p)';
+my $status = q{SELECT status FROM summary_cache_fetch('s')};
+my $said = q{SELECT document->>'total' FROM summary_cache_fetch('s')};
+
+my $publisher = PostgreSQL::Test::Cluster->new('publisher');
+$publisher->init(allows_streaming => 'logical');
+$publisher->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off");
+$publisher->start;
+$publisher->safe_psql('postgres', $tables . q{
+	INSERT INTO t SELECT i, 1 FROM generate_series(1, 10) i;
+	INSERT INTO p SELECT i, 1 FROM generate_series(95, 104) i;
+	CREATE PUBLICATION pub FOR TABLE t, p;
+});
+
+my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+$subscriber->init(allows_streaming => 'logical');
+$subscriber->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off");
+$subscriber->start;
+$subscriber->safe_psql('postgres', $tables . qq{
+	CREATE EXTENSION summary_cache;
+	SELECT summary_cache_define('s', 'main', 'SELECT $truth AS total');
+});
+
+# The document that is cached when a change arrives must not be served as current after it.
+sub cached
+{
+	my ($name) = @_;
+	ok($subscriber->poll_query_until('postgres', $status, 'hit-revision'), "$name: there is a hit before");
+	return $subscriber->safe_psql('postgres', q{SELECT status || ' ' || (document->>'total') FROM summary_cache_fetch('s')});
+}
+
+sub noticed
+{
+	my ($name, $old) = @_;
+	my $new = $subscriber->safe_psql('postgres', q{SELECT status || ' ' || (document->>'total') FROM summary_cache_fetch('s')});
+	isnt($new, $old, "$name: what is applied is noticed");
+	ok($subscriber->poll_query_until('postgres', $status, 'hit-revision'), "$name: it is refreshed");
+	is($subscriber->safe_psql('postgres', $said), $subscriber->safe_psql('postgres', "SELECT $truth"), "$name: with what the tables have");
+	return;
+}
+
+sub applied
+{
+	my ($name, $sql) = @_;
+	my $old = cached($name);
+	$publisher->safe_psql('postgres', $sql);
+	$publisher->wait_for_catchup('sub');
+	noticed($name, $old);
+	return;
+}
+
+#
+# The initial copy
+#
+my $old = cached('initial copy');
+my $connstr = $publisher->connstr . ' dbname=postgres';
+$subscriber->safe_psql('postgres',
+	"CREATE SUBSCRIPTION sub CONNECTION '$connstr' PUBLICATION pub WITH (two_phase = on)");
+ok($subscriber->poll_query_until('postgres',
+		q{SELECT count(*) = 0 FROM pg_subscription_rel WHERE srsubstate NOT IN ('r', 's')}), 'the tables are copied');
+noticed('initial copy', $old);
+is($subscriber->safe_psql('postgres', $said), '20', 'initial copy: all rows');
+ok($subscriber->poll_query_until('postgres', q{SELECT subtwophasestate FROM pg_subscription}, 'e'), 'two_phase is on');
+
+#
+# What is applied
+#
+applied('insert', 'INSERT INTO t VALUES (11, 1)');
+applied('update', 'UPDATE t SET n = n + 1 WHERE id = 1');
+applied('delete', 'DELETE FROM t WHERE id = 2');
+applied('insert into a partition', 'INSERT INTO p VALUES (1, 1)');
+applied('update of a partition', 'UPDATE p2 SET n = n + 1 WHERE id = 100');
+applied('move to another partition', 'UPDATE p SET id = 150, n = 100 WHERE id = 1');
+applied('delete from a partition', 'DELETE FROM p WHERE id = 150');
+applied('COPY', "COPY t FROM stdin;\n100\t1\n101\t1\n\\.\n");
+applied('several tables', 'BEGIN; UPDATE t SET n = n + 1; UPDATE p SET n = n + 1; COMMIT');
+applied('TRUNCATE', 'TRUNCATE t');
+applied('TRUNCATE of a partitioned table', 'TRUNCATE p');
+applied('rows after TRUNCATE', 'INSERT INTO t SELECT i, 1 FROM generate_series(1, 10) i; INSERT INTO p SELECT i, 1 FROM generate_series(95, 104) i');
+
+# rolled back: nothing arrives, and a hit stays one
+$old = cached('rollback');
+$publisher->safe_psql('postgres', 'BEGIN; UPDATE t SET n = 100; ROLLBACK');
+$publisher->wait_for_catchup('sub');
+is($subscriber->safe_psql('postgres', $status), 'hit-revision', 'rollback: a hit stays one');
+
+#
+# Prepared transactions arrive when they are prepared, and end in the apply worker
+#
+$old = cached('prepared');
+$publisher->safe_psql('postgres', q{BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'a'});
+$publisher->wait_for_catchup('sub');
+is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '1', 'the transaction is prepared on the subscriber');
+is($subscriber->safe_psql('postgres', q{SELECT status || ' ' || (document->>'total') FROM summary_cache_fetch('s')}), $old,
+	'prepared: hits go on');
+$publisher->safe_psql('postgres', q{COMMIT PREPARED 'a'});
+$publisher->wait_for_catchup('sub');
+noticed('commit prepared', $old);
+
+$old = cached('to be rolled back');
+$publisher->safe_psql('postgres', q{BEGIN; UPDATE p SET n = n + 1; PREPARE TRANSACTION 'b'; ROLLBACK PREPARED 'b'});
+$publisher->wait_for_catchup('sub');
+is($subscriber->safe_psql('postgres', $said), $subscriber->safe_psql('postgres', "SELECT $truth"), 'rollback prepared: nothing has changed');
+is($subscriber->safe_psql('postgres', 'SELECT sum(pending) FROM summary_cache_tables'), '0', 'nothing is pending');
+
+# over a restart of the subscriber
+$old = cached('to be prepared');
+$publisher->safe_psql('postgres', q{BEGIN; UPDATE t SET n = n + 1; UPDATE p SET n = n + 1; PREPARE TRANSACTION 'c'});
+$publisher->wait_for_catchup('sub');
+$subscriber->restart;
+$old = cached('restarted');
+$publisher->safe_psql('postgres', q{COMMIT PREPARED 'c'});
+$publisher->wait_for_catchup('sub');
+noticed('commit prepared after a restart', $old);
+
+#
+# The settings of an apply worker or of a restore: triggers do not fire as usual
+#
+$old = cached('session_replication_role');
+$subscriber->safe_psql('postgres', 'SET session_replication_role = replica; UPDATE t SET n = n + 1');
+noticed('session_replication_role = replica', $old);
+$old = cached('replica TRUNCATE');
+$subscriber->safe_psql('postgres', 'SET session_replication_role = replica; TRUNCATE p');
+noticed('TRUNCATE in it', $old);
+
+# a synchronisation again
+$old = cached('second copy');
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION sub DISABLE; ALTER SUBSCRIPTION sub SET (slot_name = NONE); DROP SUBSCRIPTION sub; TRUNCATE t');
+noticed('TRUNCATE', $old);
+$old = cached('second copy');
+$publisher->safe_psql('postgres', q{SELECT pg_drop_replication_slot('sub')});
+$subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION sub CONNECTION '$connstr' PUBLICATION pub");
+ok($subscriber->poll_query_until('postgres',
+		q{SELECT count(*) > 0 AND bool_and(srsubstate IN ('r', 's')) FROM pg_subscription_rel}), 'copied again');
+noticed('second copy', $old);
+
+$subscriber->stop;
+$publisher->stop;
+done_testing();

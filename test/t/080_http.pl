@@ -1,0 +1,450 @@
+# Proves that the service of doc/http.md serves the summary, its changes and the database's absence as that page says.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use IO::Select;
+use IO::Socket::UNIX;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $python = '/usr/bin/python3';
+my $examples = "$FindBin::RealBin/../../doc/examples";
+my $timeout = $PostgreSQL::Test::Utils::timeout_default;
+
+plan skip_all => "$python has no asyncpg, FastAPI and uvicorn, or is older than 3.11"
+	if system("$python -c 'import sys, asyncpg, fastapi, uvicorn; sys.exit(sys.version_info < (3, 11))' 2>/dev/null") != 0;
+
+#
+# The services.  They die with this process, whatever becomes of it.
+#
+my %services;
+my @frozen;
+
+END
+{
+	my $status = $?;
+	kill 'CONT', @frozen;
+	$_->{process}->kill_kill for values %services;
+	$? = $status;
+}
+
+sub start_service
+{
+	my ($name, $node, %settings) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+	my %environment = (
+		PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres', PGUSER => 'state_service',
+		PYTHONDONTWRITEBYTECODE => 1, UNIX_SOCKET => "$dir/http", %settings);
+	my $log = "$PostgreSQL::Test::Utils::log_path/080_http_service_$name.log";
+
+	my $process = IPC::Run::start(
+		[ 'setpriv', '--pdeathsig', 'KILL', $python, "$examples/state_service.py" ],
+		'<', \undef, '>', $log, '2>&1', init => sub { %ENV = (%ENV, %environment) });
+	$services{$name} = { process => $process, socket => "$dir/http", log => $log };
+	polled("service $name listens", sub { -S "$dir/http" && connect_to($name) });
+	return;
+}
+
+# Ask until it is so.
+sub polled
+{
+	my ($name, $is_so) = @_;
+	my $until = time + $timeout;
+	my $so;
+
+	usleep(20_000) until ($so = $is_so->()) || time > $until;
+	return ok($so, $name);
+}
+
+#
+# HTTP.  A connection for each request, its answer ends with it.
+#
+sub connect_to
+{
+	my ($name) = @_;
+	return IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $services{$name}->{socket});
+}
+
+# Headers are "Name: value".
+sub send_request
+{
+	my ($service, $method, $target, @headers) = @_;
+	my $socket = connect_to($service) or die "service $service: $!";
+
+	$socket->syswrite(join("\r\n", "$method $target HTTP/1.1", 'Host: test', 'Connection: close', @headers, '', ''));
+	return $socket;
+}
+
+# Read what has come, at least a byte; false at the end.
+sub read_more
+{
+	my ($socket, $buffer) = @_;
+
+	IO::Select->new($socket)->can_read($timeout) or die 'no answer';
+	return $socket->sysread($$buffer, 65536, length $$buffer);
+}
+
+sub response
+{
+	my ($socket) = @_;
+	my $text = '';
+
+	1 while read_more($socket, \$text);
+	my ($head, $body) = split /\r\n\r\n/, $text, 2;
+	my ($first, @lines) = split /\r\n/, $head;
+	my %response = map { /^([^:]+): *(.*)/ ? (lc $1, $2) : () } @lines;
+	($response{code}) = $first =~ m{^HTTP/1\.1 (\d+)};
+	($response{status}) = ($response{'cache-status'} || '') =~ /; detail=(\S+)$/;
+	$response{body} = $body;
+	return \%response;
+}
+
+sub request { return response(send_request(@_)) }
+sub get { return request('main', 'GET', '/state/summary', @_) }
+sub code { return get(@_)->{code} }
+
+# Event streams are such sockets, with what has been read of them.
+sub open_stream
+{
+	my ($service, @headers) = @_;
+	my $stream = { socket => send_request($service, 'GET', '/state/events', @headers), text => '' };
+
+	read_until($stream, qr/^retry: \d+$/m);
+	return $stream;
+}
+
+sub read_until
+{
+	my ($stream, $pattern) = @_;
+	my $until = time + $timeout;
+
+	until ($stream->{text} =~ $pattern)
+	{
+		die 'not in the stream' if time > $until || !read_more($stream->{socket}, \$stream->{text});
+	}
+	return 1;
+}
+
+sub etags_of { return $_[0]->{text} =~ /^event: summary\r?\ndata: \{"etag": "(\w+)"\}/mg }
+sub told { return eval { read_until($_[0], qr/^data: \{"etag": "$_[1]"\}/m) } }
+
+#
+# A summary of a table in the background, of another inline.  A build waits while somebody holds
+# advisory lock 42 of the database.  The role has the rights that the page gives it.
+#
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', 'summary_cache.notify = off');
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA cache;
+	CREATE EXTENSION summary_cache SCHEMA cache;
+	ALTER DATABASE postgres SET search_path = public, cache;
+});
+my ($grants) = slurp_file("$examples/../http.md") =~ /^```sql\n(.*?GRANT EXECUTE.*?)^```/ms;
+$node->safe_psql('postgres', $grants);
+$node->safe_psql('postgres', q{
+	CREATE TABLE t (n int);
+	INSERT INTO t VALUES (1);
+	CREATE TABLE e (n int);
+	SELECT summary_cache_define('state', 'core', $$
+		SELECT (SELECT n FROM t) AS n, pg_advisory_xact_lock_shared(42)::text AS gate,
+		       '{"big": 123456789012345678901234567890, "a": 1, "a": 2.50}'::json AS verbatim,
+		       'Zürich €' AS text, repeat('x', 100000) AS long $$);
+	SELECT summary_cache_define('state', 'progress', 'SELECT (SELECT max(n) FROM e) AS p', refresh => 'inline');
+});
+my $fetched_etag = 'SELECT etag FROM summary_cache_fetch()';
+my $stats = sub { $node->safe_psql('postgres', "SELECT $_[0] FROM summary_cache_stats WHERE summary = 'state'") };
+
+#
+# It comes up without the database
+#
+$node->stop;
+start_service('main', $node, REFRESH_TOKEN => 'open sesame', CONNECT_TIMEOUT => $timeout,
+	COMMAND_TIMEOUT => $timeout, EVENTS_POLL => 3600);
+my $answer = get();
+is($answer->{code}, 503, 'no database: 503');
+like($answer->{'retry-after'}, qr/^\d+$/, '... with Retry-After');
+is($answer->{'cache-control'}, 'no-store', '... not to be stored');
+unlike($answer->{body}, qr/Errno|psql|$examples/i, '... without details');
+is(request('main', 'GET', '/healthz')->{code}, 503, '... and not healthy');
+$node->start;
+polled('with the database it is healthy', sub { request('main', 'GET', '/healthz')->{code} == 200 });
+
+#
+# 200, HEAD and 304.  Nothing reads from here on but what the test sends: the service was told of
+# no document, and has no event streams.
+#
+polled('hit-revision', sub { get()->{status} eq 'hit-revision' });
+my $events_backend = q{SELECT count(*) FROM pg_stat_activity
+	WHERE application_name = 'state_service events' AND wait_event = 'ClientRead' AND query ~ 'summary_cache_fetch'};
+$node->poll_query_until('postgres', $events_backend, '1') or die 'the service does not listen';
+
+$answer = get();
+my $etag = $node->safe_psql('postgres', $fetched_etag);
+is($answer->{code}, 200, 'GET: 200');
+is($answer->{etag}, qq{"$etag"}, '... the etag, quoted');
+is($answer->{age}, '0', '... of age 0, since it is proven current');
+is($answer->{'cache-control'}, 'private, max-age=5, stale-while-revalidate=10', '... Cache-Control');
+is($answer->{'cache-status'}, 'summary_cache; hit; detail=hit-revision', '... Cache-Status');
+is($answer->{'content-type'}, 'application/json', '... application/json');
+is($answer->{body}, $node->safe_psql('postgres', 'SELECT document FROM summary_cache_fetch()'),
+	'... and the bytes that the database has');
+is($answer->{'content-length'}, length $answer->{body}, '... all of them');
+
+my $head = request('main', 'HEAD', '/state/summary');
+is($head->{body}, '', 'HEAD: no body');
+is_deeply([ @$head{qw(code etag age cache-control cache-status content-type content-length)} ],
+	[ @$answer{qw(code etag age cache-control cache-status content-type content-length)} ], '... and the headers of GET');
+
+my $other = '0123456789abcdef' x 2;
+for my $case (
+	[ 'exact', qq{If-None-Match: "$etag"} ],
+	[ 'weak', qq{If-None-Match: W/"$etag"} ],
+	[ 'list', qq{If-None-Match: "a,b", "$other", "$etag"} ],
+	[ 'list of weak ones, unspaced', qq{If-None-Match: W/"$other",W/"$etag"} ],
+	[ 'two headers', qq{If-None-Match: "$other"}, qq{If-None-Match: "$etag"} ],
+	[ '*', 'If-None-Match: *' ])
+{
+	my ($name, @headers) = @$case;
+	for my $method ('GET', 'HEAD')
+	{
+		my $same = request('main', $method, '/state/summary', @headers);
+		is($same->{code}, 304, "$method, If-None-Match $name: 304");
+		is_deeply([ @$same{qw(body etag age cache-control cache-status content-length)} ],
+			[ '', @$answer{qw(etag age cache-control cache-status)}, undef ], '... with the headers, without a body');
+	}
+}
+is(code("If-None-Match: $_"), 200, "If-None-Match: $_: 200")
+	for qq{"$other"}, qq{"$other", "abc"}, $etag, qq{"$etag}, qq{"x$etag"}, '"*"', qq{"\U$etag\E"}, '';
+
+#
+# The other statuses
+#
+sub answers
+{
+	my ($status, $name, @headers) = @_;
+	my $got = get(@headers);
+	is("$got->{code} $got->{status}", $status, $name);
+	return $got;
+}
+
+$node->safe_psql('postgres', 'INSERT INTO e VALUES (7)');
+my $newer = answers('200 progress-section', 'an inline section has changed: new content', qq{If-None-Match: "$etag"});
+isnt($newer->{etag}, qq{"$etag"}, '... has a new etag');
+like($newer->{body}, qr/"p":7\b/, '... and is new');
+like($newer->{'cache-status'}, qr/^summary_cache; fwd=partial;/, '... which the cache did not have');
+answers('304 hit-revision', '... which is then known', "If-None-Match: $newer->{etag}");
+
+my $holder = Session->new($node);
+$holder->query('SELECT pg_advisory_lock(42)');
+$node->safe_psql('postgres', 'UPDATE t SET n = 2');
+my $stale = answers('200 stale', 'a background section has changed: stale');
+is($stale->{etag}, $newer->{etag}, '... as it was');
+answers('304 stale', '... and not sent again', "If-None-Match: $newer->{etag}");
+my $built_at = $node->safe_psql('postgres', 'SELECT built_at FROM summary_cache_fetch()');
+polled('... of an age that grows', sub { get()->{age} >= 1 });
+my $age = get()->{age};
+cmp_ok($age, '<=', $node->safe_psql('postgres', "SELECT ceil(extract(epoch FROM clock_timestamp() - '$built_at'))"),
+	'... since it was built');
+$holder->query('SELECT pg_advisory_unlock(42)');
+polled('... until it is refreshed', sub { get()->{status} eq 'hit-revision' });
+$newer = answers('200 hit-revision', 'the old etag is no match', "If-None-Match: $newer->{etag}");
+like($newer->{body}, qr/"n":2\b/, '... of the new content');
+is($newer->{age}, '0', '... of age 0 again');
+
+$node->safe_psql('postgres', 'SELECT summary_cache_invalidate()');
+is(answers('200 miss', 'nothing cached: miss')->{etag}, $newer->{etag}, '... and the same content has the same etag');
+
+$node->append_conf('postgresql.conf', 'summary_cache.enabled = off');
+$node->reload;
+polled('switched off: private', sub { get()->{status} eq 'private' });
+is(answers('200 private', 'which is computed')->{body}, $newer->{body}, '... to the same bytes');
+answers('304 private', '... and need not be sent', "If-None-Match: $newer->{etag}");
+$node->append_conf('postgresql.conf', 'summary_cache.enabled = on');
+$node->reload;
+polled('switched on', sub { get()->{status} eq 'hit-revision' });
+
+#
+# Forced refresh
+#
+sub refresh { return request('main', 'GET', '/state/summary?refresh=1', @_) }
+
+my $forced = $stats->('builds_forced');
+is(refresh(@$_)->{code}, 403, 'refresh with ' . ($_->[0] || 'nothing') . ': 403')
+	for [], ['Authorization: Bearer wrong'], ['Authorization: Bearer '], ['Authorization: Basic open sesame'],
+	['Authorization: open sesame'], ["Authorization: Bearer open sesam\xe9"];
+is($stats->('builds_forced'), $forced, '... builds nothing');
+$answer = refresh('Authorization: bearer open sesame');
+is("$answer->{code} $answer->{status}", '200 miss', 'refresh with the token');
+is($answer->{'cache-control'}, 'no-store', '... not to be stored');
+is(refresh('Authorization: Bearer open sesame', "If-None-Match: $answer->{etag}")->{code}, 304, '... conditional, too');
+is($stats->('builds_forced'), $forced + 2, '... builds');
+is(request('main', 'GET', '/state/summary?refresh=0')->{status}, 'hit-revision', 'refresh=0 is none');
+is(request('main', 'GET', '/state/summary?refresh=maybe')->{code}, 422, 'refresh=maybe is an error');
+
+#
+# Fifty at once, of what is not cached
+#
+$holder->query('SELECT pg_advisory_lock(42)');
+$node->safe_psql('postgres', 'SELECT summary_cache_invalidate()');
+my $built = $stats->('builds_miss + builds_background + builds_inline');
+my @sockets = map { send_request('main', 'GET', '/state/summary') } 1 .. 50;
+ok($node->poll_query_until('postgres', q{SELECT count(*) FROM pg_locks
+	WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted}, '9'), 'ten connections, nine of them wait for one');
+$holder->query('SELECT pg_advisory_unlock(42)');
+my %different = map { $_ => 1 } map { my $r = response($_); "$r->{code} $r->{etag} " . length $r->{body} } @sockets;
+is_deeply([ keys %different ], [ "200 $answer->{etag} " . length $newer->{body} ], 'fifty requests have one answer');
+is($stats->('builds_miss + builds_background + builds_inline'), $built + 1, '... from one build');
+
+#
+# Events
+#
+$node->append_conf('postgresql.conf', 'summary_cache.notify = on');
+$node->reload;
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'eager_refresh', 'on')});
+
+my @streams = map { open_stream('main') } 1 .. 5;
+$etag = $node->safe_psql('postgres', $fetched_etag);
+ok(told($_, $etag), 'a new stream is told the etag') for @streams;
+is($node->safe_psql('postgres', $events_backend), '1', 'all streams share a connection');
+
+# Write, as somebody else, until the document has a new etag; which no read asked for.
+my $n = 10;
+sub changes
+{
+	my ($name) = @_;
+	my $before = (etags_of($streams[0]))[-1];
+
+	$node->safe_psql('postgres', 'UPDATE t SET n = ' . ++$n);
+	my $read = eval { read_until($streams[0], qr/^data: \{"etag": "(?!$before)\w+"\}\s*\z/m) };
+	my $now = (etags_of($streams[0]))[-1];
+	ok($read && $now ne $before, "$name: a write is pushed");
+	my $said = get();
+	is($said->{etag}, qq{"$now"}, '... with the etag of the document');
+	like($said->{body}, qr/"n":$n\b/, '... that has the write in it');
+	return $now;
+}
+
+$etag = changes('notified');
+ok(told($_, $etag), '... to every stream') for @streams[ 1 .. 4 ];
+like($streams[0]->{text}, qr/^id: $etag\r?\nevent: summary\r?\ndata: /m, '... with the etag as its id');
+
+my $resumed = open_stream('main', "Last-Event-ID: $etag");
+$etag = changes('after a stream came back');
+ok(told($resumed, $etag), 'a stream that comes back is told');
+is_deeply([ etags_of($resumed) ], [$etag], '... only what it does not know');
+
+my $listener = q{SELECT pid FROM pg_stat_activity WHERE application_name = 'state_service events'};
+my $pid = $node->safe_psql('postgres', $listener);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+$etag = changes('the connection that listened was terminated');
+isnt($node->safe_psql('postgres', $listener), $pid, '... and is replaced');
+
+# as the stream sees it: what was told while it did not read
+is_deeply([ split /\n/, PostgreSQL::Test::Utils::run_command([ $python, '-B', '-c', <<'PYTHON', $examples ]) ], ['first newest']);
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+import state_service
+
+async def main():
+    feed = state_service.Feed()
+    feed._tell("first")
+    stream = feed.stream(None)
+    await anext(stream)
+    told = [await anext(stream)]
+    for n in range(1000):
+        feed._tell(str(n))
+    feed._tell("newest")
+    told.append(await anext(stream))
+    print(*(line[4:] for event in told for line in event.splitlines() if line.startswith("id: ")))
+
+asyncio.run(main())
+PYTHON
+
+#
+# The database goes, and comes back with other content
+#
+$node->stop('fast');
+$answer = get();
+is("$answer->{code} $answer->{'cache-control'}", '503 no-store', 'the database is stopped: 503');
+ok($answer->{'retry-after'} > 0, '... with Retry-After');
+is(request('main', 'GET', '/healthz')->{code}, 503, '... and not healthy');
+push @streams, open_stream('main');
+ok(told($streams[-1], $etag), 'a stream is told what was last known');
+$node->start;
+polled('the database is back', sub { get()->{code} == 200 });
+$etag = changes('... streams, too');
+ok(told($_, $etag), '... to every stream') for @streams;
+
+$node->stop('immediate');
+is(code(), 503, 'the database has crashed: 503');
+$node->start;
+polled('the database is back', sub { get()->{code} == 200 });
+my %codes = map { $_ => 1 } map { response($_)->{code} } map { send_request('main', 'GET', '/state/summary') } 1 .. 30;
+is_deeply([ keys %codes ], [200], '... for all connections');
+changes('... after a crash');
+
+#
+# Short time-outs, no token, no prepared statements, no eager refresh
+#
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'eager_refresh', 'off')});
+start_service('short', $node, CONNECT_TIMEOUT => 1, COMMAND_TIMEOUT => 1, POOL_SIZE => 2, KEEP_ALIVE => 0.05,
+	EVENTS_POLL => 0.2, STATEMENT_CACHE => 0, CACHE_CONTROL => 'public, max-age=1');
+my @summary = ('short', 'GET', '/state/summary');
+polled('another service answers', sub { request(@summary)->{code} == 200 });
+is(request(@summary)->{'cache-control'}, 'public, max-age=1', '... with the Cache-Control it was given');
+is(request('short', 'GET', '/state/summary?refresh=1', $_)->{code}, 403, "no token is set: refresh with $_: 403")
+	for 'Authorization: Bearer ', 'Authorization: Bearer', 'Authorization: Bearer x';
+
+my $stream = open_stream('short');
+ok(eval { read_until($stream, qr/^: keep-alive\r?$/m) }, 'a silent stream has comments');
+$node->safe_psql('postgres', 'UPDATE t SET n = 0');
+polled('a change is refreshed, since streams are open', sub { get()->{body} =~ /"n":0\b/ });
+ok(told($stream, $node->safe_psql('postgres', $fetched_etag)), '... and pushed');
+
+$holder = Session->new($node);
+$holder->query('SELECT pg_advisory_lock(42)');
+$node->safe_psql('postgres', 'SELECT summary_cache_invalidate()');
+is(request(@summary)->{code}, 503, 'a statement that takes too long: 503');
+$holder->query('SELECT pg_advisory_unlock(42)');
+polled('... and no longer', sub { request(@summary)->{code} == 200 });
+
+# A server that neither answers nor refuses; its processes are those of the service, and the postmaster
+my @pids = split /\n/, $node->safe_psql('postgres',
+	q{SELECT pid FROM pg_stat_activity WHERE application_name ~ '^state_service'});
+my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+@frozen = (@pids, $postmaster);
+kill 'STOP', @frozen;
+my $since = time;
+my @answers = map { response($_)->{code} } map { send_request(@summary) } 1 .. 6;
+is_deeply(\@answers, [ (503) x 6 ], 'a database that hangs: 503');
+cmp_ok(time - $since, '<', 30, '... within a bounded time');
+kill 'CONT', splice @frozen;
+polled('... until it goes on', sub { request(@summary)->{code} == 200 });
+
+#
+# It stops when asked to, with streams open
+#
+for my $name (sort keys %services)
+{
+	my $process = delete($services{$name})->{process};
+	$process->signal('TERM');
+	# finish() waits; kill_kill in the end is what bounds it
+	ok(eval { local $SIG{ALRM} = sub { die 'it does not stop' }; alarm $timeout; $process->finish; alarm 0; 1 },
+		"service $name stops") or $process->kill_kill;
+	is($process->full_result(0), 0, '... without an error');
+}
+1 while read_more($stream->{socket}, \$stream->{text});
+like($stream->{text}, qr/\r\n0\r\n\r\n\z/, '... and ends its streams');
+
+$holder->quit;
+$node->stop;
+done_testing();
