@@ -555,15 +555,23 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 Oid
 sc_lock_definitions(void)
 {
-	Oid			table = definition_table(NULL);
+	Oid			table;
 
-	if (!OidIsValid(table))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"%s\" is not installed in this database", SC_NAME),
-				 errhint("Run CREATE EXTENSION %s.", SC_NAME)));
-	LockRelationOid(table, ShareRowExclusiveLock);
-	return table;
+	for (;;)
+	{
+		table = definition_table(NULL);
+		if (!OidIsValid(table))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("extension \"%s\" is not installed in this database", SC_NAME),
+					 errhint("Run CREATE EXTENSION %s.", SC_NAME)));
+		LockRelationOid(table, ShareRowExclusiveLock);
+
+		/* the extension may have been dropped while we waited */
+		if (definition_table(NULL) == table)
+			return table;
+		UnlockRelationOid(table, ShareRowExclusiveLock);
+	}
 }
 
 static ScSummaryDef *

@@ -80,6 +80,7 @@ ALTER TABLE task RENAME TO job;
 CREATE TABLE task AS SELECT 'another' AS x;
 :force
 SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
+SELECT state, reason FROM summary_cache_sections;
 :quiet
 DROP TABLE task;
 ALTER TABLE job RENAME TO task;
@@ -123,6 +124,7 @@ SELECT summary_cache_define('d', 'core', 'SELECT n FROM v');
 CREATE OR REPLACE VIEW v AS SELECT count(*) AS n FROM another;
 :force
 SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
+SELECT state, reason FROM summary_cache_sections;
 INSERT INTO another VALUES (1);
 SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
 :force
