@@ -50,6 +50,13 @@ typedef struct Building
 
 static Building *building = NULL;
 
+/* Is this backend building a summary, so that a read is part of that? */
+bool
+sc_is_building(void)
+{
+	return building != NULL;
+}
+
 static void
 hash_bytes(const char *bytes, Size len, uint8 *digest)
 {
@@ -481,7 +488,6 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 			   Snapshot snapshot, int64 labelled_at, ScBuild *build)
 {
 	Building	me = {NameStr(definition->name), building};
-	uint64		xmax = sc_full_xid(snapshot->xmax);
 	TimestampTz built_at = GetCurrentTimestamp();
 
 	for (Building *b = building; b; b = b->outer)
@@ -502,6 +508,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 		{
 			ScBody		body;
 			int64		start = sc_now();
+			uint64		xmax;
 
 			if (!wanted[i])
 			{
@@ -514,6 +521,12 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 				labels[i][nlabels[i]].slot = SC_CLUSTER_SLOT;
 				labels[i][nlabels[i]++].revision = SC_NEVER_CURRENT;
 			}
+
+			/*
+			 * Functions in the query may have taken snapshots of their own: what
+			 * has no xid yet is in none of them.
+			 */
+			xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
 			build->chunks[i] = make_chunk(&definition->sections[i], &body,
 										  labels ? labels[i] : NULL, labels ? nlabels[i] : 0,
 										  labelled_at, built_at, xmax, sc_now() - start);

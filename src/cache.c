@@ -155,7 +155,7 @@ stale_if_error(ScLocal *local, Reader *reader)
 {
 	ScSummary  *entry = &sc_summaries[local->index];
 
-	if (reader->force || too_old(local, reader, sc_stale_if_error))
+	if (reader->force || sc_is_building() || too_old(local, reader, sc_stale_if_error))
 		return false;
 	return reader->may_fail_to_stale ||
 		(entry->failures > 0 && sc_now() < (int64) pg_atomic_read_u64(&entry->retry_at));
@@ -267,7 +267,8 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 		decision->status = SC_INLINE;
 		decision->want = SC_WANT_INLINE;
 	}
-	else if (!hides_own_commit(local))
+	/* a section that reads a summary is not to be labelled current with a stale one in it */
+	else if (!sc_is_building() && !hides_own_commit(local))
 		decision->status = SC_STALE;
 }
 

@@ -721,7 +721,8 @@ sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at)
 	if (own_revisions == NULL)
 		return false;
 	for (int i = 0; i < nlabels; i++)
-		if (labels[i].revision < own_revisions[labels[i].slot])
+		if (labels[i].revision != SC_NEVER_CURRENT &&
+			labels[i].revision < own_revisions[labels[i].slot])
 			return true;
 	return false;
 }

@@ -162,7 +162,7 @@ typedef struct ScChunk
 	int64		labelled_at;	/* monotonic ns, just before the label was read */
 	TimestampTz built_at;		/* wall clock of the snapshot */
 	int64		build_ns;
-	uint64		xmax;			/* full xid: the build snapshot's xmax */
+	uint64		xmax;			/* full xid: nothing from here on is in it */
 	uint8		hash[SC_HASH_BYTES];	/* of the members */
 	uint32		nlabels;
 	uint32		nkeys;
@@ -573,7 +573,7 @@ typedef struct ScLocal
 								 * no section is invalidated */
 	int64		oldest;			/* labelled_at, the least; monotonic ns */
 	TimestampTz built_at;		/* likewise, wall clock */
-	uint64		xmax;			/* of the build snapshots, the greatest */
+	uint64		xmax;			/* of the sections, the greatest */
 	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
 	char		etag[SC_ETAG_LEN + 1];
 
@@ -611,6 +611,7 @@ typedef struct ScBuild
 
 extern void sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);
 extern void sc_build_private(const char *summary, ScBuild *build);
+extern bool sc_is_building(void);
 extern bool sc_may_publish(ScSummaryDef *definition);
 extern bool sc_matches_definition(ScLocal *local, ScSummaryDef *definition);
 extern void sc_record_failure(int index, ErrorData *error, bool failed_inline);

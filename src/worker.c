@@ -377,11 +377,13 @@ static int64
 refresh_due(ScSummary *summary)
 {
 	int			interval = summary->options.min_refresh_interval;
+	int64		refreshed_at = pg_atomic_read_u64(&summary->refreshed_at);
 
 	if (interval == SC_UNSET)
 		interval = sc_min_refresh_interval;
-	return Max((int64) pg_atomic_read_u64(&summary->refreshed_at) + interval * INT64CONST(1000000),
-			   (int64) pg_atomic_read_u64(&summary->retry_at));
+	if (refreshed_at > 0)
+		refreshed_at += interval * INT64CONST(1000000);
+	return Max(refreshed_at, (int64) pg_atomic_read_u64(&summary->retry_at));
 }
 
 /*

@@ -105,7 +105,7 @@ class Feed:
 
     def __init__(self) -> None:
         self.etag: str | None = None
-        self.closed = False
+        self._closed = False
         self._clients = 0
         self._backoff = BACKOFF[0]
         self._bell = asyncio.Event()
@@ -116,7 +116,7 @@ class Feed:
         while True:
             try:
                 await self._follow()
-            except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+            except Exception as error:
                 pause = self._backoff * random.uniform(0.5, 1)
                 log.warning("events: %s: %s; next try in %.1f s", type(error).__name__, error, pause)
                 await asyncio.sleep(pause)
@@ -149,16 +149,13 @@ class Feed:
     def _tell(self, etag: str) -> None:
         if etag != self.etag:
             self.etag = etag
-            self._wake()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     def close(self) -> None:
         """End all streams: the server waits for them when it stops."""
-        self.closed = True
-        self._wake()
+        self._closed = True
+        self._changed.set()
 
     async def stream(self, told: str | None) -> AsyncIterator[str]:
         """Events for one client, which was last told of that etag."""
@@ -166,7 +163,7 @@ class Feed:
         self._ring()
         try:
             yield "retry: 2000\n\n"
-            while not self.closed:
+            while not self._closed:
                 if self.etag not in (None, told):
                     told = self.etag
                     yield f'id: {told}\nevent: summary\ndata: {{"etag": "{told}"}}\n\n'
@@ -182,26 +179,7 @@ class Feed:
 feed = Feed()
 
 
-async def start() -> None:
-    # no connection at first: the service comes up without the database, too
-    app.state.pool = await asyncpg.create_pool(
-        DATABASE_URL,
-        min_size=0,
-        max_size=POOL_SIZE,
-        timeout=CONNECT_TIMEOUT,
-        command_timeout=COMMAND_TIMEOUT,
-        statement_cache_size=STATEMENT_CACHE,
-        server_settings={"application_name": "state_service"},
-    )
-    app.state.feed = asyncio.create_task(feed.run())
-
-
-async def stop() -> None:
-    app.state.feed.cancel()
-    app.state.pool.terminate()
-
-
-app = FastAPI(openapi_url=None, on_startup=[start], on_shutdown=[stop])
+app = FastAPI(openapi_url=None)
 
 
 async def query(sql: str, *arguments: object) -> asyncpg.Record:
@@ -271,5 +249,22 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+async def main() -> None:
+    # no connection at first: the service comes up without the database, too
+    app.state.pool = await asyncpg.create_pool(
+        DATABASE_URL,
+        min_size=0,
+        max_size=POOL_SIZE,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=COMMAND_TIMEOUT,
+        statement_cache_size=STATEMENT_CACHE,
+        server_settings={"application_name": "state_service"},
+    )
+    following = asyncio.create_task(feed.run())
+    await Server(uvicorn.Config(app, host=HOST, port=PORT, uds=UNIX_SOCKET)).serve()
+    following.cancel()
+    app.state.pool.terminate()
+
+
 if __name__ == "__main__":
-    Server(uvicorn.Config(app, host=HOST, port=PORT, uds=UNIX_SOCKET)).run()
+    asyncio.run(main())

@@ -221,6 +221,9 @@ SELECT hits();
 :quiet
 INSERT INTO t VALUES (1);
 :force
+-- served stale and refreshed in the background, not built at each read
+SELECT status FROM summary_cache_fetch('d');
+:quiet
 SELECT hits();
 :quiet
 SELECT state FROM summary_cache_sections;

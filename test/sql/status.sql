@@ -272,6 +272,45 @@ SELECT summary_cache_invalidate('s');
 :look
 COMMIT;
 
+-- a read-only transaction and a subtransaction may publish
+BEGIN READ ONLY;
+SELECT status, document::jsonb = truth() AS fresh FROM summary_cache_fetch('s', NULL, true);
+:look
+COMMIT;
+BEGIN;
+SAVEPOINT a;
+SELECT status, document::jsonb = truth() AS fresh FROM summary_cache_fetch('s', NULL, true);
+ROLLBACK TO a;
+:look
+COMMIT;
+:look
+-- a summary that is made of another
+SELECT summary_cache_define('outer', 'core', $$SELECT summary_cache_get('s') AS s, 1 AS one$$, '{task, event}');
+SELECT status, (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer');
+SELECT status, (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer');
+UPDATE task SET n = n + 1 WHERE id = 1;
+SELECT status, (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer');
+:look
+BEGIN;
+UPDATE task SET n = n + 1 WHERE id = 1;
+SELECT status, (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer');
+ROLLBACK;
+SELECT status, (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer');
+-- built in the background it is made of the other as it is then, not of its stale document
+SET summary_cache.read_your_writes = off;
+:quiet
+UPDATE task SET n = n + 1 WHERE id = 1;
+SELECT status, (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer');
+CALL wait_until($c$ status = 'hit-revision' FROM summary_cache_fetch('outer') $c$);
+SELECT status, (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer');
+UPDATE task SET n = n + 1 WHERE id = 1;
+SELECT (document -> 's')::jsonb = truth() AS fresh FROM summary_cache_fetch('outer', NULL, true);
+RESET summary_cache.read_your_writes;
+:quiet
+SELECT summary_cache_drop('outer');
+SELECT status, document::jsonb = truth() AS fresh FROM summary_cache_fetch('s', NULL, true);
+
+:quiet
 -- each read was counted under its status, each private one also under its cause
 SELECT summary_cache_reset_stats();
 SELECT hits, progress_sections, stale, misses, private, builds_miss, builds_private FROM summary_cache_stats;
