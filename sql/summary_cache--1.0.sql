@@ -77,11 +77,14 @@ CREATE FUNCTION summary_cache_get(summary text, force_refresh boolean DEFAULT fa
 COMMENT ON FUNCTION summary_cache_get(text, boolean) IS
     'a summary''s document, from shared memory when it is current';
 
+-- A type of its own costs the executor less than OUT parameters.
+CREATE TYPE summary_cache_answer AS (status text, etag text, built_at timestamptz, document json);
+COMMENT ON TYPE summary_cache_answer IS 'a row of summary_cache_fetch()';
+
 CREATE FUNCTION summary_cache_fetch(
         summary text DEFAULT 'state', if_none_match text DEFAULT NULL,
-        force_refresh boolean DEFAULT false,
-        OUT status text, OUT etag text, OUT built_at timestamptz, OUT document json)
-    RETURNS record
+        force_refresh boolean DEFAULT false)
+    RETURNS summary_cache_answer
     AS 'MODULE_PATHNAME', 'sc_fetch'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION summary_cache_fetch(text, text, boolean) IS

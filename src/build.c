@@ -58,7 +58,7 @@ sc_is_building(void)
 }
 
 static void
-hash_bytes(const char *bytes, Size len, uint8 *digest)
+sha256(const char *bytes, Size len, uint8 *digest)
 {
 	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
 	bool		ok = sha && pg_cryptohash_init(sha) >= 0 &&
@@ -110,7 +110,7 @@ make_chunk(ScSectionDef *section, ScBody *body, ScLabel *labels, int nlabels,
 		p += strlen(p) + 1;
 	}
 	memcpy(SC_CHUNK_BODY(chunk), body->members, body->len);
-	hash_bytes(body->members, body->len, chunk->hash);
+	sha256(body->members, body->len, chunk->hash);
 	return chunk;
 }
 
@@ -196,11 +196,9 @@ read_labels(ScSectionDef *section, ScLabel *catch_alls, int ncatch_alls, ScLabel
 
 		for (int r = 0; r < nroots; r++)
 		{
-			int			slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[r]), true);
-
 			/* without a slot, writers use the catch-all, which is in the label */
-			if (slot != SC_SLOT_NONE)
-				sc_label_read(&list[n++], slot);
+			if (sc_label_read(&list[n], SC_KEY(MyDatabaseId, roots[r])))
+				n++;
 		}
 		if (!sc_track_provable(section->sources[i], &reason))
 		{
@@ -257,6 +255,8 @@ sc_matches_definition(ScLocal *local, ScSummaryDef *definition)
 bool
 sc_may_publish(ScSummaryDef *definition)
 {
+	if (definition == NULL)
+		return false;
 	if (IsolationUsesXactSnapshot() || TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return false;
 	for (int s = 0; s < definition->nsections; s++)
@@ -559,7 +559,6 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	ScSummary  *entry = &sc_summaries[local->index];
 	ScSummaryDef *definition;
 	ScLabel		catch_alls[2];
-	int			catch_all = sc_catch_all_slot();
 	int64		labelled_at;
 	uint64		generation;
 	ScLabel   **labels;
@@ -568,7 +567,13 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	bool		any = false;
 	Snapshot	snapshot;
 
-	if (catch_all == SC_SLOT_NONE)
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	generation = entry->generation;
+	LWLockRelease(&entry->lock);
+
+	/* first the time and the words, then the snapshot */
+	labelled_at = sc_now();
+	if (!sc_label_read_catch_alls(catch_alls))
 	{
 		static bool reported = false;
 
@@ -580,16 +585,6 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		sc_build_private(summary, build);
 		return;
 	}
-	sc_enter_prepared(catch_all);
-
-	LWLockAcquire(&entry->lock, LW_SHARED);
-	generation = entry->generation;
-	LWLockRelease(&entry->lock);
-
-	/* first the time and the words, then the snapshot */
-	labelled_at = sc_now();
-	sc_label_read(&catch_alls[0], SC_CLUSTER_SLOT);
-	sc_label_read(&catch_alls[1], catch_all);
 
 	definition = sc_definition_get(summary);
 	if (definition == NULL)
@@ -672,13 +667,19 @@ sc_build_private(const char *summary, ScBuild *build)
  * next try.
  */
 void
-sc_record_failure(int index, ErrorData *error, bool failed_inline)
+sc_record_failure(int index, const char *summary, ErrorData *error, bool failed_inline)
 {
 	ScSummary  *entry = &sc_summaries[index];
 	int64		now = sc_now();
 	int64		wait;
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	if (entry->dboid != MyDatabaseId || strcmp(NameStr(entry->name), summary) != 0)
+	{
+		/* the entry is another's by now */
+		LWLockRelease(&entry->lock);
+		return;
+	}
 	entry->failures++;
 	entry->failed_inline = failed_inline;
 	entry->builds_failed++;

@@ -45,6 +45,7 @@
 
 typedef enum Flight
 {
+	FLIGHT_NONE,
 	FLIGHT_BACKGROUND = 1,		/* whole documents, background sections */
 	FLIGHT_INLINE = 2
 } Flight;
@@ -52,10 +53,16 @@ typedef enum Flight
 /* What one read knows of itself. */
 typedef struct Reader
 {
+	ScLocal    *local;
+	const char *summary;
 	bool		force;
-	bool		may_fail_to_stale;	/* the last build failed; an old document may do */
+	bool		build_failed;	/* an old document may do */
+	bool		whole;			/* a part was built for a document that is gone */
 	int64		asked_at;		/* monotonic ns; what is labelled later is new */
 	Snapshot	snapshot;
+	Flight		flight;			/* that we lead; FLIGHT_NONE */
+	bool		waited;			/* for another's */
+	ScStatus	first_status;	/* before waiting */
 } Reader;
 
 typedef struct Decision
@@ -101,7 +108,7 @@ flight_tag(LOCKTAG *tag, const char *summary, Flight flight)
 }
 
 static bool
-flight_board(const char *summary, Flight flight, bool wait)
+flight_lock(const char *summary, Flight flight, bool wait)
 {
 	LOCKTAG		tag;
 
@@ -109,9 +116,8 @@ flight_board(const char *summary, Flight flight, bool wait)
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-/* Right after publishing, not at the end of the transaction. */
 static void
-flight_leave(const char *summary, Flight flight)
+flight_unlock(const char *summary, Flight flight)
 {
 	LOCKTAG		tag;
 
@@ -157,7 +163,7 @@ stale_if_error(ScLocal *local, Reader *reader)
 
 	if (reader->force || sc_is_building() || too_old(local, reader, sc_stale_if_error))
 		return false;
-	return reader->may_fail_to_stale ||
+	return reader->build_failed ||
 		(entry->failures > 0 && sc_now() < (int64) pg_atomic_read_u64(&entry->retry_at));
 }
 
@@ -260,7 +266,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 			background_moved = true;
 	}
 	if (stale_if_error(local, reader) &&
-		(background_moved || reader->may_fail_to_stale || sc_summaries[local->index].failed_inline))
+		(background_moved || reader->build_failed || sc_summaries[local->index].failed_inline))
 		decision->status = SC_STALE;
 	else if (!background_moved)
 	{
@@ -277,37 +283,56 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
  *-------------------------------------------------------------------------
  */
 
+/* Lead a flight no longer: right after publishing, not at the transaction's end. */
 static void
-answer_from_build(ScBuild *build, ScAnswer *answer)
+land(Reader *reader)
 {
+	if (reader->flight != FLIGHT_NONE)
+		flight_unlock(reader->summary, reader->flight);
+	reader->flight = FLIGHT_NONE;
+}
+
+static void
+answer_from_build(Reader *reader, ScStatus status, ScBuild *build, ScAnswer *answer)
+{
+	land(reader);
 	answer->document = sc_assemble(build->chunks, build->nchunks, CurrentMemoryContext);
+	answer->etag = palloc(SC_ETAG_LEN + 1);
 	sc_etag(build->chunks, build->nchunks, answer->etag);
 	answer->built_at = build->chunks[0]->built_at;
+	answer->status = status;
 }
 
 /* False if the version is gone meanwhile. */
 static bool
-answer_from_cache(ScLocal *local, ScAnswer *answer)
+answer_from_cache(Reader *reader, ScStatus status, ScAnswer *answer)
 {
+	ScLocal    *local = reader->local;
+
 	answer->document = sc_local_document(local);
 	if (answer->document == NULL)
 		return false;
-	memcpy(answer->etag, local->etag, sizeof(answer->etag));
+	land(reader);
+	answer->etag = local->etag;
 	answer->built_at = local->built_at;
+	answer->status = status;
+	sc_count(local->index, (int) status, 1);
 	return true;
 }
 
 static void
-read_privately(const char *summary, int index, ScPrivateCause cause, ScAnswer *answer)
+answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 {
 	ScBuild		build;
+	int			index = reader->local ? reader->local->index : -1;
 
-	sc_build_private(summary, &build);
-	answer_from_build(&build, answer);
-	answer->status = SC_PRIVATE;
+	land(reader);
+	sc_build_private(reader->summary, &build);
+	answer_from_build(reader, SC_PRIVATE, &build, answer);
+
 	/* a read that never looked for an entry counts all the same */
 	if (index < 0 && (cause == SC_PRIVATE_DISABLED || cause == SC_PRIVATE_RECOVERY))
-		index = sc_summary_find(summary, true);
+		index = sc_summary_find(reader->summary, true);
 	if (index >= 0)
 		sc_count(index, SC_COUNT_PRIVATE + cause, 1);
 }
@@ -333,6 +358,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
+	sc_build_timed_out = false;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
@@ -359,7 +385,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		if (is_cancel(error))
 			(void) sc_request_refresh(entry);
 		else
-			sc_record_failure(local->index, error, want == SC_WANT_INLINE);
+			sc_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
 	}
 	return error;
 }
@@ -390,16 +416,73 @@ raise_leaders_error(ScLocal *local, Reader *reader)
 				 errhint("The section's query or its tables have changed; view summary_cache_stats has the last error.")));
 }
 
-/* Wait for another builder, and count the wait. */
+/*
+ * Become the leader of a flight.  Returns after the one before has landed; its
+ * error is then this reader's.
+ */
 static void
-flight_wait(ScLocal *local, Flight flight)
+board(Reader *reader, Flight flight)
 {
-	int64		start = sc_now();
-	int			index = local->index;
+	int			index = reader->local->index;
 
-	(void) flight_board(NameStr(local->name), flight, true);
-	sc_count(index, SC_COUNT_WAITS, 1);
-	sc_count(index, SC_COUNT_WAIT_NS, sc_now() - start);
+	if (!flight_lock(reader->summary, flight, false))
+	{
+		int64		start = sc_now();
+
+		(void) flight_lock(reader->summary, flight, true);
+		reader->waited = true;
+		sc_count(index, SC_COUNT_WAITS, 1);
+		sc_count(index, SC_COUNT_WAIT_NS, sc_now() - start);
+		if (flight == FLIGHT_BACKGROUND)
+			raise_leaders_error(reader->local, reader);
+	}
+	reader->flight = flight;
+}
+
+/*
+ * Build what was decided, as the leader or as one of many who cannot share a
+ * result.  True if that gave the answer; else the reader decides anew.
+ */
+static bool
+build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer)
+{
+	ScLocal    *local = reader->local;
+	ScBuild		build;
+	ErrorData  *error;
+
+	error = try_build(local, reader->whole ? SC_WANT_ALL : decision->want, cause, &build);
+	if (error)
+	{
+		land(reader);
+		if (is_cancel(error))
+			ReThrowError(error);
+
+		/* an old document is better than none */
+		reader->build_failed = true;
+		sc_local_sync(local, true);
+		if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, reader) ||
+			!sc_matches_definition(local, sc_definition_get(reader->summary)))
+			ReThrowError(error);
+		return false;
+	}
+
+	if (build.published)
+	{
+		sc_local_sync(local, true);
+		if (local->index >= 0 && local->nsections > 0 &&
+			answer_from_cache(reader, decision->status, answer))
+			return true;
+	}
+	if (build.chunks && build.complete)
+	{
+		answer_from_build(reader, decision->status, &build, answer);
+		if (local->index >= 0)
+			sc_count(local->index, (int) decision->status, 1);
+		return true;
+	}
+	/* parts of a document that is gone */
+	reader->whole = true;
+	return false;
 }
 
 /*
@@ -408,35 +491,37 @@ flight_wait(ScLocal *local, Flight flight)
 static void
 read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 {
-	const char *summary = NameStr(local->name);
-	Reader		reader = {force, false, sc_now(), NULL};
-	bool		flying = false;
-	bool		waited = false;
-	Flight		flight = FLIGHT_BACKGROUND;
-	ScStatus	first_status = SC_HIT;
-	ErrorData  *error = NULL;
+	Reader		reader = {0};
 
+	reader.local = local;
+	reader.summary = NameStr(local->name);
+	reader.force = force;
+	reader.asked_at = sc_now();
 	reader.snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
 
 	for (bool first = true;; first = false)
 	{
 		Decision	decision = {0};
-		ScBuild		build;
+		ScCause		cause = force ? SC_BUILD_FORCED : SC_BUILD_MISS;
 		ScSummaryDef *definition;
-		bool		alone = false;
 
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
 		if (local->index < 0 && sc_enabled && !RecoveryInProgress() && !sc_xact_wrote_anything())
 		{
 			/* no entry for what does not exist */
-			if (sc_definition_get(summary) == NULL)
-				sc_unknown_summary(summary);
+			if (sc_definition_get(reader.summary) == NULL)
+				sc_unknown_summary(reader.summary);
 			sc_local_sync(local, true);
+			if (local->index < 0)
+			{
+				sc_definition_sweep_entries();
+				sc_local_sync(local, true);
+			}
 		}
 		decide(local, &reader, &decision);
 		if (first)
-			first_status = decision.status;
+			reader.first_status = decision.status;
 
 		/*
 		 * No worker can be had to refresh: one reader does it, if it need not
@@ -444,139 +529,129 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 		 */
 		if (decision.status == SC_STALE &&
 			!sc_request_refresh(&sc_summaries[local->index]) &&
-			!flying && error == NULL &&
-			sc_may_publish(sc_definition_get(summary)) &&
-			flight_board(summary, FLIGHT_BACKGROUND, false))
+			reader.flight == FLIGHT_NONE && !reader.build_failed &&
+			sc_may_publish(sc_definition_get(reader.summary)) &&
+			flight_lock(reader.summary, FLIGHT_BACKGROUND, false))
 		{
-			flying = true;
-			flight = FLIGHT_BACKGROUND;
+			reader.flight = FLIGHT_BACKGROUND;
 			decision.status = SC_MISS;
 			decision.want = SC_WANT_NEEDED;
-			alone = true;
+			cause = SC_BUILD_BACKGROUND;
 		}
 
 		if (decision.status == SC_HIT || decision.status == SC_STALE)
 		{
-			if (!answer_from_cache(local, answer))
-				continue;
-			if (flying)
-				flight_leave(summary, flight);
 			/* who has waited for a build was answered by a build */
-			answer->status = waited && decision.status == SC_HIT ? first_status : decision.status;
-			sc_count(local->index, (int) answer->status, 1);
-			return;
+			if (answer_from_cache(&reader, reader.waited && decision.status == SC_HIT ?
+								  reader.first_status : decision.status, answer))
+				return;
+			continue;
 		}
 
-		definition = NULL;
-		if (decision.status != SC_PRIVATE)
+		definition = decision.status != SC_PRIVATE ? sc_definition_get(reader.summary) : NULL;
+		if (decision.status != SC_PRIVATE && definition == NULL)
 		{
-			definition = sc_definition_get(summary);
-			if (definition == NULL)
-			{
-				sc_summary_forget(summary);
-				sc_unknown_summary(summary);
-			}
-			if (!sc_may_publish(definition))
-				(void) decide_private(&decision, SC_PRIVATE_MAY_NOT_PUBLISH);
+			sc_summary_forget(reader.summary);
+			sc_unknown_summary(reader.summary);
 		}
+		if (decision.status != SC_PRIVATE && !sc_may_publish(definition))
+			(void) decide_private(&decision, SC_PRIVATE_MAY_NOT_PUBLISH);
 		if (decision.status == SC_PRIVATE)
 		{
-			if (flying)
-				flight_leave(summary, flight);
-			read_privately(summary, local->index, decision.cause, answer);
+			answer_privately(&reader, decision.cause, answer);
 			return;
 		}
 
-		/* one of many that cannot share a result need not wait for the others */
-		if (!flying && !sc_summaries[local->index].no_room)
+		/*
+		 * Build as the leader, after another look: the one before may just have
+		 * finished.  Those who cannot share a result need not take turns.
+		 */
+		if (reader.flight == FLIGHT_NONE && !sc_summaries[local->index].no_room)
 		{
-			flight = decision.status == SC_INLINE ? FLIGHT_INLINE : FLIGHT_BACKGROUND;
-			flying = true;
-			if (!flight_board(summary, flight, false))
-			{
-				flight_wait(local, flight);
-				waited = true;
-				if (decision.status == SC_MISS)
-					raise_leaders_error(local, &reader);
-			}
-			/* look again: the leader may just have finished */
+			board(&reader, decision.status == SC_INLINE ? FLIGHT_INLINE : FLIGHT_BACKGROUND);
 			continue;
 		}
-
-		error = try_build(local, decision.want,
-						  decision.status == SC_INLINE ? SC_BUILD_INLINE :
-						  force ? SC_BUILD_FORCED :
-						  alone ? SC_BUILD_BACKGROUND : SC_BUILD_MISS, &build);
-		if (error)
-		{
-			if (flying)
-				flight_leave(summary, flight);
-			flying = false;
-			if (is_cancel(error))
-				ReThrowError(error);
-
-			/* an old document is better than none */
-			reader.may_fail_to_stale = true;
-			sc_local_sync(local, true);
-			if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, &reader) ||
-				!sc_matches_definition(local, sc_definition_get(summary)))
-				ReThrowError(error);
-			continue;
-		}
-
-		if (build.published)
-		{
-			sc_local_sync(local, true);
-			if (local->index >= 0 && local->nsections > 0 && answer_from_cache(local, answer))
-			{
-				if (flying)
-					flight_leave(summary, flight);
-				answer->status = alone ? SC_MISS : waited ? first_status : decision.status;
-				if (answer->status == SC_HIT || answer->status == SC_STALE)
-					answer->status = decision.status;
-				sc_count(local->index, (int) answer->status, 1);
-				return;
-			}
-		}
-		if (build.chunks && build.complete)
-		{
-			if (flying)
-				flight_leave(summary, flight);
-			answer_from_build(&build, answer);
-			answer->status = decision.status;
-			if (local->index >= 0)
-				sc_count(local->index, (int) answer->status, 1);
+		if (decision.status == SC_INLINE)
+			cause = SC_BUILD_INLINE;
+		if (build_answer(&reader, &decision, cause, answer))
 			return;
-		}
-		/* parts of a document that is gone: begin again */
 	}
 }
 
+/* Not preloaded: there is nothing to cache in. */
+static void
+read_unloaded(const char *summary, ScAnswer *answer)
+{
+	static bool warned = false;
+	Reader		reader = {0};
+
+	if (!warned)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("summary_cache is not preloaded: the summary is computed at every read"),
+				 errhint("Add summary_cache to shared_preload_libraries and restart the server.")));
+	warned = true;
+	if (strlen(summary) >= NAMEDATALEN)
+		sc_unknown_summary(summary);
+	reader.summary = summary;
+	answer_privately(&reader, SC_PRIVATE_NOT_PRELOADED, answer);
+}
+
 /*
- * Read a summary.  The answer's document may be this backend's own copy.
+ * This backend's first read of a summary.  Names that lead nowhere are not
+ * remembered: NULL, with the answer if the transaction's snapshot has one.
+ */
+static ScLocal *
+first_read(const char *summary, ScAnswer *answer)
+{
+	Reader		reader = {0};
+
+	if (strlen(summary) >= NAMEDATALEN)
+		sc_unknown_summary(summary);
+	if (sc_summary_find(summary, false) >= 0 ||
+		(!RecoveryInProgress() && sc_definition_get(summary) != NULL))
+		return sc_local_get(summary, true);
+	reader.summary = summary;
+	answer_privately(&reader, RecoveryInProgress() ? SC_PRIVATE_RECOVERY :
+					 SC_PRIVATE_REPEATABLE_READ, answer);
+	return NULL;
+}
+
+/*
+ * Is everything as it was when the document was built, with no transaction in
+ * commit?  What sc_label_prove() finds first, without a branch for each word.
+ */
+static inline bool
+words_unchanged(ScLocal *local)
+{
+	uint64		difference = 0;
+
+	for (int i = 0; i < local->nlabels; i++)
+		difference |= pg_atomic_read_u64(local->words[i]) ^ local->expected[i];
+	return difference == 0;
+}
+
+/*
+ * Read a summary.  The answer's document may be this backend's own copy, and
+ * the etag its own; both are valid until the end of the statement.
  */
 void
 sc_read(const char *summary, bool force, ScAnswer *answer)
 {
 	ScLocal    *local;
 
-	if (sc_shared == NULL)
+	if (unlikely(sc_shared == NULL))
 	{
-		static bool warned = false;
-
-		if (!warned)
-			ereport(WARNING,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("summary_cache is not preloaded: the summary is computed at every read"),
-					 errhint("Add summary_cache to shared_preload_libraries and restart the server.")));
-		warned = true;
-		read_privately(summary, -1, SC_PRIVATE_NOT_PRELOADED, answer);
+		read_unloaded(summary, answer);
 		return;
 	}
-
-	if (strlen(summary) >= NAMEDATALEN)
-		sc_unknown_summary(summary);
-	local = sc_local_get(summary);
+	local = sc_local_get(summary, false);
+	if (unlikely(local == NULL))
+	{
+		local = first_read(summary, answer);
+		if (local == NULL)
+			return;
+	}
 
 	/*
 	 * The usual read: nothing was published since the last one, nothing of
@@ -587,7 +662,8 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
 		pg_atomic_read_u64(&sc_summaries[local->index].version) == local->version &&
 		local->document && local->document_version == local->version &&
 		!IsolationUsesXactSnapshot() && !sc_xact_wrote_anything() && ActiveSnapshotSet() &&
-		sc_label_prove(local->labels, local->nlabels, GetActiveSnapshot()) == SC_CURRENT)
+		(likely(words_unchanged(local)) ||
+		 sc_label_prove(local->labels, local->nlabels, GetActiveSnapshot()) == SC_CURRENT))
 	{
 		int64		now = sc_now_coarse();
 
@@ -600,7 +676,7 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
 				(void) sc_request_refresh(&sc_summaries[local->index]);
 			answer->status = SC_HIT;
 			answer->document = sc_local_document(local);
-			memcpy(answer->etag, local->etag, sizeof(answer->etag));
+			answer->etag = local->etag;
 			answer->built_at = local->built_at;
 			sc_count(local->index, SC_COUNT_HIT, 1);
 			return;
@@ -630,13 +706,13 @@ sc_refresh_in_background(int index)
 		sc_summary_forget(NameStr(name));
 		return;
 	}
-	(void) flight_board(NameStr(name), FLIGHT_BACKGROUND, true);
-	local = sc_local_get(NameStr(name));
+	(void) flight_lock(NameStr(name), FLIGHT_BACKGROUND, true);
+	local = sc_local_get(NameStr(name), true);
 	sc_local_sync(local, true);
 	if (local->index >= 0)
 		sc_build(local, local->nsections > 0 ? SC_WANT_NEEDED : SC_WANT_ALL,
 				 SC_BUILD_BACKGROUND, &build);
-	flight_leave(NameStr(name), FLIGHT_BACKGROUND);
+	flight_unlock(NameStr(name), FLIGHT_BACKGROUND);
 }
 
 /*

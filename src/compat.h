@@ -28,6 +28,13 @@
 #define SC_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* Does the current role own a database? */
+#if PG_VERSION_NUM >= 160000
+#define SC_OWNS_DATABASE(oid) object_ownercheck(DatabaseRelationId, oid, GetUserId())
+#else
+#define SC_OWNS_DATABASE(oid) pg_database_ownercheck(oid, GetUserId())
+#endif
+
 /* Is this process a background worker? */
 #if PG_VERSION_NUM >= 170000
 #define SC_IN_BACKGROUND_WORKER AmBackgroundWorkerProcess()

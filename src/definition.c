@@ -460,7 +460,6 @@ sc_definition_get(const char *summary)
 	CachedDefinition *cached;
 	NameData	name;
 	bool		found;
-	int			catch_all = sc_catch_all_slot();
 	ScLabel		labels[2];
 	ScSummaryDef *definition;
 	Snapshot	snapshot;
@@ -487,14 +486,17 @@ sc_definition_get(const char *summary)
 
 	namestrcpy(&name, summary);
 	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
-	if (cached && cached->definition && catch_all != SC_SLOT_NONE &&
-		!sc_xact_wrote(cached->labels, 2) &&
+	if (cached && cached->definition && !sc_xact_wrote(cached->labels, 2) &&
 		sc_label_prove(cached->labels, 2, NULL) == SC_CURRENT)
 		return cached->definition;
 
 	/* words first, snapshot second */
-	sc_label_read(&labels[0], SC_CLUSTER_SLOT);
-	sc_label_read(&labels[1], catch_all != SC_SLOT_NONE ? catch_all : SC_CLUSTER_SLOT);
+	(void) sc_label_read(&labels[0], SC_KEY_CLUSTER);
+	if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid)))
+	{
+		labels[1].slot = SC_CLUSTER_SLOT;
+		labels[1].revision = SC_NEVER_CURRENT;
+	}
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	definition = sc_definition_read(summary, snapshot, TopMemoryContext);
 	UnregisterSnapshot(snapshot);
@@ -518,6 +520,32 @@ sc_definition_get(const char *summary)
 	if (definition == NULL)
 		hash_search(cached_definitions, NameStr(name), HASH_REMOVE, NULL);
 	return definition;
+}
+
+/* Give back the shared entries of summaries that are no longer defined here. */
+void
+sc_definition_sweep_entries(void)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	List	   *names = sc_definition_names(snapshot);
+
+	UnregisterSnapshot(snapshot);
+	for (int i = 0; i < sc_shared->nsummaries; i++)
+	{
+		ScSummary  *entry = &sc_summaries[i];
+		NameData	name;
+		ListCell   *lc;
+		bool		defined = false;
+
+		LWLockAcquire(&entry->lock, LW_SHARED);
+		defined = entry->dboid != MyDatabaseId;
+		name = entry->name;
+		LWLockRelease(&entry->lock);
+		foreach(lc, names)
+			defined = defined || strcmp(lfirst(lc), NameStr(name)) == 0;
+		if (!defined)
+			sc_summary_forget(NameStr(name));
+	}
 }
 
 /*-------------------------------------------------------------------------
@@ -759,6 +787,20 @@ check_key_conflicts(ScSummaryDef *definition, const char *section, ScQueryInfo *
 	}
 }
 
+/* Slots of this database whose tables are gone may be reused. */
+static void
+sweep_slots(void)
+{
+	for (int i = SC_CLUSTER_SLOT + 1; i < sc_shared->nslots; i++)
+	{
+		uint64		key = pg_atomic_read_u64(&sc_slots[i].slot.key);
+		Oid			relid = (Oid) key;
+
+		if ((Oid) (key >> 32) == MyDatabaseId && OidIsValid(relid) && get_rel_name(relid) == NULL)
+			sc_slot_want(i, false);
+	}
+}
+
 /*
  * Take the slots of a source and say so if there are none: later, without
  * anybody to tell, the catch-all word would have to do.
@@ -776,7 +818,13 @@ take_slots(Oid relid)
 	{
 		int			slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[i]), true);
 
-		if (slot == SC_SLOT_NONE || sc_catch_all_slot() == SC_SLOT_NONE)
+		if (slot == SC_SLOT_NONE)
+		{
+			sweep_slots();
+			slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[i]), true);
+		}
+		if (slot == SC_SLOT_NONE ||
+			sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), true) == SC_SLOT_NONE)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("no room to track table \"%s\"", get_rel_name(relid)),
@@ -784,6 +832,23 @@ take_slots(Oid relid)
 					 errhint("Raise summary_cache.max_tables and restart the server.")));
 		sc_slot_want(slot, true);
 	}
+}
+
+/* The triggers go on the whole tree, so the right to set some must be had there. */
+static void
+check_tree_rights(Oid relid, Oid owner)
+{
+	Oid			roots[SC_MAX_ROOTS];
+	int			nroots = sc_track_roots(relid, roots);
+
+	for (int i = 0; i < nroots; i++)
+		if (roots[i] != relid && pg_class_aclmask(roots[i], owner, ACL_TRIGGER, ACLMASK_ALL) != ACL_TRIGGER)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied for table \"%s\", of whose tree source table \"%s\" is a part",
+							get_rel_name(roots[i]), get_rel_name(relid)),
+					 errhint("Role \"%s\" needs the privilege TRIGGER on it.",
+							 GetUserNameFromId(owner, false))));
 }
 
 void
@@ -856,8 +921,8 @@ sc_define(const char *summary, const char *section, const char *query,
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
 						section, summary),
-				 errdetail("Its query uses the current time, the session's user or a volatile function."),
-				 errhint("Such a value is as old as the document: max_stale_age bounds it.")));
+				 errdetail("Its query uses the current time, the session's user, a setting or a volatile function."),
+				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
 	foreach(lc, sources)
 	{
 		Oid			relid = lfirst_oid(lc);
@@ -872,6 +937,7 @@ sc_define(const char *summary, const char *section, const char *query,
 					 errmsg("permission denied for source table \"%s\"", get_rel_name(relid)),
 					 errhint("Role \"%s\" needs the privileges SELECT and TRIGGER on it.",
 							 GetUserNameFromId(owner, false))));
+		check_tree_rights(relid, owner);
 		take_slots(relid);
 	}
 

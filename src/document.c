@@ -79,6 +79,7 @@ static const struct
 	{"lc_numeric", "C"},
 	{"lc_time", "C"},
 	{"array_nulls", "on"},
+	{"gin_fuzzy_search_limit", "0"},
 	{"quote_all_identifiers", "off"},
 	{"standard_conforming_strings", "on"},
 	{"transform_null_equals", "off"},
@@ -525,6 +526,9 @@ sc_build_section(const char *summary, ScSectionDef *section, Snapshot snapshot, 
 							NameStr(section->name), summary, sc_build_timeout),
 					 errhint("Make its query cheaper or raise summary_cache.build_timeout.")));
 		}
+		/* it struck, but something else was wrong, too: no cancel is to follow */
+		if (timed && sc_build_timed_out)
+			QueryCancelPending = false;
 		sc_build_timed_out = false;
 		PG_RE_THROW();
 	}
@@ -585,7 +589,8 @@ inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
 		if (!OidIsValid(function))
 			continue;
 		if (function == F_NOW || function == F_TRANSACTION_TIMESTAMP ||
-			function == F_STATEMENT_TIMESTAMP || func_volatile(function) == PROVOLATILE_VOLATILE)
+			function == F_STATEMENT_TIMESTAMP || function == F_CURRENT_SETTING_TEXT ||
+			function == F_CURRENT_SETTING_TEXT_BOOL || func_volatile(function) == PROVOLATILE_VOLATILE)
 			info->is_volatile = true;
 		if (is_opaque(function))
 			info->functions = list_append_unique_oid(info->functions, function);

@@ -18,6 +18,9 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
 #include "utils/timestamp.h"
 
 #include "summary_cache.h"
@@ -74,16 +77,35 @@ sc_get(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(answer.document);
 }
 
+/* The row type that the function returns, looked up once. */
+static TupleDesc
+answer_type(Oid function)
+{
+	static Oid	of_function = InvalidOid;
+	static TupleDesc desc = NULL;
+
+	if (of_function != function)
+	{
+		TupleDesc	type = lookup_rowtype_tupdesc(get_func_rettype(function), -1);
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		if (type->natts != 4)
+			elog(ERROR, "summary_cache_fetch() of another version is installed");
+		desc = CreateTupleDescCopy(type);
+		of_function = function;
+		MemoryContextSwitchTo(old);
+		ReleaseTupleDesc(type);
+	}
+	return desc;
+}
+
 Datum
 sc_fetch(PG_FUNCTION_ARGS)
 {
 	ScAnswer	answer;
-	TupleDesc	desc;
 	Datum		values[4];
 	bool		nulls[4] = {0};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 2), &answer);
 
 	values[0] = CStringGetTextDatum(sc_status_name(answer.status));
@@ -97,7 +119,7 @@ sc_fetch(PG_FUNCTION_ARGS)
 		nulls[3] = VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
 			memcmp(VARDATA_ANY(known), answer.etag, SC_ETAG_LEN) == 0;
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(answer_type(fcinfo->flinfo->fn_oid), values, nulls)));
 }
 
 Datum

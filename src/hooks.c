@@ -18,8 +18,11 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
@@ -27,7 +30,9 @@
 #include "miscadmin.h"
 #include "parser/parsetree.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "summary_cache.h"
 
@@ -147,7 +152,6 @@ ddl_scope(Node *parsetree)
 		case T_PrepareStmt:
 		case T_ExecuteStmt:
 		case T_DeallocateStmt:
-		case T_ExplainStmt:
 		case T_NotifyStmt:
 		case T_ListenStmt:
 		case T_UnlistenStmt:
@@ -185,6 +189,13 @@ ddl_scope(Node *parsetree)
 		case T_CreateEventTrigStmt:
 		case T_AlterEventTrigStmt:
 			return DDL_NONE;
+
+			/* with ANALYZE it may create a table */
+		case T_ExplainStmt:
+			return ((ExplainStmt *) parsetree)->query &&
+				IsA(((ExplainStmt *) parsetree)->query, Query) &&
+				castNode(Query, ((ExplainStmt *) parsetree)->query)->commandType == CMD_UTILITY ?
+				DDL_DATABASE : DDL_NONE;
 
 			/* roles decide what an owner may read */
 		case T_CreateRoleStmt:
@@ -242,6 +253,20 @@ mark_ddl(DdlScope scope)
 		sc_mark_catch_all();
 }
 
+static bool
+may_create_databases(void)
+{
+	HeapTuple	role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool		may = superuser();
+
+	if (HeapTupleIsValid(role))
+	{
+		may = may || ((Form_pg_authid) GETSTRUCT(role))->rolcreatedb;
+		ReleaseSysCache(role);
+	}
+	return may;
+}
+
 /*
  * The database that a command copies or removes, so that our worker there
  * must leave; InvalidOid if it is not such a command.
@@ -250,6 +275,7 @@ static Oid
 database_to_leave(Node *parsetree)
 {
 	const char *name = NULL;
+	Oid			database;
 	ListCell   *lc;
 
 	switch (nodeTag(parsetree))
@@ -279,7 +305,15 @@ database_to_leave(Node *parsetree)
 		default:
 			break;
 	}
-	return name ? get_database_oid(name, true) : InvalidOid;
+	if (name == NULL)
+		return InvalidOid;
+	database = get_database_oid(name, true);
+
+	/* who may not do it shall not send our worker away either */
+	if (!OidIsValid(database) || (nodeTag(parsetree) == T_CreatedbStmt ?
+								  !may_create_databases() : !SC_OWNS_DATABASE(database)))
+		return InvalidOid;
+	return database;
 }
 
 /* Run something of ours after a user's DDL, which must not fail for it. */
@@ -427,7 +461,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	if (tag == T_ListenStmt && strcmp(((ListenStmt *) parsetree)->conditionname, SC_NAME) == 0 &&
 		database_concerned())
 	{
-		int			catch_all = sc_catch_all_slot();
+		int			catch_all = sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), true);
 
 		if (catch_all != SC_SLOT_NONE)
 			sc_slots[catch_all].slot.listened = true;
@@ -444,7 +478,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		return;
 	if (tag == T_CreateStmt || tag == T_AlterTableStmt)
 		repair_triggers(parsetree);
-	else if (tag == T_DropStmt &&
+	else if ((tag == T_DropStmt || tag == T_DropOwnedStmt) &&
 			 sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false) != SC_SLOT_NONE &&
 			 !OidIsValid(get_extension_oid(SC_NAME, true)))
 		sc_summary_forget_database(MyDatabaseId);

@@ -728,7 +728,7 @@ sc_attach_state_hub(PG_FUNCTION_ARGS)
 List *
 sc_hub_missing(List **reasons)
 {
-	ScSummaryDef *def = state_definition();
+	ScSummaryDef *def = sc_definition_read(SC_STATE_SUMMARY, GetActiveSnapshot(), CurrentMemoryContext);
 	Oid			schema = attached_schema(def);
 	List	   *missing = NIL;
 	int			i;

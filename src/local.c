@@ -47,9 +47,9 @@ xact_callback(XactEvent event, void *arg)
 		epoch++;
 }
 
-/* This backend's view of a summary; not synchronised. */
+/* This backend's view of a summary, not synchronised; NULL if it has none. */
 ScLocal *
-sc_local_get(const char *summary)
+sc_local_get(const char *summary, bool create)
 {
 	static ScLocal *last = NULL;
 	ScLocal    *local;
@@ -71,8 +71,11 @@ sc_local_get(const char *summary)
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 		RegisterXactCallback(xact_callback, NULL);
 	}
-	strlcpy(name, summary, NAMEDATALEN);
-	local = hash_search(locals, name, HASH_ENTER, &found);
+	if (strlcpy(name, summary, NAMEDATALEN) >= NAMEDATALEN)
+		return NULL;
+	local = hash_search(locals, name, create ? HASH_ENTER : HASH_FIND, &found);
+	if (local == NULL)
+		return NULL;
 	if (!found)
 	{
 		memset((char *) local + sizeof(NameData), 0, sizeof(ScLocal) - sizeof(NameData));
@@ -198,6 +201,14 @@ copy_sections(ScLocal *local, ScSummary *summary, ScChunk **chunks, int nchunks)
 		}
 		local->labels[local->nlabels++] = local->labels[i];
 	}
+
+	local->words = palloc(sizeof(pg_atomic_uint64 *) * Max(local->nlabels, 1));
+	local->expected = palloc(sizeof(uint64) * Max(local->nlabels, 1));
+	for (int i = 0; i < local->nlabels; i++)
+	{
+		local->words[i] = &sc_slots[local->labels[i].slot].slot.word;
+		local->expected[i] = local->labels[i].revision << SC_PENDING_BITS;
+	}
 }
 
 /* The chunks of a summary; caller holds its lock. */
@@ -277,7 +288,10 @@ sc_local_sync(ScLocal *local, bool create)
 	local->nlabels = 0;
 	local->consistent = false;
 	if (local->index < 0)
+	{
+		keep_document(local, NULL, 0);
 		return;
+	}
 
 	if (local->context == NULL)
 	{

@@ -333,21 +333,23 @@ sc_settle_finished(void)
 		uint64		xid = pg_atomic_read_u64(&cell->xid);
 
 		pg_read_barrier();
-		if (xid > SC_CELL_SETTLING &&
-			!TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(xid))))
+		if (xid <= SC_CELL_SETTLING)
+			continue;
+		/* a finished one may have stood here for more than half of the xids */
+		if (U64FromFullTransactionId(ReadNextFullTransactionId()) - xid > PG_INT32_MAX ||
+			!TransactionIdIsInProgress((TransactionId) xid))
 			orphan_settle(cell, xid);
 	}
 }
 
 /*
  * Enter a prepared transaction with pending words.  The caller has counted on
- * each of them.  With max_prepared_transactions cells, and the finished ones
- * settled, there is one for every transaction that can be prepared; should
- * that be wrong, the last cell is made one that nobody can settle, and nothing
+ * each of them.  With the finished ones settled there is a cell for every
+ * transaction that can be prepared (see ORPHAN_CELLS); should that be wrong, the last cell is made one that nobody can settle, and nothing
  * is proven any more until the server restarts.
  */
 static void
-orphan_enter(uint64 xid, Oid dboid, const uint32 *slots, int nslots)
+orphan_enter(uint64 xid, const uint32 *slots, int nslots)
 {
 	int			last = sc_shared->ncells - 1;
 
@@ -360,7 +362,6 @@ orphan_enter(uint64 xid, Oid dboid, const uint32 *slots, int nslots)
 
 			if (pg_atomic_read_u64(&cell->xid) != SC_CELL_EMPTY)
 				continue;
-			cell->dboid = dboid;
 			cell->nslots = nslots;
 			memcpy(cell->slots, slots, sizeof(uint32) * nslots);
 			pg_write_barrier();
@@ -407,7 +408,7 @@ marks_to_orphan(void)
 			word_withdraw(SC_CLUSTER_SLOT);
 	}
 
-	orphan_enter(xid, MyDatabaseId, slots, nslots);
+	orphan_enter(xid, slots, nslots);
 	SC_POINT("prepare-orphan");
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->xid, SC_CELL_EMPTY);
@@ -418,14 +419,11 @@ marks_to_orphan(void)
  * prepared when the server started are in no cell, and nobody knows their
  * tables.  To be called before a label is read; may raise errors.
  */
-void
-sc_enter_prepared(int catch_all)
+static void
+enter_prepared(int catch_all)
 {
 	uint64	   *xids = NULL;
 	int			nxids;
-
-	if (slot_of(catch_all)->prepared_known)
-		return;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -445,13 +443,20 @@ sc_enter_prepared(int catch_all)
 		xids[i] = sc_full_xid(DatumGetTransactionId(xid));
 	}
 
+	sc_settle_finished();
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	if (!slot_of(catch_all)->prepared_known)
+	if (pg_atomic_read_u64(&slot_of(catch_all)->key) == SC_KEY(MyDatabaseId, InvalidOid) &&
+		!slot_of(catch_all)->prepared_known)
 	{
 		for (int i = 0; i < nxids; i++)
 		{
 			int			unused = -1;
-			bool		known = false;
+
+			/*
+			 * What has finished is in the label that is read after this.  It may
+			 * also have been settled already, and is not to be entered twice.
+			 */
+			bool		known = !TransactionIdIsInProgress((TransactionId) xids[i]);
 
 			for (int c = sc_shared->nbackends; c < sc_shared->ncells - 1; c++)
 			{
@@ -474,7 +479,6 @@ sc_enter_prepared(int catch_all)
 				unused = sc_shared->ncells - 1;
 				xids[i] = SC_CELL_SETTLING;
 			}
-			sc_cells[unused].cell.dboid = MyDatabaseId;
 			sc_cells[unused].cell.nslots = 1;
 			sc_cells[unused].cell.slots[0] = catch_all;
 			pg_write_barrier();
@@ -517,7 +521,7 @@ xact_callback(XactEvent event, void *arg)
 														   sizeof(uint64) * sc_shared->nslots,
 														   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
 			committing = true;
-			if (sc_xact_wrote_anything() && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+			if ((nmarks > 0 || marks_overflow) && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 				!SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
 				marks_place();
 			for (int i = 0; i < nplaced; i++)
@@ -555,6 +559,7 @@ xact_callback(XactEvent event, void *arg)
 				if (eager)
 					sc_worker_wake();
 			}
+			Assert(pg_atomic_read_u64(&my_cell()->xid) == SC_CELL_EMPTY);
 			xact_reset();
 			break;
 
@@ -605,12 +610,49 @@ sc_full_xid(TransactionId xid)
 	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
 }
 
-/* Read one word of a label.  To be called before the snapshot is taken. */
-void
-sc_label_read(ScLabel *label, int slot)
+/*
+ * Read one word of a label, found by its key; false if it has no slot.  To be
+ * called before the snapshot is taken.  The key is looked at again after the
+ * word: the slot may be given away between, and then its word is another's.
+ * If it is given away later, its revision tells.
+ */
+bool
+sc_label_read(ScLabel *label, uint64 key)
 {
-	label->slot = slot;
-	label->revision = SC_REVISION(pg_atomic_read_u64(&slot_of(slot)->word));
+	for (;;)
+	{
+		int			slot = key == SC_KEY_CLUSTER ? SC_CLUSTER_SLOT : sc_slot_find(key, true);
+
+		if (slot == SC_SLOT_NONE)
+			return false;
+		label->slot = slot;
+		label->revision = SC_REVISION(pg_atomic_read_u64(&slot_of(slot)->word));
+		pg_read_barrier();
+		if (pg_atomic_read_u64(&slot_of(slot)->key) != key)
+			continue;
+		if (!slot_of(slot)->wanted && key != SC_KEY_CLUSTER)
+			sc_slot_want(slot, true);
+		return true;
+	}
+}
+
+/*
+ * Read the words of both catch-alls, with the prepared transactions of this
+ * database entered; false if it has no slot.
+ */
+bool
+sc_label_read_catch_alls(ScLabel *labels)
+{
+	if (!sc_label_read(&labels[0], SC_KEY_CLUSTER))
+		return false;
+	for (;;)
+	{
+		if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid)))
+			return false;
+		if (slot_of(labels[1].slot)->prepared_known)
+			return true;
+		enter_prepared(labels[1].slot);
+	}
 }
 
 /*
@@ -733,14 +775,4 @@ sc_note_unknown_commit(void)
 {
 	sc_settle_finished();
 	own_unknown_commit = sc_now();
-}
-
-/*
- * The catch-all word of this database, taken into use if need be;
- * SC_SLOT_NONE: none is left, so nothing can be proven.
- */
-int
-sc_catch_all_slot(void)
-{
-	return sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), true);
 }

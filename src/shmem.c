@@ -82,7 +82,8 @@ shmem_request(void)
 	RequestAddinShmemSpace(CACHELINEALIGN(mul_size(sizeof(ScWorker), max_worker_processes)));
 	RequestAddinShmemSpace(hash_estimate_size(sc_max_tables, sizeof(SlotEntry)));
 	RequestAddinShmemSpace(memory_limit_bytes());
-	RequestNamedLWLockTranche(SC_NAME, 1 + sc_max_sections);
+	/* only for its id: the locks stand in our structures */
+	RequestNamedLWLockTranche(SC_NAME, 1);
 }
 
 static void
@@ -155,7 +156,8 @@ shmem_startup(void)
 
 			LWLockInitialize(&summary->lock, tranche);
 			summary->sections = -1;
-			pg_atomic_init_u64(&summary->version, 1);
+			/* versions of different entries never meet: a copy knows its own */
+			pg_atomic_init_u64(&summary->version, ((uint64) i << 40) + 1);
 			pg_atomic_init_u32(&summary->refresh_requested, 0);
 			pg_atomic_init_u32(&summary->notify_requested, 0);
 			pg_atomic_init_u64(&summary->retry_at, 0);
@@ -394,6 +396,7 @@ sc_summary_find(const char *name, bool create)
 			namestrcpy(&summary->name, name);
 			summary->dboid = MyDatabaseId;
 			summary->failures = 0;
+			summary->failed_inline = summary->no_room = false;
 			summary->error[0] = '\0';
 			summary->error_at = 0;
 			summary->failed_at = 0;

@@ -88,7 +88,7 @@ define_session_settings(void)
 							"Longest time that building a section may take.",
 							"0 means no limit.",
 							&sc_build_timeout, 5 * 60 * 1000, 0, INT_MAX,
-							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.log_min_build_duration",
 							"Build time of a section above which the build is logged.",
 							"0 logs every build; -1 none.",

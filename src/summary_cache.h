@@ -111,8 +111,7 @@ typedef struct ScCell
 	pg_atomic_uint64 xid;		/* a backend's cell: written by its owner only.
 								 * An orphan: claimed under ScShared.lock,
 								 * settled by compare-and-swap */
-	uint32		dboid;			/* orphans only, stable while xid is set */
-	uint32		nslots;
+	uint32		nslots;			/* orphans only, stable while xid is set */
 	uint32		slots[SC_ORPHAN_SLOTS];
 } ScCell;
 
@@ -421,11 +420,10 @@ extern void sc_begin_untracked_write(void);
 extern bool sc_xact_wrote(const ScLabel *labels, int nlabels);
 extern bool sc_xact_wrote_anything(void);
 extern bool sc_is_committing(void);
-extern void sc_label_read(ScLabel *label, int slot);
+extern bool sc_label_read(ScLabel *label, uint64 key);
+extern bool sc_label_read_catch_alls(ScLabel *labels);
 extern ScProof sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot);
 extern bool sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at);
-extern int	sc_catch_all_slot(void);
-extern void sc_enter_prepared(int catch_all);
 extern void sc_settle_finished(void);
 extern void sc_note_unknown_commit(void);
 extern uint64 sc_full_xid(TransactionId xid);
@@ -494,6 +492,7 @@ extern bool sc_definition_is_own_table(Oid relid);
 extern ScSummaryDef *sc_definition_get(const char *summary);	/* newest, cached */
 extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
 										MemoryContext context);
+extern void sc_definition_sweep_entries(void);
 extern void sc_definition_pin(void);
 extern void sc_definition_unpin(void);
 extern List *sc_definition_names(Snapshot snapshot);	/* of char * */
@@ -569,6 +568,8 @@ typedef struct ScLocal
 	ScLocalSection *sections;
 	int			nlabels;		/* of all sections, each word once */
 	ScLabel    *labels;
+	pg_atomic_uint64 **words;	/* theirs, and what they hold if nothing has */
+	uint64	   *expected;		/* changed and nothing is pending */
 	bool		consistent;		/* no word stands there with two revisions, and
 								 * no section is invalidated */
 	int64		oldest;			/* labelled_at, the least; monotonic ns */
@@ -583,7 +584,7 @@ typedef struct ScLocal
 	uint64		handed_out;		/* epoch in which a pointer to it was returned */
 } ScLocal;
 
-extern ScLocal *sc_local_get(const char *summary);
+extern ScLocal *sc_local_get(const char *summary, bool create);
 extern void sc_local_sync(ScLocal *local, bool create);
 extern text *sc_local_document(ScLocal *local);
 extern text *sc_assemble(ScChunk **chunks, int nchunks, MemoryContext context);
@@ -614,7 +615,8 @@ extern void sc_build_private(const char *summary, ScBuild *build);
 extern bool sc_is_building(void);
 extern bool sc_may_publish(ScSummaryDef *definition);
 extern bool sc_matches_definition(ScLocal *local, ScSummaryDef *definition);
-extern void sc_record_failure(int index, ErrorData *error, bool failed_inline);
+extern void sc_record_failure(int index, const char *summary, ErrorData *error,
+							  bool failed_inline);
 
 /*-------------------------------------------------------------------------
  * cache.c: the read side
@@ -625,7 +627,7 @@ typedef struct ScAnswer
 	ScStatus	status;
 	text	   *document;		/* may be this backend's own copy: not to be
 								 * written or freed */
-	char		etag[SC_ETAG_LEN + 1];
+	char	   *etag;			/* likewise */
 	TimestampTz built_at;		/* the oldest section's */
 } ScAnswer;
 

@@ -75,6 +75,8 @@ typedef struct TrackedTable
 	ScSlotRef	refs[SC_MAX_ROOTS];
 } TrackedTable;
 
+#define MAX_TRACKED_TABLES 4096
+
 static HTAB *tracked_tables = NULL;
 
 /*
@@ -136,6 +138,20 @@ find_trigger(TriggerDesc *desc, const char *name)
 	return NULL;
 }
 
+/* The function of our triggers; InvalidOid if the extension is gone. */
+static Oid
+touch_function(void)
+{
+	Oid			schema = sc_extension_schema(true);
+	List	   *name;
+
+	if (!OidIsValid(schema))
+		return InvalidOid;
+	name = list_make2(makeString(get_namespace_name(schema)),
+					  makeString(pstrdup("summary_cache_touch")));
+	return LookupFuncName(name, 0, NULL, true);
+}
+
 static void
 add_roots(Oid relid, Oid *roots, int *nroots)
 {
@@ -145,6 +161,7 @@ add_roots(Oid relid, Oid *roots, int *nroots)
 	HeapTuple	tuple;
 	bool		has_parent = false;
 
+	check_stack_depth();
 	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
 				F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
@@ -176,14 +193,28 @@ sc_track_roots(Oid relid, Oid *roots)
 {
 	int			nroots = 0;
 
-	check_stack_depth();
 	add_roots(relid, roots, &nroots);
 	return nroots <= SC_MAX_ROOTS ? nroots : -1;
 }
 
+/* A session that writes ever new tables does not remember them all. */
+static void
+forget_some(void)
+{
+	HASH_SEQ_STATUS seq;
+	TrackedTable *table;
+
+	if (hash_get_num_entries(tracked_tables) < MAX_TRACKED_TABLES)
+		return;
+	hash_seq_init(&seq, tracked_tables);
+	while ((table = hash_seq_search(&seq)) != NULL)
+		(void) hash_search(tracked_tables, &table->relid, HASH_REMOVE, NULL);
+}
+
 /*
  * What we know of a table that is open and locked by whoever writes it; NULL
- * without memory.
+ * without memory.  The first look reads pg_inherits as any statement reads
+ * catalogs: it waits for one that is being rewritten.
  */
 static TrackedTable *
 table_lookup(Oid relid)
@@ -191,11 +222,17 @@ table_lookup(Oid relid)
 	TrackedTable *table;
 	bool		found;
 	bool		catch_all;
+	bool		tracked;
 	Relation	rel;
 	Trigger    *trigger;
 	Oid			roots[SC_MAX_ROOTS];
 
-	table = hash_search(tracked_tables, &relid, HASH_ENTER_NULL, &found);
+	table = hash_search(tracked_tables, &relid, HASH_FIND, &found);
+	if (table == NULL)
+	{
+		forget_some();
+		table = hash_search(tracked_tables, &relid, HASH_ENTER_NULL, &found);
+	}
 	if (table == NULL)
 		return NULL;
 	if (found && table->valid && table->read_at >= flushed_at &&
@@ -222,10 +259,14 @@ table_lookup(Oid relid)
 	trigger = find_trigger(rel->trigdesc, STATEMENT_TRIGGER);
 	if (trigger == NULL)
 		trigger = find_trigger(rel->trigdesc, ROW_TRIGGER);
+	/* anybody's trigger may have such a name */
+	if (trigger && trigger->tgfoid != touch_function())
+		trigger = NULL;
 	catch_all = trigger && trigger->tgnargs > 0;
+	tracked = trigger != NULL;
 	RelationClose(rel);
 
-	if (trigger && !catch_all)
+	if (tracked && !catch_all)
 	{
 		int			nroots = sc_track_roots(relid, roots);
 
@@ -241,7 +282,7 @@ table_lookup(Oid relid)
 	}
 	else
 		table->alone = true;
-	table->tracked = trigger != NULL;
+	table->tracked = tracked;
 	table->catch_all = catch_all;
 	return table;
 }
@@ -382,19 +423,6 @@ tree_members(Oid relid, LOCKMODE lockmode)
 										 find_all_inheritors(roots[i], lockmode, NULL));
 	}
 	return members;
-}
-
-static Oid
-touch_function(void)
-{
-	Oid			schema = sc_extension_schema(true);
-	List	   *name;
-
-	if (!OidIsValid(schema))
-		return InvalidOid;
-	name = list_make2(makeString(get_namespace_name(schema)),
-					  makeString(pstrdup("summary_cache_touch")));
-	return LookupFuncName(name, 0, NULL, true);
 }
 
 static void
@@ -557,15 +585,18 @@ sc_track_detach(Oid relid, bool wait)
 		return;
 	for (int i = 0; i < 2; i++)
 	{
-		ObjectAddress trigger;
-		Oid			trigger_oid = get_trigger_oid(relid, names[i], true);
+		Relation	rel = try_relation_open(relid, NoLock);
+		Trigger    *trigger = rel ? find_trigger(rel->trigdesc, names[i]) : NULL;
+		ObjectAddress object;
 
-		if (!OidIsValid(trigger_oid))
-			continue;
-		ObjectAddressSet(trigger, TriggerRelationId, trigger_oid);
-		performDeletion(&trigger, DROP_RESTRICT, 0);
+		ObjectAddressSet(object, TriggerRelationId,
+						 trigger && trigger->tgfoid == touch_function() ? trigger->tgoid : InvalidOid);
+		if (rel)
+			relation_close(rel, NoLock);
+		if (OidIsValid(object.objectId))
+			performDeletion(&object, DROP_RESTRICT, 0);
+		CommandCounterIncrement();
 	}
-	CommandCounterIncrement();
 	if (sc_shared)
 		sc_mark_catch_all();
 }

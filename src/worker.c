@@ -349,7 +349,7 @@ notify_listeners(int index)
 	LWLockAcquire(&summary->lock, LW_SHARED);
 	name = summary->name;
 	LWLockRelease(&summary->lock);
-	local = sc_local_get(NameStr(name));
+	local = sc_local_get(NameStr(name), true);
 	sc_local_sync(local, false);
 	if (local->index != index || local->nsections == 0)
 		return;
@@ -430,7 +430,7 @@ work(int index, bool refresh)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
-		sc_record_failure(index, error, false);
+		sc_record_failure(index, NameStr(name), error, false);
 		if (failures == 0)
 			ereport(LOG,
 					(errcode(error->sqlerrcode),

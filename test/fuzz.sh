@@ -61,7 +61,7 @@ if [ "$smith" -gt 0 ] && [ "$status" -eq 0 ]; then
 fi
 
 as_server "$bindir/pg_ctl" stop -s -m fast -D "$data" || status=1
-if grep -nE 'was terminated by signal|PANIC:' "$work/fuzz.log"; then status=1; fi
+if grep -nE '[(]PID [0-9]+[)] was terminated by signal|PANIC:' "$work/fuzz.log"; then status=1; fi
 look_for_reports || status=1
 if [ "$status" -eq 0 ]; then last_line="fuzz: nothing found"; else last_line="fuzz: FAILED, seed $seed"; fi
 exit "$status"

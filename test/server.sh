@@ -28,18 +28,22 @@ esac
 if am_root; then cache=/var/cache/summary_cache; else cache=${XDG_CACHE_HOME:-$HOME/.cache}/summary_cache; fi
 cache=${SC_CACHE:-$cache}
 umask 022
+# What is run here is not under test, and leaves memory behind at its end.
+export ASAN_OPTIONS=detect_leaks=0
 mkdir -p "$cache"
 cache=$(realpath "$cache")
 
-# What this file says is what was built, or it is built again.
-recipe=$(cksum <"$top/test/server.sh" | cut -d ' ' -f 1)
+# Built in another way, it is built again.
+recipe="${configure[*]} CFLAGS=$cflags CPPFLAGS=$cppflags"
+[ "$variant" != sanitize ] || recipe="$recipe $sanitizers"
 
 is_built() {
 	local stamp
 	for stamp in "$cache"/pgsql/*-"$variant"/recipe; do
-		[ -e "$stamp" ] && [ "$(cat "$stamp")" = "$recipe" ] || continue
 		prefix=$(dirname "$stamp")
-		if server_is_usable "$prefix/bin/pg_config"; then return; fi
+		if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$recipe" ] && server_is_usable "$prefix/bin/pg_config"; then
+			return
+		fi
 	done
 	return 1
 }
@@ -166,8 +170,6 @@ build_server() {
 		write_sanitizer
 		configure+=("CC=$prefix/bin/cc-sanitize")
 		cppflags="$cppflags -I$prefix/sanitize"
-		# What configure and make run is not under test, and leaves memory behind at its end.
-		export ASAN_OPTIONS=detect_leaks=0
 	fi
 	step ./configure --prefix="$prefix" "${configure[@]}" "CFLAGS=$cflags" "CPPFLAGS=$cppflags"
 	check_prefix
@@ -182,7 +184,7 @@ build_server() {
 	rm -rf "$build"
 }
 
-exec 9>"$cache/lock"
+exec 9>"$cache/lock-$variant"
 flock -n 9 || { say "waiting for another run that builds in $cache"; flock 9; }
 if ! is_built; then
 	build_server

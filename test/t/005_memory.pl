@@ -198,8 +198,9 @@ sql(q{
 	SELECT summary_cache_define('n', 'main', 'SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b) + (SELECT count(*) FROM c) AS n');
 }, 'neighbour');
 restart_with('summary_cache.max_tables = 8');
-# the neighbour's tables take slots that will be free later
+# others take slots that will be free later
 is(sql(q{SELECT status FROM summary_cache_fetch('n')}, 'neighbour'), 'miss', 'the neighbour is there first');
+is(sql(q{SELECT status FROM summary_cache_fetch('small')}), 'miss', 'and another summary');
 
 my $total = q{(SELECT } . join(' + ', map { "(SELECT n FROM m$_)" } 1 .. 10) . q{)};
 my $many = q{SELECT status FROM summary_cache_fetch('many')};
@@ -209,9 +210,9 @@ my $wrong = qq{SELECT status, document->>'total', $total FROM summary_cache_fetc
 # Each table's change is noticed, though there are no slots for most.
 sub all_noticed
 {
-	my ($name) = @_;
+	my ($name, @tables) = @_;
 	my @missed;
-	for my $n (1 .. 10)
+	for my $n (@tables)
 	{
 		$node->poll_query_until('postgres', $many, 'hit-revision') or die "no hit: $name";
 		sql("UPDATE m$n SET n = n + 1");
@@ -221,21 +222,28 @@ sub all_noticed
 	is(join(', ', @missed), '', "$name: every change is noticed");
 	return;
 }
-all_noticed('too few slots');
+all_noticed('too few slots', 1 .. 10);
+my $without = q{SELECT count(*) FROM summary_cache_tables WHERE source::text ~ '^m' AND revision IS NULL};
+cmp_ok(sql($without), '>=', 8, 'most tables have no slot');
 
-# Slots that become free later must not split writers from documents that were
-# built without them.
+# Slots that become free later must not part writers from documents that were
+# built without them: the first write takes the slot, and the document does not
+# know of it.
 $node->poll_query_until('postgres', $many, 'hit-revision') or die 'no hit';
 $session = Session->new($node);
-is($session->query(q{BEGIN; SELECT summary_cache_drop('small')}), '', 'a summary is dropped, not committed yet');
-all_noticed('slots free for a drop that is not committed');
+$session->query(q{BEGIN; SELECT summary_cache_drop('small')});
+all_noticed('a summary is dropped, not committed yet', 10);
 $session->query('ROLLBACK');
-all_noticed('after its rollback');
-$node->poll_query_until('postgres', $many, 'hit-revision') or die 'no hit';
+is(sql($without . q{ AND source = 'm10'::regclass}), '0', 'its slot is taken');
+all_noticed('after its rollback', reverse 1 .. 10);
+is(sql($without . q{ AND source = 'm9'::regclass}), '1', 'another table has none');
 sql('DROP DATABASE neighbour');
-all_noticed('slots of a database that is dropped');
+all_noticed('another database is dropped', 9);
+is(sql($without . q{ AND source = 'm9'::regclass}), '0', 'a slot of it is taken');
+all_noticed('after that', 1 .. 10);
+is(sql(q{SELECT summary_cache_get('small')->>'n' = (SELECT n FROM small)::text}), 't', 'the one that was not dropped is right');
 sql(q{SELECT summary_cache_drop('big'); SELECT summary_cache_drop('small')});
-all_noticed('slots of a summary that is dropped');
+all_noticed('summaries are dropped', 1 .. 10);
 $session->quit;
 
 $node->stop;
