@@ -200,7 +200,7 @@ read_labels(ScSectionDef *section, ScLabel *catch_alls, int ncatch_alls, ScLabel
 			if (sc_label_read(&list[n], SC_KEY(MyDatabaseId, roots[r])))
 				n++;
 		}
-		if (!sc_track_provable(section->sources[i], &reason))
+		if (!sc_track_provable(section->sources[i], true, &reason))
 		{
 			list[n].slot = SC_CLUSTER_SLOT;
 			list[n++].revision = SC_NEVER_CURRENT;

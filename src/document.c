@@ -216,22 +216,6 @@ check_no_temporary(const char *summary, ScSectionDef *section, SPIPlanPtr plan)
 					 errhint("Use a permanent table.")));
 }
 
-/* Do two tables belong to a common tree? */
-static bool
-share_root(Oid a, Oid b)
-{
-	Oid			roots_a[SC_MAX_ROOTS];
-	Oid			roots_b[SC_MAX_ROOTS];
-	int			na = sc_track_roots(a, roots_a);
-	int			nb = sc_track_roots(b, roots_b);
-
-	for (int i = 0; i < na; i++)
-		for (int j = 0; j < nb; j++)
-			if (roots_a[i] == roots_b[j])
-				return true;
-	return false;
-}
-
 /*
  * The tables that a plan reads, views followed.  The planner also sees what
  * functions read that it inlined; and it names the members of trees, of which
@@ -256,7 +240,7 @@ plan_relations(SPIPlanPtr plan, CachedPlan *cached)
 
 		if (!known)
 			foreach(lc2, relations)
-				known = known || share_root(relid, lfirst_oid(lc2));
+				known = known || sc_track_share_root(relid, lfirst_oid(lc2));
 		if (!known)
 			relations = lappend_oid(relations, relid);
 	}
@@ -277,7 +261,7 @@ find_stranger(ScSectionDef *section, List *relations)
 		for (int i = 0; i < section->nreads; i++)
 			known = known || section->reads[i] == relid;
 		for (int i = 0; !known && i < section->nreads; i++)
-			known = share_root(relid, section->reads[i]);
+			known = sc_track_share_root(relid, section->reads[i]);
 		if (!known)
 			return relid;
 	}

@@ -525,7 +525,7 @@ attach_section(const Hub *hub, ScSummaryDef *def, const char *name,
 	else
 	{
 		foreach(lc, sources)
-			if (!sc_track_provable(lfirst_oid(lc), &reason))
+			if (!sc_track_provable(lfirst_oid(lc), true, &reason))
 				sc_track_attach(lfirst_oid(lc));
 	}
 	return true;

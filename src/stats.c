@@ -320,7 +320,7 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 	if (nroots > 0 && sc_shared)
 		slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[0]), false);
 	if (reason == NULL)
-		provable = sc_track_provable(relid, &reason);
+		provable = sc_track_provable(relid, false, &reason);
 	if (provable && sc_shared == NULL)
 	{
 		provable = false;
@@ -386,6 +386,18 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 													NameStr(definition->sections[s].name)));
 		}
 		put_table(rsinfo, relid, sections, NULL);
+	}
+
+	/* after a restore of the schema alone, say */
+	foreach(lc, sc_track_tables())
+	{
+		bool		needed = false;
+
+		foreach(lc2, tables)
+			needed = needed || sc_track_share_root(lfirst_oid(lc), lfirst_oid(lc2));
+		if (!needed)
+			put_table(rsinfo, lfirst_oid(lc), NIL,
+					  "no section reads it: its triggers go with the next summary_cache_drop()");
 	}
 
 	tables = sc_hub_missing(&reasons);

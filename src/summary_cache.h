@@ -445,7 +445,8 @@ extern bool sc_track_is_tracked(Oid relid);
 extern void sc_track_check_source(Oid relid);	/* error if it cannot be one */
 extern int	sc_track_roots(Oid relid, Oid *roots);	/* at most SC_MAX_ROOTS;
 													 * -1: more */
-extern bool sc_track_provable(Oid relid, const char **reason);
+extern bool sc_track_share_root(Oid a, Oid b);
+extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
 
 /*-------------------------------------------------------------------------
  * hooks.c: writes and DDL as the server executes them

@@ -197,6 +197,22 @@ sc_track_roots(Oid relid, Oid *roots)
 	return nroots <= SC_MAX_ROOTS ? nroots : -1;
 }
 
+/* Do two tables belong to a common tree? */
+bool
+sc_track_share_root(Oid a, Oid b)
+{
+	Oid			roots_a[SC_MAX_ROOTS];
+	Oid			roots_b[SC_MAX_ROOTS];
+	int			na = sc_track_roots(a, roots_a);
+	int			nb = sc_track_roots(b, roots_b);
+
+	for (int i = 0; i < na; i++)
+		for (int j = 0; j < nb; j++)
+			if (roots_a[i] == roots_b[j])
+				return true;
+	return false;
+}
+
 /* A session that writes ever new tables does not remember them all. */
 static void
 forget_some(void)
@@ -624,10 +640,11 @@ trigger_ok(Relation rel, const char *name, int16 tgtype, char fires, Oid functio
 
 /*
  * Can every change of a source be noticed?  If not, says why.  Opens the
- * members of its tree, waiting for AccessExclusive locks as a query would.
+ * members of its tree, waiting for AccessExclusive locks as a query would; or,
+ * for a view, not waiting.
  */
 bool
-sc_track_provable(Oid relid, const char **reason)
+sc_track_provable(Oid relid, bool wait, const char **reason)
 {
 	Oid			function = touch_function();
 	Oid			roots[SC_MAX_ROOTS];
@@ -653,10 +670,19 @@ sc_track_provable(Oid relid, const char **reason)
 	{
 		ListCell   *lc;
 
-		foreach(lc, find_all_inheritors(roots[i], AccessShareLock, NULL))
+		foreach(lc, find_all_inheritors(roots[i], wait ? AccessShareLock : NoLock, NULL))
 		{
-			Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
+			Oid			member = lfirst_oid(lc);
+			Relation	rel;
 
+			if (!wait && !ConditionalLockRelationOid(member, AccessShareLock))
+			{
+				*reason = psprintf("%s is locked by a command that changes it",
+								   get_rel_name(member) ? get_rel_name(member) : "table");
+				ok = false;
+				break;
+			}
+			rel = try_relation_open(member, wait ? AccessShareLock : NoLock);
 			if (rel == NULL)
 				continue;		/* just dropped: DDL */
 			relkind = rel->rd_rel->relkind;

@@ -56,8 +56,11 @@ if [ "$smith" -gt 0 ] && [ "$status" -eq 0 ]; then
 	as_server timeout "$smith" sqlsmith --target="host=$sock user=fuzz_a dbname=summary_cache_fuzz" --seed="$seed" \
 		--exclude-catalog >"$work/sqlsmith.log" 2>&1 || true
 	as_server "$bindir/psql" -X -q -A -t -h "$sock" -U postgres -d summary_cache_fuzz \
-		-c "SELECT 'queries ' || coalesce(sum(calls), 0) FROM (SELECT sum(hits + progress_sections + stale + misses + private) AS calls FROM summary_cache_stats) s" ||
+		-c "SELECT 'reads ' || sum(hits + progress_sections + stale + misses + private) FROM summary_cache_stats" ||
 		status=1
+	pending=$(as_server "$bindir/psql" -X -q -A -t -h "$sock" -U postgres -d summary_cache_fuzz \
+		-c "SELECT count(*) FROM summary_cache_tables WHERE pending <> 0") || status=1
+	if [ "$pending" != 0 ]; then say "sources are still pending: $pending"; status=1; fi
 fi
 
 as_server "$bindir/pg_ctl" stop -s -m fast -D "$data" || status=1

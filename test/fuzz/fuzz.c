@@ -108,6 +108,10 @@ static uint64_t compared_hits;
 static uint64_t compared_snapshots;
 static uint64_t terminated;
 
+static const char *const status_names[] =
+{"hit-revision", "progress-section", "stale", "miss", "private"};
+static uint64_t statuses[lengthof(status_names)];	/* of the sessions' reads, where told */
+
 static struct
 {
 	char		state[6];
@@ -240,6 +244,26 @@ count_state(const char *state)
 		snprintf(states[nstates++].state, sizeof(states[0].state), "%s", state);
 	}
 	states[i].n++;
+}
+
+/* A row (status,etag,...) tells how a read was answered. */
+static void
+count_status(PGresult *result)
+{
+	const char *value;
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) == 0 || PQnfields(result) == 0)
+		return;
+	value = PQgetvalue(result, 0, PQnfields(result) == 3 ? 1 : 0);
+	if (value[0] == '(')
+		value++;
+	for (int i = 0; i < lengthof(status_names); i++)
+	{
+		size_t		length = strlen(status_names[i]);
+
+		if (strncmp(value, status_names[i], length) == 0 && (value[length] == ',' || value[length] == 0))
+			statuses[i]++;
+	}
 }
 
 /* Of a result or a notice: what the server says when it forgot to release something. */
@@ -375,6 +399,23 @@ static const char *const schema[] = {
 	" BEGIN d := summary_cache_get($1); EXCEPTION WHEN others THEN NULL; END; ROLLBACK; END LOOP; END$$",
 };
 
+/* For a tool that knows no names of summaries. */
+static const char *const wrappers[] = {
+	"SELECT summary_cache_define('s' || i % 4, 'c' || i, 'SELECT count(*) AS k' || i || ', max(v) AS m' || i || ' FROM t' || i % 4,"
+	" NULL, CASE WHEN i < 6 THEN 'background' ELSE 'inline' END) FROM generate_series(0, 11) i",
+	"CREATE FUNCTION w_get(int) RETURNS json LANGUAGE sql AS $$SELECT summary_cache_get('s' || abs($1 % 4))$$",
+	"CREATE FUNCTION w_force(int) RETURNS json LANGUAGE sql AS $$SELECT summary_cache_get('s' || abs($1 % 4), true)$$",
+	"CREATE FUNCTION w_fetch(int, text) RETURNS text LANGUAGE sql AS $$SELECT status FROM summary_cache_fetch('s' || abs($1 % 4), $2)$$",
+	"CREATE FUNCTION w_invalidate(int) RETURNS void LANGUAGE sql AS $$SELECT summary_cache_invalidate('s' || abs($1 % 4))$$",
+	"CREATE FUNCTION w_define(int, int) RETURNS void LANGUAGE sql AS"
+	" $$SELECT summary_cache_define('w' || abs($1 % 3), 'c' || abs($2 % 3), 'SELECT ' || $2 || ' AS k' || abs($2 % 3))$$",
+	"CREATE FUNCTION w_drop(int) RETURNS void LANGUAGE sql AS $$SELECT summary_cache_drop('w' || abs($1 % 3))$$",
+	"CREATE FUNCTION w_configure(int, text) RETURNS void LANGUAGE sql AS"
+	" $$SELECT summary_cache_configure('w' || abs($1 % 3), 'max_stale_age', $2)$$",
+	"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO fuzz_a",
+	"GRANT SELECT ON summary_cache_stats, summary_cache_sections, summary_cache_tables TO fuzz_a",
+};
+
 static const char *const tables[] =
 {"t0", "t1", "t2", "t3", "t0", "t1", "p", "p0", "p1", "pd", "a0", "i0", "tasks", "progress_events", "other.t0"};
 
@@ -417,7 +458,7 @@ create_database(void)
 		must(form("CREATE ROLE fuzz_%c LOGIN", *role));
 	}
 	must("ALTER DATABASE " DATABASE " SET deadlock_timeout = '50ms'");
-	must("ALTER DATABASE " DATABASE " SET lock_timeout = '1s'");
+	must("ALTER DATABASE " DATABASE " SET lock_timeout = '300ms'");
 	must("ALTER DATABASE " DATABASE " SET statement_timeout = '10s'");
 	must("ALTER DATABASE " DATABASE " SET client_min_messages = 'warning'");
 	PQfinish(first);
@@ -608,13 +649,13 @@ read_call(void)
 		case 0:
 			return percent(50) ? "state_summary()" : form("state_summary(%s)", boolean());
 		case 1:
-		case 2:
-		case 3:
 			return form("summary_cache_get(%s)", summary());
-		case 4:
+		case 2:
 			return form("summary_cache_get(%s, %s)", summary(), boolean());
-		default:
+		case 3:
 			return form("summary_cache_fetch(%s, %s, %s)", summary(), PICK(etags), boolean());
+		default:
+			return form("summary_cache_fetch(%s)", summary());
 	}
 }
 
@@ -807,7 +848,7 @@ setting(void)
 		case 14:
 			return form("SET statement_timeout = %d", percent(50) ? 10000 : 1 + below(30));
 		case 15:
-			return form("SET lock_timeout = %d", percent(50) ? 1000 : 1 + below(50));
+			return form("SET lock_timeout = %d", percent(50) ? 300 : 1 + below(50));
 		case 16:
 			return form("SET default_transaction_read_only = %s", percent(80) ? "off" : "on");
 		case 17:
@@ -957,6 +998,9 @@ next_statement(Session *session)
 		session->ncompared = 0;
 		return snapshot_comparison();
 	}
+	/* every other session is a reader for the most part: hits take reads on their own */
+	if (session->number % 2 == 0 && status == PQTRANS_IDLE && percent(60))
+		return form("SELECT %s", read_call());
 	if (choice < 36)
 		return call_function();
 	if (choice < 44)
@@ -1108,6 +1152,7 @@ receive(Session *session)
 			break;
 		}
 		state = note_error(form("session %d", session->number), session->sql, result, session->conn);
+		count_status(result);
 		if (state)
 			log_line(session->number, state, "%s", PQresultErrorMessage(result));
 		else if (session->compares && PQresultStatus(result) == PGRES_TUPLES_OK &&
@@ -1234,8 +1279,10 @@ quiesce(void)
 		result = PQexec(session->conn, session->sql);
 		(void) note_error("end", session->sql, result, session->conn);
 		PQclear(result);
+		/* some start anew: with their settings put back, or as new sessions */
+		if (percent(40))
+			PQclear(PQexec(session->conn, "RESET ALL; RESET ROLE"));
 		PQsetnonblocking(session->conn, 1);
-		/* some come back as new sessions */
 		if (PQstatus(session->conn) != CONNECTION_OK || percent(20))
 		{
 			PQfinish(session->conn);
@@ -1397,7 +1444,10 @@ report(void)
 		   (unsigned long long) seed, (unsigned long long) rounds, (unsigned long long) statements,
 		   (unsigned long long) compared, (unsigned long long) compared_hits,
 		   (unsigned long long) compared_snapshots, (unsigned long long) terminated);
-	printf("errors by SQLSTATE:");
+	printf("reads by status:");
+	for (int i = 0; i < lengthof(status_names); i++)
+		printf(" %s %llu", status_names[i], (unsigned long long) statuses[i]);
+	printf("\nerrors by SQLSTATE:");
 	for (int i = 0; i < nstates; i++)
 		printf(" %s %llu", states[i].state, (unsigned long long) states[i].n);
 	printf("\nviolations:");
@@ -1459,7 +1509,11 @@ main(int argc, char **argv)
 	control_dice = seed;
 	create_database();
 	if (only_schema)
+	{
+		for (int i = 0; i < lengthof(wrappers); i++)
+			must(wrappers[i]);
 		return 0;
+	}
 	for (int i = 0; i < nsessions; i++)
 	{
 		sessions[i].number = i;

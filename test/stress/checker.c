@@ -676,17 +676,20 @@ value_now(PGconn **conn, int w)
 	return value;
 }
 
-static void
+/* False if no transaction began: what follows would commit by itself. */
+static bool
 begin(PGconn *conn)
 {
 	static const char *const sync[] = {"on", "local", "off"};
 
-	(void) execute(conn, "BEGIN");
+	if (!execute(conn, "BEGIN"))
+		return false;
 	if (mode == M_SYNC || one_in(4))
 		(void) execute(conn, "SET LOCAL synchronous_commit = %s", sync[below(3)]);
 	if (commit_delay_us > 0 && one_in(2))
 		(void) execute(conn, "SET LOCAL commit_delay = %d; SET LOCAL commit_siblings = 0",
 					   commit_delay_us);
+	return true;
 }
 
 static void
@@ -696,7 +699,8 @@ write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value
 	bool		abandon = one_in(4);
 	PGconn	   *finisher = one_in(2) ? conn : other;
 
-	begin(conn);
+	if (!begin(conn))
+		return;
 	(void) write_value(conn, w, abandon ? value + NEVER : value);
 	if (!execute(conn, "PREPARE TRANSACTION 'checker_%d'", w))
 		return;
@@ -719,7 +723,8 @@ write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value
 static void
 write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
 {
-	begin(conn);
+	if (!begin(conn))
+		return;
 	(void) execute(conn, "SAVEPOINT a");
 	(void) write_value(conn, w, value + NEVER);
 	if (one_in(4))
@@ -743,7 +748,8 @@ write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
 {
 	bool		abandon = one_in(8);
 
-	begin(conn);
+	if (!begin(conn))
+		return;
 	if (!write_value(conn, w, abandon ? value + NEVER : value))
 	{
 		(void) execute(conn, "ROLLBACK");

@@ -23,7 +23,7 @@ my $triggers = q{
 	  FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 	  LEFT JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
 	       AND d.refclassid = 'pg_extension'::regclass
-	 WHERE t.tgname LIKE 'summary_cache_%' AND c.relname <> 'summary_cache_definition'
+	 WHERE t.tgname LIKE 'summary_cache_%' AND c.relname NOT LIKE 'summary_cache_%'
 	 ORDER BY 1, 2};
 my $installed = join("\n",
 	'progress_events|summary_cache_row|R|x', 'progress_events|summary_cache_statement|A|x',

@@ -77,7 +77,7 @@ $report = passes('rr', 'rr', '', '--seconds=2', '--pause=8000');
 cmp_ok($report->{private} // 0, '>', 10, 'rr: some documents are not what the snapshot gives');
 $report = passes('inline', 'inline', '', '--seconds=1');
 cmp_ok($report->{inline} // 0, '>', 10, 'inline: some sections are rebuilt by readers');
-$report = passes('faults', 'faults', '', '--seconds=3');
+$report = passes('faults', 'faults', '', '--seconds=2');
 cmp_ok($report->{faults} // 0, '>', 10, 'faults: there are some');
 
 # Commits that are visible for a while before they are published: then the pending count must tell.
@@ -85,4 +85,28 @@ passes('plain', 'late publishing',
 	"options='-c session_preload_libraries=$delay -c delay.after_visible=1000'", '--seconds=2');
 
 $node->stop;
+
+# The windows of a few instructions that only a debug build can hold open; and two ways of
+# publishing that are known to be wrong, which show that this finds what it looks for.
+if ($ENV{SC_DEBUG_CONF})
+{
+	$node = PostgreSQL::Test::Cluster->new('debug');
+	$node->init;
+	$node->append_conf('postgresql.conf', "max_connections = 60\n" . slurp_file($ENV{SC_DEBUG_CONF}));
+	$node->start;
+	$conninfo = $node->connstr('postgres');
+	my $delays = '-c summary_cache.debug_point=all -c summary_cache.debug_sleep=300';
+
+	passes($_, "$_ with delays", "options='$delays'", '--seconds=2') for qw(plain 2pc);
+	for my $case ([ 'at-write', 'commit-pending' ], [ 'after-commit', 'commit-visible' ])
+	{
+		my ($protocol, $point) = @$case;
+		($status, $report) = checker('plain', "options='-c summary_cache.debug_protocol=$protocol"
+			  . " -c summary_cache.debug_point=$point -c summary_cache.debug_sleep=2000'", '--seconds=2');
+		is($status, 1, "publishing $protocol is caught (seed $seed)");
+		cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0), '>', 0, "$protocol: by a hit that misses a commit");
+	}
+	$node->stop;
+}
+
 done_testing();
