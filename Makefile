@@ -5,6 +5,8 @@
 #                 SUITES="regress isolation tap demo" and TESTS="names" narrow it
 #   make check-cassert, make check-sanitize   the same on a PostgreSQL with assertions, or with
 #                 AddressSanitizer and UndefinedBehaviorSanitizer, built once and kept outside the tree
+#   make check-matrix   the same on every supported server version, in chroots of the Debian releases
+#                 that have them, likewise kept; VERSIONS="17 18" narrows it; needs root
 #   make demo     the main job on a throw-away server; KEEP=1 leaves it running
 #   make fuzz     random calls, writes, DDL and faults; DURATION=seconds SEED=number;
 #                 also fuzz-cassert and fuzz-sanitize
@@ -37,15 +39,16 @@ TAP_TESTS   := $(if $(PROVE_TESTS),1)
 REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
-# A goal is a script, and what the script is told after the hyphen.
-OWN_GOALS = check check-cassert check-sanitize demo fuzz fuzz-cassert fuzz-sanitize
+# A goal is a script, and what the script is told after the hyphen; but check-matrix is one of its own.
+OWN_GOALS = check check-cassert check-sanitize check-matrix demo fuzz fuzz-cassert fuzz-sanitize
+script-check-matrix = matrix.sh
 ifneq (,$(filter $(OWN_GOALS),$(MAKECMDGOALS)))
 
 # Before, and instead of, PGXS: these must work where pg_config is not installed yet, and PGXS has a
 # `check` of its own that only says that it is not supported.
 .PHONY: $(MAKECMDGOALS)
 $(filter $(OWN_GOALS),$(MAKECMDGOALS)):
-	@bash test/$(firstword $(subst -, ,$@)).sh $(wordlist 2,2,$(subst -, ,$@))
+	@bash test/$(or $(script-$@),$(firstword $(subst -, ,$@)).sh $(wordlist 2,2,$(subst -, ,$@)))
 $(filter-out $(OWN_GOALS),$(MAKECMDGOALS)):
 	+@$(MAKE) --no-print-directory $@
 

@@ -165,7 +165,7 @@ CREATE FUNCTION summary_cache_stat_sections(
         OUT summary name, OUT section name,
         OUT refresh text, OUT owner regrole, OUT state text, OUT reason text,
         OUT built_at timestamptz, OUT age interval, OUT build_ms double precision,
-        OUT bytes bigint, OUT revision bigint, OUT fingerprint text,
+        OUT bytes bigint, OUT revision bigint, OUT pending integer, OUT fingerprint text,
         OUT sources regclass[])
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_sections'

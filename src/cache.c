@@ -208,6 +208,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 {
 	ScProof		proof;
 	bool		background_moved = false;
+	bool		inline_moved = false;
 	bool		current;
 
 	if (must_be_private(local, decision))
@@ -260,10 +261,19 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	{
 		ScLocalSection *section = &local->sections[i];
 
-		if (!section->is_inline &&
-			(section->invalidated ||
-			 sc_label_prove(section->labels, section->nlabels, reader->snapshot) != SC_CURRENT))
+		if (!section->invalidated &&
+			sc_label_prove(section->labels, section->nlabels, reader->snapshot) == SC_CURRENT)
+			continue;
+		if (section->is_inline)
+			inline_moved = true;
+		else
 			background_moved = true;
+	}
+	/* what was in commit before may be over */
+	if (!background_moved && !inline_moved)
+	{
+		decision->status = SC_HIT;
+		return;
 	}
 	if (stale_if_error(local, reader) &&
 		(background_moved || reader->build_failed || sc_summaries[local->index].failed_inline))

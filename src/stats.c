@@ -234,8 +234,8 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 			const char *state = "empty";
 			const char *reason = NULL;
 			Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
-			Datum		values[13];
-			bool		nulls[13] = {0};
+			Datum		values[14];
+			bool		nulls[14] = {0};
 			int			c = 0;
 
 			for (int i = 0; i < nchunks; i++)
@@ -272,25 +272,32 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 			values[c++] = CStringGetTextDatum(state);
 			nulls[c] = reason == NULL;
 			values[c++] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
-			for (int i = c; i <= c + 5; i++)
+			for (int i = c; i <= c + 6; i++)
 				nulls[i] = chunk == NULL;
 			if (chunk)
 			{
 				uint64		revision = 0;
+				uint64		pending = 0;
 				Interval   *age = palloc0(sizeof(Interval));
 
 				for (uint32 i = 0; i < chunk->nlabels; i++)
+				{
+					uint64		word = pg_atomic_read_u64(&sc_slots[chunk->labels[i].slot].slot.word);
+
 					revision += chunk->labels[i].revision;
+					pending = Max(pending, SC_PENDING(word));
+				}
 				age->time = (sc_now() - chunk->labelled_at) / 1000;
 				values[c++] = TimestampTzGetDatum(chunk->built_at);
 				values[c++] = IntervalPGetDatum(age);
 				values[c++] = Float8GetDatum(MS(chunk->build_ns));
 				values[c++] = Int64GetDatum((int64) chunk->body_len);
 				values[c++] = Int64GetDatum((int64) revision);
+				values[c++] = Int32GetDatum((int32) pending);
 				values[c++] = CStringGetTextDatum(fingerprint(chunk));
 			}
 			else
-				while (c < 12)
+				while (c < 13)
 					values[c++] = (Datum) 0;
 			values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
 														  sizeof(Oid), true, TYPALIGN_INT));

@@ -308,6 +308,7 @@ install_copy() {
 		max_worker_processes = 16
 		wal_level = logical
 		fsync = off
+		autovacuum = off
 		log_line_prefix = '%m %b[%p] %q%a '
 	CONF
 	chmod 644 "$work/server.conf"

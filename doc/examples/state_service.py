@@ -177,8 +177,6 @@ class Feed:
 
 
 feed = Feed()
-
-
 app = FastAPI(openapi_url=None)
 
 

@@ -789,7 +789,7 @@ transaction(Session *session)
 			return form("%s PREPARED 'fuzz_%d'", percent(70) ? "COMMIT" : "ROLLBACK", below(nsessions));
 		return PICK(begins);
 	}
-	switch (below(10))
+	switch (below(12))
 	{
 		case 0:
 		case 1:
@@ -805,7 +805,10 @@ transaction(Session *session)
 		case 7:
 			return form("RELEASE s%d", below(2));
 		case 8:
-			return form("PREPARE TRANSACTION 'fuzz_%d'", session->number);
+		case 9:
+		case 10:
+			/* a name in use makes it fail when its marks are placed already */
+			return form("PREPARE TRANSACTION 'fuzz_%d'", below(2) ? session->number : below(nsessions));
 		default:
 			return PICK(begins);
 	}
@@ -1001,6 +1004,9 @@ next_statement(Session *session)
 	/* every other session is a reader for the most part: hits take reads on their own */
 	if (session->number % 2 == 0 && status == PQTRANS_IDLE && percent(60))
 		return form("SELECT %s", read_call());
+	/* the others write: what they have written is to be committed, too, and not only lost by the next error */
+	if (session->number % 2 == 1 && percent(40))
+		return status == PQTRANS_IDLE || percent(40) ? dml() : transaction(session);
 	if (choice < 36)
 		return call_function();
 	if (choice < 44)
@@ -1527,7 +1533,7 @@ main(int argc, char **argv)
 		if (rounds > 0)
 			restore_schema(percent(10));
 		/* so that there is something to read and to compare from the beginning */
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < 4; i++)
 		{
 			attempt(define());
 			attempt(form("SELECT summary_cache_define('s%d', 'c0', %s)", i, quote(form(EXACT "%s", exact_query(i)))));
