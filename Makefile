@@ -10,6 +10,9 @@
 #   make demo     the main job on a throw-away server; KEEP=1 leaves it running
 #   make fuzz     random calls, writes, DDL and faults; DURATION=seconds SEED=number;
 #                 also fuzz-cassert and fuzz-sanitize
+#   make stress   the concurrency checker, long; DURATION=seconds SEED=number MODES="plain 2pc"
+#   make bench    reads, writes and refreshes beside what one could use instead; QUICK=1 in two minutes
+#   make bench-instructions   instructions per operation, by callgrind
 #   All take NO_INSTALL=1: only say what is missing.
 
 EXTENSION  = summary_cache
@@ -40,8 +43,10 @@ REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
 # A goal is a script, and what the script is told after the hyphen; but check-matrix is one of its own.
-OWN_GOALS = check check-cassert check-sanitize check-matrix demo fuzz fuzz-cassert fuzz-sanitize
+OWN_GOALS = check check-cassert check-sanitize check-matrix demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress
 script-check-matrix = matrix.sh
+script-bench = bench/bench.sh
+script-bench-instructions = bench/instructions.sh
 ifneq (,$(filter $(OWN_GOALS),$(MAKECMDGOALS)))
 
 # Before, and instead of, PGXS: these must work where pg_config is not installed yet, and PGXS has a

@@ -378,7 +378,12 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
+		/*
+		 * Some strings of an error that is thrown again stay where they are
+		 * copied to: not in the caller's context, which may be reset before
+		 * they are reported.
+		 */
+		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
@@ -473,6 +478,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, reader) ||
 			!sc_matches_definition(local, sc_definition_get(reader->summary)))
 			ReThrowError(error);
+		FreeErrorData(error);
 		return false;
 	}
 

@@ -102,8 +102,11 @@ environment_enter(const char *summary, ScSectionDef *section, BuildEnvironment *
 						   SECURITY_RESTRICTED_OPERATION);
 	env->guc_level = NewGUCNestLevel();
 	for (int i = 0; i < lengthof(pinned_settings); i++)
-		(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value,
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		/* setting some of them is expensive, and they seldom differ */
+		if (strcmp(GetConfigOption(pinned_settings[i].name, false, false),
+				   pinned_settings[i].value) != 0)
+			(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value,
+									 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	ProcessGUCArray(section->settings, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
 
 	/* what a function in the query may not do is write */

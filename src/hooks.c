@@ -333,7 +333,8 @@ try_on_table(Oid relid, void (*action) (Oid relid))
 	{
 		ErrorData  *error;
 
-		MemoryContextSwitchTo(context);
+		/* it may be thrown again: see try_build() */
+		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();

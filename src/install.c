@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc_tables.h"
+#include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/varlena.h"
 
@@ -118,7 +119,8 @@ attach_at_install(List *schemas)
 	{
 		ErrorData  *edata;
 
-		MemoryContextSwitchTo(context);
+		/* it may be thrown again: see try_build() */
+		MemoryContextSwitchTo(TopTransactionContext);
 		edata = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();

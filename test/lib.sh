@@ -207,7 +207,8 @@ look_for_reports() {
 		found=1
 		say "--- $file"
 		grep -hE -A 40 -m 3 'TRAP: |==ERROR: |runtime error: ' "$file"
-	done < <(grep -rlE '^TRAP: ' "$work" --include='*.log' --include=log; find "$work" -maxdepth 1 -name 'sanitizer.*')
+	done < <(grep -rlE '^TRAP: ' "$work" --include='*.log' --include=log || true
+		find "$work" -maxdepth 1 -name 'sanitizer.*')
 	return "$found"
 }
 

@@ -256,7 +256,10 @@ BEGIN;
 INSERT INTO "My Hub".topics VALUES ('c', 'z', '2026-01-03 00:00+00');
 PREPARE TRANSACTION 'regress_hub_writer';
 SET lock_timeout = '100ms';
+-- from 18 on, the context tells the script's line
+\set SHOW_CONTEXT never
 CREATE EXTENSION summary_cache SCHEMA cache;
+\set SHOW_CONTEXT errors
 SET search_path = hub2;
 CREATE EXTENSION summary_cache SCHEMA cache;
 SELECT cache.summary_cache_attach_state_hub('My Hub');

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# make stress: the checker (test/stress/checker.c), long, on a throw-away server with the debug
+# build: each mode in turn as it is, with waiting points that hold the windows of a commit open, and
+# with commits that are flushed late.  The last lines are sums by mode; exit status 1 on a violation.
+#
+#   DURATION=600   seconds, all in all
+#   SEED=N         of all random choices
+#   MODES="plain"  only these modes
+#   NO_INSTALL=1   do not install what is missing
+
+# shellcheck source=test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+duration=${DURATION:-600}
+seed=${SEED:-$(date +%s)}
+read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults}"
+case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
+
+require_packages server
+build_copy all COPT=-Werror
+install_copy
+install_debug_copy
+[ -n "${SC_DEBUG_CONF:-}" ] || die "this server has no private extension path, so there is no debug build for it"
+
+data=$work/stress-data
+sock=$work/sock
+as_server mkdir -p "$sock"
+run_logged as_server "$bindir/initdb" -D "$data" -U postgres -A trust --no-sync
+as_server tee -a "$data/postgresql.conf" <"$work/server.conf" >/dev/null
+as_server tee -a "$data/postgresql.conf" <"$SC_DEBUG_CONF" >/dev/null
+# commit_delay holds commits back before they are visible, but only if they are flushed
+as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
+	listen_addresses = ''
+	unix_socket_directories = '$sock'
+	max_connections = 60
+	fsync = on
+	wal_sync_method = fdatasync
+CONF
+as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$work/stress.log" ||
+	{ cat "$work/stress.log"; die "the server did not start"; }
+run_logged as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$work/checker" \
+	"$top/test/stress/checker.c" -I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" \
+	-Wl,-rpath,"$("$pg_config" --libdir)" -lpq
+
+# Rounds of all modes, in one way after the other, until the time is over.
+ways=("" "options='-c summary_cache.debug_point=all -c summary_cache.debug_sleep=200'" "--commit-delay=500")
+each=$((duration / (3 * ${#modes[@]})))
+if [ "$each" -gt 20 ]; then each=20; fi
+if [ "$each" -lt 1 ]; then each=1; fi
+status=0
+round=0
+end=$((SECONDS + duration))
+while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
+	way=${ways[$((round % 3))]}
+	options=(--seconds="$each" --seed=$((seed + round)))
+	conninfo="host=$sock user=postgres dbname=postgres"
+	case $way in --*) options+=("$way") ;; *) conninfo="$conninfo $way" ;; esac
+	for mode in "${modes[@]}"; do
+		as_server "$work/checker" --conninfo="$conninfo" "${options[@]}" "$mode" | tee -a "$work/checker.log" ||
+			{ status=1; break; }
+	done
+	round=$((round + 1))
+done
+as_server "$bindir/pg_ctl" stop -s -m fast -D "$data" || status=1
+
+# name number name number ...: summed by mode, shares and durations left out
+awk '{
+	gsub(/[,:]/, "")
+	for (i = 2; i < NF; i++)
+		if ($i ~ /^[a-z]+$/ && $(i + 1) ~ /^[0-9]+$/ && $i != "seed" && $i != "seconds") {
+			sum[$1, $i] += $(i + 1); all[$i] += $(i + 1)
+			if (!($i in known)) { known[$i] = 1; names[++n] = $i }
+		}
+	if (!($1 in modes)) { modes[$1] = 1; order[++m] = $1 }
+}
+END {
+	for (k = 1; k <= m; k++) {
+		printf "%-12s", order[k]
+		for (i = 1; i <= n; i++) printf " %s %d", names[i], sum[order[k], names[i]]
+		print ""
+	}
+	printf "%-12s", "all"
+	for (i = 1; i <= n; i++) printf " %s %d", names[i], all[names[i]]
+	print ""
+}' "$work/checker.log"
+if [ "$status" -eq 0 ]; then last_line="stress: no violation"; else last_line="stress: FAILED, seed $seed"; fi
+exit "$status"
