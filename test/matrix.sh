@@ -2,7 +2,8 @@
 # make check-matrix: every suite on every supported server version, each in a chroot of the Debian
 # release that has it.  A table comes last, then the count over all.
 #
-#   VERSIONS="17 18"   only these; 15 17 18
+#   VERSIONS="17 18"   only these; 15 17 18.  19 is known, too: a preview in Debian's experimental.
+#                      No Debian release has 16
 #   SUITES, TESTS      as for make check
 #   RENEW=1            make the chroots anew: what is kept is never upgraded
 #   MIRROR=url         of Debian's packages
@@ -20,27 +21,34 @@ renew=${RENEW:-}
 mirror=${MIRROR:-http://deb.debian.org/debian}
 cache=${SC_CACHE:-/var/cache/summary_cache}
 unset VERSIONS RENEW MIRROR
+chroot_path=/usr/sbin:/usr/bin:/sbin:/bin
 
 release_of() {
 	case $1 in
 		15) echo bookworm ;;
 		17) echo trixie ;;
 		18) echo forky ;;
+		19) echo experimental ;;
 		*) return 1 ;;
 	esac
 }
 
 # What a release's chroot is made with.  An older debootstrap does not know newer releases by name,
-# but all of them are made as sid is.
+# but all of them are made as sid is.  experimental is nothing by itself.
 debootstrap_command() {
-	local script=
-	[ -e "/usr/share/debootstrap/scripts/$1" ] || script=/usr/share/debootstrap/scripts/sid
-	echo "debootstrap --variant=minbase --include=gcc,libc6-dev,make $1 $cache/chroot/$1.new $mirror${script:+ $script}"
+	local suite=${1/experimental/sid} script=
+	[ -e "/usr/share/debootstrap/scripts/$suite" ] || script=/usr/share/debootstrap/scripts/sid
+	echo "debootstrap --variant=minbase --include=gcc,libc6-dev,make $suite $cache/chroot/$1.new $mirror${script:+ $script}"
+}
+
+chroot_apt_get() {
+	say "+ chroot $root.new apt-get $*"
+	chroot "$root.new" /usr/bin/env -i PATH="$chroot_path" DEBIAN_FRONTEND=noninteractive apt-get "$@" </dev/null
 }
 
 # Sets root.
 need_chroot() {
-	local release=$1 command
+	local version=$1 release=$2 command
 	root=$cache/chroot/$release
 	exec 9>"$cache/chroot/lock-$release"
 	if ! flock -n 9; then
@@ -64,6 +72,13 @@ need_chroot() {
 	echo 'Acquire::Check-Valid-Until "false";' >"$root.new/etc/apt/apt.conf.d/00matrix"
 	printf '#!/bin/sh\nexit 101\n' >"$root.new/usr/sbin/policy-rc.d"
 	chmod 755 "$root.new/usr/sbin/policy-rc.d"
+	# make check would take the server that the release has by default.
+	if [ "$release" = experimental ]; then
+		echo "deb $mirror experimental main" >"$root.new/etc/apt/sources.list.d/experimental.list"
+		chroot_apt_get update -q
+		chroot_apt_get install -q -y --no-install-recommends \
+			"postgresql-$version" "postgresql-server-dev-$version" libpq-dev/experimental libpq5/experimental
+	fi
 	rm -rf --one-file-system "$root"
 	mv "$root.new" "$root"
 }
@@ -77,7 +92,7 @@ take_snapshot() {
 
 # make check in the chroot, in namespaces of its own, with nothing of the caller's environment.
 check_in_chroot() {
-	local settings=(HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8) name
+	local settings=(HOME=/root PATH="$chroot_path" LANG=C.UTF-8) name
 	for name in SUITES TESTS PG_TEST_TIMEOUT_DEFAULT http_proxy https_proxy; do
 		[ -z "${!name:-}" ] || settings+=("$name=${!name}")
 	done
@@ -93,6 +108,7 @@ check_in_chroot() {
 		mount -t proc proc "$root/proc"
 		mkdir -p "$root/dev/shm"
 		mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
+		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
 		mount --bind "$snapshot" "$root/srv/tree"
 		mount -o remount,bind,ro "$root/srv/tree"
 		exec chroot "$root" /usr/bin/env -i "$@" make -C /srv/tree --no-print-directory check
@@ -105,7 +121,7 @@ check_version() {
 	release=$(release_of "$version")
 	log=$cache/matrix-$version.log
 	say "=== PostgreSQL $version on Debian $release"
-	need_chroot "$release"
+	need_chroot "$version" "$release"
 	check_in_chroot 2>&1 | tee "$log" || status=$?
 
 	count=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1) || true
@@ -124,7 +140,7 @@ check_version() {
 }
 
 for version in $versions; do
-	release_of "$version" >/dev/null || die "no Debian release with PostgreSQL $version is known; there are 15, 17, 18"
+	release_of "$version" >/dev/null || die "no Debian release with PostgreSQL $version is known; there are 15, 17, 18, 19"
 done
 if [ "$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null)" != debian ]; then die "chroots of Debian are made on Debian only"; fi
 am_root || die "chroots need root: run it as root"

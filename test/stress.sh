@@ -6,6 +6,7 @@
 #   DURATION=600   seconds, all in all
 #   SEED=N         of all random choices
 #   MODES="plain"  only these modes
+#   OPTIONS="--readers=6 --pause=20000"   more of the checker's
 #   NO_INSTALL=1   do not install what is missing
 
 # shellcheck source=test/lib.sh
@@ -52,7 +53,7 @@ round=0
 end=$((SECONDS + duration))
 while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
 	way=${ways[$((round % 3))]}
-	options=(--seconds="$each" --seed=$((seed + round)))
+	read -r -a options <<<"--seconds=$each --seed=$((seed + round)) ${OPTIONS:-}"
 	conninfo="host=$sock user=postgres dbname=postgres"
 	case $way in --*) options+=("$way") ;; *) conninfo="$conninfo $way" ;; esac
 	for mode in "${modes[@]}"; do

@@ -412,6 +412,15 @@ static const char *const wrappers[] = {
 	"CREATE FUNCTION w_drop(int) RETURNS void LANGUAGE sql AS $$SELECT summary_cache_drop('w' || abs($1 % 3))$$",
 	"CREATE FUNCTION w_configure(int, text) RETURNS void LANGUAGE sql AS"
 	" $$SELECT summary_cache_configure('w' || abs($1 % 3), 'max_stale_age', $2)$$",
+	/* in numbers, or they are not found among those of pg_catalog */
+	"DO $do$BEGIN FOR i IN 1..150 LOOP"
+	" EXECUTE format('CREATE FUNCTION w_status_%s(int) RETURNS text LANGUAGE sql AS"
+	" $$SELECT status FROM summary_cache_fetch(''s'' || abs($1 %% 4))$$', i);"
+	" EXECUTE format('CREATE FUNCTION w_length_%s(int) RETURNS int LANGUAGE sql AS"
+	" $$SELECT length(summary_cache_get(''s'' || abs($1 %% 4))::text)$$', i);"
+	" EXECUTE format('CREATE FUNCTION w_forced_%s(int) RETURNS boolean LANGUAGE sql AS"
+	" $$SELECT summary_cache_get(''s'' || abs($1 %% 4), $1 %% 3 = 0) IS NOT NULL$$', i);"
+	" END LOOP; END$do$",
 	"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO fuzz_a",
 	"GRANT SELECT ON summary_cache_stats, summary_cache_sections, summary_cache_tables TO fuzz_a",
 };
