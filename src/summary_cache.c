@@ -14,6 +14,7 @@
  *	hooks.c			writes and DDL as the server executes them
  *	definition.c	summaries and sections in the catalog, and this backend's
  *					cached view of them
+ *	define.c		changes of them
  *	document.c		builds one section: its query run as its owner, JSON out
  *	build.c			builds and publishes sections: labels, single flight
  *	local.c			this backend's copies of documents

@@ -4,7 +4,8 @@
  *	  Shared structures, settings and prototypes of the summary cache.
  *
  * Dependencies point one way:
- *	  functions, worker, hub -> cache -> document, definition, revision -> shmem
+ *	  functions, worker, hub, install, stats -> cache -> local, build ->
+ *	  document, define -> definition, track, hooks -> revision -> shmem
  *
  * Terms.  A *summary* is a named JSON document made of *sections*; a section
  * is one query over *source* tables.  Every tracked table has a *slot* with a
@@ -488,7 +489,6 @@ typedef struct ScSummaryDef
 } ScSummaryDef;
 
 extern Oid	sc_extension_schema(bool missing_ok);
-extern Oid	sc_lock_definitions(void);	/* the table; definers wait for each other */
 extern bool sc_definition_is_own_table(Oid relid);
 extern ScSummaryDef *sc_definition_get(const char *summary);	/* newest, cached */
 extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
@@ -499,6 +499,19 @@ extern void sc_definition_unpin(void);
 extern List *sc_definition_names(Snapshot snapshot);	/* of char * */
 extern void sc_check_name(const char *what, const char *name);
 SC_NORETURN extern void sc_unknown_summary(const char *summary);
+
+#define SC_DEFINITION_TABLE "summary_cache_definition"
+#define SC_OPTION_TABLE "summary_cache_option"
+
+extern Oid	sc_definition_table(Oid *index);
+extern bool sc_parse_option(ScOptions *options, const char *name, const char *value,
+							const char **hint);
+
+/*-------------------------------------------------------------------------
+ * define.c: changes them
+ *-------------------------------------------------------------------------
+ */
+extern Oid	sc_lock_definitions(void);	/* the table; definers wait for each other */
 
 /* Define or replace a section as owner; checks everything but the caller's
  * right to act for the owner.  settings NULL: those of the session. */

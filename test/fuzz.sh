@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make fuzz: random sequences of all SQL functions, in many sessions, on a throw-away server; then
-# sqlsmith's random queries, if it is installed.  What is checked: the head of test/fuzz/fuzz.c.
+# sqlsmith's random queries, if it is installed and there are 100 s or more.  What is checked: the head of test/fuzz/fuzz.c.
 #
 #   fuzz.sh [cassert|sanitize]   on a server that looks for mistakes (server.sh)
 #   DURATION=60    seconds
@@ -43,7 +43,8 @@ as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror
 	-I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" -Wl,-rpath,"$("$pg_config" --libdir)" -lpq
 
 smith=0
-if have sqlsmith; then smith=$((duration / 5)); fi
+# It needs some seconds to begin.
+if have sqlsmith && [ "$duration" -ge 100 ]; then smith=$((duration / 5)); fi
 status=0
 say "seed $seed, $((duration - smith)) s"
 as_server "$work/fuzz" --conninfo="host=$sock user=postgres" --seconds=$((duration - smith)) --seed="$seed" \

@@ -21,7 +21,6 @@ renew=${RENEW:-}
 mirror=${MIRROR:-http://deb.debian.org/debian}
 cache=${SC_CACHE:-/var/cache/summary_cache}
 unset VERSIONS RENEW MIRROR
-chroot_path=/usr/sbin:/usr/bin:/sbin:/bin
 
 release_of() {
 	case $1 in
@@ -41,9 +40,34 @@ debootstrap_command() {
 	echo "debootstrap --variant=minbase --include=gcc,libc6-dev,make $suite $cache/chroot/$1.new $mirror${script:+ $script}"
 }
 
+# A command in the chroot at $1: in namespaces of its own, with the tree at /srv, where packages never
+# put anything, and with nothing of the caller's environment.
+in_chroot() {
+	local dir=$1 settings=(HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8) name
+	shift
+	for name in SUITES TESTS DEBIAN_FRONTEND PG_TEST_TIMEOUT_DEFAULT http_proxy https_proxy; do
+		[ -z "${!name:-}" ] || settings+=("$name=${!name}")
+	done
+	[ -z "$no_install" ] || settings+=(NO_INSTALL=1)
+	cp -L /etc/resolv.conf "$dir/etc/resolv.conf" 2>/dev/null || true
+	mkdir -p "$dir/srv/tree" "$dir/dev/shm" "$dir/dev/pts"
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount --pid --ipc --fork --kill-child bash -c '
+		set -e
+		dir=$1 tree=$2
+		shift 2
+		mount -t proc proc "$dir/proc"
+		mount -t tmpfs -o mode=1777 shm "$dir/dev/shm"
+		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$dir/dev/pts"
+		mount --bind "$tree" "$dir/srv/tree"
+		mount -o remount,bind,ro "$dir/srv/tree"
+		exec chroot "$dir" /usr/bin/env -i "$@"
+	' matrix "$dir" "$snapshot" "${settings[@]}" "$@" </dev/null 9>&-
+}
+
 chroot_apt_get() {
 	say "+ chroot $root.new apt-get $*"
-	chroot "$root.new" /usr/bin/env -i PATH="$chroot_path" DEBIAN_FRONTEND=noninteractive apt-get "$@" </dev/null
+	DEBIAN_FRONTEND=noninteractive in_chroot "$root.new" apt-get "$@"
 }
 
 # Sets root.
@@ -90,31 +114,6 @@ take_snapshot() {
 		tar -C "$snapshot" -xf - --no-same-owner
 }
 
-# make check in the chroot, in namespaces of its own, with nothing of the caller's environment.
-check_in_chroot() {
-	local settings=(HOME=/root PATH="$chroot_path" LANG=C.UTF-8) name
-	for name in SUITES TESTS PG_TEST_TIMEOUT_DEFAULT http_proxy https_proxy; do
-		[ -z "${!name:-}" ] || settings+=("$name=${!name}")
-	done
-	[ -z "$no_install" ] || settings+=(NO_INSTALL=1)
-	cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
-	# The tree goes where packages never put anything.
-	mkdir -p "$root/srv/tree"
-	# shellcheck disable=SC2016 # for the inner shell
-	unshare --mount --pid --ipc --fork --kill-child bash -c '
-		set -e
-		root=$1 snapshot=$2
-		shift 2
-		mount -t proc proc "$root/proc"
-		mkdir -p "$root/dev/shm"
-		mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
-		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
-		mount --bind "$snapshot" "$root/srv/tree"
-		mount -o remount,bind,ro "$root/srv/tree"
-		exec chroot "$root" /usr/bin/env -i "$@" make -C /srv/tree --no-print-directory check
-	' matrix "$root" "$snapshot" "${settings[@]}" </dev/null 9>&-
-}
-
 # Runs the suite for one version and adds its line to the table.
 check_version() {
 	local version=$1 release log status=0 start=$SECONDS count ok=0 bad=0 skipped server
@@ -122,7 +121,7 @@ check_version() {
 	log=$cache/matrix-$version.log
 	say "=== PostgreSQL $version on Debian $release"
 	need_chroot "$version" "$release"
-	check_in_chroot 2>&1 | tee "$log" || status=$?
+	in_chroot "$root" make -C /srv/tree --no-print-directory check 2>&1 | tee "$log" || status=$?
 
 	count=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1) || true
 	if [ -n "$count" ]; then read -r ok _ bad _ <<<"$count"; fi
