@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make fuzz: random sequences of all SQL functions, in many sessions, on a throw-away server; then
-# sqlsmith's random queries, if it is installed and there are 100 s or more.  What is checked: the head of test/fuzz/fuzz.c.
+# sqlsmith's random queries, if it is installed and there are 100 s or more.  What is checked: the
+# head of test/fuzz/fuzz.c.
 #
 #   fuzz.sh [cassert|sanitize]   on a server that looks for mistakes (server.sh)
 #   DURATION=60    seconds

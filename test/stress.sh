@@ -14,7 +14,7 @@
 
 duration=${DURATION:-600}
 seed=${SEED:-$(date +%s)}
-read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults}"
+read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash}"
 case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
 
 require_packages server
@@ -36,6 +36,7 @@ as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
 	max_connections = 60
 	fsync = on
 	wal_sync_method = fdatasync
+	restart_after_crash = on
 CONF
 as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$work/stress.log" ||
 	{ cat "$work/stress.log"; die "the server did not start"; }

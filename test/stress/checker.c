@@ -83,7 +83,7 @@ static const char *const status_names[STATUSES] =
 
 typedef enum
 {
-	M_PLAIN, M_2PC, M_SAVEPOINT, M_SYNC, M_RR, M_INLINE, M_PARTITION, M_COPY, M_FAULTS,
+	M_PLAIN, M_2PC, M_SAVEPOINT, M_SYNC, M_RR, M_INLINE, M_PARTITION, M_COPY, M_FAULTS, M_CRASH,
 	M_UNTRACKED, MODES
 } Mode;
 
@@ -102,6 +102,7 @@ static const struct
 	{"partition", "writes to the root, to partitions, and from one to another"},
 	{"copy", "COPY FROM"},
 	{"faults", "sessions and the worker terminated or cancelled at random"},
+	{"crash", "backends and the worker killed by SIGKILL: the server restarts each time"},
 	{"untracked", "no source is tracked: must fail, or the checker is blind"},
 };
 
@@ -247,18 +248,25 @@ no_notices(void *arg, const PGresult *result)
 {
 }
 
+/* Do sessions fail at random in this mode? */
+static bool
+faulty(void)
+{
+	return mode == M_FAULTS || mode == M_CRASH;
+}
+
 static PGconn *
 connect_server(_Atomic int *pid)
 {
 	PGconn	   *conn = NULL;
 
-	/* in mode faults, a backend may be terminated before it answers at all */
-	for (int attempt = 0; attempt < 100; attempt++)
+	/* a backend may be terminated before it answers at all, a server be in recovery */
+	for (int attempt = 0; attempt < 3000; attempt++)
 	{
 		conn = PQconnectdb(conninfo);
 		if (PQstatus(conn) == CONNECTION_OK)
 			break;
-		if (mode != M_FAULTS || attempt == 99)
+		if (!faulty() || attempt == 2999)
 			die("could not connect: %s", PQerrorMessage(conn));
 		PQfinish(conn);
 		rest(10000);
@@ -275,7 +283,7 @@ is_fault(PGconn *conn, PGresult *result)
 {
 	const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 
-	if (mode != M_FAULTS)
+	if (!faulty())
 		return false;
 	return PQstatus(conn) == CONNECTION_BAD || state == NULL ||
 		strcmp(state, "57014") == 0 || strcmp(state, "57P01") == 0 ||
@@ -560,7 +568,7 @@ reader_main(int number)
 		}
 		if (one_in(4))
 			(void) look(conn);
-		if (mode == M_FAULTS && one_in(50))
+		if (faulty() && one_in(50))
 		{
 			/* a builder or waiter that gives up */
 			(void) execute(conn, "SET statement_timeout = '%dms'; SET lock_timeout = '%dms'",
@@ -684,7 +692,8 @@ begin(PGconn *conn)
 
 	if (!execute(conn, "BEGIN"))
 		return false;
-	if (mode == M_SYNC || one_in(4))
+	/* what was not flushed may be lost in a crash */
+	if (mode == M_SYNC || (mode != M_CRASH && one_in(4)))
 		(void) execute(conn, "SET LOCAL synchronous_commit = %s", sync[below(3)]);
 	if (commit_delay_us > 0 && one_in(2))
 		(void) execute(conn, "SET LOCAL commit_delay = %d; SET LOCAL commit_siblings = 0",
@@ -790,7 +799,7 @@ writer_main(int w)
 			default:
 				write_transaction(conn, stats, w, committed + 1);
 		}
-		if (mode == M_FAULTS && atomic_load(&me->committed) == committed)
+		if (faulty() && atomic_load(&me->committed) == committed)
 		{
 			/* nobody knows how it ended; what can be read is committed */
 			reconnect(&conn, &me->pid);
@@ -848,11 +857,42 @@ rebuilder_main(void)
 	PQfinish(conn);
 }
 
+/* A number that a query gives; 0 if it gives none, or fails. */
+static long
+number_or_zero(PGconn *conn, const char *format, int argument)
+{
+	char		sql[200];
+	PGresult   *result;
+	long		value;
+
+	snprintf(sql, sizeof(sql), format, argument);
+	result = PQexec(conn, sql);
+	value = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 ?
+		atol(PQgetvalue(result, 0, 0)) : 0;
+	PQclear(result);
+	return value;
+}
+
 static void
 killer_main(void)
 {
 	PGconn	   *conn = connect_server(NULL);
 
+	while (mode == M_CRASH && !stopped())
+	{
+		int			victim = atomic_load(&shared->writers[below(nwriters)].pid);
+		long		pid;
+
+		for (int i = 0; i < 100 && !stopped(); i++)
+			rest(5000 + below(10000));
+		reconnect(&conn, NULL);
+		/* only what is a process of this server at this moment */
+		pid = number_or_zero(conn, one_in(3) ?
+							 "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'" :
+							 "SELECT pid FROM pg_stat_activity WHERE pid = %d", victim);
+		if (pid > 1 && kill((pid_t) pid, SIGKILL) == 0)
+			atomic_fetch_add(&shared->faults, 1);
+	}
 	while (!stopped())
 	{
 		int			victim = below(nwriters + nreaders + 1);
@@ -1040,7 +1080,7 @@ run_mode(void)
 	for (int r = 0; r < nreaders; r++)
 		pids[npids++] = start(reader_main, NULL, r);
 	pids[npids++] = start(NULL, rebuilder_main, 0);
-	if (mode == M_FAULTS)
+	if (faulty())
 		pids[npids++] = start(NULL, killer_main, 0);
 
 	started = now_ns();
@@ -1053,6 +1093,15 @@ run_mode(void)
 
 		if (waitpid(pids[i], &status, 0) < 0 || status != 0)
 			violation(ERRORS, "a process of the checker failed");
+	}
+	/* the last crash may still be going on: until the server is up for a while */
+	for (int up = 0; mode == M_CRASH && up < 10; up++)
+	{
+		rest(50000);
+		PQclear(PQexec(conn, "SELECT 1"));
+		if (PQstatus(conn) != CONNECTION_OK)
+			up = 0;
+		reconnect(&conn, NULL);
 	}
 	check_rest(conn);
 
@@ -1075,7 +1124,7 @@ run_mode(void)
 		   (unsigned long long) commits,
 		   number(conn, "SELECT builds_miss + builds_forced + builds_inline + builds_background"
 				  " FROM summary_cache_stats WHERE summary = 'checker'"));
-	if (mode == M_FAULTS)
+	if (faulty())
 		printf(", faults %llu", (unsigned long long) atomic_load(&shared->faults));
 	for (int v = 0; v < VIOLATIONS; v++)
 	{

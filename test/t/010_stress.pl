@@ -31,7 +31,7 @@ system_or_bail($cc, '-O2', '-fPIC', '-shared', '-Wall', '-Werror', '-o', $delay,
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
 # commit_delay holds commits back before they are visible, but only if they are flushed
-$node->append_conf('postgresql.conf', "fsync = on\nwal_sync_method = fdatasync\nmax_connections = 60");
+$node->append_conf('postgresql.conf', "fsync = on\nwal_sync_method = fdatasync\nmax_connections = 60\nrestart_after_crash = on");
 $node->start;
 
 my $conninfo = $node->connstr('postgres');
@@ -79,6 +79,12 @@ $report = passes('inline', 'inline', '', '--seconds=1');
 cmp_ok($report->{inline} // 0, '>', 10, 'inline: some sections are rebuilt by readers');
 $report = passes('faults', 'faults', '', '--seconds=2');
 cmp_ok($report->{faults} // 0, '>', 10, 'faults: there are some');
+
+# The counters begin anew with each crash.
+($status, $report) = checker('crash', '', '--seconds=5');
+is($status, 0, "crash: no violation (seed $seed)");
+cmp_ok($report->{hits} // 0, '>', 100, 'crash: there are hits');
+cmp_ok($report->{faults} // 0, '>', 0, 'crash: there are some');
 
 # Commits that are visible for a while before they are published: then the pending count must tell.
 passes('plain', 'late publishing',
