@@ -384,6 +384,12 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 
 	if (!fits)
 	{
+		/* what was dropped and not asked for since goes first */
+		sc_definition_sweep_entries();
+		fits = allocate_chunks(build, shared);
+	}
+	if (!fits)
+	{
 		/* the old document must not keep the new one out */
 		sc_summary_clear(entry);
 		generation++;

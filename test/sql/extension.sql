@@ -47,7 +47,7 @@ SELECT relname FROM pg_class WHERE relnamespace = 'regress_extension'::regnamesp
 -- Its settings
 --
 SELECT name, vartype, coalesce(unit, '-'), boot_val, coalesce(min_val, '-'), coalesce(max_val, '-'), context
-FROM pg_settings WHERE name LIKE 'summary\_cache.%' ORDER BY name COLLATE "C";
+FROM pg_settings WHERE name LIKE 'summary\_cache.%' AND name NOT LIKE '%.debug\_%' ORDER BY name COLLATE "C";
 SELECT name FROM pg_settings WHERE name LIKE 'summary\_cache.%' AND (short_desc IS NULL OR short_desc = '');
 -- refused by PostgreSQL's own bounds (in words that depend on its version)
 \set VERBOSITY sqlstate
