@@ -1,0 +1,153 @@
+# Proves the refresh policy: builds are debounced and the last write is never forgotten, commits refresh without a reader, and listeners are told by the worker alone.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::Bin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "max_prepared_transactions = 5\nsummary_cache.worker_idle_timeout = 300ms");
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE t (n int);
+	INSERT INTO t VALUES (0);
+	SELECT summary_cache_define('s', 'main', 'SELECT n FROM t');
+});
+
+my $fetch = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
+my $builds = q{SELECT builds_background FROM summary_cache_stats};
+my $worker = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'};
+
+sub gone
+{
+	$node->poll_query_until('postgres', "SELECT 0 = ($worker)") or die 'the worker stays';
+	return;
+}
+
+#
+# min_refresh_interval
+#
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'min_refresh_interval', '1h')});
+$node->safe_psql('postgres', $fetch);
+$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+is($node->safe_psql('postgres', $fetch), 'stale|0', 'a write makes it stale');
+$node->poll_query_until('postgres', "SELECT 1 = ($builds)") or die 'never refreshed';
+is($node->safe_psql('postgres', $fetch), 'hit-revision|1', 'the first refresh comes at once');
+for my $i (1 .. 20)
+{
+	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+	$node->safe_psql('postgres', $fetch);
+}
+is($node->safe_psql('postgres', $builds), '1', 'none follows within the interval, however often it is read');
+is($node->safe_psql('postgres', $fetch), 'stale|1', 'readers are served stale meanwhile');
+is($node->safe_psql('postgres', $worker), '1', 'the worker stays, since a refresh is due later');
+is($node->safe_psql('postgres', "UPDATE t SET n = n + 1; $fetch"), 'miss|22', 'a session sees its own commit all the same');
+$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+$node->safe_psql('postgres', $fetch);
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'min_refresh_interval', '200ms')});
+# the option goes with the next document
+$node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+$node->safe_psql('postgres', 'SELECT summary_cache_reset_stats()');
+my $writer = Session->new($node);
+my $reader = Session->new($node);
+$writer->send_sql(q{DO $$ BEGIN FOR i IN 1 .. 100 LOOP UPDATE t SET n = n + 1; COMMIT; PERFORM pg_sleep(0.01); END LOOP; END $$});
+$reader->send_sql(q{DO $$ BEGIN FOR i IN 1 .. 100 LOOP PERFORM summary_cache_get('s'); COMMIT; PERFORM pg_sleep(0.01); END LOOP; END $$});
+$_->result for $writer, $reader;
+$node->poll_query_until('postgres', q{SELECT status = 'hit-revision' FROM summary_cache_fetch('s')}) or die 'never a hit';
+is($node->safe_psql('postgres', $fetch), 'hit-revision|123', 'after a storm of writes the last one is followed by a refresh');
+my $elapsed = $node->safe_psql('postgres', 'SELECT extract(epoch FROM clock_timestamp() - stats_reset) FROM summary_cache_stats');
+cmp_ok($node->safe_psql('postgres', $builds), '<=', $elapsed / 0.2 + 1, 'no more refreshes than the interval allows');
+
+#
+# eager_refresh: nobody reads
+#
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'min_refresh_interval', NULL)});
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'eager_refresh', 'on')});
+$node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+my $current = q{SELECT state = 'current' FROM summary_cache_sections};
+for my $case (
+	[ 'a cold worker', sub { gone() }, 'UPDATE t SET n = n + 1' ],
+	[ 'a worker that is there', sub { }, 'UPDATE t SET n = n + 1' ],
+	[ 'a prepared transaction', sub { }, q{BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'} ],
+	[ 'one that is prepared for longer than a worker stays', sub {
+			$node->safe_psql('postgres', q{BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'q'});
+			$node->safe_psql('postgres', 'SELECT pg_sleep(0.5)');
+		}, q{COMMIT PREPARED 'q'} ])
+{
+	my ($name, $before, $write) = @$case;
+	$before->();
+	my $n = $node->safe_psql('postgres', 'SELECT n + 1 FROM t');
+	$node->safe_psql('postgres', $write);
+	$node->poll_query_until('postgres', $current) or die "$name: never refreshed";
+	is($node->safe_psql('postgres', $fetch), "hit-revision|$n", "eager, $name: the first reader has a hit");
+}
+gone();
+pass('the worker leaves when there is nothing to do');
+$node->safe_psql('postgres', 'BEGIN; UPDATE t SET n = n + 1; ROLLBACK');
+is($node->safe_psql('postgres', $worker), '0', 'a rollback wakes nobody');
+
+#
+# NOTIFY
+#
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'eager_refresh', NULL)});
+$node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+$node->safe_psql('postgres', q{SELECT summary_cache_get('s', true)});
+gone();
+pass('a document that a reader publishes starts no worker while nobody listens');
+
+my $listener = Session->new($node);
+$listener->query('LISTEN summary_cache');
+
+# The payloads that have come, once there are some.
+sub told
+{
+	my ($what) = @_;
+	my @payloads;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		push @payloads, $listener->query('SELECT') =~ /notification "summary_cache" with payload "(.*?)" received from server process with PID \d+/g;
+		return @payloads if @payloads;
+		select undef, undef, undef, 0.1;
+	}
+	die "$what: never told";
+}
+
+$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+my $published = $node->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s', NULL, true)});
+like((told('a reader'))[0], qr/^\{"summary":"s","etag":"$published","built_at":"[-0-9T:.+]+"\}$/, 'told of what a reader published');
+my $xact = $node->safe_psql('postgres', q{
+	BEGIN;
+	SELECT count(*) FROM summary_cache_fetch('s', NULL, true);
+	SELECT coalesce(pg_current_xact_id_if_assigned()::text, 'none');
+	PREPARE TRANSACTION 'reader';
+	ROLLBACK PREPARED 'reader'});
+is($xact, "1\nnone", 'publishing assigns no xid, and does not stand in the way of PREPARE TRANSACTION');
+$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+like($node->safe_psql('postgres', $fetch), qr/^stale\|/, 'a refresh is asked for');
+my $payload = (told('the worker'))[0];
+is($node->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s')}), $payload =~ /"etag":"(\w+)"/ ? $1 : '',
+	'told of what the worker published');
+$node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+gone();
+unlike($listener->query('SELECT'), qr/notification/, 'the same content is not told again');
+$listener->quit;
+
+#
+# Slow builds
+#
+my $offset = -s $node->logfile;
+$node->safe_psql('postgres', q{SET summary_cache.log_min_build_duration = 0; SELECT summary_cache_get('s', true)});
+like(slurp_file($node->logfile, $offset), qr/LOG:  built section "main" of summary "s" in [\d.]+ ms, \d+ bytes/, 'builds are logged');
+
+$node->stop;
+done_testing();
