@@ -58,4 +58,11 @@
 	EnableDisableTriggerNew2(rel, name, InvalidOid, fires, false, false, ShareRowExclusiveLock)
 #endif
 
+/* A shared hash table of a fixed size. */
+#if PG_VERSION_NUM >= 190000
+#define SC_SHMEM_INIT_HASH(name, size, info, flags) ShmemInitHash(name, size, info, flags)
+#else
+#define SC_SHMEM_INIT_HASH(name, size, info, flags) ShmemInitHash(name, size, size, info, flags)
+#endif
+
 #endif							/* SC_COMPAT_H */

@@ -263,6 +263,32 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 	local->handed_out = 0;
 }
 
+/* Copy what the shared entry has; false if it is another summary's by now. */
+static bool
+copy_entry(ScLocal *local)
+{
+	ScSummary  *summary = &sc_summaries[local->index];
+	MemoryContext old = MemoryContextSwitchTo(local->context);
+	bool		ours;
+
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	ours = summary->dboid == MyDatabaseId &&
+		strcmp(NameStr(summary->name), NameStr(local->name)) == 0;
+	if (ours)
+	{
+		int			nchunks;
+		ScChunk   **chunks = summary_chunks(summary, &nchunks);
+
+		copy_sections(local, summary, chunks, nchunks);
+		sc_etag(chunks, nchunks, local->etag);
+		local->version = pg_atomic_read_u64(&summary->version);
+		keep_document(local, chunks, nchunks);
+	}
+	LWLockRelease(&summary->lock);
+	MemoryContextSwitchTo(old);
+	return ours;
+}
+
 /*
  * Bring a local view up to the shared entry, which is created if need be and
  * wanted; index stays -1 if there is none.
@@ -270,53 +296,32 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 void
 sc_local_sync(ScLocal *local, bool create)
 {
-	ScSummary  *summary;
-	ScChunk   **chunks;
-	int			nchunks;
-	MemoryContext old;
-	MemoryContext new_context;
-
 	if (local->index >= 0 &&
 		pg_atomic_read_u64(&sc_summaries[local->index].version) == local->version)
 		return;
 
-	local->index = sc_summary_find(NameStr(local->name), create);
-	if (local->context)
-		MemoryContextReset(local->context);
-	local->version = 0;
-	local->nsections = 0;
-	local->nlabels = 0;
-	local->consistent = false;
-	if (local->index < 0)
-	{
-		keep_document(local, NULL, 0);
-		return;
-	}
-
 	if (local->context == NULL)
-	{
-		new_context = AllocSetContextCreate(TopMemoryContext, "summary_cache labels",
-											ALLOCSET_SMALL_SIZES);
-		local->context = new_context;
-	}
+		local->context = AllocSetContextCreate(TopMemoryContext, "summary_cache labels",
+											   ALLOCSET_SMALL_SIZES);
 	(void) sc_dsa();
-	summary = &sc_summaries[local->index];
-	old = MemoryContextSwitchTo(local->context);
-	LWLockAcquire(&summary->lock, LW_SHARED);
+
 	/* the entry may have been given away since it was found */
-	if (summary->dboid == MyDatabaseId &&
-		strcmp(NameStr(summary->name), NameStr(local->name)) == 0)
+	for (int attempt = 0; attempt < 2; attempt++)
 	{
-		chunks = summary_chunks(summary, &nchunks);
-		copy_sections(local, summary, chunks, nchunks);
-		sc_etag(chunks, nchunks, local->etag);
-		local->version = pg_atomic_read_u64(&summary->version);
-		keep_document(local, chunks, nchunks);
-	}
-	else
+		if (local->index < 0)
+			local->index = sc_summary_find(NameStr(local->name), create);
+		MemoryContextReset(local->context);
+		local->version = 0;
+		local->nsections = 0;
+		local->nlabels = 0;
+		local->consistent = false;
+		if (local->index < 0)
+			break;
+		if (copy_entry(local))
+			return;
 		local->index = -1;
-	LWLockRelease(&summary->lock);
-	MemoryContextSwitchTo(old);
+	}
+	keep_document(local, NULL, 0);
 }
 
 /*

@@ -162,6 +162,12 @@ marks_place(void)
 		 */
 		FullTransactionId xid = GetTopFullTransactionId();
 
+		uint32		used = pg_atomic_read_u32(&sc_shared->ncells_used);
+
+		/* with few connections a scan is short, whatever max_connections is */
+		while (used <= (uint32) SC_MY_BACKEND &&
+			   !pg_atomic_compare_exchange_u32(&sc_shared->ncells_used, &used, SC_MY_BACKEND + 1))
+			;
 		pg_atomic_write_u64(&cell->xid, U64FromFullTransactionId(xid));
 		pg_memory_barrier();
 		SC_POINT("commit-cell");
@@ -679,6 +685,7 @@ cells_running_for(Snapshot snapshot)
 {
 	bool		running = true;
 	uint64		oldest = 0;
+	int			used = (int) pg_atomic_read_u32(&sc_shared->ncells_used);
 
 	/* a snapshot taken on a standby lists its xids otherwise */
 	if (snapshot->takenDuringRecovery)
@@ -686,8 +693,14 @@ cells_running_for(Snapshot snapshot)
 
 	for (int i = 0; i < sc_shared->ncells; i++)
 	{
-		ScCell	   *cell = &sc_cells[i].cell;
-		uint64		xid = pg_atomic_read_u64(&cell->xid);
+		ScCell	   *cell;
+		uint64		xid;
+
+		/* on to the orphans */
+		if (i < sc_shared->nbackends && i >= used)
+			i = sc_shared->nbackends;
+		cell = &sc_cells[i].cell;
+		xid = pg_atomic_read_u64(&cell->xid);
 
 		if (xid == SC_CELL_EMPTY)
 			continue;

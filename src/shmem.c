@@ -110,8 +110,8 @@ shmem_startup(void)
 
 	info.keysize = sizeof(uint64);
 	info.entrysize = sizeof(SlotEntry);
-	slot_hash = ShmemInitHash(SC_NAME " slot hash", sc_max_tables, sc_max_tables,
-							  &info, HASH_ELEM | HASH_BLOBS);
+	slot_hash = SC_SHMEM_INIT_HASH(SC_NAME " slot hash", sc_max_tables,
+								   &info, HASH_ELEM | HASH_BLOBS);
 
 	sc_shared = ShmemInitStruct(SC_NAME, sizeof(ScShared), &found);
 	if (!found)
@@ -131,6 +131,7 @@ shmem_startup(void)
 		sc_shared->nslots = sc_max_tables;
 		sc_shared->nbackends = MaxBackends;
 		sc_shared->ncells = ncells;
+		pg_atomic_init_u32(&sc_shared->ncells_used, 0);
 		sc_shared->nsummaries = sc_max_sections;
 		sc_shared->nsections = sc_max_sections;
 		sc_shared->nworkers = max_worker_processes;

@@ -344,6 +344,8 @@ typedef struct ScShared
 	int			nslots;
 	int			ncells;			/* backends' cells first, then orphans' */
 	int			nbackends;
+	pg_atomic_uint32 ncells_used;	/* backends' cells from here on were never
+									 * written; raised before the first is */
 	int			nsummaries;
 	int			nsections;
 	int			nworkers;

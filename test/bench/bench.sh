@@ -162,11 +162,11 @@ need_database() {
 }
 
 
-# Ends the servers that clean_up() does not know.
+# Ends the servers that clean_up() does not know; pgpool waits for its clients unless it is interrupted.
 peers=()
 stop_peers() {
 	local pid
-	for pid in "${peers[@]}"; do kill "$pid" 2>/dev/null || true; done
+	for pid in "${peers[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
 }
 trap 'stop_peers; clean_up' EXIT
 
