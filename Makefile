@@ -29,7 +29,7 @@ PKG_CONFIG ?= pkg-config
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
 # SC_DEBUG=1 builds in waiting points and weakened protocols, for tests (src/debug.c).
-PG_CPPFLAGS = $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
+PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
 SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c)
 
 # A test is a file; one without a suite's files is left out of it (`:=`, so that ifdef in PGXS sees

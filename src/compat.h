@@ -65,4 +65,55 @@
 #define SC_SHMEM_INIT_HASH(name, size, info, flags) ShmemInitHash(name, size, size, info, flags)
 #endif
 
+/*
+ * For each relation that a plan writes, its index in the range table.
+ * Allocates nothing.
+ */
+#if PG_VERSION_NUM >= 190000
+#define SC_FOREACH_RESULT(index, stmt) \
+	for (int index = -1; (index = bms_next_member((stmt)->resultRelationRelids, index)) >= 0;)
+#else
+#define SC_FOREACH_RESULT(index, stmt) \
+	for (int n_ = 0, index; n_ < list_length((stmt)->resultRelations) && \
+		 (index = list_nth_int((stmt)->resultRelations, n_)) > 0; n_++)
+#endif
+
+/* Commands that change no query's result and are not in every version. */
+#if PG_VERSION_NUM >= 190000
+#define SC_CASE_HARMLESS	case T_RepackStmt: case T_WaitStmt
+#else
+#define SC_CASE_HARMLESS	case T_ClusterStmt
+#endif
+
+/* The parameters of a hash table's allocator. */
+#if PG_VERSION_NUM >= 190000
+#define SC_HASH_ALLOC_PARAMS Size size, void *arg
+#else
+#define SC_HASH_ALLOC_PARAMS Size size
+#endif
+
+/* Look for a function; the rest are the places of the result. */
+#if PG_VERSION_NUM >= 190000
+#define SC_FUNC_GET_DETAIL(name, nargs, types, ...) \
+	func_get_detail(name, NIL, NIL, nargs, types, false, false, false, &(int) {0}, __VA_ARGS__)
+#else
+#define SC_FUNC_GET_DETAIL(name, nargs, types, ...) \
+	func_get_detail(name, NIL, NIL, nargs, types, false, false, false, __VA_ARGS__)
+#endif
+
+/* The name of a value of an enum setting, given as its struct config_generic. */
+#if PG_VERSION_NUM >= 190000
+#define SC_ENUM_NAME(setting, value) config_enum_lookup_by_value(setting, value)
+#else
+#define SC_ENUM_NAME(setting, value) \
+	config_enum_lookup_by_value((struct config_enum *) (setting), value)
+#endif
+
+/* From 18 on, the library can say what it is: pg_get_loaded_modules(). */
+#if PG_VERSION_NUM >= 180000
+#define SC_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = SC_NAME, .version = SC_VERSION)
+#else
+#define SC_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
 #endif							/* SC_COMPAT_H */

@@ -54,17 +54,10 @@ executor_start(QueryDesc *queryDesc, int eflags)
 	else
 		standard_ExecutorStart(queryDesc, eflags);
 
-	if (queryDesc->plannedstmt->resultRelations != NIL &&
-		!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 	{
-		ListCell   *lc;
-
-		foreach(lc, queryDesc->plannedstmt->resultRelations)
-		{
-			RangeTblEntry *rte = rt_fetch(lfirst_int(lc), queryDesc->plannedstmt->rtable);
-
-			sc_track_write(rte->relid);
-		}
+		SC_FOREACH_RESULT(index, queryDesc->plannedstmt)
+			sc_track_write(rt_fetch(index, queryDesc->plannedstmt->rtable)->relid);
 	}
 }
 
@@ -158,7 +151,7 @@ ddl_scope(Node *parsetree)
 		case T_LoadStmt:
 		case T_CallStmt:
 		case T_DoStmt:
-		case T_ClusterStmt:
+			SC_CASE_HARMLESS:
 		case T_VacuumStmt:
 		case T_ReindexStmt:
 		case T_IndexStmt:

@@ -115,9 +115,8 @@ is_watermark_type(Oid type)
 		return false;
 	if (!OidIsValid(lookup_type_cache(type, TYPECACHE_GT_OPR)->gt_opr))
 		return false;
-	return func_get_detail(max, NIL, NIL, 1, &type, false, false, false,
-						   &func, &result, &retset, &nvargs, &vatype,
-						   &true_types, NULL) == FUNCDETAIL_AGGREGATE;
+	return SC_FUNC_GET_DETAIL(max, 1, &type, &func, &result, &retset, &nvargs, &vatype,
+							  &true_types, NULL) == FUNCDETAIL_AGGREGATE;
 }
 
 /*

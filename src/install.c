@@ -58,8 +58,7 @@ setting_outside_script(const char *name)
 		if (setting->vartype == PGC_STRING)
 			return setting->stack->prior.val.stringval;
 		if (setting->vartype == PGC_ENUM)
-			return config_enum_lookup_by_value((struct config_enum *) setting,
-											   setting->stack->prior.val.enumval);
+			return SC_ENUM_NAME(setting, setting->stack->prior.val.enumval);
 	}
 	return GetConfigOption(name, false, false);
 }

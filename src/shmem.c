@@ -22,8 +22,10 @@
 #include <time.h>
 
 #include "miscadmin.h"
+#include "postmaster/postmaster.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -60,6 +62,9 @@ typedef struct SlotEntry
  * transaction that finds no other (see revision.c).
  */
 #define ORPHAN_CELLS	(2 * max_prepared_xacts + 1)
+
+/* All backends in commit and twice all that can be prepared do not overflow a word's count. */
+StaticAssertDecl(3 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for pending transactions");
 
 static Size
 memory_limit_bytes(void)

@@ -39,7 +39,7 @@
 
 #include "summary_cache.h"
 
-PG_MODULE_MAGIC;
+SC_MODULE_MAGIC;
 
 bool		sc_enabled = true;
 int			sc_max_stale_age = 300;

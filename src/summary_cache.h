@@ -35,6 +35,15 @@
 
 #include "compat.h"
 
+/*
+ * A commit adds to words where it may not wait: no spinlock may stand in for
+ * an atomic operation.
+ */
+#ifdef PG_HAVE_ATOMIC_U64_SIMULATION
+#error "summary_cache needs native 64-bit atomic operations"
+#endif
+StaticAssertDecl(sizeof(Datum) == 8, "summary_cache needs 64-bit Datums");
+
 /* Under this name we appear in every view of PostgreSQL's own. */
 #define SC_NAME "summary_cache"
 
@@ -96,6 +105,7 @@ typedef union ScSlotPadded
 	ScSlot		slot;
 	char		pad[PG_CACHE_LINE_SIZE];
 } ScSlotPadded;
+StaticAssertDecl(sizeof(ScSlotPadded) == PG_CACHE_LINE_SIZE, "a slot is one cache line");
 
 /* What a cell may hold instead of a FullTransactionId, which starts at 3. */
 #define SC_CELL_EMPTY		UINT64CONST(0)
@@ -121,6 +131,7 @@ typedef union ScCellPadded
 	ScCell		cell;
 	char		pad[PG_CACHE_LINE_SIZE];
 } ScCellPadded;
+StaticAssertDecl(sizeof(ScCellPadded) == PG_CACHE_LINE_SIZE, "a cell is one cache line");
 
 /* A revision that no word ever has: a label with it is never current. */
 #define SC_NEVER_CURRENT	UINT64CONST(0)

@@ -108,7 +108,7 @@ relcache_callback(Datum arg, Oid relid)
 
 /* Memory for tracked_tables: a writer must not fail for want of it. */
 static void *
-alloc_no_error(Size size)
+alloc_no_error(SC_HASH_ALLOC_PARAMS)
 {
 	return MemoryContextAllocExtended(TopMemoryContext, size, MCXT_ALLOC_NO_OOM);
 }

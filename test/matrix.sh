@@ -114,6 +114,16 @@ take_snapshot() {
 		tar -C "$snapshot" -xf - --no-same-owner
 }
 
+# At the end, before what lib.sh does then.
+# shellcheck disable=SC2317 # a trap calls it
+leave() {
+	local status=$?
+	set +e
+	[ -z "$snapshot" ] || rm -rf "$snapshot"
+	(exit "$status")
+	clean_up
+}
+
 # Runs the suite for one version and adds its line to the table.
 check_version() {
 	local version=$1 release log status=0 start=$SECONDS count ok=0 bad=0 skipped server
@@ -132,6 +142,7 @@ check_version() {
 		say "Debian $release has PostgreSQL $server, not $version"
 		bad=$((bad + 1))
 	fi
+	if [ "$bad" -gt 0 ]; then say "what these tests left is below $root"; fi
 	passed=$((passed + ok))
 	failed=$((failed + bad))
 	table+=$(printf '%-8s %-9s %7d %7d %8d %6d:%02d' "${server:-$version}" "$release" "$ok" "$bad" "$skipped" \
@@ -144,20 +155,24 @@ done
 if [ "$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null)" != debian ]; then die "chroots of Debian are made on Debian only"; fi
 am_root || die "chroots need root: run it as root"
 
-umask 022
-mkdir -p "$cache/chroot"
-cache=$(realpath "$cache")
-passed=0
-failed=0
-table=
-snapshot=
-trap 'matrix_status=$?; set +e; [ -z "$snapshot" ] || rm -rf "$snapshot"; (exit "$matrix_status"); clean_up' EXIT
-take_snapshot
+# In one piece, so that bash has read it when somebody edits this file.
+{
+	umask 022
+	mkdir -p "$cache/chroot"
+	cache=$(realpath "$cache")
+	passed=0
+	failed=0
+	table=
+	snapshot=
+	trap leave EXIT
+	take_snapshot
 
-for version in $versions; do check_version "$version"; done
+	for version in $versions; do check_version "$version"; done
 
-say
-printf '%-8s %-9s %7s %7s %8s %9s\n' version release passed failed skipped minutes
-printf '%s' "$table"
-last_line="$passed passed, $failed failed"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+	say
+	printf '%-8s %-9s %7s %7s %8s %9s\n' version release passed failed skipped minutes
+	printf '%s' "$table"
+	last_line="$passed passed, $failed failed"
+	[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+	exit
+}

@@ -108,7 +108,9 @@ BEGIN;
 DROP EXTENSION summary_cache;
 SELECT * FROM triggers;
 INSERT INTO task VALUES (2, 2);
+\set VERBOSITY terse
 SELECT summary_cache_get('s');
+\set VERBOSITY default
 ROLLBACK;
 SELECT * FROM triggers;
 SELECT document FROM summary_cache_fetch('s');

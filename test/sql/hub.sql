@@ -256,13 +256,13 @@ BEGIN;
 INSERT INTO "My Hub".topics VALUES ('c', 'z', '2026-01-03 00:00+00');
 PREPARE TRANSACTION 'regress_hub_writer';
 SET lock_timeout = '100ms';
--- from 18 on, the context tells the script's line
+-- the context has the script's line from 18 on, the table's oid from 19 on
 \set SHOW_CONTEXT never
 CREATE EXTENSION summary_cache SCHEMA cache;
-\set SHOW_CONTEXT errors
 SET search_path = hub2;
 CREATE EXTENSION summary_cache SCHEMA cache;
 SELECT cache.summary_cache_attach_state_hub('My Hub');
+\set SHOW_CONTEXT errors
 SELECT count(*) FROM cache.summary_cache_definition;
 ROLLBACK PREPARED 'regress_hub_writer';
 RESET lock_timeout;
