@@ -19,8 +19,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -56,19 +54,6 @@ bool
 sc_is_building(void)
 {
 	return building != NULL;
-}
-
-static void
-sha256(const char *bytes, Size len, uint8 *digest)
-{
-	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
-	bool		ok = sha && pg_cryptohash_init(sha) >= 0 &&
-	pg_cryptohash_update(sha, (const uint8 *) bytes, len) >= 0 &&
-	pg_cryptohash_final(sha, digest, SC_HASH_BYTES) >= 0;
-
-	pg_cryptohash_free(sha);
-	if (!ok)
-		elog(ERROR, "could not compute SHA-256");
 }
 
 /* Lay a built section out as it is published. */
@@ -111,7 +96,7 @@ make_chunk(ScSectionDef *section, ScBody *body, ScLabel *labels, int nlabels,
 		p += strlen(p) + 1;
 	}
 	memcpy(SC_CHUNK_BODY(chunk), body->members, body->len);
-	sha256(body->members, body->len, chunk->hash);
+	sc_sha256(body->members, body->len, chunk->hash);
 	return chunk;
 }
 
@@ -447,8 +432,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 	if (published)
 	{
 		uint64		retry_at = 0;
-		bool		eager = definition->options.eager_refresh != SC_UNSET ?
-		definition->options.eager_refresh : sc_eager_refresh;
+		bool		eager = sc_is_eager(&definition->options);
 
 		entry->options = definition->options;
 		for (int i = 0; eager && i < build->nchunks; i++)

@@ -648,8 +648,8 @@ words_unchanged(ScLocal *local)
 }
 
 /*
- * Read a summary.  The answer's document may be this backend's own copy, and
- * the etag its own; both are valid until the end of the statement.
+ * Read a summary.  The answer's document may be this backend's own copy, which
+ * stays until the transaction ends; its etag is good until the next read.
  */
 void
 sc_read(const char *summary, bool force, ScAnswer *answer)

@@ -85,20 +85,30 @@ sc_local_get(const char *summary, bool create)
 	return local;
 }
 
-/* Hash of all sections: the same bytes give the same etag everywhere. */
 void
-sc_etag(ScChunk **chunks, int nchunks, char *etag)
+sc_sha256(const void *bytes, Size len, uint8 *digest)
 {
 	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	bool		ok = sha && pg_cryptohash_init(sha) >= 0;
+	bool		ok = sha && pg_cryptohash_init(sha) >= 0 &&
+	pg_cryptohash_update(sha, bytes, len) >= 0 &&
+	pg_cryptohash_final(sha, digest, SC_HASH_BYTES) >= 0;
 
-	for (int i = 0; ok && i < nchunks; i++)
-		ok = pg_cryptohash_update(sha, chunks[i]->hash, SC_HASH_BYTES) >= 0;
-	ok = ok && pg_cryptohash_final(sha, digest, sizeof(digest)) >= 0;
 	pg_cryptohash_free(sha);
 	if (!ok)
 		elog(ERROR, "could not compute SHA-256");
+}
+
+/* Hash of all sections' hashes: the same sections give the same etag everywhere. */
+void
+sc_etag(ScChunk **chunks, int nchunks, char *etag)
+{
+	uint8	   *hashes = palloc(SC_HASH_BYTES * Max(nchunks, 1));
+	uint8		digest[SC_HASH_BYTES];
+
+	for (int i = 0; i < nchunks; i++)
+		memcpy(hashes + SC_HASH_BYTES * i, chunks[i]->hash, SC_HASH_BYTES);
+	sc_sha256(hashes, SC_HASH_BYTES * nchunks, digest);
+	pfree(hashes);
 	for (int i = 0; i < SC_ETAG_LEN / 2; i++)
 		snprintf(etag + 2 * i, 3, "%02x", digest[i]);
 }

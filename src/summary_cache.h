@@ -393,6 +393,13 @@ extern bool sc_eager_refresh;
 extern bool sc_notify;
 extern int	sc_log_min_build_duration;	/* ms; -1 none */
 
+/* Is a summary with these options refreshed on commit? */
+static inline bool
+sc_is_eager(const ScOptions *options)
+{
+	return options->eager_refresh != SC_UNSET ? options->eager_refresh : sc_eager_refresh;
+}
+
 /*-------------------------------------------------------------------------
  * shmem.c
  *-------------------------------------------------------------------------
@@ -615,6 +622,7 @@ extern ScLocal *sc_local_get(const char *summary, bool create);
 extern void sc_local_sync(ScLocal *local, bool create);
 extern text *sc_local_document(ScLocal *local);
 extern text *sc_assemble(ScChunk **chunks, int nchunks, MemoryContext context);
+extern void sc_sha256(const void *bytes, Size len, uint8 *digest);
 extern void sc_etag(ScChunk **chunks, int nchunks, char *etag);
 
 /*-------------------------------------------------------------------------

@@ -271,8 +271,7 @@ look_after_eager(void)
 		if (summary->dboid != MyDatabaseId)
 			continue;
 		LWLockAcquire(&summary->lock, LW_SHARED);
-		if (summary->options.eager_refresh != SC_UNSET ?
-			summary->options.eager_refresh : sc_eager_refresh)
+		if (sc_is_eager(&summary->options))
 			for (int s = summary->sections; s >= 0; s = sc_sections[s].next)
 			{
 				ScChunk    *chunk = dsa_get_address(sc_dsa(), sc_sections[s].chunk);
