@@ -740,7 +740,7 @@ void
 sc_invalidate(const char *summary, const char *scope)
 {
 	ScSummaryDef *definition = sc_definition_get(summary);
-	ScSectionDef *section = NULL;
+	ScSectionDef *section;
 	StringInfoData scopes;
 	int			index;
 	bool		marked = false;
@@ -750,11 +750,8 @@ sc_invalidate(const char *summary, const char *scope)
 	initStringInfo(&scopes);
 	appendStringInfoString(&scopes, "all");
 	for (int i = 0; i < definition->nsections; i++)
-	{
 		appendStringInfo(&scopes, ", %s", NameStr(definition->sections[i].name));
-		if (strcmp(NameStr(definition->sections[i].name), scope) == 0)
-			section = &definition->sections[i];
-	}
+	section = sc_definition_section(definition, scope);
 	if (section == NULL && strcmp(scope, "all") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

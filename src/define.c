@@ -359,7 +359,7 @@ sc_define(const char *summary, const char *section, const char *query,
 {
 	Oid			table;
 	ScSummaryDef *definition;
-	ScSectionDef *existing = NULL;
+	ScSectionDef *existing;
 	ScSectionDef wanted;
 	ScQueryInfo info;
 	List	   *old_sources = NIL;
@@ -385,9 +385,7 @@ sc_define(const char *summary, const char *section, const char *query,
 
 	table = sc_lock_definitions();
 	definition = definition_now(summary);
-	for (int i = 0; definition && i < definition->nsections; i++)
-		if (strcmp(NameStr(definition->sections[i].name), section) == 0)
-			existing = &definition->sections[i];
+	existing = sc_definition_section(definition, section);
 	if (existing)
 	{
 		check_owner(existing->owner, summary, section);

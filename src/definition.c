@@ -396,6 +396,16 @@ sc_definition_names(Snapshot snapshot)
 	return names;
 }
 
+/* The section of that name; NULL without it, or without a definition. */
+ScSectionDef *
+sc_definition_section(ScSummaryDef *definition, const char *name)
+{
+	for (int i = 0; definition && i < definition->nsections; i++)
+		if (strcmp(NameStr(definition->sections[i].name), name) == 0)
+			return &definition->sections[i];
+	return NULL;
+}
+
 static void
 definition_free(ScSummaryDef *definition)
 {

@@ -460,18 +460,6 @@ progress_query(const Hub *hub, List *key_columns)
 	return buf.data;
 }
 
-/* The section of that name, or NULL. */
-static ScSectionDef *
-find_section(ScSummaryDef *def, const char *section)
-{
-	int			i;
-
-	for (i = 0; def != NULL && i < def->nsections; i++)
-		if (strcmp(NameStr(def->sections[i].name), section) == 0)
-			return &def->sections[i];
-	return NULL;
-}
-
 /* Whether the table is one of the section's sources. */
 static bool
 has_source(const ScSectionDef *section, Oid relid)
@@ -494,7 +482,7 @@ attach_section(const Hub *hub, ScSummaryDef *def, const char *name,
 			   const char *query, List *sources, bool is_inline, Oid owner,
 			   bool *changed)
 {
-	ScSectionDef *section = find_section(def, name);
+	ScSectionDef *section = sc_definition_section(def, name);
 	Datum		path = CStringGetTextDatum("search_path=pg_catalog, pg_temp");
 	const char *reason;
 	bool		same;
@@ -543,7 +531,7 @@ attached_schema(ScSummaryDef *def)
 
 	for (i = 0; i < lengthof(names); i++)
 	{
-		ScSectionDef *section = find_section(def, names[i]);
+		ScSectionDef *section = sc_definition_section(def, names[i]);
 
 		if (section == NULL || !section->generated)
 			continue;
@@ -740,7 +728,7 @@ sc_hub_missing(List **reasons)
 		HubTable	table;
 		bool		attached = false;
 
-		section = find_section(def, i == HUB_PROGRESS_TABLE ? HUB_PROGRESS : HUB_CORE);
+		section = sc_definition_section(def, i == HUB_PROGRESS_TABLE ? HUB_PROGRESS : HUB_CORE);
 		if (section != NULL && !section->generated)
 			continue;
 		inspect_table(schema, i, &table);

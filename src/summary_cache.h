@@ -513,6 +513,7 @@ extern bool sc_definition_is_own_table(Oid relid);
 extern ScSummaryDef *sc_definition_get(const char *summary);	/* newest, cached */
 extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
 										MemoryContext context);
+extern ScSectionDef *sc_definition_section(ScSummaryDef *definition, const char *name);
 extern void sc_definition_sweep_entries(void);
 extern void sc_definition_pin(void);
 extern void sc_definition_unpin(void);
