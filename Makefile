@@ -61,7 +61,8 @@ else
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
-ifeq (,$(wildcard $(PGXS)))
+# Debian's client package alone has PGXS, without a header.
+ifeq (,$(and $(wildcard $(PGXS)),$(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h)))
 $(error no PostgreSQL server headers found by "$(PG_CONFIG)": install them (`make check` does), or set PG_CONFIG)
 endif
 include $(PGXS)

@@ -57,10 +57,12 @@ set_server_user() {
 # What is needed
 #
 
+# Debian's client package alone has PGXS, without a header.
 server_is_usable() {
 	local version
 	version=$("$1" --version 2>/dev/null | sed 's/[^0-9]*\([0-9]*\).*/\1/') || return 1
-	[ "${version:-0}" -ge "$min_version" ] && [ -x "$("$1" --bindir)/postgres" ] && [ -e "$("$1" --pgxs)" ]
+	[ "${version:-0}" -ge "$min_version" ] && [ -x "$("$1" --bindir)/postgres" ] && [ -e "$("$1" --pgxs)" ] &&
+		[ -e "$("$1" --includedir-server)/postgres.h" ]
 }
 
 # Sets pg_config.  Debian's pg_config belongs to the client library, and may speak of a server that
