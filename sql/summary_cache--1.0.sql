@@ -49,18 +49,10 @@ CREATE TRIGGER summary_cache_statement
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_definition
     FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
 ALTER TABLE summary_cache_definition ENABLE ALWAYS TRIGGER summary_cache_statement;
-CREATE TRIGGER summary_cache_row
-    AFTER INSERT OR UPDATE OR DELETE ON summary_cache_definition
-    FOR EACH ROW EXECUTE FUNCTION summary_cache_touch('definition');
-ALTER TABLE summary_cache_definition ENABLE REPLICA TRIGGER summary_cache_row;
 CREATE TRIGGER summary_cache_statement
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_option
     FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
 ALTER TABLE summary_cache_option ENABLE ALWAYS TRIGGER summary_cache_statement;
-CREATE TRIGGER summary_cache_row
-    AFTER INSERT OR UPDATE OR DELETE ON summary_cache_option
-    FOR EACH ROW EXECUTE FUNCTION summary_cache_touch('definition');
-ALTER TABLE summary_cache_option ENABLE REPLICA TRIGGER summary_cache_row;
 
 --
 -- Reading

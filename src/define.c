@@ -184,7 +184,7 @@ detach_unneeded(List *dropped)
 
 	(void) all_sections(&needed);
 	needed = roots_of(needed);
-	foreach(lc, sc_track_tables())
+	foreach(lc, sc_track_tables(false))
 		if (!in_trees(lfirst_oid(lc), needed))
 			sc_track_detach(lfirst_oid(lc), in_trees(lfirst_oid(lc), dropped_roots));
 

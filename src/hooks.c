@@ -56,8 +56,11 @@ executor_start(QueryDesc *queryDesc, int eflags)
 
 	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 	{
+		ResultRelInfo **results = queryDesc->estate->es_result_relations;
+
 		SC_FOREACH_RESULT(index, queryDesc->plannedstmt)
-			sc_track_write(rt_fetch(index, queryDesc->plannedstmt->rtable)->relid);
+			sc_track_plan(rt_fetch(index, queryDesc->plannedstmt->rtable)->relid,
+						  results && results[index - 1] ? results[index - 1]->ri_TrigDesc : NULL);
 	}
 }
 

@@ -52,6 +52,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
@@ -274,17 +275,35 @@ sc_is_committing(void)
 	return committing;
 }
 
+/*
+ * Does this transaction apply what another server has written?  It is then
+ * marked at its commit only (track.c).
+ */
+bool
+sc_xact_applies(void)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+		TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+/* Has this transaction begun to write what its marks do not tell? */
+static inline bool
+wrote_unmarked(void)
+{
+	return untracked_write || marks_overflow || unlikely(sc_xact_applies());
+}
+
 bool
 sc_xact_wrote_anything(void)
 {
-	return nmarks > 0 || untracked_write || marks_overflow;
+	return nmarks > 0 || wrote_unmarked();
 }
 
 /* Has this transaction begun to write what the label stands for? */
 bool
 sc_xact_wrote(const ScLabel *labels, int nlabels)
 {
-	if (untracked_write || marks_overflow)
+	if (wrote_unmarked())
 		return true;
 	for (int m = 0; m < nmarks; m++)
 	{

@@ -397,7 +397,7 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 	}
 
 	/* after a restore of the schema alone, say */
-	foreach(lc, sc_track_tables())
+	foreach(lc, sc_track_tables(false))
 	{
 		bool		needed = false;
 

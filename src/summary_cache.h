@@ -439,6 +439,7 @@ extern void sc_mark_catch_all(void);
 extern void sc_mark_cluster(void);
 extern void sc_begin_untracked_write(void);
 extern bool sc_xact_wrote(const ScLabel *labels, int nlabels);
+extern bool sc_xact_applies(void);
 extern bool sc_xact_wrote_anything(void);
 extern bool sc_is_committing(void);
 extern bool sc_label_read(ScLabel *label, uint64 key);
@@ -456,11 +457,11 @@ extern uint64 sc_full_xid(TransactionId xid);
 #define SC_MAX_ROOTS	8		/* of one table; with more, the catch-all */
 
 extern void sc_track_init(void);
-extern void sc_track_write(Oid relid);	/* mark, if the table is tracked */
+extern void sc_track_plan(Oid relid, struct TriggerDesc *desc); /* a plan writes it */
 extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
 extern void sc_track_attach_members(Oid relid); /* on it and its children */
 extern void sc_track_restore_firing(Oid relid);
-extern List *sc_track_tables(void);
+extern List *sc_track_tables(bool definitions);
 extern void sc_track_detach(Oid relid, bool wait);
 extern bool sc_track_is_tracked(Oid relid);
 extern void sc_track_check_source(Oid relid);	/* error if it cannot be one */

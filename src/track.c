@@ -3,11 +3,15 @@
  * track.c
  *	  Which tables are tracked, and the triggers on them.
  *
- * A tracked table has two triggers.  The statement trigger, ENABLE ALWAYS,
- * fires for every statement that names the table.  The row trigger, ENABLE
- * REPLICA, fires only where statement triggers do not: in the apply worker of
- * logical replication.  A partitioned table holds no rows, so it has no row
- * trigger.
+ * A tracked table has a statement trigger, ENABLE ALWAYS, which fires for every
+ * statement that names the table.
+ *
+ * What applies the changes of another server executes no statements, only rows.
+ * A row trigger would fire there (ENABLE REPLICA), but every local writer would
+ * pay for it, too: for any table that has one the executor fetches each old row
+ * once more, whether it fires or not.  Instead, a transaction that commits with
+ * session_replication_role = replica, as all of them do, is taken to have
+ * written each tracked table that it holds a writer's lock on.
  *
  * A statement on a partitioned or inherited table fires the triggers of the
  * table that it names, not those of the tables that hold the rows.  So a tree
@@ -50,13 +54,9 @@
 
 #include "summary_cache.h"
 
-#define STATEMENT_TRIGGER	"summary_cache_statement"
-#define ROW_TRIGGER			"summary_cache_row"
-
-#define STATEMENT_TGTYPE	(TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | \
-							 TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
-#define ROW_TGTYPE			(TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | \
-							 TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
+#define TRIGGER_NAME	"summary_cache_statement"
+#define TRIGGER_TGTYPE	(TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | \
+						 TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
 
 /*
  * What this backend knows of a table, by relid; forgotten when the table's
@@ -71,6 +71,7 @@ typedef struct TrackedTable
 	bool		tracked;
 	bool		catch_all;		/* its writes concern every summary */
 	LocalTransactionId marked_lxid; /* transaction that has marked it already */
+	Oid			function;		/* of the trigger, if it is tracked */
 	int			nrefs;
 	ScSlotRef	refs[SC_MAX_ROOTS];
 } TrackedTable;
@@ -78,6 +79,9 @@ typedef struct TrackedTable
 #define MAX_TRACKED_TABLES 4096
 
 static HTAB *tracked_tables = NULL;
+
+/* The one that was looked up last: a statement looks up its table twice. */
+static TrackedTable *last_table = NULL;
 
 /*
  * Relcache invalidations seen so far, and when the last one was of all tables.
@@ -113,27 +117,13 @@ alloc_no_error(SC_HASH_ALLOC_PARAMS)
 	return MemoryContextAllocExtended(TopMemoryContext, size, MCXT_ALLOC_NO_OOM);
 }
 
-/* While preloading: backends inherit the empty table. */
-void
-sc_track_init(void)
-{
-	HASHCTL		info;
-
-	info.keysize = sizeof(Oid);
-	info.entrysize = sizeof(TrackedTable);
-	info.hcxt = TopMemoryContext;
-	info.alloc = alloc_no_error;
-	tracked_tables = hash_create("summary_cache tables", 64, &info,
-								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT | HASH_ALLOC);
-	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-}
-
+/* The trigger of our name, whosever it is. */
 static Trigger *
-find_trigger(TriggerDesc *desc, const char *name)
+find_trigger(TriggerDesc *desc)
 {
 	if (desc)
 		for (int i = 0; i < desc->numtriggers; i++)
-			if (strcmp(desc->triggers[i].tgname, name) == 0)
+			if (strcmp(desc->triggers[i].tgname, TRIGGER_NAME) == 0)
 				return &desc->triggers[i];
 	return NULL;
 }
@@ -222,9 +212,18 @@ forget_some(void)
 
 	if (hash_get_num_entries(tracked_tables) < MAX_TRACKED_TABLES)
 		return;
+	last_table = NULL;
 	hash_seq_init(&seq, tracked_tables);
 	while ((table = hash_seq_search(&seq)) != NULL)
 		(void) hash_search(tracked_tables, &table->relid, HASH_REMOVE, NULL);
+}
+
+/* Is what we know of a table still so? */
+static inline bool
+is_valid(const TrackedTable *table)
+{
+	return table->valid && table->read_at >= flushed_at &&
+		(table->alone || table->read_at == invalidations);
 }
 
 /*
@@ -241,8 +240,11 @@ table_lookup(Oid relid)
 	bool		tracked;
 	Relation	rel;
 	Trigger    *trigger;
+	Oid			function;
 	Oid			roots[SC_MAX_ROOTS];
 
+	if (last_table && last_table->relid == relid && is_valid(last_table))
+		return last_table;
 	table = hash_search(tracked_tables, &relid, HASH_FIND, &found);
 	if (table == NULL)
 	{
@@ -251,8 +253,8 @@ table_lookup(Oid relid)
 	}
 	if (table == NULL)
 		return NULL;
-	if (found && table->valid && table->read_at >= flushed_at &&
-		(table->alone || table->read_at == invalidations))
+	last_table = table;
+	if (found && is_valid(table))
 		return table;
 
 	/*
@@ -262,6 +264,7 @@ table_lookup(Oid relid)
 	table->marked_lxid = InvalidLocalTransactionId;
 	table->tracked = table->catch_all = true;
 	table->nrefs = 0;
+	table->function = InvalidOid;
 	table->alone = false;
 	table->read_at = invalidations;
 	table->valid = true;
@@ -272,12 +275,11 @@ table_lookup(Oid relid)
 		table->valid = false;
 		return NULL;
 	}
-	trigger = find_trigger(rel->trigdesc, STATEMENT_TRIGGER);
-	if (trigger == NULL)
-		trigger = find_trigger(rel->trigdesc, ROW_TRIGGER);
+	trigger = find_trigger(rel->trigdesc);
 	/* anybody's trigger may have such a name */
 	if (trigger && trigger->tgfoid != touch_function())
 		trigger = NULL;
+	function = trigger ? trigger->tgfoid : InvalidOid;
 	catch_all = trigger && trigger->tgnargs > 0;
 	tracked = trigger != NULL;
 	RelationClose(rel);
@@ -300,6 +302,7 @@ table_lookup(Oid relid)
 		table->alone = true;
 	table->tracked = tracked;
 	table->catch_all = catch_all;
+	table->function = function;
 	return table;
 }
 
@@ -307,8 +310,8 @@ table_lookup(Oid relid)
  * The current transaction writes a table, which is locked.  Mark it if it is
  * tracked.
  */
-void
-sc_track_write(Oid relid)
+static void
+track_write(Oid relid)
 {
 	TrackedTable *table = table_lookup(relid);
 
@@ -329,12 +332,105 @@ sc_track_write(Oid relid)
 	table->marked_lxid = SC_MY_LXID;
 }
 
+/*
+ * A plan begins to write a table: mark it.  To fire the trigger at its end would
+ * mark nothing more, so it does not, unless the statement has other AFTER
+ * triggers, among which it costs little.  That is settled in the plan's own copy
+ * of the table's trigger descriptor, if it has one.
+ */
+void
+sc_track_plan(Oid relid, TriggerDesc *desc)
+{
+	TrackedTable *table;
+
+	track_write(relid);
+	if (desc == NULL || (table = table_lookup(relid)) == NULL || !table->tracked)
+		return;
+	for (int i = 0; i < desc->numtriggers; i++)
+		if (!TRIGGER_FOR_ROW(desc->triggers[i].tgtype) && TRIGGER_FOR_AFTER(desc->triggers[i].tgtype) &&
+			desc->triggers[i].tgfoid != table->function)
+			return;
+	desc->trig_insert_after_statement = false;
+	desc->trig_update_after_statement = false;
+	desc->trig_delete_after_statement = false;
+}
+
 bool
 sc_track_is_tracked(Oid relid)
 {
 	TrackedTable *table = table_lookup(relid);
 
 	return table && table->tracked;
+}
+
+/*
+ * Mark what a transaction that applies another server's changes has written:
+ * see the head of this file.  The lock tells, also for a partition whose root
+ * was not opened.  Whoever has a table locked has seen the invalidations that
+ * came before, so the list of tracked tables has all that were tracked then.
+ */
+static void
+mark_applied(void)
+{
+	static Oid *tables = NULL;
+	static int	ntables = 0;
+	static uint64 read_at = 0;
+
+	if (tables == NULL || read_at != invalidations)
+	{
+		List	   *list;
+		ListCell   *lc;
+
+		/* first, since reading it may bring more of them */
+		read_at = invalidations;
+		list = sc_track_tables(true);
+		if (tables)
+			pfree(tables);
+		ntables = 0;
+		tables = MemoryContextAllocExtended(TopMemoryContext,
+											sizeof(Oid) * Max(list_length(list), 1),
+											MCXT_ALLOC_NO_OOM);
+		if (tables == NULL)
+		{
+			sc_mark_catch_all();
+			return;
+		}
+		foreach(lc, list)
+			tables[ntables++] = lfirst_oid(lc);
+		list_free(list);
+	}
+
+	for (int i = 0; i < ntables; i++)
+	{
+		LOCKTAG		tag;
+
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, tables[i]);
+		if (SC_LOCK_HELD(&tag, RowExclusiveLock))
+			track_write(tables[i]);
+	}
+}
+
+static void
+xact_callback(XactEvent event, void *arg)
+{
+	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) && sc_xact_applies())
+		mark_applied();
+}
+
+/* While preloading: backends inherit the empty table. */
+void
+sc_track_init(void)
+{
+	HASHCTL		info;
+
+	info.keysize = sizeof(Oid);
+	info.entrysize = sizeof(TrackedTable);
+	info.hcxt = TopMemoryContext;
+	info.alloc = alloc_no_error;
+	tracked_tables = hash_create("summary_cache tables", 64, &info,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT | HASH_ALLOC);
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+	RegisterXactCallback(xact_callback, NULL);
 }
 
 /*
@@ -353,7 +449,7 @@ sc_touch(PG_FUNCTION_ARGS)
 	{
 		TriggerData *trigdata = (TriggerData *) fcinfo->context;
 
-		sc_track_write(RelationGetRelid(trigdata->tg_relation));
+		track_write(RelationGetRelid(trigdata->tg_relation));
 	}
 	return PointerGetDatum(NULL);
 }
@@ -442,7 +538,7 @@ tree_members(Oid relid, LOCKMODE lockmode)
 }
 
 static void
-create_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid function)
+create_trigger(Relation rel, Oid function)
 {
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
 	ObjectAddress trigger;
@@ -450,12 +546,11 @@ create_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid fun
 	Oid			userid;
 	int			sec_context;
 
-	stmt->trigname = pstrdup(name);
+	stmt->trigname = pstrdup(TRIGGER_NAME);
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
-	stmt->row = (tgtype & TRIGGER_TYPE_ROW) != 0;
-	stmt->timing = tgtype & TRIGGER_TYPE_TIMING_MASK;
-	stmt->events = tgtype & TRIGGER_TYPE_EVENT_MASK;
+	stmt->timing = TRIGGER_TGTYPE & TRIGGER_TYPE_TIMING_MASK;
+	stmt->events = TRIGGER_TGTYPE & TRIGGER_TYPE_EVENT_MASK;
 
 	/*
 	 * The caller's right to put triggers on the source was checked; the
@@ -466,7 +561,7 @@ create_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid fun
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	trigger = CreateTriggerFiringOn(stmt, NULL, RelationGetRelid(rel), InvalidOid,
 									InvalidOid, InvalidOid, function, InvalidOid,
-									NULL, false, false, fires);
+									NULL, false, false, TRIGGER_FIRES_ALWAYS);
 	SetUserIdAndSecContext(userid, sec_context);
 
 	/* ALTER TRIGGER ... DEPENDS ON EXTENSION */
@@ -474,46 +569,45 @@ create_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid fun
 	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 }
 
-/* Make one trigger of a table what it should be. */
-static void
-ensure_trigger(Relation rel, const char *name, int16 tgtype, char fires, Oid function)
+/* Is a trigger of our name ours, however it is enabled? */
+static bool
+is_ours(Trigger *trigger, Oid function)
 {
-	Trigger    *trigger = find_trigger(rel->trigdesc, name);
-
-	if (trigger && (trigger->tgfoid != function || trigger->tgtype != tgtype || trigger->tgqual ||
-					trigger->tgnattr > 0 || trigger->tgnargs > 0 || trigger->tgisinternal))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("trigger \"%s\" of table \"%s\" is not one of summary_cache",
-						name, RelationGetRelationName(rel)),
-				 errhint("Rename or drop it.")));
-	if (trigger == NULL)
-		create_trigger(rel, name, tgtype, fires, function);
-	else if (trigger->tgenabled != fires)
-		SC_SET_TRIGGER_FIRING(rel, name, fires);
+	return trigger->tgfoid == function && trigger->tgtype == TRIGGER_TGTYPE &&
+		trigger->tgqual == NULL && trigger->tgnattr == 0 && trigger->tgnargs == 0 &&
+		!trigger->tgisinternal;
 }
 
+/* Give a table our trigger, as it should be. */
 static void
 attach_one(Oid relid)
 {
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
-	Oid			function = touch_function();
 	char		relkind = rel->rd_rel->relkind;
 
 	/* foreign members are reported by sc_track_provable() */
 	if (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE)
 	{
-		ensure_trigger(rel, STATEMENT_TRIGGER, STATEMENT_TGTYPE, TRIGGER_FIRES_ALWAYS, function);
-		CommandCounterIncrement();
-		if (relkind == RELKIND_RELATION)
-			ensure_trigger(rel, ROW_TRIGGER, ROW_TGTYPE, TRIGGER_FIRES_ON_REPLICA, function);
+		Oid			function = touch_function();
+		Trigger    *trigger = find_trigger(rel->trigdesc);
+
+		if (trigger == NULL)
+			create_trigger(rel, function);
+		else if (!is_ours(trigger, function))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("trigger \"%s\" of table \"%s\" is not one of summary_cache",
+							TRIGGER_NAME, RelationGetRelationName(rel)),
+					 errhint("Rename or drop it.")));
+		else if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+			SC_SET_TRIGGER_FIRING(rel, TRIGGER_NAME, TRIGGER_FIRES_ALWAYS);
 	}
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 
 /*
- * Put the triggers on a source and on all members of its tree.  Locks them
+ * Put the trigger on a source and on all members of its tree.  Locks them
  * ShareRowExclusive, which waits for their writers (for lock_timeout at most).
  */
 void
@@ -529,7 +623,7 @@ sc_track_attach(Oid relid)
 		sc_mark_catch_all();
 }
 
-/* Put the triggers on a table that joined a tracked tree, and its children. */
+/* Put the trigger on a table that joined a tracked tree, and its children. */
 void
 sc_track_attach_members(Oid relid)
 {
@@ -541,32 +635,26 @@ sc_track_attach_members(Oid relid)
 }
 
 /*
- * ENABLE TRIGGER ALL makes our triggers fire like ordinary ones: make them fire
+ * ENABLE TRIGGER ALL makes our trigger fire like ordinary ones: make it fire
  * as installed again.  One that is disabled stays so.
  */
 void
 sc_track_restore_firing(Oid relid)
 {
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
-	Trigger    *trigger = find_trigger(rel->trigdesc, STATEMENT_TRIGGER);
+	Trigger    *trigger = find_trigger(rel->trigdesc);
 
 	if (trigger && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN)
 	{
-		SC_SET_TRIGGER_FIRING(rel, STATEMENT_TRIGGER, TRIGGER_FIRES_ALWAYS);
-		CommandCounterIncrement();
-	}
-	trigger = find_trigger(rel->trigdesc, ROW_TRIGGER);
-	if (trigger && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN)
-	{
-		SC_SET_TRIGGER_FIRING(rel, ROW_TRIGGER, TRIGGER_FIRES_ON_REPLICA);
+		SC_SET_TRIGGER_FIRING(rel, TRIGGER_NAME, TRIGGER_FIRES_ALWAYS);
 		CommandCounterIncrement();
 	}
 	table_close(rel, NoLock);
 }
 
-/* The tables that have triggers of ours, those of the definitions apart. */
+/* The tables that have our trigger; those of the definitions, too? */
 List *
-sc_track_tables(void)
+sc_track_tables(bool definitions)
 {
 	Oid			function = touch_function();
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
@@ -578,7 +666,7 @@ sc_track_tables(void)
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
-		if (trigger->tgfoid == function && trigger->tgnargs == 0)
+		if (trigger->tgfoid == function && (definitions || trigger->tgnargs == 0))
 			tables = list_append_unique_oid(tables, trigger->tgrelid);
 	}
 	systable_endscan(scan);
@@ -587,52 +675,49 @@ sc_track_tables(void)
 }
 
 /*
- * Remove our triggers from one table.  That needs an AccessExclusive lock;
- * unless we are to wait for it, they stay where it is not to be had.
+ * Remove our trigger from one table.  That needs an AccessExclusive lock;
+ * unless we are to wait for it, it stays where it is not to be had.
  */
 void
 sc_track_detach(Oid relid, bool wait)
 {
-	static const char *const names[] = {STATEMENT_TRIGGER, ROW_TRIGGER};
+	Relation	rel;
+	Trigger    *trigger;
+	ObjectAddress object;
 
 	if (wait)
 		LockRelationOid(relid, AccessExclusiveLock);
 	else if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
 		return;
-	for (int i = 0; i < 2; i++)
-	{
-		Relation	rel = try_relation_open(relid, NoLock);
-		Trigger    *trigger = rel ? find_trigger(rel->trigdesc, names[i]) : NULL;
-		ObjectAddress object;
-
-		ObjectAddressSet(object, TriggerRelationId,
-						 trigger && trigger->tgfoid == touch_function() ? trigger->tgoid : InvalidOid);
-		if (rel)
-			relation_close(rel, NoLock);
-		if (OidIsValid(object.objectId))
-			performDeletion(&object, DROP_RESTRICT, 0);
-		CommandCounterIncrement();
-	}
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL)
+		return;
+	trigger = find_trigger(rel->trigdesc);
+	ObjectAddressSet(object, TriggerRelationId,
+					 trigger && trigger->tgfoid == touch_function() ? trigger->tgoid : InvalidOid);
+	relation_close(rel, NoLock);
+	if (OidIsValid(object.objectId))
+		performDeletion(&object, DROP_RESTRICT, 0);
+	CommandCounterIncrement();
 	if (sc_shared)
 		sc_mark_catch_all();
 }
 
-/* Is one trigger there and exactly as installed? */
+/* Is the trigger there and exactly as installed? */
 static bool
-trigger_ok(Relation rel, const char *name, int16 tgtype, char fires, Oid function,
-		   const char **reason)
+trigger_ok(Relation rel, Oid function, const char **reason)
 {
-	Trigger    *trigger = find_trigger(rel->trigdesc, name);
+	Trigger    *trigger = find_trigger(rel->trigdesc);
+	const char *name = RelationGetRelationName(rel);
 
 	if (trigger == NULL)
-		*reason = psprintf("trigger %s is missing on %s", name, RelationGetRelationName(rel));
-	else if (trigger->tgfoid != function || trigger->tgtype != tgtype ||
-			 trigger->tgqual || trigger->tgnattr > 0 || trigger->tgnargs > 0)
-		*reason = psprintf("trigger %s of %s is not as installed", name, RelationGetRelationName(rel));
+		*reason = psprintf("trigger %s is missing on %s", TRIGGER_NAME, name);
+	else if (!is_ours(trigger, function))
+		*reason = psprintf("trigger %s of %s is not as installed", TRIGGER_NAME, name);
 	else if (trigger->tgenabled == TRIGGER_DISABLED)
-		*reason = psprintf("trigger %s of %s is disabled", name, RelationGetRelationName(rel));
-	else if (trigger->tgenabled != fires)
-		*reason = psprintf("trigger %s of %s is not enabled as installed", name, RelationGetRelationName(rel));
+		*reason = psprintf("trigger %s of %s is disabled", TRIGGER_NAME, name);
+	else if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+		*reason = psprintf("trigger %s of %s is not enabled as installed", TRIGGER_NAME, name);
 	else
 		return true;
 	return false;
@@ -692,11 +777,7 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 				ok = false;
 			}
 			else
-				ok = trigger_ok(rel, STATEMENT_TRIGGER, STATEMENT_TGTYPE, TRIGGER_FIRES_ALWAYS,
-								function, reason) &&
-					(relkind == RELKIND_PARTITIONED_TABLE ||
-					 trigger_ok(rel, ROW_TRIGGER, ROW_TGTYPE, TRIGGER_FIRES_ON_REPLICA,
-								function, reason));
+				ok = trigger_ok(rel, function, reason);
 			relation_close(rel, NoLock);
 			if (!ok)
 				break;

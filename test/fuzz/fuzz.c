@@ -919,12 +919,12 @@ ddl(void)
 		case 12:
 			return form("ALTER TABLE %s %s TRIGGER %s", t, percent(30) ? "DISABLE" : percent(60) ? "ENABLE" :
 						percent(50) ? "ENABLE ALWAYS" : "ENABLE REPLICA",
-						percent(40) ? "ALL" : percent(40) ? "USER" : percent(50) ? "summary_cache_statement" : "summary_cache_row");
+						percent(40) ? "ALL" : percent(40) ? "USER" : "summary_cache_statement");
 		case 13:
-			return form("DROP TRIGGER IF EXISTS %s ON %s", percent(50) ? "summary_cache_statement" : "summary_cache_row", t);
+			return form("DROP TRIGGER IF EXISTS summary_cache_statement ON %s", t);
 		case 14:
 			return form("CREATE OR REPLACE TRIGGER %s BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION f_row()",
-						percent(90) ? "user_row" : "summary_cache_row", t);
+						percent(90) ? "user_row" : "summary_cache_statement", t);
 		case 15:
 			return form("CREATE OR REPLACE VIEW v0 AS SELECT id, v, note FROM %s WHERE v > %d", t, below(20));
 		case 16:

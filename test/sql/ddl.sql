@@ -251,12 +251,6 @@ SELECT hits();
 :quiet
 ALTER TABLE t ENABLE TRIGGER summary_cache_statement;
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;
-ALTER TABLE t DISABLE TRIGGER summary_cache_row;
-SELECT provable, reason FROM summary_cache_tables;
-SELECT hits();
-:quiet
-ALTER TABLE t ENABLE TRIGGER summary_cache_row;
-SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 ALTER TABLE t ENABLE REPLICA TRIGGER summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
 SELECT hits();
@@ -272,10 +266,6 @@ SELECT hits();
 :quiet
 ALTER TRIGGER renamed ON t RENAME TO summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
-DROP TRIGGER summary_cache_row ON t;
-SELECT provable, reason FROM summary_cache_tables;
-SELECT hits();
-:quiet
 DROP TRIGGER summary_cache_statement ON t;
 SELECT provable, reason FROM summary_cache_tables;
 INSERT INTO t VALUES (3);

@@ -26,8 +26,7 @@ my $triggers = q{
 	 WHERE t.tgname LIKE 'summary_cache_%' AND c.relname NOT LIKE 'summary_cache_%'
 	 ORDER BY 1, 2};
 my $installed = join("\n",
-	'progress_events|summary_cache_row|R|x', 'progress_events|summary_cache_statement|A|x',
-	'tasks|summary_cache_row|R|x', 'tasks|summary_cache_statement|A|x');
+	'progress_events|summary_cache_statement|A|x', 'tasks|summary_cache_statement|A|x');
 
 sub preload
 {

@@ -12,6 +12,7 @@ my $tables = q{
 	CREATE TABLE p (id int, n int, PRIMARY KEY (id)) PARTITION BY RANGE (id);
 	CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
 	CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200);
+	CREATE TABLE late (id int PRIMARY KEY, n int);
 };
 my $truth = '(SELECT coalesce(sum(n), 0) FROM t) + (SELECT coalesce(sum(n), 0) FROM p)';
 my $status = q{SELECT status FROM summary_cache_fetch('s')};
@@ -19,12 +20,12 @@ my $said = q{SELECT document->>'total' FROM summary_cache_fetch('s')};
 
 my $publisher = PostgreSQL::Test::Cluster->new('publisher');
 $publisher->init(allows_streaming => 'logical');
-$publisher->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off");
+$publisher->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off\nlogical_decoding_work_mem = 64kB");
 $publisher->start;
 $publisher->safe_psql('postgres', $tables . q{
 	INSERT INTO t SELECT i, 1 FROM generate_series(1, 10) i;
 	INSERT INTO p SELECT i, 1 FROM generate_series(95, 104) i;
-	CREATE PUBLICATION pub FOR TABLE t, p;
+	CREATE PUBLICATION pub FOR TABLE t, p, late;
 });
 
 my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
@@ -93,6 +94,37 @@ applied('TRUNCATE', 'TRUNCATE t');
 applied('TRUNCATE of a partitioned table', 'TRUNCATE p');
 applied('rows after TRUNCATE', 'INSERT INTO t SELECT i, 1 FROM generate_series(1, 10) i; INSERT INTO p SELECT i, 1 FROM generate_series(95, 104) i');
 
+# one large transaction, streamed before it is over, with a subtransaction that is rolled back
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION sub SET (streaming = on)');
+applied('streamed', 'BEGIN; INSERT INTO t SELECT i, 1 FROM generate_series(1000, 6000) i; SAVEPOINT s;'
+	  . ' UPDATE p SET n = 0; ROLLBACK TO s; DELETE FROM t WHERE id >= 1000; UPDATE t SET n = n + 1; COMMIT');
+
+# a table that becomes a source while the apply worker runs
+$subscriber->safe_psql('postgres',
+	q{SELECT summary_cache_define('late', 'main', 'SELECT coalesce(sum(n), 0) AS total FROM late')});
+is($subscriber->safe_psql('postgres', q{SELECT document->>'total' FROM summary_cache_fetch('late')}), '0', 'late: nothing yet');
+for my $total (1 .. 2)
+{
+	$publisher->safe_psql('postgres', "INSERT INTO late VALUES ($total, 1)");
+	$publisher->wait_for_catchup('sub');
+	ok($subscriber->poll_query_until('postgres',
+			q{SELECT status || (document->>'total') FROM summary_cache_fetch('late')}, "hit-revision$total"), "late: row $total");
+}
+
+# what the apply worker itself reads, in the middle of its transaction
+$subscriber->safe_psql('postgres', q{
+	CREATE TABLE heard (status text, document json);
+	CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN INSERT INTO public.heard SELECT status, document FROM public.summary_cache_fetch('late'); RETURN NULL; END $$;
+	CREATE TRIGGER hear AFTER INSERT ON late FOR EACH ROW EXECUTE FUNCTION hear();
+	ALTER TABLE late ENABLE REPLICA TRIGGER hear;
+	SELECT 1 FROM summary_cache_fetch('late');
+});
+$publisher->safe_psql('postgres', 'INSERT INTO late VALUES (3, 1)');
+$publisher->wait_for_catchup('sub');
+is($subscriber->safe_psql('postgres', 'SELECT * FROM heard'), 'private|{"total":3}', 'within apply: private, with its own row');
+$subscriber->safe_psql('postgres', 'DROP TRIGGER hear ON late');
+
 # rolled back: nothing arrives, and a hit stays one
 $old = cached('rollback');
 $publisher->safe_psql('postgres', 'BEGIN; UPDATE t SET n = 100; ROLLBACK');
@@ -140,7 +172,7 @@ noticed('TRUNCATE in it', $old);
 
 # a synchronisation again
 $old = cached('second copy');
-$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION sub DISABLE; ALTER SUBSCRIPTION sub SET (slot_name = NONE); DROP SUBSCRIPTION sub; TRUNCATE t');
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION sub DISABLE; ALTER SUBSCRIPTION sub SET (slot_name = NONE); DROP SUBSCRIPTION sub; TRUNCATE t, late');
 noticed('TRUNCATE', $old);
 $old = cached('second copy');
 $publisher->safe_psql('postgres', q{SELECT pg_drop_replication_slot('sub')});
