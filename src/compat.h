@@ -28,6 +28,15 @@
 #define SC_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* Take a session's lock if that needs no wait; raises nothing. */
+#if PG_VERSION_NUM >= 180000
+#define SC_LOCK_ACQUIRE_NOWAIT(tag, mode) \
+	LockAcquireExtended(tag, mode, true, true, false, NULL, false)
+#else
+#define SC_LOCK_ACQUIRE_NOWAIT(tag, mode) \
+	LockAcquireExtended(tag, mode, true, true, false, NULL)
+#endif
+
 /* Does the current role own a database? */
 #if PG_VERSION_NUM >= 160000
 #define SC_OWNS_DATABASE(oid) object_ownercheck(DatabaseRelationId, oid, GetUserId())

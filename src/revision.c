@@ -17,14 +17,19 @@
  *	2.	The transaction becomes visible to new snapshots.
  *	3.	COMMIT: one atomic add a word moves its revision and takes the pending
  *		transaction away; then the cell is emptied.  No error may be raised
- *		here, so nothing is allocated or locked.
+ *		here, so nothing is allocated or locked.  A catch-all word, which stands
+ *		for DDL, and with it the cell, waits until the transaction has sent its
+ *		invalidations: a builder that read the new revision before might still
+ *		plan its query by what is in its caches.
  *	4.	ABORT after step 1: pending transactions are taken away, then the cell
  *		is emptied.
  *	5.	PREPARE: the xid moves with its words into an orphan cell, since the
  *		backend that finishes it may be another one, which knows nothing of
- *		its tables.  Whoever finds that the transaction is no longer running
- *		settles the orphan: swap the xid for SETTLING, do step 3 for its words,
- *		empty it.  After a rollback that is a needless change of revision.
+ *		its tables.  Whoever finds that the transaction is over settles the
+ *		orphan: swap the xid for SETTLING, do step 3 for its words, empty it.
+ *		It is over when its lock on its xid is gone, which is released after its
+ *		invalidations are sent.  After a rollback that is a needless change of
+ *		revision.
  *
  * Between 2 and 3 the transaction is visible, but no revision tells: that is
  * what the pending count is for.  The reader's side:
@@ -54,6 +59,7 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -324,14 +330,22 @@ sc_xact_wrote(const ScLabel *labels, int nlabels)
  */
 
 /*
- * Settle an orphan whose transaction is finished; losing the race is fine.
- * The words are read before the swap: they are stable while the xid is there.
+ * Settle an orphan if its transaction is over; losing the race is fine.  Takes
+ * a lock for a moment, without waiting.  The words are read before the swap:
+ * they are stable while the xid is there.
  */
 static void
 orphan_settle(ScCell *orphan, uint64 xid)
 {
 	uint32		nslots = orphan->nslots;
 	uint32		slots[SC_ORPHAN_SLOTS];
+	LOCKTAG		tag;
+
+	/* of a session, since the worker does this between transactions */
+	SET_LOCKTAG_TRANSACTION(tag, (TransactionId) xid);
+	if (SC_LOCK_ACQUIRE_NOWAIT(&tag, ShareLock) == LOCKACQUIRE_NOT_AVAIL)
+		return;
+	LockRelease(&tag, ShareLock, true);
 
 	memcpy(slots, orphan->slots, sizeof(slots));
 	if (!pg_atomic_compare_exchange_u64(&orphan->xid, &xid, SC_CELL_SETTLING))
@@ -347,7 +361,7 @@ orphan_settle(ScCell *orphan, uint64 xid)
 }
 
 /*
- * Settle every orphan whose transaction is no longer running.
+ * Settle every orphan whose transaction is over.
  */
 void
 sc_settle_finished(void)
@@ -358,45 +372,38 @@ sc_settle_finished(void)
 		uint64		xid = pg_atomic_read_u64(&cell->xid);
 
 		pg_read_barrier();
-		if (xid <= SC_CELL_SETTLING)
-			continue;
-		/* a finished one may have stood here for more than half of the xids */
-		if (U64FromFullTransactionId(ReadNextFullTransactionId()) - xid > PG_INT32_MAX ||
-			!TransactionIdIsInProgress((TransactionId) xid))
+		if (xid > SC_CELL_SETTLING)
 			orphan_settle(cell, xid);
 	}
 }
 
 /*
  * Enter a prepared transaction with pending words.  The caller has counted on
- * each of them.  With the finished ones settled there is a cell for every
- * transaction that can be prepared (see ORPHAN_CELLS); should that be wrong, the last cell is made one that nobody can settle, and nothing
- * is proven any more until the server restarts.
+ * each of them, and those that were over when it began to prepare are settled:
+ * so there is a cell (see ORPHAN_CELLS).  Should that be wrong, the last cell
+ * is made one that nobody can settle, and nothing is proven any more until the
+ * server restarts.
  */
 static void
 orphan_enter(uint64 xid, const uint32 *slots, int nslots)
 {
 	int			last = sc_shared->ncells - 1;
 
-	for (int attempt = 0; attempt < 2; attempt++)
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	for (int i = sc_shared->nbackends; i < last; i++)
 	{
-		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-		for (int i = sc_shared->nbackends; i < last; i++)
-		{
-			ScCell	   *cell = &sc_cells[i].cell;
+		ScCell	   *cell = &sc_cells[i].cell;
 
-			if (pg_atomic_read_u64(&cell->xid) != SC_CELL_EMPTY)
-				continue;
-			cell->nslots = nslots;
-			memcpy(cell->slots, slots, sizeof(uint32) * nslots);
-			pg_write_barrier();
-			pg_atomic_write_u64(&cell->xid, xid);
-			LWLockRelease(&sc_shared->lock);
-			return;
-		}
+		if (pg_atomic_read_u64(&cell->xid) != SC_CELL_EMPTY)
+			continue;
+		cell->nslots = nslots;
+		memcpy(cell->slots, slots, sizeof(uint32) * nslots);
+		pg_write_barrier();
+		pg_atomic_write_u64(&cell->xid, xid);
 		LWLockRelease(&sc_shared->lock);
-		sc_settle_finished();
+		return;
 	}
+	LWLockRelease(&sc_shared->lock);
 
 	Assert(false);
 	pg_atomic_write_u64(&sc_cells[last].cell.xid, SC_CELL_SETTLING);
@@ -534,13 +541,73 @@ xact_reset(void)
 	untracked_write = false;
 }
 
+/* Does a mark stand for DDL, or for what has no word of its own? */
+static inline bool
+is_catch_all(const ScSlotRef *mark)
+{
+	return mark->key == SC_KEY_CLUSTER || (Oid) mark->key == InvalidOid;
+}
+
+/* Step 3, for the catch-all words or for the others. */
+static void
+marks_publish(bool catch_alls)
+{
+	TimestampTz now = GetCurrentTransactionStopTimestamp();
+
+	for (int i = 0; i < nplaced; i++)
+	{
+		uint64		revision;
+
+		if (is_catch_all(&marks[i]) != catch_alls)
+			continue;
+		revision = word_publish(marks[i].slot);
+		pg_atomic_write_u64(&slot_of(marks[i].slot)->last_change, (uint64) now);
+		if (own_revisions)
+			own_revisions[marks[i].slot] = revision;
+	}
+	if (overflow_placed && catch_alls)
+		word_publish(SC_CLUSTER_SLOT);
+	if (overflow_placed || own_revisions == NULL)
+		own_unknown_commit = sc_now();
+}
+
+/* All that was placed is published. */
+static void
+commit_done(void)
+{
+	SC_POINT("commit-published");
+	/* the adds are full barriers */
+	pg_atomic_write_u64(&my_cell()->xid, SC_CELL_EMPTY);
+	if (eager)
+		sc_worker_wake();
+	xact_reset();
+}
+
+/*
+ * The rest of step 3, when the transaction's memory goes: nothing of it is
+ * left to do but to answer the client.
+ */
+static void
+late_commit(void *arg)
+{
+	marks_publish(true);
+	commit_done();
+}
+
 static void
 xact_callback(XactEvent event, void *arg)
 {
+	static MemoryContextCallback late = {.func = late_commit};
+	bool		is_late;
+
 	switch (event)
 	{
-		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
+			/* make room for an orphan: later no lock can be taken */
+			if (nmarks > 0 || marks_overflow)
+				sc_settle_finished();
+			/* FALLTHROUGH */
+		case XACT_EVENT_PRE_COMMIT:
 			if (own_revisions == NULL && nmarks > 0)
 				own_revisions = MemoryContextAllocExtended(TopMemoryContext,
 														   sizeof(uint64) * sc_shared->nslots,
@@ -562,30 +629,20 @@ xact_callback(XactEvent event, void *arg)
 				for (int i = 0; i < nmarks; i++)
 					if (marks[i].slot >= 0)
 						pg_atomic_fetch_add_u64(&slot_of(marks[i].slot)->word, SC_REVISION_ONE);
-			if (nplaced > 0 || overflow_placed)
+			if (nplaced == 0 && !overflow_placed)
 			{
-				TimestampTz now = GetCurrentTransactionStopTimestamp();
-
-				for (int i = 0; i < nplaced; i++)
-				{
-					uint64		revision = word_publish(marks[i].slot);
-
-					pg_atomic_write_u64(&slot_of(marks[i].slot)->last_change, (uint64) now);
-					if (own_revisions)
-						own_revisions[marks[i].slot] = revision;
-				}
-				if (overflow_placed)
-					word_publish(SC_CLUSTER_SLOT);
-				if (overflow_placed || own_revisions == NULL)
-					own_unknown_commit = sc_now();
-				SC_POINT("commit-published");
-				/* the adds are full barriers */
-				pg_atomic_write_u64(&my_cell()->xid, SC_CELL_EMPTY);
-				if (eager)
-					sc_worker_wake();
+				Assert(pg_atomic_read_u64(&my_cell()->xid) == SC_CELL_EMPTY);
+				xact_reset();
+				break;
 			}
-			Assert(pg_atomic_read_u64(&my_cell()->xid) == SC_CELL_EMPTY);
-			xact_reset();
+			marks_publish(false);
+			is_late = overflow_placed;
+			for (int i = 0; i < nplaced; i++)
+				is_late = is_late || is_catch_all(&marks[i]);
+			if (is_late)
+				MemoryContextRegisterResetCallback(TopTransactionContext, &late);
+			else
+				commit_done();
 			break;
 
 		case XACT_EVENT_ABORT:

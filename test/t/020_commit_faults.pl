@@ -90,6 +90,31 @@ for my $case (
 }
 
 #
+# DDL that is visible, but whose invalidations no session has got yet: what is built meanwhile by the
+# old function may be no hit once the DDL has returned
+#
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+	SELECT summary_cache_define('ddl', 'main', 'SELECT n, f() AS f FROM t')});
+my $builder = Session->new($node);
+my $build = q{SELECT document->>'f' FROM summary_cache_fetch('ddl', NULL, true)};
+is($builder->query($build), '1', 'a builder knows the function');
+my $ddl = Session->new($node);
+$ddl->query("SET summary_cache.debug_point = 'commit-published'; SET summary_cache.debug_sleep = '600000000'");
+$ddl->send_sql(q{CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'});
+$node->poll_query_until('postgres', q{SELECT prosrc = 'SELECT 2' FROM pg_proc WHERE proname = 'f'}) or die 'never visible';
+$builder->query($build);
+kill 'HUP', $ddl->pid;
+$ddl->result;
+like($builder->query(q{SELECT status, document->>'f' FROM summary_cache_fetch('ddl')}),
+	qr/^(?!hit)|\|2$/, 'DDL: no hit with what it has replaced');
+ok($node->poll_query_until('postgres', q{SELECT status, document->>'f' FROM summary_cache_fetch('ddl')}, 'hit-revision|2'),
+	'DDL: it is rebuilt');
+$_->quit for $builder, $ddl;
+$node->safe_psql('postgres', q{SELECT summary_cache_drop('ddl')});
+is_right('DDL');
+
+#
 # Another library's callback before the commit, after ours
 #
 my $session = Session->new($node);
