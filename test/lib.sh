@@ -100,10 +100,11 @@ missing_packages() {
 		have prove || echo perl
 		perl -MIPC::Run -MTest::More -MTime::HiRes -e 1 2>/dev/null || echo libipc-run-perl
 	fi
-	# for the example in doc/; by other names, and without, its test is skipped
+	# for the example in doc/, and for poolers; by other names, and without, their tests are skipped
 	if [ "$1" = tap ] && have apt-get; then
 		/usr/bin/python3 -c 'import asyncpg, fastapi, uvicorn' 2>/dev/null ||
 			printf '%s\n' python3-asyncpg python3-fastapi python3-uvicorn
+		have pgbouncer || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
 	fi
 	if [ "$1" != tools ] && ! find_server; then
 		for dir in /usr/lib/postgresql/*/; do
@@ -134,7 +135,7 @@ restore_createcluster() {
 }
 
 install_packages() {
-	local packages=("$@") sudo='' version
+	local packages=("$@") sudo='' version options=()
 	am_root || sudo=sudo
 	if ! have apt-get; then
 		die "please install PostgreSQL $min_version or newer with its server headers, json-c with headers," \
@@ -162,7 +163,15 @@ install_packages() {
 			as_root pg_conftool /etc/postgresql-common/createcluster.conf set create_main_cluster false
 			;;
 	esac
-	apt_get install -q -y --no-install-recommends "${packages[@]}"
+	case " $* " in
+		*" pgbouncer "*)
+			# The package would start a service, and enable it at boot.  What is not unpacked cannot be.
+			say "pgbouncer is installed without its service: it is only to be started by a test"
+			options=(-o 'Dpkg::Options::=--path-exclude=/etc/init.d/pgbouncer'
+				-o 'Dpkg::Options::=--path-exclude=*/systemd/system/pgbouncer.*')
+			;;
+	esac
+	apt_get install -q -y --no-install-recommends "${options[@]}" "${packages[@]}"
 	restore_createcluster
 }
 
