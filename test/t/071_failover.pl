@@ -1,0 +1,263 @@
+# Proves that failover by the steps of a failover manager keeps every answer right: on the promoted standby, on a cascading one, and on the old primary when it comes back.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $timeout = $PostgreSQL::Test::Utils::timeout_default;
+my %watchers;
+my $status = q{SELECT status FROM summary_cache_fetch('s')};
+
+# What the tables have, in the form of the document: each row by its number.
+my $truth = q{SELECT json_object_agg(id, n ORDER BY id) FROM t};
+
+#
+# A primary, a standby, and one that follows the standby
+#
+my $p = PostgreSQL::Test::Cluster->new('p');
+$p->init(allows_streaming => 1, extra => ['--data-checksums']);
+$p->append_conf('postgresql.conf', "max_prepared_transactions = 10\nwal_keep_size = '256MB'\nmax_connections = 40");
+$p->start;
+$p->safe_psql('postgres', qq{
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE t (id int PRIMARY KEY, n int);
+	INSERT INTO t SELECT i, 0 FROM generate_series(0, 9) i;
+	CREATE TABLE control (stop text);
+	SELECT summary_cache_define('s', 'main', 'SELECT ($truth) AS rows');
+	SELECT summary_cache_define('s', 'inlined', 'SELECT count(*) FROM t', refresh => 'inline');
+
+	-- Reads until it is told to stop.  What is not stale has at least the number that was seen before.
+	CREATE PROCEDURE watch(name text) LANGUAGE plpgsql AS \$\$
+	DECLARE
+		seen int := 0;
+		found int;
+		answer record;
+		hits int := 0;
+		reads int := 0;
+	BEGIN
+		LOOP
+			EXIT WHEN EXISTS (SELECT FROM control WHERE stop = name);
+			SELECT n INTO seen FROM t WHERE id = 0;
+			SELECT * INTO answer FROM summary_cache_fetch('s');
+			found := answer.document->'rows'->>'0';
+			reads := reads + 1;
+			IF answer.status = 'hit-revision' THEN hits := hits + 1; END IF;
+			IF answer.status <> 'stale' AND found < seen THEN
+				RAISE EXCEPTION '% has %, but % had been seen', answer.status, found, seen;
+			END IF;
+			COMMIT;
+			PERFORM pg_sleep(0.0005);
+			COMMIT;
+		END LOOP;
+		RAISE NOTICE 'watched: % reads, % hits', reads, hits;
+	END \$\$;
+});
+
+my $a = PostgreSQL::Test::Cluster->new('a');
+$p->backup('p');
+$a->init_from_backup($p, 'p', has_streaming => 1);
+$a->start;
+my $c = PostgreSQL::Test::Cluster->new('c');
+$a->backup('a');
+$c->init_from_backup($a, 'a', has_streaming => 1);
+$c->start;
+my $conf = slurp_file($p->data_dir . '/postgresql.conf');
+
+# Is the answer what the tables have, whatever its status?  Stale may be behind, so it is asked until
+# the worker has come.
+sub is_right
+{
+	my ($node, $name) = @_;
+	my ($answer, $got, $want);
+	for (1 .. 10 * $timeout)
+	{
+		($answer, $got, $want) = split /\n/, $node->safe_psql('postgres',
+			q{SELECT status || E'\n' || (document->'rows')::text || (document->'count')::text FROM summary_cache_fetch('s')}
+			  . ";\nSELECT ($truth)::text || (SELECT count(*) FROM t)");
+		last if $answer ne 'stale';
+		usleep(100_000);
+	}
+	isnt($answer, 'stale', "$name: " . $node->name . ' does not stay stale');
+	return is($got, $want, "$name: " . $node->name . ' answers what its tables have');
+}
+
+sub is_right_everywhere
+{
+	my ($name, $primary, @standbys) = @_;
+	$primary->wait_for_catchup($_, 'replay', $primary->lsn('insert')) for grep { $_ != $c } @standbys;
+	ok($c->poll_query_until('postgres', "SELECT pg_last_wal_replay_lsn() >= '" . $primary->lsn('insert') . "'"), "$name: the cascade has it");
+	is_right($_, $name) for $primary, @standbys;
+	my %etags;
+	$etags{ $_->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s', force_refresh => true)}) } = 1 for $primary, @standbys;
+	is(keys %etags, 1, "$name: with one etag");
+	return;
+}
+
+sub serves
+{
+	my ($node, $name) = @_;
+	ok($node->poll_query_until('postgres', $status, 'hit-revision'), "$name: hits");
+	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+	is_right($node, "$name, written");
+	ok($node->poll_query_until('postgres', $status, 'hit-revision'), "$name: hits again");
+	is($node->safe_psql('postgres', 'SELECT sum(pending) FROM summary_cache_tables'), '0', "$name: nothing is pending");
+
+	my $listener = Session->new($node);
+	$listener->query('LISTEN summary_cache');
+	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+	$node->safe_psql('postgres', $status);
+	my $said = '';
+	for (1 .. 10 * $timeout)
+	{
+		$said .= $listener->query('SELECT 1');
+		last if $said =~ /Asynchronous notification "summary_cache"/;
+		usleep(100_000);
+	}
+	like($said, qr/Asynchronous notification "summary_cache" with payload "\{"summary":"s","etag":/, "$name: listeners are told");
+	is($node->safe_psql('postgres', q{SELECT count(DISTINCT pid) > 0 FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'}),
+		't', "$name: by the worker of this server");
+	$listener->quit;
+	return;
+}
+
+# Sessions that read all the time, until watched() is told of it on the primary.
+sub watch
+{
+	my ($node) = @_;
+	push @{ $watchers{ $node->name } }, Session->new($node)->send_sql("CALL watch('${\$node->name}')");
+	return;
+}
+
+sub watched
+{
+	my ($primary, @nodes) = @_;
+	for my $node (@nodes)
+	{
+		my $name = $node->name;
+		$primary->safe_psql('postgres', "INSERT INTO control VALUES ('$name')");
+		for my $session (@{ delete $watchers{$name} })
+		{
+			$session->result;
+			like($session->error, qr/^\S*\s*NOTICE:  watched: [1-9]\d+ reads, \d+ hits$/, "a session on $name has never read less than it had seen");
+			note $session->error;
+			$session->quit;
+		}
+		$primary->safe_psql('postgres', "DELETE FROM control");
+	}
+	return;
+}
+
+# A standby that has been something else before.
+sub follow
+{
+	my ($node, $upstream) = @_;
+	$node->append_conf('postgresql.conf', "primary_conninfo = '" . $upstream->connstr . " application_name=" . $node->name . "'");
+	$node->set_standby_mode;
+	$node->start;
+	return;
+}
+
+is_right_everywhere('before', $p, $a, $c);
+
+#
+# Failover.  Sessions read on both standbys all the time; the primary is written until it is fenced.
+#
+watch($_) for $a, $a, $c, $c;
+$p->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id = 0') for 1 .. 100;
+$p->safe_psql('postgres', q{
+	BEGIN; UPDATE t SET n = 1000 WHERE id = 1; PREPARE TRANSACTION 'commit on the new primary';
+	BEGIN; UPDATE t SET n = 1000 WHERE id = 2; PREPARE TRANSACTION 'roll back on the new primary';
+	BEGIN; INSERT INTO t VALUES (100, 100); PREPARE TRANSACTION 'over both failovers'});
+is_right_everywhere('prepared', $p, $a, $c);
+
+# the standby is cut off: what the primary commits from here on is lost
+$a->append_conf('postgresql.conf', "primary_conninfo = ''");
+$a->reload;
+ok($a->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_wal_receiver'), 'the standby is cut off');
+$p->safe_psql('postgres', q{
+	UPDATE t SET n = -1 WHERE id > 2; INSERT INTO t VALUES (99, 99);
+	COMMIT PREPARED 'roll back on the new primary'});
+is_right($p, 'what will be lost');
+is($p->safe_psql('postgres', q{SELECT document->'rows'->>'99' FROM summary_cache_fetch('s')}), '99', 'it is served as long as it is there');
+is_right($a, 'cut off');
+
+$p->stop('immediate');		# the fence
+my $n = 1 + $a->safe_psql('postgres', 'SELECT n FROM t WHERE id = 0');
+$a->promote;
+
+is_right($a, 'promoted');
+is($a->safe_psql('postgres', q{SELECT document->'rows'->>'99' IS NULL FROM summary_cache_fetch('s')}), 't', 'what was not replicated is not there');
+for (1 .. 100)
+{
+	$a->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
+	$n++;
+}
+
+# prepared on one primary, finished on the next
+ok($a->poll_query_until('postgres', $status, 'hit-revision'), 'hits beside prepared transactions');
+$a->safe_psql('postgres', q{COMMIT PREPARED 'commit on the new primary'});
+is_right($a, 'COMMIT PREPARED');
+is($a->safe_psql('postgres', q{SELECT document->'rows'->>'1' FROM summary_cache_fetch('s')}), '1000', '... with what was prepared');
+$a->safe_psql('postgres', q{ROLLBACK PREPARED 'roll back on the new primary'});
+is_right($a, 'ROLLBACK PREPARED');
+is($a->safe_psql('postgres', q{SELECT document->'rows'->>'2' FROM summary_cache_fetch('s')}), '0', '... without what was prepared');
+is_right_everywhere('new primary', $a, $c);
+is($c->safe_psql('postgres', 'SELECT received_tli FROM pg_stat_wal_receiver'), '2', 'the cascade follows on the new timeline');
+
+#
+# The old primary comes back.  pg_rewind recovers it first, in single-user mode with the library
+# preloaded, and takes the configuration of its source.
+#
+command_ok([ 'pg_rewind', '--target-pgdata', $p->data_dir, '--source-server', $a->connstr('postgres') . ' user=' . $a->safe_psql('postgres', 'SELECT current_user') ],
+	'pg_rewind');
+open my $file, '>', $p->data_dir . '/postgresql.conf' or die;
+print $file $conf;
+close $file;
+follow($p, $a);
+is_right_everywhere('rewound', $a, $p, $c);
+is($p->safe_psql('postgres', q{SELECT document->'rows'->>'99' IS NULL FROM summary_cache_fetch('s')}), 't', 'the rewound server has lost what was lost');
+watch($_) for $p, $p;
+for (1 .. 100)
+{
+	$a->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
+	$n++;
+}
+is($a->safe_psql('postgres', q{SELECT count(*) FROM pg_prepared_xacts}), '1', 'one transaction is still prepared');
+serves($a, 'new primary');
+is_right_everywhere('followed', $a, $p, $c);
+
+#
+# Switchover, back: the primary stops orderly, the standby is promoted, the other one follows it.
+#
+watched($a, $a);
+$a->safe_psql('postgres', 'CREATE TABLE later (n int); INSERT INTO later VALUES (1)');
+$a->safe_psql('postgres', q{SELECT summary_cache_define('later', 'main', 'SELECT sum(n) FROM later')});
+$a->stop('fast');
+$p->promote;
+is_right($p, 'switched over');
+is($p->safe_psql('postgres', q{SELECT summary_cache_get('later')}), '{"sum":1}', 'with what was defined last');
+follow($a, $p);
+$p->safe_psql('postgres', q{COMMIT PREPARED 'over both failovers'; INSERT INTO later VALUES (2)});
+is_right_everywhere('switched over', $p, $a, $c);
+is($c->safe_psql('postgres', q{SELECT document->'rows'->>'100' FROM summary_cache_fetch('s')}), '100', 'prepared two primaries ago');
+ok($_->poll_query_until('postgres', q{SELECT document->>'sum' FROM summary_cache_fetch('later')}, '3'), $_->name . ' has the last definition') for $p, $a, $c;
+is($c->safe_psql('postgres', 'SELECT received_tli FROM pg_stat_wal_receiver'), '3', 'the cascade has followed again');
+for (1 .. 100)
+{
+	$p->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
+	$n++;
+}
+serves($p, 'switched over');
+is_right_everywhere('end', $p, $a, $c);
+
+watched($p, $p, $c);
+$_->stop for $c, $a, $p;
+done_testing();
