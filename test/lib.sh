@@ -166,7 +166,7 @@ install_packages() {
 	case " $* " in
 		*" pgbouncer "*)
 			# The package would start a service, and enable it at boot.  What is not unpacked cannot be.
-			say "pgbouncer is installed without its service: it is only to be started by a test"
+			say "pgbouncer is installed without its service, which dpkg then misses: only a test is to start it"
 			options=(-o 'Dpkg::Options::=--path-exclude=/etc/init.d/pgbouncer'
 				-o 'Dpkg::Options::=--path-exclude=*/systemd/system/pgbouncer.*')
 			;;

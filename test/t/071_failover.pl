@@ -22,11 +22,11 @@ my $truth = q{SELECT json_object_agg(id, n ORDER BY id) FROM t};
 #
 # A primary, a standby, and one that follows the standby
 #
-my $p = PostgreSQL::Test::Cluster->new('p');
-$p->init(allows_streaming => 1, extra => ['--data-checksums']);
-$p->append_conf('postgresql.conf', "max_prepared_transactions = 10\nwal_keep_size = '256MB'\nmax_connections = 40");
-$p->start;
-$p->safe_psql('postgres', qq{
+my $first = PostgreSQL::Test::Cluster->new('first');
+$first->init(allows_streaming => 1, extra => ['--data-checksums']);
+$first->append_conf('postgresql.conf', "max_prepared_transactions = 10\nwal_keep_size = '256MB'\nmax_connections = 40");
+$first->start;
+$first->safe_psql('postgres', qq{
 	CREATE EXTENSION summary_cache;
 	CREATE TABLE t (id int PRIMARY KEY, n int);
 	INSERT INTO t SELECT i, 0 FROM generate_series(0, 9) i;
@@ -61,15 +61,15 @@ $p->safe_psql('postgres', qq{
 	END \$\$;
 });
 
-my $a = PostgreSQL::Test::Cluster->new('a');
-$p->backup('p');
-$a->init_from_backup($p, 'p', has_streaming => 1);
-$a->start;
-my $c = PostgreSQL::Test::Cluster->new('c');
-$a->backup('a');
-$c->init_from_backup($a, 'a', has_streaming => 1);
-$c->start;
-my $conf = slurp_file($p->data_dir . '/postgresql.conf');
+my $second = PostgreSQL::Test::Cluster->new('second');
+$first->backup('backup');
+$second->init_from_backup($first, 'backup', has_streaming => 1);
+$second->start;
+my $cascade = PostgreSQL::Test::Cluster->new('cascade');
+$second->backup('backup');
+$cascade->init_from_backup($second, 'backup', has_streaming => 1);
+$cascade->start;
+my $conf = slurp_file($first->data_dir . '/postgresql.conf');
 
 # Is the answer what the tables have, whatever its status?  Stale may be behind, so it is asked until
 # the worker has come.
@@ -166,99 +166,103 @@ sub follow
 	return;
 }
 
-is_right_everywhere('before', $p, $a, $c);
+is_right_everywhere('before', $first, $second, $cascade);
 
 #
 # Failover.  Sessions read on both standbys all the time; the primary is written until it is fenced.
 #
-watch($_) for $a, $a, $c, $c;
-$p->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id = 0') for 1 .. 100;
-$p->safe_psql('postgres', q{
+watch($_) for $second, $second, $cascade, $cascade;
+$first->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id = 0') for 1 .. 100;
+$first->safe_psql('postgres', q{
 	BEGIN; UPDATE t SET n = 1000 WHERE id = 1; PREPARE TRANSACTION 'commit on the new primary';
 	BEGIN; UPDATE t SET n = 1000 WHERE id = 2; PREPARE TRANSACTION 'roll back on the new primary';
 	BEGIN; INSERT INTO t VALUES (100, 100); PREPARE TRANSACTION 'over both failovers'});
-is_right_everywhere('prepared', $p, $a, $c);
+is_right_everywhere('prepared', $first, $second, $cascade);
 
 # the standby is cut off: what the primary commits from here on is lost
-$a->append_conf('postgresql.conf', "primary_conninfo = ''");
-$a->reload;
-ok($a->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_wal_receiver'), 'the standby is cut off');
-$p->safe_psql('postgres', q{
+$second->append_conf('postgresql.conf', "primary_conninfo = ''");
+$second->reload;
+ok($second->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_wal_receiver'), 'the standby is cut off');
+$first->safe_psql('postgres', q{
 	UPDATE t SET n = -1 WHERE id > 2; INSERT INTO t VALUES (99, 99);
 	COMMIT PREPARED 'roll back on the new primary'});
-is_right($p, 'what will be lost');
-is($p->safe_psql('postgres', q{SELECT document->'rows'->>'99' FROM summary_cache_fetch('s')}), '99', 'it is served as long as it is there');
-is_right($a, 'cut off');
+is_right($first, 'what will be lost');
+is($first->safe_psql('postgres', q{SELECT document->'rows'->>'99' FROM summary_cache_fetch('s')}), '99', 'it is served as long as it is there');
+is_right($second, 'cut off');
 
-$p->stop('immediate');		# the fence
-my $n = 1 + $a->safe_psql('postgres', 'SELECT n FROM t WHERE id = 0');
-$a->promote;
+$first->stop('immediate');		# the fence
+my $n = 1 + $second->safe_psql('postgres', 'SELECT n FROM t WHERE id = 0');
+$second->promote;
 
-is_right($a, 'promoted');
-is($a->safe_psql('postgres', q{SELECT document->'rows'->>'99' IS NULL FROM summary_cache_fetch('s')}), 't', 'what was not replicated is not there');
+is_right($second, 'promoted');
+is($second->safe_psql('postgres', q{SELECT document->'rows'->>'99' IS NULL FROM summary_cache_fetch('s')}), 't',
+	'what was not replicated is not there');
 for (1 .. 100)
 {
-	$a->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
+	$second->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
 	$n++;
 }
 
 # prepared on one primary, finished on the next
-ok($a->poll_query_until('postgres', $status, 'hit-revision'), 'hits beside prepared transactions');
-$a->safe_psql('postgres', q{COMMIT PREPARED 'commit on the new primary'});
-is_right($a, 'COMMIT PREPARED');
-is($a->safe_psql('postgres', q{SELECT document->'rows'->>'1' FROM summary_cache_fetch('s')}), '1000', '... with what was prepared');
-$a->safe_psql('postgres', q{ROLLBACK PREPARED 'roll back on the new primary'});
-is_right($a, 'ROLLBACK PREPARED');
-is($a->safe_psql('postgres', q{SELECT document->'rows'->>'2' FROM summary_cache_fetch('s')}), '0', '... without what was prepared');
-is_right_everywhere('new primary', $a, $c);
-is($c->safe_psql('postgres', 'SELECT received_tli FROM pg_stat_wal_receiver'), '2', 'the cascade follows on the new timeline');
+ok($second->poll_query_until('postgres', $status, 'hit-revision'), 'hits beside prepared transactions');
+$second->safe_psql('postgres', q{COMMIT PREPARED 'commit on the new primary'});
+is_right($second, 'COMMIT PREPARED');
+is($second->safe_psql('postgres', q{SELECT document->'rows'->>'1' FROM summary_cache_fetch('s')}), '1000', '... with what was prepared');
+$second->safe_psql('postgres', q{ROLLBACK PREPARED 'roll back on the new primary'});
+is_right($second, 'ROLLBACK PREPARED');
+is($second->safe_psql('postgres', q{SELECT document->'rows'->>'2' FROM summary_cache_fetch('s')}), '0', '... without what was prepared');
+is_right_everywhere('new primary', $second, $cascade);
+is($cascade->safe_psql('postgres', 'SELECT received_tli FROM pg_stat_wal_receiver'), '2', 'the cascade follows on the new timeline');
 
 #
 # The old primary comes back.  pg_rewind recovers it first, in single-user mode with the library
 # preloaded, and takes the configuration of its source.
 #
-command_ok([ 'pg_rewind', '--target-pgdata', $p->data_dir, '--source-server', $a->connstr('postgres') . ' user=' . $a->safe_psql('postgres', 'SELECT current_user') ],
+my $user = $second->safe_psql('postgres', 'SELECT current_user');
+command_ok([ 'pg_rewind', '--target-pgdata', $first->data_dir, '--source-server', $second->connstr('postgres') . " user=$user" ],
 	'pg_rewind');
-open my $file, '>', $p->data_dir . '/postgresql.conf' or die;
+open my $file, '>', $first->data_dir . '/postgresql.conf' or die;
 print $file $conf;
 close $file;
-follow($p, $a);
-is_right_everywhere('rewound', $a, $p, $c);
-is($p->safe_psql('postgres', q{SELECT document->'rows'->>'99' IS NULL FROM summary_cache_fetch('s')}), 't', 'the rewound server has lost what was lost');
-watch($_) for $p, $p;
+follow($first, $second);
+is_right_everywhere('rewound', $second, $first, $cascade);
+is($first->safe_psql('postgres', q{SELECT document->'rows'->>'99' IS NULL FROM summary_cache_fetch('s')}), 't',
+	'the rewound server has lost what was lost');
+watch($_) for $first, $first;
 for (1 .. 100)
 {
-	$a->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
+	$second->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
 	$n++;
 }
-is($a->safe_psql('postgres', q{SELECT count(*) FROM pg_prepared_xacts}), '1', 'one transaction is still prepared');
-serves($a, 'new primary');
-is_right_everywhere('followed', $a, $p, $c);
+is($second->safe_psql('postgres', q{SELECT count(*) FROM pg_prepared_xacts}), '1', 'one transaction is still prepared');
+serves($second, 'new primary');
+is_right_everywhere('followed', $second, $first, $cascade);
 
 #
 # Switchover, back: the primary stops orderly, the standby is promoted, the other one follows it.
 #
-watched($a, $a);
-$a->safe_psql('postgres', 'CREATE TABLE later (n int); INSERT INTO later VALUES (1)');
-$a->safe_psql('postgres', q{SELECT summary_cache_define('later', 'main', 'SELECT sum(n) FROM later')});
-$a->stop('fast');
-$p->promote;
-is_right($p, 'switched over');
-is($p->safe_psql('postgres', q{SELECT summary_cache_get('later')}), '{"sum":1}', 'with what was defined last');
-follow($a, $p);
-$p->safe_psql('postgres', q{COMMIT PREPARED 'over both failovers'; INSERT INTO later VALUES (2)});
-is_right_everywhere('switched over', $p, $a, $c);
-is($c->safe_psql('postgres', q{SELECT document->'rows'->>'100' FROM summary_cache_fetch('s')}), '100', 'prepared two primaries ago');
-ok($_->poll_query_until('postgres', q{SELECT document->>'sum' FROM summary_cache_fetch('later')}, '3'), $_->name . ' has the last definition') for $p, $a, $c;
-is($c->safe_psql('postgres', 'SELECT received_tli FROM pg_stat_wal_receiver'), '3', 'the cascade has followed again');
+watched($second, $second);
+$second->safe_psql('postgres', 'CREATE TABLE later (n int); INSERT INTO later VALUES (1)');
+$second->safe_psql('postgres', q{SELECT summary_cache_define('later', 'main', 'SELECT sum(n) FROM later')});
+$second->stop('fast');
+$first->promote;
+is_right($first, 'switched over');
+is($first->safe_psql('postgres', q{SELECT summary_cache_get('later')}), '{"sum":1}', 'with what was defined last');
+follow($second, $first);
+$first->safe_psql('postgres', q{COMMIT PREPARED 'over both failovers'; INSERT INTO later VALUES (2)});
+is_right_everywhere('switched over', $first, $second, $cascade);
+is($cascade->safe_psql('postgres', q{SELECT document->'rows'->>'100' FROM summary_cache_fetch('s')}), '100', 'prepared two primaries ago');
+ok($_->poll_query_until('postgres', q{SELECT document->>'sum' FROM summary_cache_fetch('later')}, '3'),
+	$_->name . ' has the last definition') for $first, $second, $cascade;
+is($cascade->safe_psql('postgres', 'SELECT received_tli FROM pg_stat_wal_receiver'), '3', 'the cascade has followed again');
 for (1 .. 100)
 {
-	$p->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
+	$first->safe_psql('postgres', "UPDATE t SET n = $n WHERE id = 0");
 	$n++;
 }
-serves($p, 'switched over');
-is_right_everywhere('end', $p, $a, $c);
+serves($first, 'switched over');
+is_right_everywhere('end', $first, $second, $cascade);
 
-watched($p, $p, $c);
-$_->stop for $c, $a, $p;
+watched($first, $first, $cascade);
+$_->stop for $cascade, $second, $first;
 done_testing();
