@@ -59,7 +59,8 @@ sc_is_building(void)
 /* Lay a built section out as it is published. */
 static ScChunk *
 make_chunk(ScSectionDef *section, ScBody *body, ScLabel *labels, int nlabels,
-		   int64 labelled_at, TimestampTz built_at, uint64 xmax, int64 build_ns)
+		   int64 labelled_at, XLogRecPtr replayed, TimestampTz built_at, uint64 xmax,
+		   int64 build_ns)
 {
 	Size		keys_len = 0;
 	Size		keys_offset = MAXALIGN(offsetof(ScChunk, labels) + sizeof(ScLabel) * nlabels);
@@ -78,6 +79,7 @@ make_chunk(ScSectionDef *section, ScBody *body, ScLabel *labels, int nlabels,
 	chunk->definition = section->hash;
 	chunk->stranger = body->stranger;
 	chunk->labelled_at = labelled_at;
+	chunk->replayed = replayed;
 	chunk->built_at = built_at;
 	chunk->build_ns = build_ns;
 	chunk->xmax = xmax;
@@ -162,9 +164,10 @@ check_conflicts_with_cached(const char *summary, ScSummary *entry, ScBuild *buil
 }
 
 /*
- * Read the words of a section's sources behind those of the catch-alls.  A
- * source whose changes might go unnoticed leaves a label that is never
- * current.  Returns the number of labels.
+ * Read the words of a section's sources behind those of the catch-alls, which
+ * are none on a standby, and then no others either.  A source whose changes
+ * might go unnoticed leaves a label that is never current.  Returns the number
+ * of labels.
  */
 static int
 read_labels(ScSectionDef *section, ScLabel *catch_alls, int ncatch_alls, ScLabel **labels)
@@ -180,7 +183,7 @@ read_labels(ScSectionDef *section, ScLabel *catch_alls, int ncatch_alls, ScLabel
 		int			nroots = sc_track_roots(section->sources[i], roots);
 		const char *reason;
 
-		for (int r = 0; r < nroots; r++)
+		for (int r = 0; ncatch_alls > 0 && r < nroots; r++)
 		{
 			/* without a slot, writers use the catch-all, which is in the label */
 			if (sc_label_read(&list[n], SC_KEY(MyDatabaseId, roots[r])))
@@ -215,7 +218,7 @@ is_wanted(ScSectionDef *section, ScLocal *local, ScWant want, Snapshot snapshot,
 		/* what is nearly too old is renewed along with the rest */
 		if (sc_is_aging(local, mine->labelled_at, now))
 			return true;
-		return sc_label_prove(mine->labels, mine->nlabels, snapshot) != SC_CURRENT;
+		return sc_prove(mine->labels, mine->nlabels, mine->replayed, snapshot) != SC_CURRENT;
 	}
 	return true;
 }
@@ -476,7 +479,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 /* Build the wanted sections under a snapshot; label each. */
 static void
 build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nlabels,
-			   Snapshot snapshot, int64 labelled_at, ScBuild *build)
+			   Snapshot snapshot, int64 labelled_at, XLogRecPtr replayed, ScBuild *build)
 {
 	Building	me = {NameStr(definition->name), building};
 	TimestampTz built_at = GetCurrentTimestamp();
@@ -520,7 +523,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 			xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
 			build->chunks[i] = make_chunk(&definition->sections[i], &body,
 										  labels ? labels[i] : NULL, labels ? nlabels[i] : 0,
-										  labelled_at, built_at, xmax, sc_now() - start);
+										  labelled_at, replayed, built_at, xmax, sc_now() - start);
 			pfree(body.members);
 			if (sc_log_min_build_duration >= 0 &&
 				build->chunks[i]->build_ns >= (int64) sc_log_min_build_duration * 1000000)
@@ -550,6 +553,8 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	ScSummary  *entry = &sc_summaries[local->index];
 	ScSummaryDef *definition;
 	ScLabel		catch_alls[2];
+	int			ncatch_alls = 0;
+	XLogRecPtr	replayed;
 	int64		labelled_at;
 	uint64		generation;
 	ScLabel   **labels;
@@ -562,9 +567,12 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	generation = entry->generation;
 	LWLockRelease(&entry->lock);
 
-	/* first the time and the words, then the snapshot */
+	/* first the time and the words or the position, then the snapshot */
 	labelled_at = sc_now();
-	if (!sc_label_read_catch_alls(catch_alls))
+	replayed = sc_replay_label();
+	if (XLogRecPtrIsInvalid(replayed) && sc_label_read_catch_alls(catch_alls))
+		ncatch_alls = lengthof(catch_alls);
+	else if (XLogRecPtrIsInvalid(replayed))
 	{
 		static bool reported = false;
 
@@ -595,8 +603,7 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	{
 		wanted[i] = is_wanted(&definition->sections[i], local, want, snapshot, labelled_at);
 		if (wanted[i])
-			nlabels[i] = read_labels(&definition->sections[i], catch_alls, lengthof(catch_alls),
-									 &labels[i]);
+			nlabels[i] = read_labels(&definition->sections[i], catch_alls, ncatch_alls, &labels[i]);
 	}
 	UnregisterSnapshot(snapshot);
 	for (int i = 0; i < definition->nsections; i++)
@@ -612,7 +619,7 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	build_sections(definition, wanted, labels, nlabels, snapshot, labelled_at, build);
+	build_sections(definition, wanted, labels, nlabels, snapshot, labelled_at, replayed, build);
 	UnregisterSnapshot(snapshot);
 	if (!build->complete)
 		check_conflicts_with_cached(summary, entry, build);
@@ -647,7 +654,7 @@ sc_build_private(const char *summary, ScBuild *build)
 		sc_unknown_summary(summary);
 	wanted = palloc(sizeof(bool) * definition->nsections);
 	memset(wanted, true, sizeof(bool) * definition->nsections);
-	build_sections(definition, wanted, NULL, NULL, snapshot, sc_now(), build);
+	build_sections(definition, wanted, NULL, NULL, snapshot, sc_now(), InvalidXLogRecPtr, build);
 	UnregisterSnapshot(snapshot);
 	if (pushed)
 		PopActiveSnapshot();

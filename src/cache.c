@@ -30,7 +30,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -173,9 +172,14 @@ hides_own_commit(ScLocal *local)
 	if (!sc_read_your_writes)
 		return false;
 	for (int i = 0; i < local->nsections; i++)
-		if (sc_label_hides_own_commit(local->sections[i].labels, local->sections[i].nlabels,
-									  local->sections[i].labelled_at))
+	{
+		ScLocalSection *section = &local->sections[i];
+
+		/* a standby's has nothing of what was committed after the promotion */
+		if (sc_label_hides_own_commit(section->labels, section->nlabels, section->labelled_at) ||
+			(!XLogRecPtrIsInvalid(section->replayed) && sc_has_committed()))
 			return true;
+	}
 	return false;
 }
 
@@ -193,8 +197,6 @@ must_be_private(ScLocal *local, Decision *decision)
 {
 	if (!sc_enabled)
 		return decide_private(decision, SC_PRIVATE_DISABLED);
-	if (RecoveryInProgress())
-		return decide_private(decision, SC_PRIVATE_RECOVERY);
 	if (IsolationIsSerializable())
 		return decide_private(decision, SC_PRIVATE_SERIALIZABLE);
 	if (local->nsections > 0 ? sc_xact_wrote(local->labels, local->nlabels) :
@@ -220,14 +222,16 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	}
 
 	proof = local->consistent ?
-		sc_label_prove(local->labels, local->nlabels, reader->snapshot) : SC_MOVED;
+		sc_prove(local->labels, local->nlabels, local->replayed, reader->snapshot) : SC_MOVED;
 	current = local->nsections > 0 && proof == SC_CURRENT;
 	if (proof == SC_PENDING_UNPROVEN)
 		sc_count(local->index, SC_COUNT_UNPROVABLE, 1);
 
 	if (IsolationUsesXactSnapshot())
 	{
+		/* a position does not tell what is too new */
 		if (current && !reader->force && !too_old(local, reader, 0) &&
+			XLogRecPtrIsInvalid(local->replayed) &&
 			local->xmax <= sc_full_xid(reader->snapshot->xmin))
 			decision->status = SC_HIT;
 		else
@@ -262,7 +266,8 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 		ScLocalSection *section = &local->sections[i];
 
 		if (!section->invalidated &&
-			sc_label_prove(section->labels, section->nlabels, reader->snapshot) == SC_CURRENT)
+			sc_prove(section->labels, section->nlabels, section->replayed,
+					 reader->snapshot) == SC_CURRENT)
 			continue;
 		if (section->is_inline)
 			inline_moved = true;
@@ -341,9 +346,9 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 	answer_from_build(reader, SC_PRIVATE, &build, answer);
 
 	/* a read that never looked for an entry counts all the same */
-	if (index < 0 && (cause == SC_PRIVATE_DISABLED || cause == SC_PRIVATE_RECOVERY))
+	if (index < 0 && cause == SC_PRIVATE_DISABLED)
 		index = sc_summary_find(reader->summary, true);
-	if (index >= 0)
+	if (index >= 0 && cause < SC_PRIVATE_CAUSES)
 		sc_count(index, SC_COUNT_PRIVATE + cause, 1);
 }
 
@@ -523,7 +528,7 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
-		if (local->index < 0 && sc_enabled && !RecoveryInProgress() && !sc_xact_wrote_anything())
+		if (local->index < 0 && sc_enabled && !sc_xact_wrote_anything())
 		{
 			/* no entry for what does not exist */
 			if (sc_definition_get(reader.summary) == NULL)
@@ -624,12 +629,10 @@ first_read(const char *summary, ScAnswer *answer)
 
 	if (strlen(summary) >= NAMEDATALEN)
 		sc_unknown_summary(summary);
-	if (sc_summary_find(summary, false) >= 0 ||
-		(!RecoveryInProgress() && sc_definition_get(summary) != NULL))
+	if (sc_summary_find(summary, false) >= 0 || sc_definition_get(summary) != NULL)
 		return sc_local_get(summary, true);
 	reader.summary = summary;
-	answer_privately(&reader, RecoveryInProgress() ? SC_PRIVATE_RECOVERY :
-					 SC_PRIVATE_REPEATABLE_READ, answer);
+	answer_privately(&reader, SC_PRIVATE_REPEATABLE_READ, answer);
 	return NULL;
 }
 
@@ -642,7 +645,7 @@ words_unchanged(ScLocal *local)
 {
 	uint64		difference = 0;
 
-	for (int i = 0; i < local->nlabels; i++)
+	for (int i = 0; i < local->nwords; i++)
 		difference |= pg_atomic_read_u64(local->words[i]) ^ local->expected[i];
 	return difference == 0;
 }
@@ -679,7 +682,8 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
 		local->document && local->document_version == local->version &&
 		!IsolationUsesXactSnapshot() && !sc_xact_wrote_anything() && ActiveSnapshotSet() &&
 		(likely(words_unchanged(local)) ||
-		 sc_label_prove(local->labels, local->nlabels, GetActiveSnapshot()) == SC_CURRENT))
+		 sc_prove(local->labels, local->nlabels, local->replayed,
+				  GetActiveSnapshot()) == SC_CURRENT))
 	{
 		int64		now = sc_now_coarse();
 

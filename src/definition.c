@@ -42,6 +42,7 @@
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "summary_cache.h"
 
@@ -78,6 +79,7 @@ typedef struct CachedDefinition
 {
 	NameData	name;			/* hash key */
 	ScLabel		labels[2];		/* the catch-all words that it was read at */
+	XLogRecPtr	replayed;		/* on a standby, what stands in for them */
 	ScSummaryDef *definition;	/* NULL: not known */
 } CachedDefinition;
 
@@ -448,6 +450,7 @@ sc_definition_get(const char *summary)
 	NameData	name;
 	bool		found;
 	ScLabel		labels[2];
+	XLogRecPtr	replayed;
 	ScSummaryDef *definition;
 	Snapshot	snapshot;
 
@@ -474,10 +477,11 @@ sc_definition_get(const char *summary)
 	namestrcpy(&name, summary);
 	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
 	if (cached && cached->definition && !sc_xact_wrote(cached->labels, 2) &&
-		sc_label_prove(cached->labels, 2, NULL) == SC_CURRENT)
+		sc_prove(cached->labels, 2, cached->replayed, NULL) == SC_CURRENT)
 		return cached->definition;
 
-	/* words first, snapshot second */
+	/* words or position first, snapshot second */
+	replayed = sc_replay_label();
 	(void) sc_label_read(&labels[0], SC_KEY_CLUSTER);
 	if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid)))
 	{
@@ -501,6 +505,7 @@ sc_definition_get(const char *summary)
 	}
 	cached->definition = definition;
 	memcpy(cached->labels, labels, sizeof(labels));
+	cached->replayed = replayed;
 	/* what only this transaction sees, and may roll back, serves this once */
 	if (sc_xact_wrote(labels, 2))
 		cached->labels[0].revision = SC_NEVER_CURRENT;
@@ -509,7 +514,10 @@ sc_definition_get(const char *summary)
 	return definition;
 }
 
-/* Give back the shared entries of summaries that are no longer defined here. */
+/*
+ * Give back the shared entries of summaries that are no longer defined here,
+ * and those of databases that are gone: on a standby nobody tells of that.
+ */
 void
 sc_definition_sweep_entries(void)
 {
@@ -521,13 +529,18 @@ sc_definition_sweep_entries(void)
 	{
 		ScSummary  *entry = &sc_summaries[i];
 		NameData	name;
+		Oid			database;
 		ListCell   *lc;
-		bool		defined = false;
+		bool		defined;
 
 		LWLockAcquire(&entry->lock, LW_SHARED);
-		defined = entry->dboid != MyDatabaseId;
+		database = entry->dboid;
 		name = entry->name;
 		LWLockRelease(&entry->lock);
+		defined = database != MyDatabaseId;
+		if (OidIsValid(database) && defined &&
+			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			sc_summary_forget_database(database);
 		foreach(lc, names)
 			defined = defined || strcmp(lfirst(lc), NameStr(name)) == 0;
 		if (!defined)

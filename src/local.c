@@ -173,6 +173,7 @@ copy_sections(ScLocal *local, ScSummary *summary, ScChunk **chunks, int nchunks)
 	local->oldest = PG_INT64_MAX;
 	local->built_at = PG_INT64_MAX;
 	local->xmax = 0;
+	local->replayed = nchunks > 0 ? chunks[0]->replayed : InvalidXLogRecPtr;
 	local->max_stale_age = summary->options.max_stale_age;
 
 	for (int i = 0; i < nchunks; i++, section = sc_sections[section].next)
@@ -185,12 +186,13 @@ copy_sections(ScLocal *local, ScSummary *summary, ScChunk **chunks, int nchunks)
 		mine->invalidated = sc_sections[section].invalidated;
 		mine->definition = chunk->definition;
 		mine->labelled_at = chunk->labelled_at;
+		mine->replayed = chunk->replayed;
 		mine->nlabels = chunk->nlabels;
 		mine->labels = palloc(sizeof(ScLabel) * Max(chunk->nlabels, 1));
 		memcpy(mine->labels, chunk->labels, sizeof(ScLabel) * chunk->nlabels);
 		memcpy(local->labels + n, chunk->labels, sizeof(ScLabel) * chunk->nlabels);
 		n += chunk->nlabels;
-		if (mine->invalidated)
+		if (mine->invalidated || mine->replayed != local->replayed)
 			local->consistent = false;
 		local->oldest = Min(local->oldest, chunk->labelled_at);
 		local->built_at = Min(local->built_at, chunk->built_at);
@@ -212,12 +214,20 @@ copy_sections(ScLocal *local, ScSummary *summary, ScChunk **chunks, int nchunks)
 		local->labels[local->nlabels++] = local->labels[i];
 	}
 
-	local->words = palloc(sizeof(pg_atomic_uint64 *) * Max(local->nlabels, 1));
-	local->expected = palloc(sizeof(uint64) * Max(local->nlabels, 1));
+	local->words = palloc(sizeof(pg_atomic_uint64 *) * (local->nlabels + 1));
+	local->expected = palloc(sizeof(uint64) * (local->nlabels + 1));
 	for (int i = 0; i < local->nlabels; i++)
 	{
 		local->words[i] = &sc_slots[local->labels[i].slot].slot.word;
 		local->expected[i] = local->labels[i].revision << SC_PENDING_BITS;
+	}
+	local->nwords = local->nlabels;
+
+	/* a position is not a matter of words alone: let them always differ */
+	if (!XLogRecPtrIsInvalid(local->replayed))
+	{
+		local->words[local->nwords] = &sc_slots[SC_CLUSTER_SLOT].slot.word;
+		local->expected[local->nwords++] = SC_NEVER_CURRENT << SC_PENDING_BITS;
 	}
 }
 
@@ -323,7 +333,7 @@ sc_local_sync(ScLocal *local, bool create)
 		MemoryContextReset(local->context);
 		local->version = 0;
 		local->nsections = 0;
-		local->nlabels = 0;
+		local->nlabels = local->nwords = 0;
 		local->consistent = false;
 		if (local->index < 0)
 			break;

@@ -843,6 +843,13 @@ sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot)
 	return SC_CURRENT;
 }
 
+/* Has this session committed anything that was tracked? */
+bool
+sc_has_committed(void)
+{
+	return own_revisions != NULL || own_unknown_commit > 0;
+}
+
 /* Would what was built at the label hide a commit of this session? */
 bool
 sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at)

@@ -48,7 +48,10 @@ sc_counter(int summary, int counter)
 	return sum;
 }
 
-/* The server run, and the revision of each word that the section was built at. */
+/*
+ * The server run, and the revision of each word that the section was built at;
+ * or, on a standby, the position.
+ */
 static char *
 fingerprint(ScChunk *chunk)
 {
@@ -56,6 +59,11 @@ fingerprint(ScChunk *chunk)
 
 	initStringInfo(&out);
 	appendStringInfo(&out, "%08x", (uint32) (sc_shared->run ^ (sc_shared->run >> 32)));
+	if (!XLogRecPtrIsInvalid(chunk->replayed))
+	{
+		appendStringInfo(&out, ":%X/%X", LSN_FORMAT_ARGS(chunk->replayed));
+		return out.data;
+	}
 	for (uint32 i = 0; i < chunk->nlabels; i++)
 		appendStringInfo(&out, "%c%u.%llu", i == 0 ? ':' : ',', chunk->labels[i].slot,
 						 (unsigned long long) chunk->labels[i].revision);
@@ -122,8 +130,8 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 	{
 		ScSummaryDef *definition = lfirst(lc);
 		int			index = sc_summary_find(NameStr(definition->name), false);
-		Datum		values[36];
-		bool		nulls[36] = {0};
+		Datum		values[34];
+		bool		nulls[34] = {0};
 		int			c = 0;
 
 		values[c++] = name_datum(NameStr(definition->name));
@@ -170,7 +178,7 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_STALE));
 			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_MISS));
 			values[c++] = Int64GetDatum(private_reads);
-			for (int i = SC_PRIVATE_DISABLED; i <= SC_PRIVATE_NO_ROOM; i++)
+			for (int i = SC_PRIVATE_DISABLED; i < SC_PRIVATE_CAUSES; i++)
 				values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_PRIVATE + i));
 			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_UNPROVABLE));
 			for (int i = 0; i < SC_BUILD_PRIVATE; i++)
@@ -247,7 +255,8 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 				}
 			if (chunk)
 			{
-				ScProof		proof = sc_label_prove(chunk->labels, chunk->nlabels, GetActiveSnapshot());
+				ScProof		proof = sc_prove(chunk->labels, chunk->nlabels, chunk->replayed,
+											 GetActiveSnapshot());
 
 				state = invalid ? "invalidated" :
 					chunk->definition != section->hash ? "redefined" :
@@ -293,6 +302,7 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 				values[c++] = IntervalPGetDatum(age);
 				values[c++] = Float8GetDatum(MS(chunk->build_ns));
 				values[c++] = Int64GetDatum((int64) chunk->body_len);
+				nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed);
 				values[c++] = Int64GetDatum((int64) revision);
 				values[c++] = Int32GetDatum((int32) pending);
 				values[c++] = CStringGetTextDatum(fingerprint(chunk));

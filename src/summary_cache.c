@@ -10,6 +10,7 @@
  *					that holds the documents
  *	revision.c		revisions: what a transaction marked is published at its
  *					commit; whether a label is current for a snapshot
+ *	standby.c		the same on a hot standby: positions in the WAL
  *	track.c			which tables are tracked, and the triggers on them
  *	hooks.c			writes and DDL as the server executes them
  *	definition.c	summaries and sections in the catalog, and this backend's

@@ -5,7 +5,8 @@
  *
  * Dependencies point one way:
  *	  functions, worker, hub, install, stats -> cache -> local, build ->
- *	  document, define -> definition, track, hooks -> revision -> shmem
+ *	  document, define -> definition, track, hooks -> standby -> revision ->
+ *	  shmem
  *
  * Terms.  A *summary* is a named JSON document made of *sections*; a section
  * is one query over *source* tables.  Every tracked table has a *slot* with a
@@ -23,6 +24,7 @@
 #include <limits.h>
 
 #include "access/transam.h"
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -174,6 +176,7 @@ typedef struct ScChunk
 	TimestampTz built_at;		/* wall clock of the snapshot */
 	int64		build_ns;
 	uint64		xmax;			/* full xid: nothing from here on is in it */
+	XLogRecPtr	replayed;		/* built on a standby: see standby.c */
 	uint8		hash[SC_HASH_BYTES];	/* of the members */
 	uint32		nlabels;
 	uint32		nkeys;
@@ -214,10 +217,11 @@ typedef enum ScPrivateCause
 	SC_PRIVATE_SERIALIZABLE,
 	SC_PRIVATE_REPEATABLE_READ, /* not provably what the snapshot would give */
 	SC_PRIVATE_MAY_NOT_PUBLISH, /* has an xid or a strong lock on a source */
-	SC_PRIVATE_RECOVERY,		/* a standby */
-	SC_PRIVATE_NO_ROOM,			/* no entry left in shared memory */
-	SC_PRIVATE_NOT_PRELOADED,
-	SC_PRIVATE_CAUSES
+	SC_PRIVATE_CAUSES,
+
+	/* with no entry in shared memory to count in */
+	SC_PRIVATE_NO_ROOM,
+	SC_PRIVATE_NOT_PRELOADED
 } ScPrivateCause;
 
 typedef enum ScCause
@@ -446,9 +450,18 @@ extern bool sc_label_read(ScLabel *label, uint64 key);
 extern bool sc_label_read_catch_alls(ScLabel *labels);
 extern ScProof sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot);
 extern bool sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at);
+extern bool sc_has_committed(void);
 extern void sc_settle_finished(void);
 extern void sc_note_unknown_commit(void);
 extern uint64 sc_full_xid(TransactionId xid);
+
+/*-------------------------------------------------------------------------
+ * standby.c: labels of a hot standby
+ *-------------------------------------------------------------------------
+ */
+extern XLogRecPtr sc_replay_label(void);
+extern ScProof sc_prove(const ScLabel *labels, int nlabels, XLogRecPtr replayed,
+						Snapshot snapshot);
 
 /*-------------------------------------------------------------------------
  * track.c: which tables are tracked
@@ -587,6 +600,7 @@ typedef struct ScLocalSection
 	bool		invalidated;
 	uint64		definition;
 	int64		labelled_at;
+	XLogRecPtr	replayed;
 	int			nlabels;
 	ScLabel    *labels;
 } ScLocalSection;
@@ -604,10 +618,13 @@ typedef struct ScLocal
 	ScLocalSection *sections;
 	int			nlabels;		/* of all sections, each word once */
 	ScLabel    *labels;
-	pg_atomic_uint64 **words;	/* theirs, and what they hold if nothing has */
-	uint64	   *expected;		/* changed and nothing is pending */
-	bool		consistent;		/* no word stands there with two revisions, and
-								 * no section is invalidated */
+	XLogRecPtr	replayed;
+	int			nwords;
+	pg_atomic_uint64 **words;	/* of the labels, and what they hold if nothing */
+	uint64	   *expected;		/* has changed and nothing is pending */
+	bool		consistent;		/* no word stands there with two revisions, all
+								 * sections have the same position, and none is
+								 * invalidated */
 	int64		oldest;			/* labelled_at, the least; monotonic ns */
 	TimestampTz built_at;		/* likewise, wall clock */
 	uint64		xmax;			/* of the sections, the greatest */

@@ -89,7 +89,8 @@ launch(int index)
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	/* on a standby, too */
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(worker.bgw_library_name, SC_NAME, BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "sc_worker_main", BGW_MAXLEN);
@@ -324,7 +325,7 @@ try_leave(int index)
 
 /*
  * A NOTIFY costs an xid and a commit: none is sent before somebody has
- * listened in this database.
+ * listened in this database, which nobody can on a standby.
  */
 bool
 sc_has_listeners(void)

@@ -344,7 +344,7 @@ SELECT status FROM summary_cache_fetch('s', NULL, true);
 COMMIT;
 SELECT hits >= 3 AS hits, progress_sections, stale >= 1 AS stale, misses, private FROM summary_cache_stats;
 SELECT private_disabled, private_writing, private_serializable, private_repeatable_read,
-    private_may_not_publish, private_recovery, private_no_room FROM summary_cache_stats;
+    private_may_not_publish FROM summary_cache_stats;
 SELECT builds_miss, builds_forced, builds_inline, builds_background, builds_private, builds_wasted,
     builds_failed, builds_not_cached FROM summary_cache_stats;
 SELECT build_ms_min > 0 AND build_ms_min <= build_ms_mean AND build_ms_mean <= build_ms_max

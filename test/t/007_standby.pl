@@ -1,10 +1,14 @@
-# Proves that a streaming standby answers rightly, and that a promoted one serves.
+# Proves that a streaming standby serves hits, none of which misses what was replayed, and that a promoted one goes on.
 
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::Bin;
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Session;
 use Test::More;
 
 my $status = q{SELECT status FROM summary_cache_fetch('s')};
@@ -28,33 +32,110 @@ $standby->init_from_backup($primary, 'backup', has_streaming => 1);
 $standby->start;
 $primary->wait_for_catchup($standby);
 
-is($standby->safe_psql('postgres', "$fetch; $fetch"), "private|1|1\nprivate|1|1", 'a standby answers, uncached');
+# The answer once it is proven, refreshed by the worker if need be; compared with the tables.
+sub hit
+{
+	my ($expected, $what) = @_;
+
+	$expected .= '|' unless $expected =~ /\|/;
+	ok($standby->poll_query_until('postgres', $fetch, "hit-revision|$expected"), "$what: a hit")
+	  or diag $standby->safe_psql('postgres', 'TABLE summary_cache_stats; TABLE summary_cache_sections');
+	return;
+}
+
+my ($n, $m) = (1, 1);
+like($standby->safe_psql('postgres', $fetch), qr/^miss\|1\|1$/, 'the first read builds');
+hit('1|1', 'nothing was replayed since');
+my $wal = $primary->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
+$standby->safe_psql('postgres', join ';', ($fetch) x 20);
+is($primary->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()'), $wal, 'reads write nothing on the primary');
+
 $primary->safe_psql('postgres', 'UPDATE t SET n = 2');
 $primary->wait_for_catchup($standby);
-is($standby->safe_psql('postgres', $fetch), 'private|2|2', 'with what was replayed');
-is($standby->safe_psql('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ; $fetch; COMMIT"), 'private|2|2', 'in REPEATABLE READ, too');
-is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s', true)->>'n'}), '2', 'and when forced');
+unlike($standby->safe_psql('postgres', $fetch), qr/^hit-revision\|1/, 'no hit without what was replayed');
+hit('2|2', 'with what was replayed');
+is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'"), '1',
+	'a worker refreshes on the standby');
+
+# a position does not say what changed
+my $builds = $standby->safe_psql('postgres', q{SELECT builds_wasted FROM summary_cache_stats WHERE summary = 's'});
+$primary->safe_psql('postgres', 'CREATE TABLE unrelated AS SELECT 1 AS n');
+$primary->wait_for_catchup($standby);
+unlike($standby->safe_psql('postgres', $status), qr/^hit/, 'an unrelated change unsettles as well');
+hit('2|2', 'after an unrelated change');
+cmp_ok($standby->safe_psql('postgres', q{SELECT builds_wasted FROM summary_cache_stats WHERE summary = 's'}), '>', $builds,
+	'... which counts as a wasted build');
+
+# a document is too new for nobody to say what a REPEATABLE READ transaction would see
+is($standby->safe_psql('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ; $fetch; COMMIT"), 'private|2|2', 'REPEATABLE READ is private');
+is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s', true)->>'n'}), '2', 'a forced read builds');
 is($primary->safe_psql('postgres', q{SELECT summary_cache_get('s'); SELECT etag FROM summary_cache_fetch('s')}) =~ s/.*\n//r,
 	$standby->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s')}), 'the etag is that of the primary');
 is($standby->safe_psql('postgres', q{SELECT document IS NULL FROM summary_cache_fetch('s', (SELECT etag FROM summary_cache_fetch('s')))}),
 	't', 'so that a client that moves here need not read it again');
+is($standby->safe_psql('postgres', "SET summary_cache.enabled = off; $status"), 'private', 'switched off');
+is($standby->safe_psql('postgres', "SET summary_cache.max_stale_age = 0; $status"), 'miss', 'no age allowed');
 
 for my $view (qw(summary_cache_stats summary_cache_sections summary_cache_tables))
 {
 	cmp_ok($standby->safe_psql('postgres', "SELECT count(*) FROM $view"), '>', 0, "$view works on a standby");
 }
-is($standby->safe_psql('postgres', q{SELECT private_recovery > 0 FROM summary_cache_stats WHERE summary = 's'}), 't',
-	'the reads are counted with their cause');
+hit('2|2', 'again');
+like($standby->safe_psql('postgres', q{SELECT state, revision, fingerprint FROM summary_cache_sections WHERE section = 'main'}),
+	qr{^(current|stale)\|\|[0-9a-f]{8}:[0-9A-F]+/[0-9A-F]+$}, 'a section is labelled with a position');
 my ($ret, undef, $err) = $standby->psql('postgres', q{SELECT summary_cache_define('x', 'main', 'SELECT n AS x FROM t')});
 isnt($ret, 0, 'nothing can be defined on a standby');
 like($err, qr/read-only|cannot define|recovery/, '... with a clear error');
 $standby->safe_psql('postgres', q{SELECT summary_cache_invalidate('s')});
-is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'}), '0',
-	'no worker runs on a standby');
+is($standby->safe_psql('postgres', $fetch), 'miss|2|2', 'what is invalidated there is built again');
+
+# many at once, on a cold cache: one build
+$standby->safe_psql('postgres', q{SELECT summary_cache_invalidate('s'); SELECT summary_cache_reset_stats()});
+my @readers = map { Session->new($standby)->send_sql($fetch) } 1 .. 10;
+like($_->result, qr/\|2\|2$/, 'one of many readers') for @readers;
+$_->quit for @readers;
+is($standby->safe_psql('postgres', q{SELECT builds_miss FROM summary_cache_stats WHERE summary = 's'}), '1', 'they share one build');
+
+# a record that is just being replayed: it is visible to nobody yet, but a document that was labelled before it is not proven
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+ok($standby->poll_query_until('postgres', q{SELECT pg_get_wal_replay_pause_state() = 'paused'}), 'replay is paused');
+my $before = $standby->safe_psql('postgres', 'SELECT n FROM t');
+$primary->safe_psql('postgres', 'UPDATE t SET n = 3');
+is($standby->safe_psql('postgres', 'SELECT n FROM t'), $before, 'a standby that is behind');
+hit('2|2', '... has hits on what it has');
+is($standby->safe_psql('postgres', $fetch), 'hit-revision|2|2', '... and no record ends them');
+is($standby->safe_psql('postgres', q{SELECT DISTINCT state FROM summary_cache_sections}), 'current', '... and their sections are current');
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
+$primary->wait_for_catchup($standby);
+hit('3|3', 'resumed');
+$primary->safe_psql('postgres', 'UPDATE t SET n = 2');
+$primary->wait_for_catchup($standby);
+
+# a table that no trigger follows is not proven there either
+$primary->safe_psql('postgres', 'ALTER TABLE t DISABLE TRIGGER ALL');
+$primary->wait_for_catchup($standby);
+$standby->safe_psql('postgres', q{SELECT summary_cache_get('s', true)});
+is($standby->safe_psql('postgres', q{SELECT DISTINCT state FROM summary_cache_sections}), 'unprovable', 'a trigger disabled');
+$primary->safe_psql('postgres', 'ALTER TABLE t ENABLE TRIGGER ALL');
+$primary->wait_for_catchup($standby);
+hit('2|2', 'enabled');
+
+# the worker is no hindrance to what the primary does to its database
+$primary->safe_psql('postgres', 'CREATE DATABASE doomed');
+$primary->safe_psql('doomed', q{
+	CREATE EXTENSION summary_cache;
+	SELECT summary_cache_define('d', 'main', 'SELECT 1 AS d', ARRAY[]::regclass[])});
+$primary->wait_for_catchup($standby);
+like($standby->safe_psql('doomed', q{SELECT status FROM summary_cache_fetch('d'); SELECT status FROM summary_cache_fetch('d')}),
+	qr/hit/, 'a database');
+$primary->safe_psql('postgres', 'DROP DATABASE doomed');
+$primary->wait_for_catchup($standby);
+pass('... that is dropped');
 
 # definitions arrive as data does
 $primary->safe_psql('postgres', q{
 	SELECT summary_cache_define('later', 'main', 'SELECT n AS later FROM t');
+	SELECT summary_cache_define('other', 'main', 'SELECT n FROM unrelated');
 	SELECT summary_cache_drop('s', 'inlined')});
 $primary->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q{SELECT summary_cache_get('later')}), '{"later":2}', 'a new summary is there');
@@ -65,22 +146,20 @@ is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s')}), '{"n":2}',
 #
 $primary->safe_psql('postgres', q{BEGIN; UPDATE t SET n = 3; PREPARE TRANSACTION 'left'});
 $primary->wait_for_catchup($standby);
-my ($in, $out) = ('', '');
-my $timer = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
-my $psql = IPC::Run::start([ 'psql', '-X', '-A', '-t', '-q', '-d', $standby->connstr('postgres') ],
-	'<', \$in, '>', \$out, $timer);
-$in .= "$status;\n";
-$psql->pump until $out =~ /\n/;
-is($out, "private\n", 'a session that reads before promotion');
+my $session = Session->new($standby);
+my $writer = Session->new($standby);
+hit('2', 'before the promotion');
+$session->query($status);
+$writer->query(q{SELECT 1 FROM summary_cache_fetch('other')});
 
 $primary->stop('immediate');
 $standby->promote;
-$out = '';
-$in .= "$status;\n$status;\n";
-$psql->pump until $out =~ /\n.*\n/;
-is($out, "miss\nhit-revision\n", '... and after it: the promoted server serves');
-$in .= "\\q\n";
-$psql->finish;
+is($session->query($status), 'stale', 'a session that read before it and after it: positions prove nothing any more');
+is($writer->query(q{UPDATE unrelated SET n = 2; SELECT status, document FROM summary_cache_fetch('other')}), 'miss|{"n":2}',
+	'... and hide what one has committed since');
+ok($standby->poll_query_until('postgres', $status, 'hit-revision'), 'the promoted server serves');
+is($session->query($status), 'hit-revision', '... also that session');
+$session->quit;
 
 is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s')}), '{"n":2}', 'the prepared transaction is not visible');
 is($standby->safe_psql('postgres', $status), 'hit-revision', 'hits go on beside it');
