@@ -1,0 +1,599 @@
+# Proves that each query of doc/operations.md runs, that each alert there fires when it should and not in health, and that the exporter's queries give what they declare.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use HTTP::Tiny;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+my $top = "$FindBin::RealBin/../..";
+my $page = slurp_file("$top/doc/operations.md");
+my $queries_file = "$top/doc/examples/postgres_exporter.yaml";
+my $rules_file = "$top/doc/examples/alerts.yaml";
+
+#
+# The files.  The readers know only the part of YAML that is used, and die of anything else.
+#
+sub read_queries
+{
+	my (%queries, $query, $metric, $in);
+
+	for (split /\n/, slurp_file($queries_file))
+	{
+		next if /^#/ || /^$/;
+		if (/^(summary_cache_\w+):$/)
+		{
+			die "$1 twice" if $queries{$1};
+			$query = $queries{$1} = { sql => '', columns => [] };
+			$in = '';
+		}
+		elsif (/^  query: \|$/) { $in = 'query'; }
+		elsif (/^  metrics:$/) { $in = 'metrics'; }
+		elsif ($in eq 'query' && /^    (.+)$/) { $query->{sql} .= "$1\n"; }
+		elsif ($in eq 'metrics' && /^    - (\w+):$/) { push @{ $query->{columns} }, $metric = { name => $1 }; }
+		elsif ($in eq 'metrics' && /^        (usage|description): "([^"\\]+)"$/) { $metric->{$1} = $2; }
+		else { die "$queries_file: $_"; }
+	}
+	return \%queries;
+}
+
+sub read_rules
+{
+	my (@rules, $rule, $in);
+
+	for (split /\n/, slurp_file($rules_file))
+	{
+		next if /^#/ || /^$/ || /^groups:$/ || /^  - name: summary_cache$/ || /^    rules:$/;
+		if (/^      - alert: (\w+)$/) { push @rules, $rule = { name => $1, expr => '' }; $in = ''; }
+		elsif (/^        expr: \|$/) { $in = 'expr'; }
+		elsif (/^        expr: (.+)$/) { $rule->{expr} = $1; }
+		elsif (/^        for: (\w+)$/) { $rule->{for} = $1; $in = ''; }
+		elsif (/^        (?:labels|annotations):$/) { $in = ''; }
+		elsif ($in eq 'expr' && /^          (.+)$/) { $rule->{expr} .= "$1\n"; }
+		elsif (/^          (severity): (\w+)$/ || /^          (summary|description|runbook): "(.+)"$/) { $rule->{$1} = $2; }
+		else { die "$rules_file: $_"; }
+	}
+	return \@rules;
+}
+
+sub squeezed { return join ' ', split ' ', $_[0]; }
+
+my $queries = read_queries();
+my $rules = read_rules();
+
+# The alerts as the page has them.
+my %alerts;
+my @alerts;
+while ($page =~ /^### (SummaryCache\w+)\n\n(\w+), for (\w+)\. [^\n]+\n\n```sql\n(.*?);\n```\n\n```promql\n(.*?)```/msg)
+{
+	push @alerts, $1;
+	$alerts{$1} = { severity => lc $2, for => $3, sql => $4, expr => $5 };
+}
+is(scalar @alerts, () = $page =~ /^### SummaryCache/mg, 'each alert of the page has its condition in SQL and in PromQL');
+is("@alerts", join(' ', map { $_->{name} } @$rules), 'the page and alerts.yaml have the same alerts');
+for my $rule (@$rules)
+{
+	my $alert = $alerts{ $rule->{name} } // {};
+
+	is(squeezed($rule->{expr}), squeezed($alert->{expr} // ''), "$rule->{name}: one expression");
+	is("$rule->{severity} $rule->{for}", ($alert->{severity} // '') . ' ' . ($alert->{for} // ''), '... one severity and time');
+	is($rule->{runbook}, 'doc/operations.md#' . lc $rule->{name}, '... and its place on the page');
+	like($rule->{$_} // '', qr/\w+ \w+/, "... with a $_") for qw(summary description);
+}
+
+# Each metric that a rule asks for is there, with the labels it asks for.
+my %metrics;
+for my $namespace (sort keys %$queries)
+{
+	my @labels = map { $_->{name} } grep { $_->{usage} eq 'LABEL' } @{ $queries->{$namespace}{columns} };
+
+	$metrics{"${namespace}_$_->{name}"} = { map { $_ => 1 } @labels, qw(server instance) }
+		for grep { $_->{usage} ne 'LABEL' } @{ $queries->{$namespace}{columns} };
+}
+for my $rule (@$rules)
+{
+	my @used = $rule->{expr} =~ /(summary_cache_\w+)/g;
+	my @labels = ($rule->{summary} . $rule->{description}) =~ /\$labels\.(\w+)/g;
+
+	ok(@used > 0, "$rule->{name} asks for metrics");
+	is(join(' ', grep { !$metrics{$_} } @used), '', '... that there are');
+	for my $metric (grep { $metrics{$_} } $used[0])
+	{
+		is(join(' ', grep { !$metrics{$metric}{$_} } @labels), '', '... with the labels that its texts name');
+	}
+	while ($rule->{expr} =~ /(summary_cache_\w+)\{(\w+)!?=/g)
+	{
+		ok($metrics{$1}{$2}, "... with label $2");
+	}
+}
+
+SKIP:
+{
+	skip 'promtool is not installed', 1 if system('promtool --version >/dev/null 2>&1') != 0;
+	command_ok([ 'promtool', 'check', 'rules', $rules_file ], 'promtool takes the rules');
+}
+
+#
+# A server with a hub.  One table of the hub comes later.
+#
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+	autovacuum = off
+	max_prepared_transactions = 5
+	max_worker_processes = 16
+	summary_cache.memory_limit = 1MB
+	summary_cache.max_tables = 32
+	summary_cache.max_sections = 16
+	summary_cache.worker_idle_timeout = 500ms
+});
+$node->start;
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+# A name that waits: a build stays there while somebody holds advisory lock 42.
+my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
+my $at_gate = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
+
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', "$top/test/hub/schema.sql" ], 'a hub');
+sql(q{
+	DROP TABLE sbom_snapshots;
+	INSERT INTO domains VALUES (1, 'domain');
+	INSERT INTO topics VALUES (1, 1, 'topic');
+	INSERT INTO workplans VALUES (1, 1, 'workplan');
+	INSERT INTO tasks SELECT g, 1, 'task' FROM generate_series(1, 100) g;
+	INSERT INTO progress_events (topic_id, author, summary) SELECT 1, 'a', 'b' FROM generate_series(1, 30);
+	CREATE EXTENSION summary_cache SCHEMA public;
+});
+
+#
+# Every block of the page, in its order.  Those that change something say what puts it back, and what
+# shows that they did.
+#
+my %changes = (
+	'CREATE ROLE exporter' => [],    # goes on being used
+	'ALTER SYSTEM SET summary_cache.enabled = off' => [
+		q{SELECT status FROM summary_cache_fetch()}, 'private',
+		q{ALTER SYSTEM RESET summary_cache.enabled; SELECT pg_reload_conf()} ],
+);
+my @blocks = $page =~ /^```sql\n(.*?)^```$/msg;
+cmp_ok(scalar @blocks, '>', 30, 'the page has blocks of SQL');
+is(scalar @blocks, () = $page =~ /^```sql/mg, '... all of which are found');
+
+# The role that watches is the one that the page creates.
+@blocks = sort { ($b =~ /^CREATE ROLE/) <=> ($a =~ /^CREATE ROLE/) } @blocks;
+sql(q{SELECT summary_cache_get('state')});
+for my $block (@blocks)
+{
+	my ($change) = grep { index($block, $_) == 0 } sort keys %changes;
+	my $name = squeezed(substr($block, 0, 60));
+	my ($ret, $out, $err) = $node->psql('postgres', $block, extra_params => $change ? [] : [ '-U', 'exporter' ], on_error_stop => 1);
+
+	ok($ret == 0 && $err eq '', ($change ? 'as superuser: ' : 'as exporter: ') . $name) or diag("$block\n$err");
+	next if !$change;
+	my ($query, $expected, $back) = @{ delete $changes{$change} };
+	next if !$query;
+	ok($node->poll_query_until('postgres', $query, $expected), '... which does it');
+	sql($back);
+	ok($node->poll_query_until('postgres', $query, 'hit-revision'), '... and is put back');
+}
+is(join(' ', keys %changes), '', 'the page still has the blocks that change something');
+is(sql(q{SELECT pg_has_role('exporter', 'pg_monitor', 'usage') AND
+	(SELECT count(*) FROM pg_auth_members WHERE member = 'exporter'::regrole) = 1 AND
+	NOT (SELECT rolsuper FROM pg_roles WHERE rolname = 'exporter')}), 't', 'the exporter has nothing but pg_monitor');
+
+# Commands within the text, with its names put in.  The last one ends the test.
+my %inline = map { $_ => 1 } $page =~ /`((?:SELECT|ALTER|DROP)[^`]*;)`/g;
+ok(delete $inline{'DROP EXTENSION summary_cache;'}, 'the page says how to uninstall');
+for my $command (sort keys %inline)
+{
+	(my $run = $command) =~ s/'schema'/'public'/;
+	my ($ret, $out, $err) = $node->psql('postgres', "SET client_min_messages = warning; $run");
+	ok($ret == 0 && $err eq '', "in the text: $command") or diag($err);
+}
+
+#
+# The exporter's queries
+#
+sub hit { return $node->poll_query_until('postgres', qq{SELECT status FROM summary_cache_fetch('$_[0]')}, 'hit-revision'); }
+
+# Let every reading of the database end as a hit: what it asked for before is done.
+sub settled
+{
+	hit($_) or die "$_ never a hit" for split /\n/, sql('SELECT DISTINCT summary FROM summary_cache_stats');
+	$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested)
+		AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'summary_cache worker')}) or die 'never quiet';
+	return;
+}
+
+my %seen;
+for my $namespace (sort keys %$queries)
+{
+	my $query = $queries->{$namespace};
+	my %declared = map { $_->{name} => $_ } @{ $query->{columns} };
+	my ($ret, $out, $err) = $node->psql('postgres', "$query->{sql}\\gdesc", extra_params => [ '-U', 'exporter' ]);
+	my %columns = map { split /\|/ } split /\n/, $out;
+
+	is($ret, 0, "$namespace: its query is one") or diag($err);
+	is(join(' ', sort keys %columns), join(' ', sort keys %declared), '... whose columns are those declared');
+	is(scalar keys %declared, scalar @{ $query->{columns} }, '... each once');
+	for my $column (sort keys %declared)
+	{
+		my ($usage, $type) = ($declared{$column}{usage}, $columns{$column} // '');
+
+		like($usage, qr/^(?:LABEL|COUNTER|GAUGE)$/, "$namespace.$column has a usage");
+		like($type, $usage eq 'LABEL' ? qr/^(?:name|text)$/ : qr/^(?:bigint|integer|double precision)$/, '... a type for it');
+		like($declared{$column}{description} // '', qr/^[A-Z].*[^.]$/, '... and a description');
+		is($column =~ /_?total$/ ? 1 : 0, $usage eq 'COUNTER' ? 1 : 0, '... counters, and no others, are totals');
+		unlike($column, qr/_ms(?:_|$)|_kb(?:_|$)|milli/, '... in base units');
+	}
+	ok($declared{datname}, '... with the database, since an exporter may see several');
+	$seen{$_} = 1 for $query->{sql} =~ /(\w+)/g;
+}
+
+# What the views have and the exporter does not is so on purpose.
+my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources);
+my @columns = split /\n/, sql(q{SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
+	('summary_cache_stats'::regclass, 'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass)});
+is(join(' ', grep { !$seen{$_} && !$omitted{$_} } @columns), '', 'each column of the views is exported');
+
+# Prometheus refuses two values of one name and the same labels.
+sub sample
+{
+	my (%values, %counters);
+
+	for my $namespace (sort keys %$queries)
+	{
+		my $query = $queries->{$namespace};
+		my @labels = sort map { $_->{name} } grep { $_->{usage} eq 'LABEL' } @{ $query->{columns} };
+		my @rest = grep { $_->{usage} ne 'LABEL' } @{ $query->{columns} };
+		my $labels = join " || ',' || ", map { "'$_=' || $_" } @labels;
+
+		for my $column (@rest)
+		{
+			my ($ret, $out, $err) = $node->psql('postgres',
+				"SELECT '{' || $labels || '}', $column->{name} FROM (\n$query->{sql}) q", extra_params => [ '-U', 'exporter' ]);
+			die $err if $ret != 0;
+			for (split /\n/, $out)
+			{
+				my ($label, $value) = split /\|/, $_, -1;
+				my $key = "${namespace}_$column->{name}$label";
+
+				die "$key twice" if exists $values{$key};
+				die "$key is null" if $value eq '' && $column->{usage} eq 'COUNTER';
+				$values{$key} = $value;
+				$counters{$key} = 1 if $column->{usage} eq 'COUNTER';
+			}
+		}
+	}
+	return (\%values, \%counters);
+}
+
+# Reads of every status and cause, builds that fail, are wasted, or are not kept.
+my $activity = q{
+	SELECT summary_cache_get('state'), summary_cache_get('state', true);
+	SELECT summary_cache_invalidate('state'); SELECT summary_cache_get('state');
+	SELECT summary_cache_invalidate('state', 'progress'); SELECT summary_cache_get('state');
+	BEGIN; INSERT INTO progress_events (author, summary) VALUES ('a', 'b'); SELECT summary_cache_get('state'); COMMIT;
+	BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT summary_cache_get('state'); COMMIT;
+	BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT summary_cache_get('state', true); COMMIT;
+	CREATE TABLE IF NOT EXISTS elsewhere (n int);
+	BEGIN; LOCK TABLE tasks IN SHARE MODE; SELECT summary_cache_get('state', true); COMMIT;
+	SET summary_cache.enabled = off; SELECT summary_cache_get('state'); RESET summary_cache.enabled;
+	SET summary_cache.read_your_writes = off; UPDATE tasks SET title = title || 'x' WHERE id = 1; SELECT summary_cache_get('state');
+};
+sql(q{
+	CREATE TABLE f (n int);
+	INSERT INTO f VALUES (0);
+	SELECT summary_cache_define('f', 'main', 'SELECT 100 / n AS q, repeat(''x'', CASE WHEN n = 2 THEN 3000000 END) AS x FROM f');
+});
+$node->psql('postgres', q{SELECT summary_cache_get('f')});
+$node->psql('postgres', q{UPDATE f SET n = 2; SELECT summary_cache_get('f'); UPDATE f SET n = 1});
+sql($activity);
+settled();
+my ($before, $counters) = sample();
+cmp_ok(scalar keys %$counters, '>', 50, 'there are counters');
+for my $moved (
+	(map { "summary_cache_reads_total{datname=postgres,status=$_,summary=state}" } qw(hit-revision progress-section stale miss private)),
+	(map { "summary_cache_builds_total{cause=$_,datname=postgres,summary=state}" } qw(miss forced inline background private)),
+	(map { "summary_cache_private_reads_total{cause=$_,datname=postgres,summary=state}" } qw(disabled writing serializable repeatable_read may_not_publish)),
+	(map { "summary_cache_document_${_}_total{datname=postgres,summary=f}" } qw(failed_builds not_cached_builds)),
+	'summary_cache_document_wasted_builds_total{datname=postgres,summary=state}',
+	'summary_cache_document_build_seconds_total{datname=postgres,summary=state}',
+	'summary_cache_table_changes_total{datname=postgres,source=public.tasks}')
+{
+	cmp_ok($before->{$moved} // 0, '>', 0, "$moved counts");
+}
+# each is the number that its name says
+is($before->{$_->[0]}, sql("SELECT $_->[1] FROM summary_cache_stats WHERE summary = 'state'"), "$_->[1] is exported under its name")
+	for (map { [ "summary_cache_reads_total{datname=postgres,status=$_->[0],summary=state}", $_->[1] ] }
+		[ 'progress-section', 'progress_sections' ], [ 'stale', 'stale' ], [ 'miss', 'misses' ], [ 'private', 'private' ]),
+	(map { [ "summary_cache_builds_total{cause=$_,datname=postgres,summary=state}", "builds_$_" ] } qw(miss forced inline background private)),
+	(map { [ "summary_cache_private_reads_total{cause=$_,datname=postgres,summary=state}", "private_$_" ] }
+		qw(disabled writing serializable repeatable_read may_not_publish recovery no_room)),
+	[ 'summary_cache_document_bytes{datname=postgres,summary=state}', 'bytes' ],
+	[ 'summary_cache_document_wasted_builds_total{datname=postgres,summary=state}', 'builds_wasted' ],
+	[ 'summary_cache_document_waits_total{datname=postgres,summary=state}', 'waits' ],
+	[ 'summary_cache_document_build_seconds_total{datname=postgres,summary=state}', 'build_ms_total / 1000' ],
+	[ 'summary_cache_document_build_seconds_max{datname=postgres,summary=state}', 'build_ms_max / 1000' ];
+is($before->{'summary_cache_server_memory_limit_bytes{datname=postgres}'}, 1024 * 1024, 'the limit is in bytes');
+is($before->{'summary_cache_server_max_stale_age_seconds{datname=postgres}'}, 300, '... the age in seconds');
+
+for my $round (1 .. 3)
+{
+	sql($activity);
+	settled();
+	my ($after) = sample();
+	my @moved = grep { $after->{$_} > $before->{$_} } sort keys %$counters;
+	my @down = grep { !exists $after->{$_} || $after->{$_} < $before->{$_} } sort keys %$counters;
+
+	cmp_ok(scalar @moved, '>', 15, "round $round: counters have moved");
+	is("@down", '', '... and none went down');
+	$before = $after;
+}
+
+SKIP:
+{
+	my ($exporter) = grep { system("$_ --version >/dev/null 2>&1") == 0 } qw(prometheus-postgres-exporter postgres_exporter);
+	skip 'postgres_exporter is not installed', 1 if !$exporter;
+
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $log = "$PostgreSQL::Test::Utils::log_path/081_operations_exporter.log";
+	local $ENV{DATA_SOURCE_NAME} = 'user=exporter dbname=postgres sslmode=disable host=' . $node->host . ' port=' . $node->port;
+	my $process = IPC::Run::start([ $exporter, '--disable-default-metrics', '--disable-settings-metrics',
+			"--extend.query-path=$queries_file", "--web.listen-address=127.0.0.1:$port" ], '<', \undef, '>', $log, '2>&1');
+	my $answer;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		$answer = HTTP::Tiny->new->get("http://127.0.0.1:$port/metrics");
+		last if $answer->{success};
+		select undef, undef, undef, 0.1;
+	}
+	$process->kill_kill;
+	like($answer->{content}, qr/^pg_exporter_user_queries_load_error\{.*\} 0$/m, 'the exporter takes the queries');
+	like($answer->{content}, qr/^pg_exporter_last_scrape_error 0$/m, '... and has no error with them');
+	is(join(' ', grep { $answer->{content} !~ /^\Q$_\E\{.*\} \S+$/m } sort keys %metrics), '', '... and has every metric');
+}
+
+#
+# The alerts: each situation, and that no other alert fires in it
+#
+sub firing
+{
+	my @firing = split /\n/, $node->safe_psql('postgres',
+		join(";\n", map { "SELECT '$_' WHERE EXISTS (\n$alerts{$_}{sql}\n)" } @alerts), extra_params => [ '-U', 'exporter' ]);
+	s/^SummaryCache// for @firing;
+	return join ' ', @firing;
+}
+
+my %fired;
+
+sub fires
+{
+	my ($expected, $name) = @_;
+	my $is;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if ($is = firing()) eq $expected;
+		select undef, undef, undef, 0.1;
+	}
+	is($is, $expected, $expected ? "$name: $expected" : "$name: none fires");
+	$fired{"SummaryCache$_"} = 1 for split ' ', $is;
+	return;
+}
+
+sub healthy
+{
+	my ($name) = @_;
+
+	settled();
+	sql('SELECT summary_cache_reset_stats()');
+	fires('', $name);
+	return;
+}
+
+sub system_setting
+{
+	my ($name, $value, $shown) = @_;
+
+	sql("ALTER SYSTEM " . (defined $value ? "SET $name = '$value'" : "RESET $name"));
+	sql('SELECT pg_reload_conf()');
+	$node->poll_query_until('postgres', "SELECT setting = '$shown' FROM pg_settings WHERE name = '$name'") or die;
+	return;
+}
+
+sql(q{SELECT summary_cache_drop('f')});
+healthy('health');
+
+# tables and sections
+sql('ALTER TABLE tasks DISABLE TRIGGER ALL');
+fires('TableNotProvable', 'a disabled trigger');
+$node->poll_query_until('postgres', q{SELECT state = 'unprovable' FROM summary_cache_fetch(), summary_cache_sections
+	WHERE summary = 'state' AND section = 'core'}) or die;
+fires('TableNotProvable SectionNotProvable', '... once it was built so');
+sql('ALTER TABLE tasks ENABLE TRIGGER ALL');
+healthy('enabled again');
+
+sql('CREATE TABLE sbom_snapshots (id int PRIMARY KEY, snapshot_at timestamptz); CREATE INDEX ON sbom_snapshots (snapshot_at)');
+fires('TableNotAttached', 'a new table of the hub');
+sql('SELECT summary_cache_attach_state_hub()');
+healthy('attached');
+
+sql(q{
+	CREATE TABLE swapped (n int);
+	INSERT INTO swapped VALUES (1);
+	SELECT summary_cache_define('swapped', 'main', 'SELECT n FROM swapped');
+	SELECT summary_cache_get('swapped');
+	ALTER TABLE swapped RENAME TO old;
+	CREATE TABLE swapped (n int);
+	INSERT INTO swapped VALUES (2);
+});
+$node->poll_query_until('postgres', q{SELECT document->>'n' FROM summary_cache_fetch('swapped')}, '2') or die;
+fires('SectionNotProvable', 'a table that is swapped for another');
+sql(q{SELECT summary_cache_define('swapped', 'main', 'SELECT n FROM swapped')});
+sql(q{SELECT summary_cache_get('swapped')});
+healthy('defined again');
+sql(q{SELECT summary_cache_drop('swapped')});
+
+sql(q{BEGIN; UPDATE tasks SET title = 'x' WHERE id = 1; PREPARE TRANSACTION 'forgotten'});
+fires('PendingLong', 'a prepared transaction');
+sql(q{ROLLBACK PREPARED 'forgotten'});
+healthy('rolled back');
+
+# failing
+sql(q{
+	UPDATE f SET n = 1;
+	SELECT summary_cache_define('fails', 'main', 'SELECT 100 / n AS q FROM f');
+	SELECT summary_cache_get('fails');
+});
+sql('UPDATE f SET n = 0');
+for my $time (1 .. 3)
+{
+	fires('', "before failure $time");
+	$node->psql('postgres', q{SELECT summary_cache_get('fails', true)});
+}
+fires('BuildFailing', 'three failures');
+system_setting('summary_cache.max_stale_age', '5s', 5);
+is(sql(q{SELECT status FROM summary_cache_fetch('fails')}), 'stale', 'it is served all the same');
+fires('BuildFailing Expired', 'a document that is too old and cannot be rebuilt');
+is(sql(q{SELECT status FROM summary_cache_fetch('fails')}), 'stale', '... is served since stale_if_error says so');
+system_setting('summary_cache.max_stale_age', undef, 300);
+fires('BuildFailing', 'a greater max_stale_age');
+sql('UPDATE f SET n = 1');
+sql(q{SELECT summary_cache_get('fails', true)});
+healthy('mended');
+sql(q{SELECT summary_cache_drop('fails')});
+
+# limits
+sql(q{
+	CREATE TABLE big (n int);
+	INSERT INTO big VALUES (3000000);
+	SELECT summary_cache_define('big', 'main', $$SELECT repeat('x', n) AS d FROM big$$);
+});
+sql(q{SELECT length(summary_cache_get('big')::text)});
+fires('NotCached', 'a document that does not fit');
+sql('UPDATE big SET n = 400000');
+sql(q{SELECT length(summary_cache_get('big')::text)});
+healthy('a smaller one');
+sql('UPDATE big SET n = 480000');
+sql(q{SELECT length(summary_cache_get('big')::text)});
+hit('big');
+sql('SELECT summary_cache_reset_stats()');
+fires('MemoryNearLimit', 'one that fits once, but hardly twice');
+sql(q{SELECT summary_cache_drop('big')});
+healthy('without it');
+
+my $tables = sql(q{SELECT count(*) FROM summary_cache_tables});
+sql("CREATE TABLE many_$_ (n int)") for $tables + 1 .. 24;
+sub define_many { sql("SELECT summary_cache_define('many', 'main', 'SELECT 1 AS n', ARRAY(SELECT format('many_%s', g)::regclass FROM generate_series($tables + 1, $_[0]) g))"); return; }
+define_many(23);
+healthy('25 tables of 32, with the two that every database needs');
+define_many(24);
+settled();
+fires('TablesNearLimit', '26');
+sql(q{SELECT summary_cache_drop('many')});
+healthy('without them');
+
+sql("SELECT summary_cache_define('many', 'section_$_', 'SELECT $_ AS n_$_', '{}')") for 3 .. 12;
+healthy('12 sections of 16');
+sql("SELECT summary_cache_define('many', 'section_13', 'SELECT 13 AS n_13', '{}')");
+settled();
+fires('SectionsNearLimit', '13');
+sql(q{SELECT summary_cache_drop('many')});
+healthy('without them');
+
+# how reads are answered, over more than a hundred
+system_setting('summary_cache.enabled', 'off', 'off');
+fires('Disabled', 'switched off');
+sql('DO $$ BEGIN FOR i IN 1 .. 100 LOOP PERFORM summary_cache_get(\'state\'); END LOOP; END $$');
+fires('Disabled', '... 100 reads');
+sql('SELECT 1 FROM summary_cache_get(\'state\')');
+fires('Disabled PrivateShare', '... 101');
+system_setting('summary_cache.enabled', undef, 'on');
+healthy('switched on');
+
+sql(q{SELECT summary_cache_define('clock', 'main', 'SELECT clock_timestamp() AS at', '{}')});
+sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'clock\', true); END LOOP; END $$');
+fires('MissShare', 'forced reads');
+healthy('reset');
+sql(q{SELECT summary_cache_drop('clock')});
+
+sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'state\', true); END LOOP;
+	FOR i IN 1 .. 500 LOOP PERFORM summary_cache_get(\'state\'); END LOOP; END $$');
+fires('BuildsWasted', 'rebuilt without a change, among many hits');
+healthy('reset');
+
+my $holder = Session->new($node);
+sql("CREATE TABLE slow (n int); INSERT INTO slow VALUES (1);
+	SELECT summary_cache_define('slow', 'main', 'SELECT n, $gate FROM slow')");
+settled();
+$holder->query('SELECT pg_advisory_lock(42)');
+sql('UPDATE slow SET n = 2');
+sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'slow\'); COMMIT; END LOOP; END $$');
+fires('StaleShare', 'a worker that does not come to an end');
+$holder->query('SELECT pg_advisory_unlock(42)');
+healthy('it does');
+
+# waiting
+$holder->query('SELECT pg_advisory_lock(42)');
+my @readers = map { Session->new($node) } 1 .. 2;
+$readers[0]->send_sql(q{SELECT summary_cache_get('slow', true)});
+$node->poll_query_until('postgres', $at_gate, '1') or die;
+fires('', 'a build that is under way');
+$readers[1]->send_sql(q{SELECT summary_cache_get('slow', true)});
+fires('ReadersWaiting', 'a reader that waits for it');
+$holder->query('SELECT pg_advisory_unlock(42)');
+$_->result for @readers;
+fires('WaitsLong', '... is seen afterwards');
+healthy('reset');
+$_->quit for @readers;
+sql(q{SELECT summary_cache_drop('slow')});
+
+sql(q{SELECT summary_cache_define('slow', 'main', 'SELECT pg_sleep(1.5) AS n', '{}'); SELECT 1 FROM summary_cache_get('slow')});
+settled();
+fires('', 'a build of 1.5 s');
+system_setting('summary_cache.max_stale_age', '5s', 5);
+fires('BuildSlow', '... with 5 s to live');
+system_setting('summary_cache.max_stale_age', undef, 300);
+sql(q{SELECT summary_cache_drop('slow')});
+healthy('without it');
+
+# the server
+$holder->quit;
+$node->append_conf('postgresql.conf', 'max_worker_processes = 1');
+$node->restart;
+hit('state');
+fires('', 'no worker process to be had, and none needed');
+sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
+is(sql('SELECT status FROM summary_cache_fetch()'), 'miss', 'a reader refreshes');
+fires('WorkerMissing', 'one was asked for');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 16');
+$node->restart;
+sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
+healthy('there is one');
+
+$node->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
+$node->restart;
+fires('NotPreloaded TableNotProvable', 'not preloaded');
+$node->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'});
+$node->restart;
+healthy('preloaded');
+
+# uninstalled, as the page says
+sql('DROP EXTENSION summary_cache;');
+is($node->safe_psql('postgres', $alerts{SummaryCacheNoMetrics}{sql}, extra_params => [ '-U', 'exporter' ]),
+	'no extension, or not in the search path', 'no extension: NoMetrics');
+$fired{SummaryCacheNoMetrics} = 1;
+is(sql(q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary_cache%'}), '0', 'no trigger is left');
+
+is(join(' ', grep { !$fired{$_} } @alerts), '', 'every alert has fired');
+
+$node->stop;
+done_testing();
