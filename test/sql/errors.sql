@@ -336,6 +336,134 @@ SELECT document FROM summary_cache_fetch('heals');
 SELECT summary_cache_drop('heals');
 
 --
+-- Every argument of every function: whatever the extension has, so that none is forgotten
+--
+CREATE SCHEMA regress_errors_hub;
+CREATE TABLE regress_errors_hub.topics (id int PRIMARY KEY, updated_at timestamptz);
+CREATE TABLE regress_errors_hub.progress_events (id int PRIMARY KEY, created_at timestamptz);
+CREATE INDEX ON regress_errors_hub.topics (updated_at);
+CREATE INDEX ON regress_errors_hub.progress_events (created_at);
+SET client_min_messages = warning;
+SELECT summary_cache_attach_state_hub('regress_errors_hub');
+SELECT summary_cache_define('s', 'core', 'SELECT count(*) AS a FROM task');
+
+-- A call that is good, of which one argument will be made bad.
+CREATE TABLE good (argument text PRIMARY KEY, value text);
+INSERT INTO good VALUES
+    ('summary', $$'s'$$), ('section', $$'core'$$), ('query', $$'SELECT count(*) AS a FROM task'$$),
+    ('sources', $$'{task}'$$), ('refresh', $$'background'$$), ('option', $$'max_stale_age'$$),
+    ('value', $$'10'$$), ('scope', $$'all'$$), ('hub_schema', $$'regress_errors_hub'$$),
+    ('force_refresh', 'false'), ('if_none_match', $$'etag'$$);
+-- What may be wrong with an argument of a type.
+CREATE TABLE wrong (type regtype, description text, value text);
+INSERT INTO wrong VALUES
+    ('text', 'NULL', 'NULL'), ('text', 'empty', $$''$$), ('text', 'blank', $$' '$$),
+    ('text', '63 bytes', $$repeat('x', 63)$$), ('text', '64 bytes', $$repeat('x', 64)$$),
+    ('text', '1 MB', $$repeat('x', 1024 * 1024)$$), ('text', 'control character', $$E'a\nb'$$),
+    ('text', 'integer', '1'), ('text', 'array', $$'{a}'::text[]$$),
+    ('name', 'NULL', 'NULL'), ('name', 'empty', $$''$$), ('name', '64 bytes', $$repeat('x', 64)$$),
+    ('name', 'no such', $$'no_such_schema'$$), ('name', 'integer', '1'),
+    ('boolean', 'NULL', 'NULL'), ('boolean', 'empty', $$''$$), ('boolean', 'no boolean', $$'perhaps'$$),
+    ('boolean', 'integer', '1'),
+    ('regclass[]', 'NULL', 'NULL'), ('regclass[]', 'empty', $$'{}'$$), ('regclass[]', 'no array', $$''$$),
+    ('regclass[]', 'with NULL', $$'{task,NULL}'$$), ('regclass[]', 'twice', $$'{task,task}'$$),
+    ('regclass[]', 'two dimensions', $$'{{task},{task}}'$$), ('regclass[]', 'no such', $$'{no_such_table}'$$),
+    ('regclass[]', 'no such oid', $$'{4294967295}'$$), ('regclass[]', 'oid 0', $$'{0}'$$),
+    ('regclass[]', 'long name', $$ARRAY[repeat('x', 64)]::regclass[]$$), ('regclass[]', 'a view', $$'{v}'$$),
+    ('regclass[]', 'a catalog', $$'{pg_class}'$$), ('regclass[]', 'one regclass', $$'task'::regclass$$),
+    ('regclass[]', 'text[]', $$'{task}'::text[]$$);
+
+CREATE VIEW functions AS
+    SELECT p.oid AS function, p.proname AS name, a.n, p.proargnames[a.n] AS argument, a.type
+    FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+        LEFT JOIN LATERAL unnest(p.proargtypes::oid[]::regtype[]) WITH ORDINALITY a (type, n) ON true
+    WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+        AND d.refclassid = 'pg_extension'::regclass
+        AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'summary_cache');
+-- An argument without a good value, or of a type of which nothing is known to be wrong, is to be added above.
+SELECT name, argument, type FROM functions f
+WHERE n IS NOT NULL AND (NOT EXISTS (SELECT FROM good g WHERE g.argument = f.argument)
+    OR NOT EXISTS (SELECT FROM wrong w WHERE w.type = f.type));
+
+-- A call in which one argument, or none, has another value.
+CREATE FUNCTION call_of(f oid, bad text DEFAULT NULL, bad_value text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+    SELECT format('SELECT %I.%I(%s)', (SELECT pronamespace::regnamespace FROM pg_proc WHERE oid = f), min(name),
+        string_agg(format('%I => %s', fs.argument, CASE WHEN fs.argument = bad THEN bad_value ELSE g.value END), ', ' ORDER BY n)
+            FILTER (WHERE n IS NOT NULL))
+    FROM functions fs LEFT JOIN good g USING (argument) WHERE function = f
+$$;
+-- All that there is of the extension.
+CREATE FUNCTION everything() RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(E'\n',
+        (SELECT string_agg(d::text, E'\n' ORDER BY d::text) FROM summary_cache_definition d),
+        (SELECT string_agg(o::text, E'\n' ORDER BY o::text) FROM summary_cache_option o),
+        (SELECT string_agg(concat_ws(' ', tgrelid::regclass, tgname, tgenabled), E'\n' ORDER BY tgrelid, tgname) FROM pg_trigger),
+        (SELECT string_agg(concat_ws(' ', source, sections, provable), E'\n' ORDER BY source) FROM summary_cache_tables),
+        (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_depend))
+$$;
+-- How a call ends.  What it does is undone, in order that the next one finds the same.
+CREATE FUNCTION outcome(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    state text; message text; hint text;
+BEGIN
+    EXECUTE command;
+    RAISE SQLSTATE 'GOOD0';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+    RETURN CASE WHEN state = 'GOOD0' THEN 'good' WHEN state = '42883' THEN '42883 no such function' ELSE
+        concat_ws(' ', state, left(replace(regexp_replace(message, 'x{20,}', '...', 'g'), E'\n', '\n'), 90), CASE WHEN hint = '' THEN '(no hint)' END) END;
+END $$;
+CREATE TABLE outcomes (name text, argument text, n int, description text, outcome text);
+SELECT everything() AS before \gset
+
+-- all good: who has changed the table of good values knows it
+SELECT name, outcome(call_of(function)) FROM (SELECT DISTINCT name, function FROM functions) f ORDER BY name;
+-- each wrong value
+INSERT INTO outcomes
+    SELECT name, argument, n, description, outcome(call_of(function, argument, value))
+    FROM functions JOIN wrong USING (type);
+SELECT name || '(' || argument || ' ' || description || '): ' || outcome
+FROM outcomes ORDER BY name, n, description COLLATE "C";
+-- no internal error among them, and no message without words
+SELECT * FROM outcomes WHERE outcome ~ '^XX' OR outcome !~ '^(good$|\w{5} \S)';
+SELECT everything() = :'before' AS nothing_remains;
+SELECT summary_cache_get('s'), state_summary() IS NOT NULL AS state;
+
+-- without rights: not even with good arguments, and nothing can be read
+CREATE ROLE regress_errors_nobody;
+GRANT USAGE ON SCHEMA regress_errors TO regress_errors_nobody;
+GRANT SELECT ON good, functions TO regress_errors_nobody;
+SET ROLE regress_errors_nobody;
+SELECT name, outcome(call_of(function)) FROM (SELECT DISTINCT name, function FROM functions) f ORDER BY name;
+SELECT relname, outcome(format('SELECT * FROM %s', c.oid::regclass)),
+    CASE WHEN relkind = 'r' THEN outcome(format('DELETE FROM %s', c.oid::regclass)) END
+FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND c.relkind IN ('r', 'v')
+    AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'summary_cache') ORDER BY relname;
+RESET ROLE;
+-- with EXECUTE and nothing else: what is another's cannot be changed
+DO $$
+DECLARE
+    f oid;
+BEGIN
+    FOR f IN SELECT function FROM functions LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO regress_errors_nobody', f::regprocedure);
+    END LOOP;
+END $$;
+SET ROLE regress_errors_nobody;
+SELECT name, outcome(call_of(function)) FROM (SELECT DISTINCT name, function FROM functions) f ORDER BY name;
+SELECT outcome($$SELECT summary_cache_define('mine', 'core', 'SELECT count(*) AS a FROM task')$$);
+SELECT outcome($$SELECT summary_cache_define('mine', 'core', 'SELECT 1 AS a', '{task}')$$);
+SELECT outcome($$SELECT summary_cache_define('s', 'mine', 'SELECT 1 AS b', '{}')$$);
+RESET ROLE;
+DROP OWNED BY regress_errors_nobody;
+DROP ROLE regress_errors_nobody;
+SELECT everything() = :'before' AS nothing_remains;
+SELECT summary_cache_drop('s');
+SELECT summary_cache_drop('state');
+SET client_min_messages = notice;
+
+--
 -- Nothing remains
 --
 SELECT count(*) FROM summary_cache_definition;
@@ -349,4 +477,4 @@ SELECT to_regclass('new_table');
 SET client_min_messages = warning;
 DROP EXTENSION summary_cache;
 DROP FOREIGN DATA WRAPPER regress_errors_fdw CASCADE;
-DROP SCHEMA regress_errors CASCADE;
+DROP SCHEMA regress_errors, regress_errors_hub CASCADE;
