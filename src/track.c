@@ -726,7 +726,8 @@ trigger_ok(Relation rel, Oid function, const char **reason)
 /*
  * Can every change of a source be noticed?  If not, says why.  Opens the
  * members of its tree, waiting for AccessExclusive locks as a query would; or,
- * for a view, not waiting.
+ * for a view, not waiting, and keeping no lock: a transaction that looks at
+ * statistics and stays open is not to stand in the way of TRUNCATE.
  */
 bool
 sc_track_provable(Oid relid, bool wait, const char **reason)
@@ -769,7 +770,12 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 			}
 			rel = try_relation_open(member, wait ? AccessShareLock : NoLock);
 			if (rel == NULL)
-				continue;		/* just dropped: DDL */
+			{
+				/* just dropped: DDL */
+				if (!wait)
+					UnlockRelationOid(member, AccessShareLock);
+				continue;
+			}
 			relkind = rel->rd_rel->relkind;
 			if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 			{
@@ -778,7 +784,7 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 			}
 			else
 				ok = trigger_ok(rel, function, reason);
-			relation_close(rel, NoLock);
+			relation_close(rel, wait ? NoLock : AccessShareLock);
 			if (!ok)
 				break;
 		}
