@@ -113,10 +113,78 @@ for my $rule (@$rules)
 	}
 }
 
+# What the metrics are in health, by the minute; and what makes each alert fire.
+my %health = (
+	(map { ("summary_cache_server_$_->[0]" => $_->[1]) } [ preloaded => '1' ], [ enabled => '1' ], [ workers => '0' ],
+		[ memory_limit_bytes => '1000000' ], [ max_tables => '32' ], [ max_sections => '16' ],
+		[ max_stale_age_seconds => '300' ], [ waiting_seconds_max => '0' ]),
+	(map { ("summary_cache_document_$_->[0]" => $_->[1]) } [ consecutive_failures => '0' ], [ refresh_requested => '0' ],
+		[ bytes => '1000' ], [ not_cached_builds_total => '0' ], [ wasted_builds_total => '0' ],
+		[ waits_total => '0+1' ], [ wait_seconds_total => '0+0.1' ]),
+	(map { ("summary_cache_section_$_->[0]" => $_->[1]) } [ age_seconds => '10' ], [ build_seconds => '1' ],
+		[ bytes => '1000' ], [ unprovable => '0' ]),
+	(map { ("summary_cache_table_$_->[0]" => $_->[1]) } [ provable => '1' ], [ used => '1' ], [ pending => '0' ]),
+	'summary_cache_reads_total{status="hit-revision"}' => '0+100',
+	(map { (qq(summary_cache_reads_total{status="$_"}) => '0') } qw(stale miss private)),
+	'summary_cache_private_reads_total{cause="writing"}' => '0',
+	'summary_cache_private_reads_total{cause="recovery"}' => '0+100',
+	'summary_cache_builds_total{cause="background"}' => '0+10');
+my %ill = (
+	NoMetrics => { map { $_ => undef } keys %health },
+	NotPreloaded => { summary_cache_server_preloaded => '0', summary_cache_server_enabled => '0' },
+	Disabled => { summary_cache_server_enabled => '0' },
+	BuildFailing => { summary_cache_document_consecutive_failures => '3' },
+	Expired => { summary_cache_document_consecutive_failures => '1', summary_cache_section_age_seconds => '301' },
+	TableNotProvable => { summary_cache_table_provable => '0' },
+	TableNotAttached => { summary_cache_table_provable => '0', summary_cache_table_used => '0' },
+	SectionNotProvable => { summary_cache_section_unprovable => '1' },
+	NotCached => { summary_cache_document_not_cached_builds_total => '0+1' },
+	MemoryNearLimit => { summary_cache_document_bytes => '460000' },
+	TablesNearLimit => { summary_cache_server_max_tables => '3' },
+	SectionsNearLimit => { summary_cache_server_max_sections => '1' },
+	WorkerMissing => { summary_cache_document_refresh_requested => '1' },
+	PrivateShare => { 'summary_cache_private_reads_total{cause="writing"}' => '0+30',
+		'summary_cache_reads_total{status="private"}' => '0+30' },
+	MissShare => { 'summary_cache_reads_total{status="miss"}' => '0+30' },
+	StaleShare => { 'summary_cache_reads_total{status="stale"}' => '0+110' },
+	BuildsWasted => { summary_cache_document_wasted_builds_total => '0+6' },
+	BuildSlow => { summary_cache_section_build_seconds => '61' },
+	ReadersWaiting => { summary_cache_server_waiting_seconds_max => '6' },
+	WaitsLong => { summary_cache_document_wait_seconds_total => '0+1.1' },
+	PendingLong => { summary_cache_table_pending => '1' });
+
+sub rule_test
+{
+	my ($name, $changed, @expected) = @_;
+	my %series = (%health, %$changed);
+	my $test = "  - name: $name\n    interval: 1m\n    input_series:\n";
+
+	for my $key (grep { defined $series{$_} } sort keys %series)
+	{
+		my ($metric, $label) = $key =~ /^(\w+)(?:\{(.*)\})?$/ or die $key;
+		my %labels = map { $_ => 1 } keys %{ $metrics{$metric} // die $metric };
+		my $values = $series{$key} =~ /\+/ ? "$series{$key}x240" : "$series{$key}+0x240";
+
+		delete $labels{$1} if $label && $label =~ /^(\w+)=/;
+		$test .= "      - series: '$metric\{" . join(',', $label // (), map { qq($_="a") } sort keys %labels) . "}'\n"
+			. "        values: '$values'\n";
+	}
+	$test .= "    promql_expr_test:\n      - expr: count by (alertname) (ALERTS{alertstate=\"firing\"})\n        eval_time: 3h\n        exp_samples:\n";
+	$test .= "          - labels: '{alertname=\"SummaryCache$_\"}'\n            value: 1\n" for @expected;
+	$test =~ s/exp_samples:\n$/exp_samples: []\n/;
+	return $test;
+}
+
+is(join(' ', sort map { "SummaryCache$_" } keys %ill), join(' ', sort @alerts), 'each alert has its metrics');
 SKIP:
 {
-	skip 'promtool is not installed', 1 if system('promtool --version >/dev/null 2>&1') != 0;
+	skip 'promtool is not installed', 2 if system('promtool --version >/dev/null 2>&1') != 0;
+
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/rules_test.yaml';
+	append_to_file($file, "rule_files:\n  - '$rules_file'\nevaluation_interval: 1m\ntests:\n"
+			. join('', rule_test('health', {}), map { rule_test($_, $ill{$_}, $_) } sort keys %ill));
 	command_ok([ 'promtool', 'check', 'rules', $rules_file ], 'promtool takes the rules');
+	command_ok([ 'promtool', 'test', 'rules', $file ], '... none of which fires in health, and each alone when it should');
 }
 
 #
