@@ -365,6 +365,16 @@ $node->psql('postgres', q{SELECT summary_cache_get('f')});
 $node->psql('postgres', q{UPDATE f SET n = 2; SELECT summary_cache_get('f'); UPDATE f SET n = 1});
 sql($activity);
 settled();
+# a different number of each kind, so that one is not taken for another
+sql(join '',
+	q{SELECT summary_cache_get('state');} x 200,
+	q{SELECT summary_cache_get('state', true);} x 40,
+	q{SELECT summary_cache_invalidate('state'); SELECT summary_cache_get('state');} x 20,
+	q{SELECT summary_cache_invalidate('state', 'progress'); SELECT summary_cache_get('state');} x 30,
+	q{BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT summary_cache_get('state'); COMMIT;} x 15,
+	q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT summary_cache_get('state', true); COMMIT;} x 17,
+	q{BEGIN; LOCK TABLE tasks IN SHARE MODE; SELECT summary_cache_get('state', true); COMMIT;} x 19,
+	q{SET summary_cache.enabled = off;}, q{SELECT summary_cache_get('state');} x 21, q{RESET summary_cache.enabled;});
 my ($before, $counters) = sample();
 cmp_ok(scalar keys %$counters, '>', 50, 'there are counters');
 for my $moved (
