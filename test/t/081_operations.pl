@@ -127,7 +127,6 @@ my %health = (
 	'summary_cache_reads_total{status="hit-revision"}' => '0+100',
 	(map { (qq(summary_cache_reads_total{status="$_"}) => '0') } qw(stale miss private)),
 	'summary_cache_private_reads_total{cause="writing"}' => '0',
-	'summary_cache_private_reads_total{cause="recovery"}' => '0+100',
 	'summary_cache_builds_total{cause="background"}' => '0+10');
 my %ill = (
 	NoMetrics => { map { $_ => undef } keys %health },
@@ -399,7 +398,7 @@ is($before->{$_->[0]}, sql("SELECT $_->[1] FROM summary_cache_stats WHERE summar
 		[ 'progress-section', 'progress_sections' ], [ 'stale', 'stale' ], [ 'miss', 'misses' ], [ 'private', 'private' ]),
 	(map { [ "summary_cache_builds_total{cause=$_,datname=postgres,summary=state}", "builds_$_" ] } qw(miss forced inline background private)),
 	(map { [ "summary_cache_private_reads_total{cause=$_,datname=postgres,summary=state}", "private_$_" ] }
-		qw(disabled writing serializable repeatable_read may_not_publish recovery no_room)),
+		qw(disabled writing serializable repeatable_read may_not_publish)),
 	[ 'summary_cache_document_bytes{datname=postgres,summary=state}', 'bytes' ],
 	[ 'summary_cache_document_wasted_builds_total{datname=postgres,summary=state}', 'builds_wasted' ],
 	[ 'summary_cache_document_waits_total{datname=postgres,summary=state}', 'waits' ],
