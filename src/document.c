@@ -28,7 +28,9 @@
 #include <json-c/json_object.h>
 #include <json-c/printbuf.h>
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
@@ -200,23 +202,97 @@ column_names(TupleDesc desc)
 	return names;
 }
 
+/* Does an analysed query name a temporary type?  If so, leaves its name. */
+static bool
+find_temporary_type(Node *node, void *context)
+{
+	char	  **name = context;
+	List	   *types = NIL;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Query:
+			return query_tree_walker((Query *) node, find_temporary_type, context,
+									 QTW_EXAMINE_RTES_BEFORE);
+		case T_RangeTblEntry:
+			foreach(lc, ((RangeTblEntry *) node)->functions)
+				types = list_concat_copy(types, lfirst_node(RangeTblFunction, lc)->funccoltypes);
+			break;
+		case T_TableFunc:
+			types = ((TableFunc *) node)->coltypes;
+			break;
+		case T_Const:
+		case T_Param:
+		case T_FuncExpr:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
+		case T_ConvertRowtypeExpr:
+		case T_RowExpr:
+		case T_CoerceToDomain:
+			types = list_make1_oid(exprType(node));
+			break;
+		default:
+			break;
+	}
+	foreach(lc, types)
+	{
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (HeapTupleIsValid(tuple))
+		{
+			Form_pg_type type = (Form_pg_type) GETSTRUCT(tuple);
+
+			if (isTempNamespace(type->typnamespace))
+				*name = pstrdup(NameStr(type->typname));
+			ReleaseSysCache(tuple);
+		}
+	}
+	return *name != NULL ||
+		(!IsA(node, RangeTblEntry) && expression_tree_walker(node, find_temporary_type, context));
+}
+
 /*
- * A permanent table that is gone must not be replaced by a temporary one of
- * the session that happens to build.
+ * A permanent table or type that is gone must not be replaced by a temporary
+ * one of the session that happens to build: a temporary view, or a domain, may
+ * call functions of that session's user, which would run as the section's
+ * owner.  Looks at the query as it is analysed now, with its relations locked;
+ * to be called before it is planned, since planning runs functions as well.
  */
 static void
 check_no_temporary(const char *summary, ScSectionDef *section, SPIPlanPtr plan)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	const char *what = NULL;
+	char	   *name = NULL;
+	Oid			namespace;
+	Oid			toast_namespace;
 	ListCell   *lc;
+
+	/* analyses a kept plan's query anew if need be */
+	(void) CachedPlanGetTargetList(source, NULL);
 
 	foreach(lc, source->relationOids)
 		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("query of section \"%s\" of summary \"%s\" reads temporary relation \"%s\"",
-							NameStr(section->name), summary, get_rel_name(lfirst_oid(lc))),
-					 errhint("Use a permanent table.")));
+		{
+			what = "relation";
+			name = get_rel_name(lfirst_oid(lc));
+		}
+	GetTempNamespaceState(&namespace, &toast_namespace);
+	if (what == NULL && OidIsValid(namespace))
+		foreach(lc, source->query_list)
+			if (find_temporary_type(lfirst(lc), &name))
+				what = "type";
+	if (what)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("query of section \"%s\" of summary \"%s\" reads temporary %s \"%s\"",
+						NameStr(section->name), summary, what, name),
+				 strcmp(what, "type") == 0 ? errhint("Use a permanent type.") :
+				 errhint("Use a permanent table.")));
 }
 
 /*
@@ -422,11 +498,12 @@ build(const char *summary, ScSectionDef *section, Snapshot snapshot, ScBody *bod
 		}
 	}
 
+	check_no_temporary(summary, section, plan);
+
 	/* at most two rows: enough to see that there is one too many */
 	result = SPI_execute_plan(plan, NULL, NULL, true, 2);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	check_no_temporary(summary, section, plan);
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");
