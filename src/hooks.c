@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -312,9 +313,12 @@ database_to_leave(Node *parsetree)
 	return database;
 }
 
-/* Run something of ours after a user's DDL, which must not fail for it. */
+/*
+ * Run something of ours after a user's DDL, which must not fail for it: an
+ * error becomes a warning.
+ */
 static void
-try_on_table(Oid relid, void (*action) (Oid relid))
+try_after_ddl(void (*action) (void *arg), void *arg, const char *failure, const char *hint)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -322,7 +326,7 @@ try_on_table(Oid relid, void (*action) (Oid relid))
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		action(relid);
+		action(arg);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -344,12 +348,44 @@ try_on_table(Oid relid, void (*action) (Oid relid))
 		}
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
-				 errmsg("could not track table \"%s\": %s", get_rel_name(relid), error->message),
-				 errhint("Summaries over it are not current until summary_cache_define() is called again.")));
+				 errmsg("%s: %s", failure, error->message),
+				 errhint("%s", hint)));
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+}
+
+typedef struct TableAction
+{
+	void		(*action) (Oid relid);
+	Oid			relid;
+} TableAction;
+
+static void
+run_on_table(void *arg)
+{
+	((TableAction *) arg)->action(((TableAction *) arg)->relid);
+}
+
+static void
+try_on_table(Oid relid, void (*action) (Oid relid))
+{
+	TableAction table = {action, relid};
+
+	try_after_ddl(run_on_table, &table,
+				  psprintf("could not track table \"%s\"", get_rel_name(relid)),
+				  "Summaries over it are not current until summary_cache_define() is called again.");
+}
+
+/*
+ * A table that the command made a member of a tree is the current user's.  One
+ * that is not, CREATE TABLE IF NOT EXISTS has found there and left alone.
+ */
+static bool
+may_have_joined(Oid child)
+{
+	return OidIsValid(child) && SC_OWNS_RELATION(child);
 }
 
 /*
@@ -374,7 +410,7 @@ repair_triggers(Node *parsetree)
 			{
 				Oid			child = RangeVarGetRelid(stmt->relation, NoLock, true);
 
-				if (OidIsValid(child))
+				if (may_have_joined(child))
 					try_on_table(child, sc_track_attach_members);
 				return;
 			}
@@ -412,7 +448,7 @@ repair_triggers(Node *parsetree)
 				default:
 					break;
 			}
-			if (OidIsValid(child) &&
+			if (may_have_joined(child) &&
 				sc_track_is_tracked(RangeVarGetRelid(parent, NoLock, false)))
 				try_on_table(child, sc_track_attach_members);
 		}
