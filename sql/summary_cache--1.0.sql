@@ -23,7 +23,10 @@ CREATE TABLE summary_cache_definition (
 COMMENT ON TABLE summary_cache_definition IS
     'sections of the cached summaries; change it with summary_cache_define() and summary_cache_drop()';
 REVOKE ALL ON summary_cache_definition FROM PUBLIC;
-SELECT pg_catalog.pg_extension_config_dump('summary_cache_definition', '');
+-- A section of a dropped role stays behind: its owner would be dumped as a number, and be
+-- whatever role has that number where the dump is restored.
+SELECT pg_catalog.pg_extension_config_dump('summary_cache_definition',
+    'WHERE owner IN (SELECT oid FROM pg_catalog.pg_roles)');
 
 CREATE TABLE summary_cache_option (
     summary name NOT NULL,

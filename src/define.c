@@ -521,6 +521,82 @@ sc_drop(const char *summary, const char *section)
 }
 
 /*
+ * The sources and keys stay, so no table needs to be locked or looked at.
+ */
+void
+sc_replace_query(const char *summary, const char *section, const char *query)
+{
+	NameData	summary_name;
+	NameData	section_name;
+	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID};
+	Datum		values[lengthof(types)];
+
+	namestrcpy(&summary_name, summary);
+	namestrcpy(&section_name, section);
+	values[0] = NameGetDatum(&summary_name);
+	values[1] = NameGetDatum(&section_name);
+	values[2] = CStringGetTextDatum(query);
+	execute_as_table_owner("UPDATE %1$s SET query = $3 WHERE summary OPERATOR(pg_catalog.=) $1"
+						   " AND section OPERATOR(pg_catalog.=) $2",
+						   sc_definition_table(NULL), SC_DEFINITION_TABLE,
+						   lengthof(types), types, values, SPI_OK_UPDATE);
+}
+
+/*
+ * PostgreSQL's record of what a role owns knows nothing of rows, so REASSIGN
+ * OWNED and DROP OWNED would pass the sections by.  DROP ROLE is not refused
+ * for them: we could only look at this database.
+ */
+void
+sc_give_sections(List *owners, Oid new_owner)
+{
+	Snapshot	snapshot;
+	bool		any = false;
+	Oid			table;
+	ListCell   *lc;
+	Oid			types[] = {OIDOID, OIDARRAYOID};
+	Datum		values[lengthof(types)];
+	Datum	   *elems = palloc(sizeof(Datum) * list_length(owners));
+	int			n = 0;
+
+	/* definers are not kept waiting for a role that owns no section */
+	for (bool locked = false;; locked = true)
+	{
+		CommandCounterIncrement();
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		foreach(lc, sc_definition_names(snapshot))
+		{
+			ScSummaryDef *definition = sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext);
+
+			for (int i = 0; i < definition->nsections; i++)
+			{
+				if (!list_member_oid(owners, definition->sections[i].owner))
+					continue;
+				any = true;
+				if (locked && !OidIsValid(new_owner))
+					sc_drop(lfirst(lc), NameStr(definition->sections[i].name));
+			}
+		}
+		UnregisterSnapshot(snapshot);
+		if (!any)
+			return;
+		if (locked)
+			break;
+		table = sc_lock_definitions();
+	}
+	if (!OidIsValid(new_owner))
+		return;
+
+	foreach(lc, owners)
+		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	values[0] = ObjectIdGetDatum(new_owner);
+	values[1] = PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
+						   " OPERATOR(pg_catalog.=) ANY ($2)",
+						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_UPDATE);
+}
+
+/*
  * Set an option of a summary, or with a NULL value go back to the setting of
  * the same name.
  */

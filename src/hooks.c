@@ -27,6 +27,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/user.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "parser/parsetree.h"
@@ -456,6 +457,64 @@ repair_triggers(Node *parsetree)
 }
 
 static void
+follow_hub(void *arg)
+{
+	sc_hub_follow();
+}
+
+static void
+drop_owned(void *arg)
+{
+	sc_give_sections(roleSpecsToIds(((DropOwnedStmt *) arg)->roles), InvalidOid);
+}
+
+static void
+reassign_owned(void *arg)
+{
+	ReassignOwnedStmt *stmt = arg;
+
+	sc_give_sections(roleSpecsToIds(stmt->roles), get_rolespec_oid(stmt->newrole, false));
+}
+
+/*
+ * What holds for PostgreSQL's own objects is to hold for sections: they follow
+ * tables that are moved, as far as the text of the query is ours, and go with
+ * what else their owner has in this database.
+ */
+static void
+sections_after_ddl(Node *parsetree)
+{
+	switch (nodeTag(parsetree))
+	{
+		case T_RenameStmt:
+			if (((RenameStmt *) parsetree)->renameType != OBJECT_SCHEMA &&
+				((RenameStmt *) parsetree)->renameType != OBJECT_TABLE)
+				return;
+			break;
+		case T_AlterObjectSchemaStmt:
+			if (((AlterObjectSchemaStmt *) parsetree)->objectType != OBJECT_TABLE)
+				return;
+			break;
+		case T_DropOwnedStmt:
+		case T_ReassignOwnedStmt:
+			break;
+		default:
+			return;
+	}
+	if (!OidIsValid(get_extension_oid(SC_NAME, true)))
+		return;
+	if (IsA(parsetree, DropOwnedStmt))
+		try_after_ddl(drop_owned, parsetree, "could not drop the sections of these roles",
+					  "Call summary_cache_drop().");
+	else if (IsA(parsetree, ReassignOwnedStmt))
+		try_after_ddl(reassign_owned, parsetree, "could not reassign the sections of these roles",
+					  "Drop them and define them again.");
+	else
+		try_after_ddl(follow_hub, NULL, "the summary of the State Hub does not follow its tables",
+					  "Call summary_cache_attach_state_hub() with their schema.");
+}
+
+static void
 process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
@@ -511,7 +570,9 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		return;
 	if (tag == T_CreateStmt || tag == T_AlterTableStmt)
 		repair_triggers(parsetree);
-	else if ((tag == T_DropStmt || tag == T_DropOwnedStmt) &&
+	else
+		sections_after_ddl(parsetree);
+	if ((tag == T_DropStmt || tag == T_DropOwnedStmt) &&
 			 sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false) != SC_SLOT_NONE &&
 			 !OidIsValid(get_extension_oid(SC_NAME, true)))
 		sc_summary_forget_database(MyDatabaseId);

@@ -682,6 +682,98 @@ sc_hub_attach(List *schemas, bool named, int elevel)
 }
 
 /*
+ * The generated sections whose queries do not name the tables where they are:
+ * the new text of each, or NULL.  Only if a whole hub is in one schema with
+ * all sources among its tables: while it is moved table by table, or if one of
+ * them made room for another of its name, the text stays as it is.
+ */
+static void
+moved_queries(Hub *hub, char **core, char **progress)
+{
+	ScSummaryDef *def = state_definition();
+	ScSectionDef *sections[] = {sc_definition_section(def, HUB_CORE), sc_definition_section(def, HUB_PROGRESS)};
+	char	  **queries[] = {core, progress};
+	Oid			schema = attached_schema(def);
+
+	*core = *progress = NULL;
+	if (!OidIsValid(schema) || !inspect_hub(schema, hub))
+		return;
+	for (int s = 0; s < lengthof(sections); s++)
+	{
+		ScSectionDef *section = sections[s];
+		bool		is_progress = s > 0;
+		int			nfound = 0;
+		List	   *keys = NIL;
+		char	   *query;
+
+		if (section == NULL || !section->generated)
+			continue;
+		for (int i = 0; i < HUB_NTABLES; i++)
+		{
+			HubTable   *table = &hub->tables[i];
+
+			if (table->fault || is_progress != (i == HUB_PROGRESS_TABLE))
+				continue;
+			if (has_source(section, table->relid))
+				nfound++;
+			else
+				table->fault = "is not attached";
+		}
+		if (nfound < section->nsources)
+		{
+			*core = NULL;
+			return;
+		}
+		if (is_progress)
+		{
+			Oid			relid = hub->tables[HUB_PROGRESS_TABLE].relid;
+
+			/* who moved something else shall not wait for this table */
+			if (!ConditionalLockRelationOid(relid, AccessShareLock))
+				ereport(ERROR,
+						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						 errmsg("could not obtain lock on relation \"%s\"", get_rel_name(relid))));
+			(void) inspect_indexes(&hub->tables[HUB_PROGRESS_TABLE], &keys);
+		}
+		query = is_progress ? progress_query(hub, keys) : core_query(hub);
+		if (strcmp(query, section->query) != 0)
+			*queries[s] = query;
+	}
+}
+
+/*
+ * Some table or schema was moved or renamed, by whomever: if it was the hub,
+ * its generated sections go on reading the same tables, as the same owner.
+ */
+void
+sc_hub_follow(void)
+{
+	Hub			hub;
+	char	   *core;
+	char	   *progress;
+
+	CommandCounterIncrement();
+	moved_queries(&hub, &core, &progress);
+	if (core == NULL && progress == NULL)
+		return;
+
+	/* a definer may be waiting for the very table that was moved */
+	if (!ConditionalLockRelationOid(sc_definition_table(NULL), ShareRowExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("another session is changing definitions")));
+	moved_queries(&hub, &core, &progress);
+	if (core)
+		sc_replace_query(SC_STATE_SUMMARY, HUB_CORE, core);
+	if (progress)
+		sc_replace_query(SC_STATE_SUMMARY, HUB_PROGRESS, progress);
+	if (core || progress)
+		ereport(NOTICE,
+				(errmsg("summary \"%s\" follows the State Hub tables to schema \"%s\"",
+						SC_STATE_SUMMARY, hub.schema_name)));
+}
+
+/*
  * SQL: summary_cache_attach_state_hub(hub_schema).  Without a schema, the
  * first of the search path that holds a hub; if none does, the one that
  * "state" is attached to already: its tables are what a hint to call this

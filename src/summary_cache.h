@@ -556,6 +556,14 @@ extern void sc_define(const char *summary, const char *section, const char *quer
 extern void sc_drop(const char *summary, const char *section);
 extern void sc_configure(const char *summary, const char *option, const char *value);
 
+/* Change the text of a section's query, and nothing else.  Definers are locked
+ * out already. */
+extern void sc_replace_query(const char *summary, const char *section, const char *query);
+
+/* The sections of some roles get another owner; InvalidOid: are dropped.  The
+ * caller may do that with whatever they own. */
+extern void sc_give_sections(List *owners, Oid new_owner);
+
 /*-------------------------------------------------------------------------
  * document.c: builds a section; the only file that sees json-c
  *-------------------------------------------------------------------------
@@ -717,6 +725,7 @@ extern uint64 sc_counter(int summary, int counter);
  */
 extern List *sc_hub_missing(List **reasons);
 extern List *sc_hub_search_path(void);
+extern void sc_hub_follow(void);	/* after tables were moved */
 extern void sc_hub_attach(List *schemas, bool named, int elevel);	/* elevel: ERROR, or NOTICE */
 
 /*-------------------------------------------------------------------------
