@@ -17,7 +17,10 @@
  * A query runs with its owner's rights in a security-restricted and read-only
  * operation, with the settings stored with it, and with every other setting
  * pinned that shows in the output: so the document does not depend on who
- * asks, and asking does not lend anybody the asker's rights.
+ * asks, and asking does not lend anybody the asker's rights.  It runs in a
+ * subtransaction that is rolled back in any case, so that nothing remains of
+ * it in the asker's: above all no cursor, whose query would run at the asker's
+ * next FETCH with the asker's rights.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -45,6 +48,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timeout.h"
@@ -116,13 +120,51 @@ environment_enter(const char *summary, ScSectionDef *section, BuildEnvironment *
 	XactReadOnly = true;
 }
 
-/* After an error the (sub)transaction's abort does this. */
 static void
 environment_leave(BuildEnvironment *env)
 {
 	XactReadOnly = env->read_only;
 	AtEOXact_GUC(false, env->guc_level);
 	SetUserIdAndSecContext(env->userid, env->sec_context);
+}
+
+/*
+ * Do something with a section's query as its owner, in the subtransaction
+ * described above.  Memory comes from the caller's context.
+ */
+static void
+run_as_owner(const char *summary, ScSectionDef *section, void (*action) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		BuildEnvironment env;
+
+		environment_enter(summary, section, &env);
+		action(arg);
+		environment_leave(&env);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		/* the rollback does what environment_leave() would; see try_build() */
+		MemoryContextSwitchTo(TopTransactionContext);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
 }
 
 typedef struct BuildContext
@@ -468,13 +510,25 @@ assemble(const char *summary, ScSectionDef *section, ScBody *body,
 	PG_END_TRY();
 }
 
+typedef struct BuildArguments
+{
+	const char *summary;
+	ScSectionDef *section;
+	Snapshot	snapshot;
+	ScBody	   *body;
+} BuildArguments;
+
 /*
  * Run the query under the snapshot and make its JSON, in the current memory
  * context.  Inside the build environment.
  */
 static void
-build(const char *summary, ScSectionDef *section, Snapshot snapshot, ScBody *body)
+build(void *arg)
 {
+	const char *summary = ((BuildArguments *) arg)->summary;
+	ScSectionDef *section = ((BuildArguments *) arg)->section;
+	Snapshot	snapshot = ((BuildArguments *) arg)->snapshot;
+	ScBody	   *body = ((BuildArguments *) arg)->body;
 	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr	plan;
 	TupleDesc	desc;
@@ -544,7 +598,7 @@ sc_build_section(const char *summary, ScSectionDef *section, Snapshot snapshot, 
 {
 	static TimeoutId timeout = MAX_TIMEOUTS;
 	volatile bool timed = false;
-	BuildEnvironment env;
+	BuildArguments arguments = {summary, section, snapshot, body};
 	BuildContext context = {summary, NameStr(section->name)};
 	ErrorContextCallback callback;
 	MemoryContext caller_context = CurrentMemoryContext;
@@ -566,9 +620,7 @@ sc_build_section(const char *summary, ScSectionDef *section, Snapshot snapshot, 
 			enable_timeout_after(timeout, sc_build_timeout);
 			timed = true;
 		}
-		environment_enter(summary, section, &env);
-		build(summary, section, snapshot, body);
-		environment_leave(&env);
+		run_as_owner(summary, section, build, &arguments);
 		if (timed)
 			disable_timeout(timeout, false);
 
@@ -670,25 +722,30 @@ inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
 	pfree(text);
 }
 
-/*
- * Analyse a query as its owner: syntax, kind and columns are checked, and what
- * it reads is found out; with check_sources, all of that must be trackable.  It
- * is not executed.  Results are in the current memory context.
- */
-void
-sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
-				 ScQueryInfo *info)
+typedef struct AnalyzeArguments
 {
+	const char *summary;
+	ScSectionDef *section;
+	bool		check_sources;
+	ScQueryInfo *info;
+} AnalyzeArguments;
+
+/* sc_analyze_query(), inside the build environment. */
+static void
+analyze(void *arg)
+{
+	const char *summary = ((AnalyzeArguments *) arg)->summary;
+	ScSectionDef *section = ((AnalyzeArguments *) arg)->section;
+	bool		check_sources = ((AnalyzeArguments *) arg)->check_sources;
+	ScQueryInfo *info = ((AnalyzeArguments *) arg)->info;
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext old;
-	BuildEnvironment env;
 	SPIPlanPtr	plan;
 	CachedPlanSource *source;
 	CachedPlan *cached;
 	PlannedStmt *planned;
 	ListCell   *lc;
 
-	environment_enter(summary, section, &env);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -723,5 +780,18 @@ sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
 	ReleaseCachedPlan(cached, NULL);	/* an unsaved plan has no owner */
 	PopActiveSnapshot();
 	SPI_finish();
-	environment_leave(&env);
+}
+
+/*
+ * Analyse a query as its owner: syntax, kind and columns are checked, and what
+ * it reads is found out; with check_sources, all of that must be trackable.  It
+ * is not executed.  Results are in the current memory context.
+ */
+void
+sc_analyze_query(const char *summary, ScSectionDef *section, bool check_sources,
+				 ScQueryInfo *info)
+{
+	AnalyzeArguments arguments = {summary, section, check_sources, info};
+
+	run_as_owner(summary, section, analyze, &arguments);
 }
