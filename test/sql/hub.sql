@@ -312,11 +312,131 @@ ANALYZE hub2.progress_events;
 SELECT node, index, rows BETWEEN 20 AND 40 AS few FROM summary_cache_definition, rows_read(query) WHERE section = 'progress';
 
 --
+-- Moved: the generated sections go on reading the same tables
+--
+CREATE VIEW generated AS
+    SELECT section, owner, string_agg(m[1], ', ') AS reads
+    FROM summary_cache_definition, regexp_matches(query, 'FROM ((?:"[^"]+"|\w+)\.\w+) AS', 'g') AS m
+    WHERE summary = 'state' GROUP BY section, owner ORDER BY section;
+SELECT * FROM generated;
+-- by whoever may
+ALTER SCHEMA hub2 OWNER TO regress_hub_other;
+GRANT CREATE ON DATABASE :"DBNAME" TO regress_hub_other;
+SET ROLE regress_hub_other;
+ALTER SCHEMA hub2 RENAME TO "Hub 3";
+GRANT USAGE ON SCHEMA "Hub 3" TO regress_hub_owner;
+RESET ROLE;
+SELECT * FROM generated;
+SELECT state_summary(true) -> 'tasks' ->> 'count' AS count;
+INSERT INTO "Hub 3".tasks VALUES (4, 'open', '2026-01-05 00:00+00');
+SELECT status, document -> 'tasks' ->> 'count' AS count FROM summary_cache_fetch();
+SELECT source, provable FROM summary_cache_tables;
+-- attached again, it is what it was
+SET client_min_messages = warning;
+SELECT summary_cache_attach_state_hub();
+RESET client_min_messages;
+SELECT status FROM summary_cache_fetch();
+-- rolled back
+BEGIN;
+ALTER SCHEMA "Hub 3" RENAME TO hub2;
+SELECT document -> 'tasks' ->> 'count' AS count FROM summary_cache_fetch();
+ROLLBACK;
+SELECT DISTINCT owner, reads LIKE '%"Hub 3".%' AS there FROM generated;
+-- table by table: when the last one has arrived
+ALTER SCHEMA "Hub 3" OWNER TO regress_hub_owner;
+CREATE SCHEMA hub4 AUTHORIZATION regress_hub_owner;
+CREATE TABLE hub4.domains (id int, updated_at timestamptz);
+SET ROLE regress_hub_owner;
+ALTER TABLE "Hub 3".tasks SET SCHEMA hub4;
+ALTER TABLE "Hub 3".progress_events SET SCHEMA hub4;
+ALTER TABLE "Hub 3".topics SET SCHEMA hub4;
+RESET ROLE;
+SELECT * FROM generated;
+SELECT state_summary(true) -> 'tasks' ->> 'count' AS count;
+-- what else is there is told, not taken
+SELECT source, provable, reason FROM summary_cache_tables WHERE NOT provable;
+-- no hub was moved
+ALTER TABLE "Hub 3".tasks_open RENAME TO tasks_open_2;
+ALTER SCHEMA "Hub 3" RENAME TO "Hub 5";
+CREATE TABLE hub4.other (id int);
+ALTER TABLE hub4.other SET SCHEMA "Hub 5";
+-- a table that makes room for another: the text stays, and names the new one, which is not proven until attached
+ALTER TABLE hub4.topics SET SCHEMA "Hub 5";
+CREATE TABLE hub4.topics (id int, updated_at timestamptz);
+ALTER TABLE hub4.topics OWNER TO regress_hub_owner;
+INSERT INTO hub4.topics VALUES (1, NULL), (2, NULL);
+SELECT * FROM generated;
+SELECT state_summary(true) -> 'topics' ->> 'count' AS count;
+SELECT state, reason FROM summary_cache_sections WHERE section = 'core';
+ALTER TABLE hub4.domains OWNER TO regress_hub_owner;
+SET client_min_messages = warning;
+SELECT summary_cache_attach_state_hub();
+RESET client_min_messages;
+SELECT * FROM generated;
+-- renamed: no table of a hub any more.  The error says so, the old document is served
+SELECT status, document -> 'tasks' ->> 'count' AS count FROM summary_cache_fetch();
+ALTER TABLE hub4.tasks RENAME TO todo;
+\set VERBOSITY terse
+SELECT state_summary(true);
+SELECT status, document -> 'tasks' ->> 'count' AS count FROM summary_cache_fetch();
+SELECT last_error_sqlstate, last_error FROM summary_cache_stats;
+SET client_min_messages = warning;
+SELECT summary_cache_attach_state_hub('hub4');
+RESET client_min_messages;
+SELECT status, document -> 'tasks' IS NULL AS absent FROM summary_cache_fetch();
+ALTER TABLE hub4.todo RENAME TO tasks;
+SET client_min_messages = warning;
+SELECT summary_cache_attach_state_hub('hub4');
+RESET client_min_messages;
+-- the same for a column
+ALTER TABLE hub4.tasks RENAME updated_at TO changed_at;
+SELECT state_summary(true);
+\set VERBOSITY default
+ALTER TABLE hub4.tasks RENAME changed_at TO updated_at;
+SELECT state_summary(true) -> 'tasks' ->> 'count' AS count;
+-- a redefined section is not touched; nor is one of another summary, whose text is its owner's
+SELECT summary_cache_define('state', 'core', 'SELECT count(*) AS tasks FROM hub4.tasks');
+SELECT summary_cache_define('mine', 'core', 'SELECT count(*) AS topics FROM hub4.topics');
+ALTER SCHEMA hub4 RENAME TO hub2;
+SELECT section, query FROM summary_cache_definition WHERE NOT generated ORDER BY section, summary;
+SELECT summary_cache_get('mine', true);
+-- its table stays tracked, and a definition heals it
+SELECT source, provable FROM summary_cache_tables WHERE 'mine.core' = ANY (sections);
+SELECT summary_cache_define('mine', 'core', 'SELECT count(*) AS topics FROM hub2.topics');
+SELECT summary_cache_get('mine');
+SELECT summary_cache_drop('mine');
+DROP TABLE "Hub 5".other;
+SELECT summary_cache_drop('state');
+SET client_min_messages = warning;
+SELECT summary_cache_attach_state_hub('hub2');
+-- given to another role, with its tables
+REASSIGN OWNED BY regress_hub_owner TO regress_hub_other;
+RESET client_min_messages;
+SELECT DISTINCT owner FROM generated;
+SELECT status, document -> 'tasks' ->> 'count' AS count FROM summary_cache_fetch(force_refresh => true);
+SELECT DISTINCT provable FROM summary_cache_tables;
+REASSIGN OWNED BY regress_hub_other TO regress_hub_owner;
+-- the schema of the extension may be renamed as well
+ALTER SCHEMA cache RENAME TO "Cache 2";
+SET search_path = "Cache 2";
+SELECT status FROM summary_cache_fetch(force_refresh => true);
+INSERT INTO hub2.tasks VALUES (5, 'open', NULL);
+SELECT status, document -> 'tasks' ->> 'count' AS count FROM summary_cache_fetch();
+SELECT summary_cache_define('mine', 'core', 'SELECT count(*) AS topics FROM hub2.topics');
+ALTER SCHEMA hub2 RENAME TO hub6;
+SELECT status FROM summary_cache_fetch(force_refresh => true);
+ALTER SCHEMA hub6 RENAME TO hub2;
+ALTER SCHEMA "Cache 2" RENAME TO cache;
+SET search_path = cache;
+DROP VIEW generated;
+
+--
 -- No trace is left
 --
 DROP EXTENSION summary_cache;
 SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary\_cache%';
 SET client_min_messages = warning;
-DROP SCHEMA "My Hub", hub2, cache CASCADE;
+REVOKE CREATE ON DATABASE :"DBNAME" FROM regress_hub_other;
+DROP SCHEMA "My Hub", "Hub 5", hub2, cache CASCADE;
 DROP FOREIGN DATA WRAPPER regress_hub_fdw CASCADE;
 DROP ROLE regress_hub_owner, regress_hub_other;
