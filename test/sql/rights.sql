@@ -186,6 +186,7 @@ SHOW search_path;
 SHOW row_security;
 SELECT current_user = session_user AS same;
 ROLLBACK;
+SELECT log();
 
 --
 -- What remains of a build in the reader's session
