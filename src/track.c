@@ -756,6 +756,9 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 	{
 		ListCell   *lc;
 
+		/* the root before its members, as queries and DDL do, or they deadlock */
+		if (wait)
+			LockRelationOid(roots[i], AccessShareLock);
 		foreach(lc, find_all_inheritors(roots[i], wait ? AccessShareLock : NoLock, NULL))
 		{
 			Oid			member = lfirst_oid(lc);
