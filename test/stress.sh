@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # make stress: the checker (test/stress/checker.c), long, on a throw-away server with the debug
-# build: each mode in turn as it is, with waiting points that hold the windows of a commit open, and
-# with commits that are flushed late.  The last lines are sums by mode; exit status 1 on a violation.
+# build: each mode in turn as it is, with waiting points that hold the windows of a commit open, with
+# commits that are flushed late, with another library's callbacks around them that take their time,
+# and on a server that has too few workers, slots and sections.  There are never more than 1 MB for
+# documents.  The last lines are sums by mode; exit status 1 on a violation.
 #
 #   DURATION=600   seconds, all in all
 #   SEED=N         of all random choices
@@ -14,7 +16,8 @@
 
 duration=${DURATION:-600}
 seed=${SEED:-$(date +%s)}
-read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash}"
+read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash \
+	restart full oom callback ddl extension database}"
 case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
 
 require_packages server
@@ -37,30 +40,51 @@ as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
 	fsync = on
 	wal_sync_method = fdatasync
 	restart_after_crash = on
+	shared_preload_libraries = '$work/callback.so, summary_cache'
+	summary_cache.memory_limit = 1MB
+	include_if_exists = 'way.conf'
 CONF
+run_logged as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$work/checker" \
+	"$work"/src/test/stress/{checker,sessions,disturb}.c -I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" \
+	-Wl,-rpath,"$("$pg_config" --libdir)" -lpq
+run_logged as_server "$("$pg_config" --cc)" -O2 -fPIC -shared -Wall -Werror -o "$work/callback.so" \
+	"$work/src/test/stress/callback.c" -I"$("$pg_config" --includedir-server)"
 as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$work/stress.log" ||
 	{ cat "$work/stress.log"; die "the server did not start"; }
-run_logged as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$work/checker" \
-	"$top/test/stress/checker.c" -I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" \
-	-Wl,-rpath,"$("$pg_config" --libdir)" -lpq
 
 # Rounds of all modes, in one way after the other, until the time is over.
-ways=("" "options='-c summary_cache.debug_point=all -c summary_cache.debug_sleep=200'" "--commit-delay=500")
-each=$((duration / (3 * ${#modes[@]})))
+ways=("" "options='-c summary_cache.debug_point=all -c summary_cache.debug_sleep=200'" "--commit-delay=500"
+	"options='-c callback.visible_sleep=1000 -c callback.published_sleep=1000'" scarce)
+scarce="max_worker_processes = 2
+summary_cache.max_tables = 40
+summary_cache.max_sections = 8"
+each=$((duration / (${#ways[@]} * ${#modes[@]})))
 if [ "$each" -gt 20 ]; then each=20; fi
 if [ "$each" -lt 1 ]; then each=1; fi
 status=0
 round=0
 end=$((SECONDS + duration))
 while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
-	way=${ways[$((round % 3))]}
+	way=${ways[$((round % ${#ways[@]}))]}
 	read -r -a options <<<"--seconds=$each --seed=$((seed + round)) ${OPTIONS:-}"
 	conninfo="host=$sock user=postgres dbname=postgres"
-	case $way in --*) options+=("$way") ;; *) conninfo="$conninfo $way" ;; esac
+	case $way in
+		scarce)
+			as_server tee "$data/way.conf" <<<"$scarce" >/dev/null
+			run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"
+			;;
+		--*) options+=("$way") ;;
+		*) conninfo="$conninfo $way" ;;
+	esac
 	for mode in "${modes[@]}"; do
-		as_server "$work/checker" --conninfo="$conninfo" "${options[@]}" "$mode" | tee -a "$work/checker.log" ||
+		as_server "$work/checker" --conninfo="$conninfo" --server-log="$work/stress.log" \
+			"${options[@]}" "$mode" | tee -a "$work/checker.log" ||
 			{ status=1; break; }
 	done
+	if [ "$way" = scarce ] && [ "$status" -eq 0 ]; then
+		as_server rm "$data/way.conf"
+		run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"
+	fi
 	round=$((round + 1))
 done
 as_server "$bindir/pg_ctl" stop -s -m fast -D "$data" || status=1

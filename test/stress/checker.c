@@ -15,6 +15,8 @@
  *	  --rebuild=N        a rebuild or invalidation every N microseconds (20000)
  *	  --commit-delay=N   half of the transactions flush their commit record
  *	                     N microseconds late (0); needs fsync
+ *	  --server-log=FILE  where a server writes that the checker starts again:
+ *	                     without, mode restart does nothing
  *	  --list             print the modes
  *
  * Every writer counts up a row of its own, and stores the number in memory
@@ -31,8 +33,9 @@
  *	differ   a REPEATABLE READ transaction got something else than its own
  *	         query gives it
  *	torn     a document without one of the numbers, or no document
- *	stuck    after the end, a source is still pending, the summary does not
- *	         become a hit, or the hit differs from the tables
+ *	stuck    after the end, a source is still pending or has no slot, a lock is
+ *	         left, the summary does not become a hit, the hit differs from the
+ *	         tables, or half of a small shared memory is not there for another
  *	error    an error that the mode does not provoke
  *
  * Each is a violation: exit status 1.  Bad usage, or a setup that fails: 2.
@@ -43,116 +46,77 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <libpq-fe.h>
-
-#define MAX_WRITERS	64
-#define MAX_READERS	64
-#define MAX_TABLES	40
-
-/* Added to a number that is going to be rolled back: nobody may ever see it. */
-#define NEVER		UINT64_C(1000000000000)
+#include "checker.h"
 
 #define NEAR_NS		UINT64_C(1000000)
 
-typedef enum
-{
-	LOST, UNSEEN, DIRTY, OWN, DIFFER, TORN, STUCK, ERRORS, VIOLATIONS
-} Violation;
+/* With a memory_limit of at most this there is too little of it. */
+#define SMALL_MEMORY	4000000
 
 static const char *const violation_names[VIOLATIONS] =
 {"lost", "unseen", "dirty", "own", "differ", "torn", "stuck", "error"};
 
-typedef enum
-{
-	HIT, INLINE, STALE, MISS, PRIVATE, STATUSES
-} Status;
-
 static const char *const status_names[STATUSES] =
 {"hit-revision", "progress-section", "stale", "miss", "private"};
 
-typedef enum
-{
-	M_PLAIN, M_2PC, M_SAVEPOINT, M_SYNC, M_RR, M_INLINE, M_PARTITION, M_COPY, M_FAULTS, M_CRASH,
-	M_UNTRACKED, MODES
-} Mode;
+/* A session that is terminated, cancelled or impatient; and what follows in its transaction. */
+#define FAULTS	"57014 57P01 55P03 25P02"
+#define LOSS	"57P01 57P02 57P03 25P02"
 
-static const struct
+const ModeInfo modes[MODES] =
 {
-	const char *name;
-	const char *what;
-}			modes[MODES] =
-{
-	{"plain", "updates, deletes with inserts, and rollbacks of several tables"},
-	{"2pc", "prepared transactions, finished by the same or another session, or rolled back"},
-	{"savepoint", "subtransactions, some rolled back"},
-	{"sync", "synchronous_commit on, local and off"},
-	{"rr", "REPEATABLE READ readers: the answer is what their own query gives"},
-	{"inline", "half of the tables in an inline section"},
-	{"partition", "writes to the root, to partitions, and from one to another"},
-	{"copy", "COPY FROM"},
-	{"faults", "sessions and the worker terminated or cancelled at random"},
-	{"crash", "backends and the worker killed by SIGKILL: the server restarts each time"},
-	{"untracked", "no source is tracked: must fail, or the checker is blind"},
+	[M_PLAIN] = {"plain", "updates, deletes with inserts, and rollbacks of several tables", "", ""},
+	[M_2PC] = {"2pc", "prepared transactions, finished by the same or another session, or rolled back", "", ""},
+	[M_SAVEPOINT] = {"savepoint", "subtransactions, some rolled back", "", ""},
+	[M_SYNC] = {"sync", "synchronous_commit on, local and off", "", ""},
+	[M_RR] = {"rr", "REPEATABLE READ readers: the answer is what their own query gives", "", ""},
+	[M_INLINE] = {"inline", "half of the tables in an inline section", "", ""},
+	[M_PARTITION] = {"partition", "writes to the root, to partitions, and from one to another", "", ""},
+	[M_COPY] = {"copy", "COPY FROM", "", ""},
+	[M_FAULTS] = {"faults", "sessions and the worker terminated or cancelled at random, locks and timeouts",
+	FAULTS, FAULTS, .mixed = true},
+	[M_CRASH] = {"crash", "backends and the worker killed by SIGKILL: the server restarts each time",
+	LOSS, LOSS, .mixed = true, .crashes = true},
+	[M_RESTART] = {"restart", "the server shut down immediately or killed by SIGKILL, and started again",
+	LOSS, LOSS, .mixed = true, .crashes = true},
+	[M_FULL] = {"full", "documents that at times do not fit in shared memory (of a few MB)", "", ""},
+	[M_OOM] = {"oom", "no memory in some builds and for some marks (debug build)", "", "53200"},
+	[M_CALLBACK] = {"callback", "commits that another library fails, or writes in (test/stress/callback.c)",
+	"22012 57P01", "", .mixed = true},
+	[M_DDL] = {"ddl", "DDL that changes what the document has, beside writers", "", "", .alone = true},
+	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
+	"", "42883 42704 55000 40P01", .alone = true},
+	[M_DATABASE] = {"database", "databases with summaries created, used and dropped", "", ""},
+	[M_UNTRACKED] = {"untracked", "no source is tracked: must fail, or the checker is blind", "", ""},
 };
 
-typedef struct
-{
-	_Atomic uint64_t committed; /* known to be committed */
-	_Atomic uint64_t attempted; /* greatest that may be committed by now */
-	_Atomic uint64_t commits;
-	_Atomic int pid;			/* of its server process */
-} Writer;
-
-typedef struct
-{
-	_Atomic uint64_t answers[STATUSES];
-	_Atomic uint64_t near_hits; /* see is_near() */
-	_Atomic int pid;
-} Reader;
-
-typedef struct
-{
-	_Atomic int stop;
-	_Atomic int in_commit;		/* writers between sending and having their COMMIT */
-	_Atomic uint64_t last_commit;	/* ns */
-	_Atomic uint64_t seen[MAX_WRITERS]; /* greatest number that anybody has seen */
-	_Atomic uint64_t violations[VIOLATIONS];
-	_Atomic uint64_t faults;
-	_Atomic uint64_t rebuilds;
-	Writer		writers[MAX_WRITERS];
-	Reader		readers[MAX_READERS + MAX_WRITERS + 1];
-} Shared;
-
-static Shared *shared;
-static const char *conninfo = "";
+Shared	   *shared;
+const char *conninfo = "";
+const char *server_log = NULL;
+int			nwriters = 4;
+int			nreaders = 3;
+int			ntables = 2;
+int			nnumbers;
+int			pause_us = 2000;
+int			rebuild_us = 20000;
+int			commit_delay_us = 0;
+Mode		mode;
+bool		is_writer = false;
+char		document_query[16384];
+char		define_command[20000];
 static int	seconds = 5;
 static uint64_t seed = 1;
-static int	nwriters = 4;
-static int	nreaders = 3;
-static int	ntables = 2;
-static int	pause_us = 2000;
-static int	rebuild_us = 20000;
-static int	commit_delay_us = 0;
-static Mode mode;
-static char document_query[16384];	/* one row, one column: what the document has */
 
 /*-------------------------------------------------------------------------
  * Small things
  *-------------------------------------------------------------------------
  */
 
-static uint64_t
+uint64_t
 now_ns(void)
 {
 	struct timespec ts;
@@ -161,7 +125,7 @@ now_ns(void)
 	return (uint64_t) ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
 }
 
-static void
+void
 die(const char *format,...)
 {
 	va_list		args;
@@ -187,19 +151,19 @@ random_u64(void)
 	return z ^ (z >> 31);
 }
 
-static int
+int
 below(int n)
 {
 	return n > 0 ? (int) (random_u64() % (uint64_t) n) : 0;
 }
 
-static bool
+bool
 one_in(int n)
 {
 	return below(n) == 0;
 }
 
-static void
+void
 rest(int us)
 {
 	struct timespec ts = {us / 1000000, us % 1000000 * 1000L};
@@ -207,14 +171,14 @@ rest(int us)
 	nanosleep(&ts, NULL);
 }
 
-static bool
+bool
 stopped(void)
 {
 	return atomic_load(&shared->stop) != 0;
 }
 
 /* Count a violation, and tell of the first few. */
-static void
+void
 violation(Violation kind, const char *format,...)
 {
 	uint64_t	n = atomic_fetch_add(&shared->violations[kind], 1);
@@ -248,25 +212,37 @@ no_notices(void *arg, const PGresult *result)
 {
 }
 
-/* Do sessions fail at random in this mode? */
-static bool
-faulty(void)
+static const char *
+expected_errors(void)
 {
-	return mode == M_FAULTS || mode == M_CRASH;
+	return is_writer ? modes[mode].write_errors : modes[mode].read_errors;
 }
 
-static PGconn *
+/* Do sessions of this kind fail at random in this mode? */
+bool
+may_fail(void)
+{
+	return expected_errors()[0] != '\0';
+}
+
+static bool
+may_lose_connection(void)
+{
+	return strstr(expected_errors(), "57P01") != NULL;
+}
+
+PGconn *
 connect_server(_Atomic int *pid)
 {
 	PGconn	   *conn = NULL;
 
 	/* a backend may be terminated before it answers at all, a server be in recovery */
-	for (int attempt = 0; attempt < 3000; attempt++)
+	for (int attempt = 0; attempt < 6000; attempt++)
 	{
 		conn = PQconnectdb(conninfo);
 		if (PQstatus(conn) == CONNECTION_OK)
 			break;
-		if (!faulty() || attempt == 2999)
+		if (!may_lose_connection() || attempt == 5999)
 			die("could not connect: %s", PQerrorMessage(conn));
 		PQfinish(conn);
 		rest(10000);
@@ -277,21 +253,33 @@ connect_server(_Atomic int *pid)
 	return conn;
 }
 
-/* An error that a terminated, cancelled or impatient session has to expect. */
+/* To another database; whether it worked is the caller's to see. */
+PGconn *
+connect_database(const char *database)
+{
+	char		other[2000];
+	PGconn	   *conn;
+
+	/* of two values of a key the last one counts */
+	snprintf(other, sizeof(other), "%s dbname=%s", conninfo, database);
+	conn = PQconnectdb(other);
+	PQsetNoticeReceiver(conn, no_notices, NULL);
+	return conn;
+}
+
+/* An error that the mode provokes. */
 static bool
 is_fault(PGconn *conn, PGresult *result)
 {
 	const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 
-	if (!faulty())
-		return false;
-	return PQstatus(conn) == CONNECTION_BAD || state == NULL ||
-		strcmp(state, "57014") == 0 || strcmp(state, "57P01") == 0 ||
-		strcmp(state, "55P03") == 0;
+	if (PQstatus(conn) == CONNECTION_BAD || state == NULL)
+		return may_lose_connection();
+	return strstr(expected_errors(), state) != NULL;
 }
 
 /* Execute; NULL after an error, which is counted unless it was provoked. */
-static PGresult *
+PGresult *
 query(PGconn *conn, const char *sql)
 {
 	PGresult   *result = PQexec(conn, sql);
@@ -305,7 +293,7 @@ query(PGconn *conn, const char *sql)
 	return NULL;
 }
 
-static bool
+bool
 execute(PGconn *conn, const char *format,...)
 {
 	char		sql[20000];
@@ -321,7 +309,7 @@ execute(PGconn *conn, const char *format,...)
 }
 
 /* For what has to work. */
-static void
+void
 setup(PGconn *conn, const char *format,...)
 {
 	char		sql[40000];
@@ -337,7 +325,27 @@ setup(PGconn *conn, const char *format,...)
 	PQclear(result);
 }
 
-static void
+/* The number that a query gives, -1 for none. */
+long
+number(PGconn *conn, const char *format,...)
+{
+	char		sql[2000];
+	va_list		args;
+	PGresult   *result;
+	long		value;
+
+	va_start(args, format);
+	vsnprintf(sql, sizeof(sql), format, args);
+	va_end(args);
+	result = PQexec(conn, sql);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		die("%s: %s", sql, PQerrorMessage(conn));
+	value = PQntuples(result) > 0 ? atol(PQgetvalue(result, 0, 0)) : -1;
+	PQclear(result);
+	return value;
+}
+
+void
 reconnect(PGconn **conn, _Atomic int *pid)
 {
 	if (PQstatus(*conn) == CONNECTION_OK)
@@ -353,12 +361,12 @@ reconnect(PGconn **conn, _Atomic int *pid)
 
 /*
  * The numbers of a document: every "N" : M in it is number M of writer N.
- * False unless each writer is there exactly once.
+ * False unless each is there exactly once.
  */
 static bool
-parse(const char *document, uint64_t *values)
+parse_numbers(const char *document, uint64_t *values)
 {
-	bool		found[MAX_WRITERS] = {false};
+	bool		found[MAX_NUMBERS] = {false};
 	int			nfound = 0;
 
 	for (const char *p = document; (p = strchr(p, '"')) != NULL; p++)
@@ -369,7 +377,7 @@ parse(const char *document, uint64_t *values)
 		if (!isdigit((unsigned char) p[1]))
 			continue;
 		writer = strtol(p + 1, &end, 10);
-		if (*end++ != '"' || writer >= nwriters || found[writer])
+		if (*end++ != '"' || writer >= nnumbers || found[writer])
 			return false;
 		while (*end == ' ' || *end == ':')
 			end++;
@@ -380,23 +388,31 @@ parse(const char *document, uint64_t *values)
 		nfound++;
 		p = end;
 	}
-	return nfound == nwriters;
+	return nfound == nnumbers;
 }
 
-/* What an answer to be asked for now must contain. */
-typedef struct
+/* Is the filler of mode full as long as the document says? */
+static bool
+filler_is_whole(const char *document)
 {
-	uint64_t	committed[MAX_WRITERS];
-	uint64_t	seen[MAX_WRITERS];
-	uint64_t	sent_at;
-	bool		pending;
-	uint64_t	last_commit;
-} Demand;
+	const char *filler = strstr(document, "\"filler\":\"");
+	const char *size = strstr(document, "\"size\":");
 
-static void
+	return filler && size &&
+		strspn(filler + strlen("\"filler\":\""), "x") == strtoul(size + strlen("\"size\":"), NULL, 10);
+}
+
+/* A whole document; false if something is missing. */
+static bool
+parse(const char *document, uint64_t *values)
+{
+	return parse_numbers(document, values) && (mode != M_FULL || filler_is_whole(document));
+}
+
+void
 take_demand(Demand *demand)
 {
-	for (int w = 0; w < nwriters; w++)
+	for (int w = 0; w < nnumbers; w++)
 	{
 		demand->committed[w] = atomic_load(&shared->writers[w].committed);
 		demand->seen[w] = atomic_load(&shared->seen[w]);
@@ -427,20 +443,26 @@ status_of(const char *name)
 	return STALE;
 }
 
-/* Check numbers that were read; own is a writer whose number may be its own transaction's. */
+/*
+ * Check numbers that were read; own is a writer whose number may be its own
+ * transaction's.  Where DDL takes no lock that readers wait for, PostgreSQL lets
+ * another session plan without it for a moment, and so with rows that are moved
+ * to make up for it: only what had been committed, and nothing that was rolled
+ * back, is asked of its numbers.
+ */
 static void
 check_values(const uint64_t *values, Demand *demand, const char *how, bool current, int own)
 {
-	for (int w = 0; w < nwriters; w++)
+	for (int w = 0; w < nnumbers; w++)
 	{
-		uint64_t	attempted = atomic_load(&shared->writers[w].attempted);
+		uint64_t	attempted = w < nwriters ? atomic_load(&shared->writers[w].attempted) : NEVER;
 
 		if (w == own)
 			continue;
 		if (values[w] > attempted)
 			violation(DIRTY, "%s: writer %d has %llu, but has not come further than %llu", how, w,
 					  (unsigned long long) values[w], (unsigned long long) attempted);
-		else
+		else if (w < nwriters)
 			raise_to(&shared->seen[w], values[w]);
 		if (!current)
 			continue;
@@ -453,34 +475,47 @@ check_values(const uint64_t *values, Demand *demand, const char *how, bool curre
 	}
 }
 
+/* Count an answer by its status. */
+Status
+count_answer(Reader *stats, const char *name, Demand *demand)
+{
+	Status		status = status_of(name);
+
+	atomic_fetch_add(&stats->answers[status], 1);
+	if (status == HIT && is_near(demand))
+		atomic_fetch_add(&stats->near_hits, 1);
+	return status;
+}
+
 /*
  * One read, checked.  own >= 0: this session is that writer, and own_value what
  * it must find: at least, or exactly inside its transaction.
  */
-static bool
+bool
 fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own_value, bool inside)
 {
 	Demand		demand;
-	uint64_t	values[MAX_WRITERS];
+	uint64_t	values[MAX_NUMBERS];
 	PGresult   *result;
 	Status		status;
+	bool		writer = is_writer;
 
 	take_demand(&demand);
+	is_writer = false;			/* it may fail as any reader's */
 	result = query(conn, force ?
 				   "SELECT status, document FROM summary_cache_fetch('checker', force_refresh => true)" :
 				   "SELECT status, document FROM summary_cache_fetch('checker')");
+	is_writer = writer;
 	if (result == NULL)
 		return false;
-	status = status_of(PQgetvalue(result, 0, 0));
-	atomic_fetch_add(&stats->answers[status], 1);
-	if (status == HIT && is_near(&demand))
-		atomic_fetch_add(&stats->near_hits, 1);
+	status = count_answer(stats, PQgetvalue(result, 0, 0), &demand);
 	if (!parse(PQgetvalue(result, 0, 1), values))
 		violation(TORN, "%s: %.500s", status_names[status], PQgetvalue(result, 0, 1));
 	else
 	{
 		check_values(values, &demand, status_names[status], status != STALE, inside ? own : -1);
-		if (own >= 0 && (inside ? values[own] != own_value : values[own] < own_value))
+		/* while rebuilds fail, the old document is served, whoever asks */
+		if (own >= 0 && (mode != M_OOM || status != STALE) && (inside ? values[own] != own_value : values[own] < own_value))
 			violation(OWN, "%s%s: writer %d wrote %llu itself, but found %llu", status_names[status],
 					  inside ? " in its own transaction" : "", own,
 					  (unsigned long long) own_value, (unsigned long long) values[own]);
@@ -490,164 +525,38 @@ fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own_value, bool
 }
 
 /* What the tables have, by a plain SELECT; it is held to the same demands. */
-static bool
+bool
 look(PGconn *conn)
 {
 	Demand		demand;
-	uint64_t	values[MAX_WRITERS];
+	uint64_t	values[MAX_NUMBERS];
 	PGresult   *result;
 
 	take_demand(&demand);
 	result = query(conn, document_query);
 	if (result == NULL)
 		return false;
-	if (!parse(PQgetvalue(result, 0, 0), values))
+	if (!parse_numbers(PQgetvalue(result, 0, 0), values))
 		die("the query gives %s", PQgetvalue(result, 0, 0));
 	check_values(values, &demand, "plain SELECT", true, -1);
 	PQclear(result);
 	return true;
 }
 
-/*-------------------------------------------------------------------------
- * Readers
- *-------------------------------------------------------------------------
- */
-
-/* Both in one REPEATABLE READ transaction must be the same, whatever the status. */
-static void
-read_repeatable(PGconn *conn, Reader *stats)
-{
-	char		sql[sizeof(document_query) + 200];
-	PGresult   *result;
-	bool		first = one_in(2);
-
-	if (!execute(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ"))
-		return;
-	/* a snapshot that gets old before the read: newer documents must not be served */
-	if (first)
-		(void) execute(conn, "SELECT 1 FROM checker_0 LIMIT 1");
-	if (first && one_in(4))
-		rest(below(5000));
-	for (int i = below(3); i >= 0; i--)
-	{
-		Status		status;
-		Demand		demand;
-
-		take_demand(&demand);
-		snprintf(sql, sizeof(sql),
-				 "SELECT f.status, f.document::text, '{\"w\":' || (%s)::text || '}'"
-				 " FROM summary_cache_fetch('checker') f", document_query);
-		result = query(conn, sql);
-		if (result == NULL)
-			break;
-		status = status_of(PQgetvalue(result, 0, 0));
-		atomic_fetch_add(&stats->answers[status], 1);
-		if (status == HIT && is_near(&demand))
-			atomic_fetch_add(&stats->near_hits, 1);
-		if (strcmp(PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2)) != 0)
-			violation(DIFFER, "%s: %s instead of %s", status_names[status],
-					  PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
-		PQclear(result);
-	}
-	(void) execute(conn, "COMMIT");
-}
-
-static void
-reader_main(int number)
-{
-	Reader	   *stats = &shared->readers[number];
-	PGconn	   *conn = connect_server(&stats->pid);
-
-	while (!stopped())
-	{
-		reconnect(&conn, &stats->pid);
-		if (mode == M_RR && number % 3 != 2)
-		{
-			read_repeatable(conn, stats);
-			continue;
-		}
-		if (one_in(4))
-			(void) look(conn);
-		if (faulty() && one_in(50))
-		{
-			/* a builder or waiter that gives up */
-			(void) execute(conn, "SET statement_timeout = '%dms'; SET lock_timeout = '%dms'",
-						   1 + below(3), below(3));
-			(void) fetch(conn, stats, one_in(2), -1, 0, false);
-			(void) execute(conn, "RESET statement_timeout; RESET lock_timeout");
-			continue;
-		}
-		for (int i = below(20); i >= 0 && !stopped(); i--)
-			if (!fetch(conn, stats, false, -1, 0, false))
-				break;
-	}
-	PQfinish(conn);
-}
-
-/*-------------------------------------------------------------------------
- * Writers
- *-------------------------------------------------------------------------
- */
-
-/* One statement that makes value the writer's number. */
-static bool
-write_value(PGconn *conn, int w, uint64_t value)
-{
-	unsigned long long v = value;
-	int			table = w % ntables;
-
-	switch (mode)
-	{
-		case M_PARTITION:
-			if (w % 3 == 0)
-				return execute(conn, "UPDATE checker_0 SET v = %llu WHERE w = %d", v, w);
-			if (w % 3 == 1)
-				return execute(conn, "UPDATE checker_0_%d SET v = %llu WHERE w = %d", w % 2, v, w);
-			/* moves the row: a delete and an insert */
-			return execute(conn, "UPDATE checker_0 SET v = %llu, part = 1 - part WHERE w = %d", v, w);
-
-		case M_COPY:
-			{
-				char		row[100];
-				PGresult   *result = query(conn, table % 2 ? "COPY checker_1 (w, v) FROM STDIN" :
-										   "COPY checker_0 (w, v) FROM STDIN");
-
-				if (result == NULL)
-					return false;
-				PQclear(result);
-				snprintf(row, sizeof(row), "%d\t%llu\n", w, v);
-				(void) PQputCopyData(conn, row, (int) strlen(row));
-				(void) PQputCopyEnd(conn, NULL);
-				result = PQgetResult(conn);
-				if (PQresultStatus(result) != PGRES_COMMAND_OK)
-				{
-					violation(ERRORS, "COPY: %s", PQerrorMessage(conn));
-					PQclear(result);
-					return false;
-				}
-				PQclear(result);
-				PQclear(PQgetResult(conn));
-				return true;
-			}
-
-		default:
-			if (mode == M_PLAIN && one_in(4))
-				return execute(conn, "DELETE FROM checker_%d WHERE w = %d", table, w) &&
-					execute(conn, "INSERT INTO checker_%d (w, v) VALUES (%d, %llu)", table, w, v);
-			return execute(conn, "UPDATE checker_%d SET v = %llu WHERE w = %d", table, v, w);
-	}
-}
-
 /* End a transaction with a command after which value is committed. */
-static bool
+bool
 commit(PGconn *conn, int w, uint64_t value, const char *command)
 {
 	Writer	   *me = &shared->writers[w];
+	PGresult   *result;
 	bool		ok;
 
 	atomic_store(&me->attempted, value);
 	atomic_fetch_add(&shared->in_commit, 1);
-	ok = execute(conn, "%s", command);
+	result = query(conn, command);
+	/* COMMIT of a transaction that failed before is no error, but a ROLLBACK */
+	ok = result && strcmp(PQcmdStatus(result), "ROLLBACK") != 0;
+	PQclear(result);
 	if (ok)
 	{
 		atomic_store(&me->committed, value);
@@ -656,265 +565,6 @@ commit(PGconn *conn, int w, uint64_t value, const char *command)
 	atomic_store(&shared->last_commit, now_ns());
 	atomic_fetch_sub(&shared->in_commit, 1);
 	return ok;
-}
-
-/* The writer's number in the tables, after all it has begun is finished. */
-static uint64_t
-value_now(PGconn **conn, int w)
-{
-	char		sql[200];
-	PGresult   *result;
-	uint64_t	value;
-
-	for (;;)
-	{
-		if (mode == M_COPY)
-			snprintf(sql, sizeof(sql), "SELECT max(v) FROM checker_%d WHERE w = %d", w % ntables, w);
-		else
-			snprintf(sql, sizeof(sql), "SELECT v FROM checker_%d WHERE w = %d FOR UPDATE",
-					 mode == M_PARTITION ? 0 : w % ntables, w);
-		result = query(*conn, sql);
-		if (result && PQntuples(result) == 1)
-			break;
-		PQclear(result);
-		reconnect(conn, &shared->writers[w].pid);
-	}
-	value = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
-	PQclear(result);
-	return value;
-}
-
-/* False if no transaction began: what follows would commit by itself. */
-static bool
-begin(PGconn *conn)
-{
-	static const char *const sync[] = {"on", "local", "off"};
-
-	if (!execute(conn, "BEGIN"))
-		return false;
-	/* what was not flushed may be lost in a crash */
-	if (mode == M_SYNC || (mode != M_CRASH && one_in(4)))
-		(void) execute(conn, "SET LOCAL synchronous_commit = %s", sync[below(3)]);
-	if (commit_delay_us > 0 && one_in(2))
-		(void) execute(conn, "SET LOCAL commit_delay = %d; SET LOCAL commit_siblings = 0",
-					   commit_delay_us);
-	return true;
-}
-
-static void
-write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value)
-{
-	char		command[200];
-	bool		abandon = one_in(4);
-	PGconn	   *finisher = one_in(2) ? conn : other;
-
-	if (!begin(conn))
-		return;
-	(void) write_value(conn, w, abandon ? value + NEVER : value);
-	if (!execute(conn, "PREPARE TRANSACTION 'checker_%d'", w))
-		return;
-	if (one_in(2))
-		rest(below(2000));
-	/* a session that has prepared goes on reading */
-	if (one_in(4))
-		(void) fetch(conn, stats, false, -1, 0, false);
-	if (abandon)
-		(void) execute(finisher, "ROLLBACK PREPARED 'checker_%d'", w);
-	else
-	{
-		snprintf(command, sizeof(command), "COMMIT PREPARED 'checker_%d'", w);
-		(void) commit(finisher, w, value, command);
-	}
-	if (one_in(4))
-		(void) fetch(finisher, stats, false, w, atomic_load(&shared->writers[w].committed), false);
-}
-
-static void
-write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
-{
-	if (!begin(conn))
-		return;
-	(void) execute(conn, "SAVEPOINT a");
-	(void) write_value(conn, w, value + NEVER);
-	if (one_in(4))
-		(void) fetch(conn, stats, false, w, value + NEVER, true);
-	(void) execute(conn, "ROLLBACK TO a");
-	if (one_in(4))
-		(void) fetch(conn, stats, false, w, value - 1, true);
-	if (one_in(4))
-	{
-		(void) execute(conn, one_in(2) ? "COMMIT" : "ROLLBACK");
-		return;
-	}
-	(void) execute(conn, "SAVEPOINT b");
-	(void) write_value(conn, w, value);
-	(void) execute(conn, "RELEASE b");
-	(void) commit(conn, w, value, "COMMIT");
-}
-
-static void
-write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
-{
-	bool		abandon = one_in(8);
-
-	if (!begin(conn))
-		return;
-	if (!write_value(conn, w, abandon ? value + NEVER : value))
-	{
-		(void) execute(conn, "ROLLBACK");
-		return;
-	}
-	if (mode != M_COPY && one_in(16) &&
-		!fetch(conn, stats, one_in(8), w, abandon ? value + NEVER : value, true))
-	{
-		(void) execute(conn, "ROLLBACK");
-		return;
-	}
-	if (abandon)
-		(void) execute(conn, "ROLLBACK");
-	else
-		(void) commit(conn, w, value, "COMMIT");
-}
-
-static void
-writer_main(int w)
-{
-	Writer	   *me = &shared->writers[w];
-	Reader	   *stats = &shared->readers[nreaders + 1 + w];
-	PGconn	   *conn = connect_server(&me->pid);
-	PGconn	   *other = mode == M_2PC ? connect_server(NULL) : NULL;
-
-	while (!stopped())
-	{
-		uint64_t	committed = atomic_load(&me->committed);
-
-		switch (mode)
-		{
-			case M_2PC:
-				write_prepared(conn, other, stats, w, committed + 1);
-				break;
-			case M_SAVEPOINT:
-				write_savepoints(conn, stats, w, committed + 1);
-				break;
-			default:
-				write_transaction(conn, stats, w, committed + 1);
-		}
-		if (faulty() && atomic_load(&me->committed) == committed)
-		{
-			/* nobody knows how it ended; what can be read is committed */
-			reconnect(&conn, &me->pid);
-			if (PQtransactionStatus(conn) != PQTRANS_IDLE)
-				(void) execute(conn, "ROLLBACK");
-			reconnect(&conn, &me->pid);
-			atomic_store(&me->committed, value_now(&conn, w));
-		}
-		else if (one_in(8) && mode != M_2PC)
-			(void) fetch(conn, stats, false, w, atomic_load(&me->committed), false);
-		if (pause_us > 0)
-			rest(below(pause_us));
-	}
-	PQfinish(conn);
-	PQfinish(other);
-}
-
-/*-------------------------------------------------------------------------
- * Rebuilds and faults
- *-------------------------------------------------------------------------
- */
-
-static void
-rebuilder_main(void)
-{
-	Reader	   *stats = &shared->readers[nreaders];
-	PGconn	   *conn = connect_server(&stats->pid);
-
-	while (!stopped())
-	{
-		reconnect(&conn, &stats->pid);
-		atomic_fetch_add(&shared->rebuilds, 1);
-		switch (below(6))
-		{
-			case 0:
-				(void) execute(conn, "SELECT summary_cache_invalidate('checker')");
-				break;
-			case 1:
-				(void) execute(conn, "SELECT summary_cache_invalidate('checker', 'numbers')");
-				break;
-			case 2:
-				if (mode == M_INLINE)
-					(void) execute(conn, "SELECT summary_cache_invalidate('checker', 'others')");
-				break;
-			default:
-				(void) fetch(conn, stats, true, -1, 0, false);
-		}
-		/* keep the tables small; the greatest number of each writer stays */
-		if (mode == M_COPY && one_in(10))
-			for (int t = 0; t < ntables; t++)
-				(void) execute(conn, "DELETE FROM checker_%d a WHERE v < (SELECT max(v) FROM checker_%d b"
-							   " WHERE b.w = a.w)", t, t);
-		rest(rebuild_us / 2 + below(rebuild_us));
-	}
-	PQfinish(conn);
-}
-
-/* A number that a query gives; 0 if it gives none, or fails. */
-static long
-number_or_zero(PGconn *conn, const char *format, int argument)
-{
-	char		sql[200];
-	PGresult   *result;
-	long		value;
-
-	snprintf(sql, sizeof(sql), format, argument);
-	result = PQexec(conn, sql);
-	value = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 ?
-		atol(PQgetvalue(result, 0, 0)) : 0;
-	PQclear(result);
-	return value;
-}
-
-static void
-killer_main(void)
-{
-	PGconn	   *conn = connect_server(NULL);
-
-	while (mode == M_CRASH && !stopped())
-	{
-		int			victim = atomic_load(&shared->writers[below(nwriters)].pid);
-		long		pid;
-
-		for (int i = 0; i < 100 && !stopped(); i++)
-			rest(5000 + below(10000));
-		reconnect(&conn, NULL);
-		/* only what is a process of this server at this moment */
-		pid = number_or_zero(conn, one_in(3) ?
-							 "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'" :
-							 "SELECT pid FROM pg_stat_activity WHERE pid = %d", victim);
-		if (pid > 1 && kill((pid_t) pid, SIGKILL) == 0)
-			atomic_fetch_add(&shared->faults, 1);
-	}
-	while (!stopped())
-	{
-		int			victim = below(nwriters + nreaders + 1);
-		int			pid = atomic_load(victim < nwriters ? &shared->writers[victim].pid :
-									  &shared->readers[victim - nwriters].pid);
-
-		rest(1000 + below(40000));
-		switch (below(4))
-		{
-			case 0:
-				(void) execute(conn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-							   " WHERE backend_type = 'summary_cache worker'");
-				break;
-			case 1:
-				(void) execute(conn, "SELECT pg_terminate_backend(%d)", pid);
-				break;
-			default:
-				(void) execute(conn, "SELECT pg_cancel_backend(%d)", pid);
-		}
-		atomic_fetch_add(&shared->faults, 1);
-	}
-	PQfinish(conn);
 }
 
 /*-------------------------------------------------------------------------
@@ -931,8 +581,53 @@ make_query(char *out, size_t size, int first, int step)
 	for (int t = first; t < ntables; t += step)
 		n += snprintf(out + n, size - n, mode == M_COPY ?
 					  "%sSELECT w, max(v) AS v FROM checker_%d GROUP BY w" :
+					  mode == M_DDL ? "%sSELECT w, sum(v) AS v FROM checker_%d GROUP BY w" :
 					  "%sSELECT w, v FROM checker_%d", t > first ? " UNION ALL " : "", t);
+	if (mode == M_DDL)
+		n += snprintf(out + n, size - n,
+					  " UNION ALL SELECT %d, v FROM checker_view"
+					  " UNION ALL SELECT %d, checker_function()"
+					  " UNION ALL SELECT %d, v FROM checker_matview"
+					  " UNION ALL SELECT %d, v FROM checker_rewrite"
+					  " UNION ALL SELECT %d, v FROM checker_column"
+					  " UNION ALL SELECT %d, v FROM checker_trigger",
+					  nwriters + D_VIEW, nwriters + D_FUNCTION, nwriters + D_MATVIEW,
+					  nwriters + D_REWRITE, nwriters + D_COLUMN, nwriters + D_TRIGGER);
 	snprintf(out + n, size - n, ") x");
+}
+
+static void
+drop_tables(PGconn *conn)
+{
+	for (int t = 0; t < MAX_TABLES; t++)
+		setup(conn, "DROP TABLE IF EXISTS checker_%d CASCADE", t);
+	setup(conn, "DROP TABLE IF EXISTS checker_0_2, checker_0_3, checker_base, checker_rewrite, checker_column,"
+		  " checker_trigger, checker_filler CASCADE;"
+		  "DROP VIEW IF EXISTS checker_view;"
+		  "DROP FUNCTION IF EXISTS checker_function()");
+}
+
+/* What the statements of ddl_main() work on: each number begins with 0. */
+static void
+create_ddl_tables(PGconn *conn)
+{
+	setup(conn, "CREATE TABLE checker_0_2 PARTITION OF checker_0 FOR VALUES IN (2);"
+		  "CREATE TABLE checker_0_3 PARTITION OF checker_0 FOR VALUES IN (3);"
+		  "INSERT INTO checker_0 VALUES (%d, 1, 0), (%d, -1, 3), (%d, 1, 0), (%d, -1, 2), (%d, 0, 0)",
+		  nwriters + D_ATTACH, nwriters + D_ATTACH, nwriters + D_TRUNCATE, nwriters + D_TRUNCATE,
+		  nwriters + D_PARTITION);
+	setup(conn, "CREATE VIEW checker_view AS SELECT 0::bigint AS v;"
+		  "CREATE FUNCTION checker_function() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 0::bigint';"
+		  "CREATE TABLE checker_base (v bigint);"
+		  "INSERT INTO checker_base VALUES (0);"
+		  "CREATE MATERIALIZED VIEW checker_matview AS SELECT v FROM checker_base;"
+		  "CREATE UNIQUE INDEX ON checker_matview (v);"
+		  "CREATE TABLE checker_rewrite (v bigint);"
+		  "INSERT INTO checker_rewrite VALUES (0);"
+		  "CREATE TABLE checker_column (v bigint, other int);"
+		  "INSERT INTO checker_column VALUES (0);"
+		  "CREATE TABLE checker_trigger (v bigint);"
+		  "INSERT INTO checker_trigger VALUES (0)");
 }
 
 static void
@@ -944,12 +639,11 @@ create_tables(PGconn *conn)
 	setup(conn, "CREATE EXTENSION IF NOT EXISTS summary_cache");
 	setup(conn, "DO $$ BEGIN PERFORM summary_cache_drop('checker');"
 		  " EXCEPTION WHEN undefined_object THEN NULL; END $$");
-	for (int t = 0; t < MAX_TABLES; t++)
-		setup(conn, "DROP TABLE IF EXISTS checker_%d", t);
+	drop_tables(conn);
 
 	for (int t = 0; t < ntables; t++)
 	{
-		if (mode == M_PARTITION)
+		if (mode == M_PARTITION || mode == M_DDL)
 			setup(conn, "CREATE TABLE checker_%d (w int, v bigint, part int) PARTITION BY LIST (part);"
 				  "CREATE TABLE checker_%d_0 PARTITION OF checker_%d FOR VALUES IN (0);"
 				  "CREATE TABLE checker_%d_1 PARTITION OF checker_%d FOR VALUES IN (1)", t, t, t, t, t);
@@ -958,46 +652,77 @@ create_tables(PGconn *conn)
 		setup(conn, mode == M_COPY ? "CREATE INDEX ON checker_%d (w, v)" : "CREATE INDEX ON checker_%d (w)", t);
 	}
 	for (int w = 0; w < nwriters; w++)
-		if (mode == M_PARTITION)
+		if (mode == M_PARTITION || mode == M_DDL)
 			setup(conn, "INSERT INTO checker_0 VALUES (%d, 0, %d)", w, w % 2);
 		else
 			setup(conn, "INSERT INTO checker_%d VALUES (%d, 0)", w % ntables, w);
+	if (mode == M_DDL)
+		create_ddl_tables(conn);
 
 	make_query(document_query, sizeof(document_query), 0, 1);
 	make_query(half, sizeof(half), 0, mode == M_INLINE ? 2 : 1);
-	setup(conn, "SELECT summary_cache_define('checker', 'numbers', $q$SELECT (%s) AS w$q$%s)", half,
-		  mode == M_UNTRACKED ? ", '{}'" : "");
+	snprintf(define_command, sizeof(define_command),
+			 "SELECT summary_cache_define('checker', 'numbers', $q$SELECT (%s) AS w$q$%s)", half,
+			 mode == M_UNTRACKED ? ", '{}'" : "");
+	setup(conn, "%s", define_command);
 	if (mode == M_INLINE)
 	{
 		make_query(half, sizeof(half), 1, 2);
 		setup(conn, "SELECT summary_cache_define('checker', 'others', $q$SELECT (%s) AS x$q$,"
 			  " refresh => 'inline')", half);
 	}
+	if (mode == M_FULL)
+	{
+		setup(conn, "CREATE TABLE checker_filler (n int, rival int);"
+			  "INSERT INTO checker_filler VALUES (0, 0)");
+		setup(conn, "SELECT summary_cache_define('checker', 'filler',"
+			  " $q$SELECT n AS size, repeat('x', n) AS filler FROM checker_filler$q$);"
+			  "SELECT summary_cache_define('checker_rival', 'filler',"
+			  " $q$SELECT rival AS size, repeat('y', rival) AS filler FROM checker_filler$q$)");
+	}
 	setup(conn, "SELECT summary_cache_reset_stats()");
 }
 
-/* What a query gives as a number. */
-static long
-number(PGconn *conn, const char *sql)
+/*
+ * Was everything given back?  In a shared memory of a few MB only: a document
+ * of half its size must find its place.
+ */
+static void
+check_room(PGconn *conn)
 {
-	PGresult   *result = PQexec(conn, sql);
-	long		value;
+	long		limit = number(conn, "SELECT pg_size_bytes(current_setting('summary_cache.memory_limit'))");
+	bool		cached = false;
 
-	if (PQresultStatus(result) != PGRES_TUPLES_OK)
-		die("%s: %s", sql, PQerrorMessage(conn));
-	value = PQntuples(result) > 0 ? atol(PQgetvalue(result, 0, 0)) : -1;
-	PQclear(result);
-	return value;
+	if (limit > SMALL_MEMORY)
+		return;
+	setup(conn, "SELECT summary_cache_define('checker_room', 'room', 'SELECT repeat(''z'', %ld) AS z')", limit / 2);
+	for (int attempt = 0; attempt < 100 && !cached; attempt++)
+	{
+		/* the worker of another summary may be building, and need room, too */
+		if (attempt > 0)
+			rest(10000);
+		cached = number(conn, "SELECT (status = 'hit-revision')::int FROM summary_cache_fetch('checker_room')") == 1;
+	}
+	if (!cached)
+		violation(STUCK, "at rest there is no room for a document of %ld bytes in %ld", limit / 2, limit);
+	setup(conn, "SELECT summary_cache_drop('checker_room')");
 }
 
 /* With all at rest, nothing is pending, and the summary becomes a right hit. */
 static void
 check_rest(PGconn *conn)
 {
-	uint64_t	values[MAX_WRITERS];
-	uint64_t	truth[MAX_WRITERS];
+	uint64_t	values[MAX_NUMBERS];
+	uint64_t	truth[MAX_NUMBERS];
 	bool		hit = false;
+	long		left = 0;
 	PGresult   *result;
+
+	if (mode == M_FULL)
+	{
+		setup(conn, "UPDATE checker_filler SET n = 1000");
+		setup(conn, "SELECT summary_cache_drop('checker_rival')");
+	}
 
 	/* a terminated session may take a moment; so may the worker */
 	for (int attempt = 0; attempt < 1000 && !hit; attempt++)
@@ -1022,18 +747,49 @@ check_rest(PGconn *conn)
 		return;
 	}
 	result = PQexec(conn, document_query);
-	if (PQresultStatus(result) != PGRES_TUPLES_OK || !parse(PQgetvalue(result, 0, 0), truth))
+	if (PQresultStatus(result) != PGRES_TUPLES_OK || !parse_numbers(PQgetvalue(result, 0, 0), truth))
 		die("could not read the tables: %s", PQerrorMessage(conn));
 	PQclear(result);
-	for (int w = 0; w < nwriters; w++)
+	for (int w = 0; w < nnumbers; w++)
 		if (values[w] != truth[w])
-			violation(STUCK, "at rest writer %d has %llu in the hit, %llu in its table", w,
+			violation(STUCK, "at rest number %d is %llu in the hit, %llu in its table", w,
 					  (unsigned long long) values[w], (unsigned long long) truth[w]);
+
+	/* our own heavyweight locks, which only a worker may hold for a moment */
+	for (int attempt = 0; attempt < 100; attempt++)
+	{
+		left = number(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
+		if (left == 0)
+			break;
+		rest(10000);
+	}
+	if (left > 0)
+		violation(STUCK, "at rest %ld locks are held", left);
+	left = number(conn, "SELECT count(*) FROM summary_cache_tables WHERE revision IS NULL"
+				  " AND source::text LIKE 'checker%%'");
+	if (left > 0 && mode != M_UNTRACKED)
+		violation(STUCK, "at rest %ld tables have no slot", left);
+	check_room(conn);
+}
+
+/* What a mode cannot do without. */
+static void
+check_requirements(PGconn *conn)
+{
+	if (mode == M_RESTART && server_log == NULL)
+		die("mode restart needs --server-log");
+	if (mode == M_OOM && number(conn, "SELECT (current_setting('summary_cache.debug_fail', true) IS NULL)::int") == 1)
+		die("mode oom needs the debug build");
+	if (mode == M_CALLBACK && number(conn, "SELECT (current_setting('callback.after_sql', true) IS NULL)::int") == 1)
+		die("mode callback needs test/stress/callback.c");
+	if (mode == M_FULL &&
+		number(conn, "SELECT pg_size_bytes(current_setting('summary_cache.memory_limit'))") > SMALL_MEMORY)
+		die("mode full needs a memory_limit of at most %d bytes", SMALL_MEMORY);
 }
 
 /* Start a process of the mode; returns in the parent only. */
 static pid_t
-start(void (*main_of) (int), void (*main_without) (void), int number)
+start(void (*main_of) (int), void (*main_without) (void), int argument)
 {
 	pid_t		pid;
 
@@ -1046,64 +802,34 @@ start(void (*main_of) (int), void (*main_without) (void), int number)
 		return pid;
 	random_state ^= (uint64_t) random_u64();
 	if (main_of)
-		main_of(number);
+		main_of(argument);
 	else
 		main_without();
 	exit(0);
 }
 
-static uint64_t
-run_mode(void)
+/* Wait until the server that has crashed for the last time is up for a while. */
+static void
+await_server(PGconn **conn)
 {
-	PGconn	   *conn = connect_server(NULL);
-	pid_t		pids[MAX_WRITERS + MAX_READERS + 2];
-	int			npids = 0;
-	int			real_ntables = ntables;
+	for (int up = 0; up < 10; up++)
+	{
+		rest(50000);
+		PQclear(PQexec(*conn, "SELECT 1"));
+		if (PQstatus(*conn) != CONNECTION_OK)
+			up = 0;
+		reconnect(conn, NULL);
+	}
+}
+
+static void
+print_report(PGconn *conn, uint64_t *total)
+{
 	uint64_t	answers[STATUSES] = {0};
 	uint64_t	reads = 0;
 	uint64_t	near_hits = 0;
 	uint64_t	commits = 0;
-	uint64_t	total = 0;
-	uint64_t	started;
-
-	memset(shared, 0, sizeof(*shared));
-	random_state = seed + UINT64_C(1000003) * mode;
-	if (mode == M_PARTITION)
-		ntables = 1;
-	else if (mode == M_COPY || (mode == M_INLINE && ntables < 2))
-		ntables = 2;
-	create_tables(conn);
-
-	fflush(stdout);
-	for (int w = 0; w < nwriters; w++)
-		pids[npids++] = start(writer_main, NULL, w);
-	for (int r = 0; r < nreaders; r++)
-		pids[npids++] = start(reader_main, NULL, r);
-	pids[npids++] = start(NULL, rebuilder_main, 0);
-	if (faulty())
-		pids[npids++] = start(NULL, killer_main, 0);
-
-	started = now_ns();
-	while (now_ns() - started < (uint64_t) seconds * UINT64_C(1000000000))
-		rest(10000);
-	atomic_store(&shared->stop, 1);
-	for (int i = 0; i < npids; i++)
-	{
-		int			status;
-
-		if (waitpid(pids[i], &status, 0) < 0 || status != 0)
-			violation(ERRORS, "a process of the checker failed");
-	}
-	/* the last crash may still be going on: until the server is up for a while */
-	for (int up = 0; mode == M_CRASH && up < 10; up++)
-	{
-		rest(50000);
-		PQclear(PQexec(conn, "SELECT 1"));
-		if (PQstatus(conn) != CONNECTION_OK)
-			up = 0;
-		reconnect(&conn, NULL);
-	}
-	check_rest(conn);
+	uint64_t	failed = atomic_load(&shared->failed_commits);
 
 	for (int r = 0; r <= nreaders + nwriters; r++)
 	{
@@ -1124,22 +850,91 @@ run_mode(void)
 		   (unsigned long long) commits,
 		   number(conn, "SELECT builds_miss + builds_forced + builds_inline + builds_background"
 				  " FROM summary_cache_stats WHERE summary = 'checker'"));
-	if (faulty())
+	printf(", background %ld",
+		   number(conn, "SELECT builds_background FROM summary_cache_stats WHERE summary = 'checker'"));
+	if (atomic_load(&shared->faults) > 0)
 		printf(", faults %llu", (unsigned long long) atomic_load(&shared->faults));
+	if (failed > 0)
+		printf(", failed %llu", (unsigned long long) failed);
+	if (mode == M_FULL)
+		printf(", unfit %ld", number(conn, "SELECT builds_not_cached FROM summary_cache_stats"
+									 " WHERE summary = 'checker'"));
 	for (int v = 0; v < VIOLATIONS; v++)
 	{
 		uint64_t	n = atomic_load(&shared->violations[v]);
 
-		total += n;
+		*total += n;
 		if (n > 0)
 			printf(", %s %llu", violation_names[v], (unsigned long long) n);
 	}
-	printf(", violations %llu\n", (unsigned long long) total);
+	printf(", violations %llu\n", (unsigned long long) *total);
 	fflush(stdout);
+}
+
+static uint64_t
+run_mode(void)
+{
+	/* what goes on beside writers, readers and rebuilds */
+	static void (*const disturbers[MODES]) (void) = {
+		[M_FAULTS] = killer_main,
+		[M_CRASH] = killer_main,
+		[M_RESTART] = restarter_main,
+		[M_DDL] = ddl_main,
+		[M_EXTENSION] = extension_main,
+		[M_DATABASE] = database_main,
+	};
+	PGconn	   *conn;
+	pid_t		pids[MAX_WRITERS + MAX_READERS + 2];
+	int			npids = 0;
+	int			real_ntables = ntables;
+	uint64_t	total = 0;
+	uint64_t	started;
+
+	memset(shared, 0, sizeof(*shared));
+	random_state = seed + UINT64_C(1000003) * mode;
+	if (mode == M_PARTITION || mode == M_DDL)
+		ntables = 1;
+	else if (mode == M_COPY || (mode == M_INLINE && ntables < 2))
+		ntables = 2;
+	nnumbers = nwriters + (mode == M_DDL ? DDLS : 0);
+	conn = connect_server(NULL);
+	check_requirements(conn);
+	create_tables(conn);
+
+	fflush(stdout);
+	for (int w = 0; w < nwriters; w++)
+		pids[npids++] = start(writer_main, NULL, w);
+	for (int r = 0; r < nreaders; r++)
+		pids[npids++] = start(reader_main, NULL, r);
+	pids[npids++] = start(NULL, rebuilder_main, 0);
+	if (disturbers[mode])
+		pids[npids++] = start(NULL, disturbers[mode], 0);
+
+	started = now_ns();
+	while (now_ns() - started < (uint64_t) seconds * UINT64_C(1000000000))
+		rest(10000);
+	atomic_store(&shared->stop, 1);
+	for (int i = 0; i < npids; i++)
+	{
+		int			status;
+
+		if (waitpid(pids[i], &status, 0) < 0 || status != 0)
+			violation(ERRORS, "a process of the checker failed");
+	}
+	if (modes[mode].crashes)
+		await_server(&conn);
+	PQclear(PQexec(conn, "SELECT 1"));
+	if (PQstatus(conn) != CONNECTION_OK)
+	{
+		/* this session was nobody's victim */
+		violation(ERRORS, "the server crashed: %s", PQerrorMessage(conn));
+		return 1;
+	}
+	check_rest(conn);
+	print_report(conn, &total);
 
 	setup(conn, "SELECT summary_cache_drop('checker')");
-	for (int t = 0; t < ntables; t++)
-		setup(conn, "DROP TABLE checker_%d", t);
+	drop_tables(conn);
 	PQfinish(conn);
 	ntables = real_ntables;
 	return total;
@@ -1169,6 +964,7 @@ main(int argc, char **argv)
 		{"pause", required_argument, NULL, 'p'},
 		{"rebuild", required_argument, NULL, 'b'},
 		{"commit-delay", required_argument, NULL, 'c'},
+		{"server-log", required_argument, NULL, 'L'},
 		{"list", no_argument, NULL, 'l'},
 		{NULL, 0, NULL, 0}
 	};
@@ -1208,6 +1004,9 @@ main(int argc, char **argv)
 				break;
 			case 'c':
 				commit_delay_us = number_option(name, optarg, 0, 100000);
+				break;
+			case 'L':
+				server_log = optarg;
 				break;
 			case 'l':
 				for (int m = 0; m < MODES; m++)

@@ -1,0 +1,460 @@
+/*-------------------------------------------------------------------------
+ *
+ * disturb.c
+ *	  What goes on beside the checker's readers and writers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+
+#include "checker.h"
+
+/*-------------------------------------------------------------------------
+ * Rebuilds
+ *-------------------------------------------------------------------------
+ */
+
+void
+rebuilder_main(void)
+{
+	Reader	   *stats = &shared->readers[nreaders];
+	PGconn	   *conn = connect_server(&stats->pid);
+
+	while (!stopped())
+	{
+		reconnect(&conn, &stats->pid);
+		atomic_fetch_add(&shared->rebuilds, 1);
+		switch (below(6))
+		{
+			case 0:
+				(void) execute(conn, "SELECT summary_cache_invalidate('checker')");
+				break;
+			case 1:
+				(void) execute(conn, "SELECT summary_cache_invalidate('checker', 'numbers')");
+				break;
+			case 2:
+				if (mode == M_INLINE)
+					(void) execute(conn, "SELECT summary_cache_invalidate('checker', 'others')");
+				break;
+			default:
+				(void) fetch(conn, stats, true, -1, 0, false);
+		}
+		if (mode == M_FULL)
+		{
+			/* that fit beside each other, one of which fits, or neither */
+			static const int sizes[] = {0, 1000, 100000, 350000, 600000, 900000, 1500000};
+
+			(void) execute(conn, "UPDATE checker_filler SET n = %d, rival = %d",
+						   sizes[one_in(2) ? 1 : below(7)], sizes[below(7)]);
+		}
+		if (mode == M_FAULTS && one_in(8))
+			/* builders run into their lock_timeout */
+			(void) execute(conn, "BEGIN; LOCK TABLE checker_0 IN ACCESS EXCLUSIVE MODE;"
+						   " SELECT pg_sleep(0.005); COMMIT");
+		/* keep the tables small; the greatest number of each writer stays */
+		if (mode == M_COPY && one_in(10))
+			for (int t = 0; t < ntables; t++)
+				(void) execute(conn, "DELETE FROM checker_%d a WHERE v < (SELECT max(v) FROM checker_%d b"
+							   " WHERE b.w = a.w)", t, t);
+		rest(rebuild_us / 2 + below(rebuild_us));
+	}
+	PQfinish(conn);
+}
+
+/*-------------------------------------------------------------------------
+ * Faults
+ *-------------------------------------------------------------------------
+ */
+
+/* A number that a query gives; 0 if it gives none, or fails. */
+static long
+number_or_zero(PGconn *conn, const char *format, int argument)
+{
+	char		sql[200];
+	PGresult   *result;
+	long		value;
+
+	snprintf(sql, sizeof(sql), format, argument);
+	result = PQexec(conn, sql);
+	value = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 ?
+		atol(PQgetvalue(result, 0, 0)) : 0;
+	PQclear(result);
+	return value;
+}
+
+/* SIGKILL for backends and the worker. */
+static void
+crash(PGconn **conn)
+{
+	int			victim = atomic_load(&shared->writers[below(nwriters)].pid);
+	long		pid;
+
+	for (int i = 0; i < 100 && !stopped(); i++)
+		rest(5000 + below(10000));
+	reconnect(conn, NULL);
+	/* only what is a process of this server at this moment */
+	pid = number_or_zero(*conn, one_in(3) ?
+						 "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'" :
+						 "SELECT pid FROM pg_stat_activity WHERE pid = %d", victim);
+	if (pid > 1 && kill((pid_t) pid, SIGKILL) == 0)
+		atomic_fetch_add(&shared->faults, 1);
+}
+
+void
+killer_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+
+	while (mode == M_CRASH && !stopped())
+		crash(&conn);
+	while (!stopped())
+	{
+		int			victim = below(2 * nwriters + nreaders + 1);
+		int			pid = atomic_load(victim < nwriters ? &shared->writers[victim].pid :
+									  victim < 2 * nwriters ? &shared->writers[victim - nwriters].other_pid :
+									  &shared->readers[victim - 2 * nwriters].pid);
+
+		rest(1000 + below(40000));
+		switch (below(4))
+		{
+			case 0:
+				(void) execute(conn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+							   " WHERE backend_type = 'summary_cache worker'");
+				break;
+			case 1:
+				(void) execute(conn, "SELECT pg_terminate_backend(%d)", pid);
+				break;
+			default:
+				(void) execute(conn, "SELECT pg_cancel_backend(%d)", pid);
+		}
+		atomic_fetch_add(&shared->faults, 1);
+	}
+	PQfinish(conn);
+}
+
+/* What a query gives as text, to be freed. */
+static char *
+text(PGconn *conn, const char *sql)
+{
+	PGresult   *result = PQexec(conn, sql);
+	char	   *value;
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
+		die("%s: %s", sql, PQerrorMessage(conn));
+	value = strdup(PQgetvalue(result, 0, 0));
+	PQclear(result);
+	return value;
+}
+
+/* The whole server ends, and is started again. */
+void
+restarter_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+	char	   *bindir = text(conn, "SELECT setting FROM pg_config WHERE name = 'BINDIR'");
+	char	   *data = text(conn, "SHOW data_directory");
+	char		pidfile[2000];
+
+	PQfinish(conn);
+	snprintf(pidfile, sizeof(pidfile), "%s/postmaster.pid", data);
+	for (;;)
+	{
+		char		command[8000];
+		const char *how = one_in(4) ? "fast" : "immediate";
+		bool		started = false;
+
+		for (int i = 0; i < 100 && !stopped(); i++)
+			rest(5000 + below(5000));
+		if (stopped())
+			break;
+		if (one_in(2))
+		{
+			FILE	   *file = fopen(pidfile, "r");
+			long		pid = 0;
+
+			if (file == NULL || fscanf(file, "%ld", &pid) != 1 || pid <= 1 || kill((pid_t) pid, SIGKILL) != 0)
+				die("could not kill the server of %s", pidfile);
+			fclose(file);
+		}
+		atomic_fetch_add(&shared->faults, 1);
+		snprintf(command, sizeof(command), "'%s/pg_ctl' restart -w -s -m %s -D '%s' -l '%s' >/dev/null 2>&1",
+				 bindir, how, data, server_log);
+		/* the children of a killed one go when they notice; until then the directory is in use */
+		for (int attempt = 0; attempt < 600 && !started; attempt++)
+		{
+			started = system(command) == 0;
+			if (!started)
+				rest(100000);
+		}
+		if (!started)
+			die("the server did not start: %s", command);
+	}
+	free(bindir);
+	free(data);
+}
+
+/*-------------------------------------------------------------------------
+ * DDL
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * Execute commands after which a statement's number has moved by one, and ask
+ * at once.
+ */
+static void
+move(PGconn *conn, Ddl ddl, const char *format,...)
+{
+	char		sql[2000];
+	va_list		args;
+	int			w = nwriters + ddl;
+	uint64_t	value = atomic_load(&shared->writers[w].committed) + 1;
+
+	va_start(args, format);
+	vsnprintf(sql, sizeof(sql), format, args);
+	va_end(args);
+	if (commit(conn, w, value, sql))
+		(void) fetch(conn, &shared->readers[nreaders], false, w, value, false);
+	atomic_fetch_add(&shared->faults, 1);
+}
+
+/*
+ * Partitions add to a number what is in them: -1 and 1 when they come, and
+ * when they go the opposite, which the row in partition 0 makes up for.
+ */
+static void
+move_partition(PGconn *conn, Ddl ddl)
+{
+	static bool detached = false;
+	int			w = nwriters + ddl;
+
+	switch (ddl)
+	{
+		case D_ATTACH:
+			if (!detached)
+				move(conn, ddl, "ALTER TABLE checker_0 DETACH PARTITION checker_0_3%s",
+					 one_in(2) ? " CONCURRENTLY" : "");
+			else
+			{
+				(void) execute(conn, "UPDATE checker_0_3 SET v = 1");
+				move(conn, ddl, "ALTER TABLE checker_0 ATTACH PARTITION checker_0_3 FOR VALUES IN (3)");
+				move(conn, ddl, "BEGIN; UPDATE checker_0 SET v = -1 WHERE w = %d AND part = 3;"
+					 " UPDATE checker_0 SET v = v + 3 WHERE w = %d AND part = 0; COMMIT", w, w);
+			}
+			detached = !detached;
+			break;
+
+		case D_TRUNCATE:
+			move(conn, ddl, "TRUNCATE checker_0_2");
+			move(conn, ddl, "BEGIN; INSERT INTO checker_0 (w, v, part) VALUES (%d, -1, 2);"
+				 " UPDATE checker_0 SET v = v + 2 WHERE w = %d AND part = 0; COMMIT", w, w);
+			break;
+
+		default:
+			(void) execute(conn, "CREATE TABLE checker_0_4 PARTITION OF checker_0 FOR VALUES IN (4)");
+			/* directly, where the root's triggers do not fire */
+			move(conn, ddl, "INSERT INTO checker_0_4 (w, v, part) VALUES (%d, 1, 4)", w);
+			move(conn, ddl, "BEGIN; DELETE FROM checker_0_4;"
+				 " UPDATE checker_0 SET v = v + 2 WHERE w = %d AND part = 0; COMMIT", w);
+			(void) execute(conn, "DROP TABLE checker_0_4");
+	}
+}
+
+void
+ddl_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+
+	while (!stopped())
+	{
+		Ddl			ddl = below(DDLS);
+		unsigned long long next = atomic_load(&shared->writers[nwriters + ddl].committed) + 1;
+
+		switch (ddl)
+		{
+			case D_VIEW:
+				if (one_in(4))
+					(void) execute(conn, "BEGIN; CREATE OR REPLACE VIEW checker_view AS SELECT %llu::bigint AS v; ROLLBACK",
+								   (unsigned long long) NEVER + next);
+				move(conn, ddl, "CREATE OR REPLACE VIEW checker_view AS SELECT %llu::bigint AS v", next);
+				break;
+			case D_FUNCTION:
+				/* takes no lock that anybody waits for */
+				if (one_in(4))
+				{
+					(void) execute(conn, "BEGIN");
+					(void) execute(conn, "CREATE OR REPLACE FUNCTION checker_function() RETURNS bigint"
+								   " LANGUAGE sql STABLE AS 'SELECT %llu::bigint'", next);
+					(void) execute(conn, "PREPARE TRANSACTION 'checker_ddl'");
+					move(conn, ddl, "COMMIT PREPARED 'checker_ddl'");
+				}
+				else
+					move(conn, ddl, "CREATE OR REPLACE FUNCTION checker_function() RETURNS bigint"
+						 " LANGUAGE sql STABLE AS 'SELECT %llu::bigint'", next);
+				break;
+			case D_MATVIEW:
+				(void) execute(conn, "UPDATE checker_base SET v = %llu", next);
+				move(conn, ddl, "REFRESH MATERIALIZED VIEW %s checker_matview", one_in(2) ? "CONCURRENTLY" : "");
+				break;
+			case D_REWRITE:
+				move(conn, ddl, "ALTER TABLE checker_rewrite ALTER v TYPE bigint USING v + 1");
+				break;
+			case D_COLUMN:
+				/* a table has 1600 columns, dropped ones included */
+				if (next < 1500)
+					move(conn, ddl, "ALTER TABLE checker_column DROP v, ADD v bigint DEFAULT %llu", next);
+				break;
+			case D_TRIGGER:
+				(void) execute(conn, "ALTER TABLE checker_trigger DISABLE TRIGGER %s", one_in(2) ? "ALL" : "USER");
+				move(conn, ddl, "UPDATE checker_trigger SET v = v + 1");
+				(void) execute(conn, "ALTER TABLE checker_trigger ENABLE TRIGGER %s", one_in(2) ? "ALL" : "USER");
+				move(conn, ddl, "UPDATE checker_trigger SET v = v + 1");
+				break;
+			default:
+				move_partition(conn, ddl);
+		}
+		/* of the table that the writers write */
+		if (one_in(8))
+			(void) execute(conn, "ALTER TABLE checker_0 ALTER v TYPE bigint USING v + 0");
+		if (one_in(8))
+			(void) execute(conn, "ALTER TABLE checker_0 DISABLE TRIGGER ALL; ALTER TABLE checker_0 ENABLE TRIGGER ALL");
+		rest(below(10000));
+	}
+	PQfinish(conn);
+}
+
+/*-------------------------------------------------------------------------
+ * The extension itself
+ *-------------------------------------------------------------------------
+ */
+
+void
+extension_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+	bool		defined = true;
+
+	/* a deadlock with a reader may undo any of this: rather than wait for it long */
+	setup(conn, "SET deadlock_timeout = '20ms'");
+	while (!stopped() || !defined)
+	{
+		switch (below(4))
+		{
+			case 0:
+				(void) execute(conn, "SELECT summary_cache_drop('checker')");
+				defined = false;
+				break;
+			case 1:
+				if (execute(conn, "DROP EXTENSION summary_cache CASCADE"))
+					defined = false;
+				break;
+			case 2:
+				(void) execute(conn, "BEGIN; DROP EXTENSION summary_cache CASCADE; SELECT 1 FROM pg_sleep(0.002); ROLLBACK");
+				break;
+			default:
+				if (execute(conn, "BEGIN; DROP EXTENSION IF EXISTS summary_cache CASCADE; CREATE EXTENSION summary_cache; %s; COMMIT",
+							define_command))
+					defined = true;
+		}
+		if (PQtransactionStatus(conn) != PQTRANS_IDLE)
+			(void) execute(conn, "ROLLBACK");
+		atomic_fetch_add(&shared->faults, 1);
+		rest(below(20000));
+		if (!defined && execute(conn, "CREATE EXTENSION IF NOT EXISTS summary_cache") &&
+			execute(conn, "%s", define_command))
+			defined = true;
+		for (int i = below(20); i > 0 && !stopped(); i--)
+			rest(10000);
+	}
+	PQfinish(conn);
+}
+
+/*-------------------------------------------------------------------------
+ * Other databases
+ *-------------------------------------------------------------------------
+ */
+
+#define SIDE	"checker_side"
+
+/* A reader of the other database, until that ends or shall end. */
+static void
+read_side(void)
+{
+	PGconn	   *conn = connect_database(SIDE);
+
+	for (;;)
+	{
+		uint64_t	committed = atomic_load(&shared->side);
+		PGresult   *result;
+
+		if (committed == NEVER)
+			break;
+		result = PQexec(conn, "SELECT status, document->>'n' FROM summary_cache_fetch('side')");
+		if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		{
+			/* a database is dropped by force, or was gone before this came */
+			if (PQstatus(conn) == CONNECTION_OK)
+				violation(ERRORS, "in another database: %s", PQerrorMessage(conn));
+			PQclear(result);
+			break;
+		}
+		if (strcmp(PQgetvalue(result, 0, 0), "stale") != 0 &&
+			strtoull(PQgetvalue(result, 0, 1), NULL, 10) < committed)
+			violation(LOST, "in another database: %s has %s, but %llu had been committed",
+					  PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), (unsigned long long) committed);
+		PQclear(result);
+	}
+	PQfinish(conn);
+}
+
+/* Each takes slots, sections, memory, a worker: all of which must come back. */
+void
+database_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+
+	setup(conn, "DROP DATABASE IF EXISTS " SIDE);
+	while (!stopped())
+	{
+		PGconn	   *side;
+		pid_t		readers[2];
+		bool		force = one_in(2);
+
+		setup(conn, "CREATE DATABASE " SIDE " TEMPLATE template0");
+		side = connect_database(SIDE);
+		setup(side, "CREATE EXTENSION summary_cache;"
+			  "CREATE TABLE side (n bigint); INSERT INTO side VALUES (0); CREATE TABLE other (n bigint);"
+			  "SELECT summary_cache_define('side', 'n', 'SELECT n FROM side');"
+			  "SELECT summary_cache_define('side', 'others', 'SELECT count(*) AS c FROM other', refresh => 'inline')");
+		atomic_store(&shared->side, 0);
+		for (int r = 0; r < 2; r++)
+		{
+			readers[r] = fork();
+			if (readers[r] < 0)
+				die("fork failed");
+			if (readers[r] == 0)
+			{
+				read_side();
+				_exit(0);
+			}
+		}
+		for (int n = 1; n <= 50; n++)
+		{
+			setup(side, "UPDATE side SET n = %d", n);
+			atomic_store(&shared->side, n);
+			rest(below(4000));
+		}
+		PQfinish(side);
+		if (force)
+			setup(conn, "DROP DATABASE " SIDE " WITH (FORCE)");
+		atomic_store(&shared->side, NEVER);
+		for (int r = 0; r < 2; r++)
+			(void) waitpid(readers[r], NULL, 0);
+		if (!force)
+			setup(conn, "DROP DATABASE " SIDE);
+		atomic_fetch_add(&shared->faults, 1);
+	}
+	PQfinish(conn);
+}

@@ -1,0 +1,375 @@
+/*-------------------------------------------------------------------------
+ *
+ * sessions.c
+ *	  The checker's readers and writers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "checker.h"
+
+/*-------------------------------------------------------------------------
+ * Readers
+ *-------------------------------------------------------------------------
+ */
+
+/* Both in one REPEATABLE READ transaction must be the same, whatever the status. */
+static void
+read_repeatable(PGconn *conn, Reader *stats)
+{
+	char		sql[sizeof(document_query) + 200];
+	PGresult   *result;
+	bool		first = one_in(2);
+
+	if (!execute(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ"))
+		return;
+	/* a snapshot that gets old before the read: newer documents must not be served */
+	if (first)
+		(void) execute(conn, "SELECT 1 FROM checker_0 LIMIT 1");
+	if (first && one_in(4))
+		rest(below(5000));
+	for (int i = below(3); i >= 0; i--)
+	{
+		Demand		demand;
+
+		take_demand(&demand);
+		snprintf(sql, sizeof(sql),
+				 "SELECT f.status, f.document::text, '{\"w\":' || (%s)::text || '}'"
+				 " FROM summary_cache_fetch('checker') f", document_query);
+		result = query(conn, sql);
+		if (result == NULL)
+			break;
+		(void) count_answer(stats, PQgetvalue(result, 0, 0), &demand);
+		if (strcmp(PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2)) != 0)
+			violation(DIFFER, "%s: %s instead of %s", PQgetvalue(result, 0, 0),
+					  PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
+		PQclear(result);
+	}
+	(void) execute(conn, "COMMIT");
+}
+
+void
+reader_main(int number)
+{
+	Reader	   *stats = &shared->readers[number];
+	PGconn	   *conn = connect_server(&stats->pid);
+
+	while (!stopped())
+	{
+		reconnect(&conn, &stats->pid);
+		if (mode == M_RR && number % 3 != 2)
+		{
+			read_repeatable(conn, stats);
+			continue;
+		}
+		if (one_in(4))
+			(void) look(conn);
+		if (mode == M_OOM && number % 2 == 0)
+			(void) execute(conn, "SET summary_cache.debug_fail = '%s'", one_in(4) ? "json" : "");
+		if (mode == M_FULL && one_in(4))
+			(void) execute(conn, "SELECT status FROM summary_cache_fetch('checker_rival')");
+		if (mode == M_FAULTS && one_in(50))
+		{
+			/* a builder or waiter that gives up */
+			(void) execute(conn, "SET statement_timeout = '%dms'; SET lock_timeout = '%dms'",
+						   1 + below(3), below(3));
+			(void) fetch(conn, stats, one_in(2), -1, 0, false);
+			(void) execute(conn, "RESET statement_timeout; RESET lock_timeout");
+			continue;
+		}
+		for (int i = below(20); i >= 0 && !stopped(); i--)
+			if (!fetch(conn, stats, false, -1, 0, false))
+				break;
+	}
+	PQfinish(conn);
+}
+
+/*-------------------------------------------------------------------------
+ * Writers
+ *-------------------------------------------------------------------------
+ */
+
+/* One statement that makes value the writer's number. */
+static bool
+write_value(PGconn *conn, int w, uint64_t value)
+{
+	unsigned long long v = value;
+	int			table = w % ntables;
+
+	switch (mode)
+	{
+		case M_PARTITION:
+		case M_DDL:
+			if (w % 3 == 0)
+				return execute(conn, "UPDATE checker_0 SET v = %llu WHERE w = %d", v, w);
+			if (w % 3 == 1)
+				return execute(conn, "UPDATE checker_0_%d SET v = %llu WHERE w = %d", w % 2, v, w);
+			/* moves the row: a delete and an insert */
+			return execute(conn, "UPDATE checker_0 SET v = %llu, part = 1 - part WHERE w = %d", v, w);
+
+		case M_COPY:
+			{
+				char		row[100];
+				PGresult   *result = query(conn, table % 2 ? "COPY checker_1 (w, v) FROM STDIN" :
+										   "COPY checker_0 (w, v) FROM STDIN");
+
+				if (result == NULL)
+					return false;
+				PQclear(result);
+				snprintf(row, sizeof(row), "%d\t%llu\n", w, v);
+				(void) PQputCopyData(conn, row, (int) strlen(row));
+				(void) PQputCopyEnd(conn, NULL);
+				result = PQgetResult(conn);
+				if (PQresultStatus(result) != PGRES_COMMAND_OK)
+				{
+					violation(ERRORS, "COPY: %s", PQerrorMessage(conn));
+					PQclear(result);
+					return false;
+				}
+				PQclear(result);
+				PQclear(PQgetResult(conn));
+				return true;
+			}
+
+		default:
+			if (mode == M_PLAIN && one_in(4))
+				return execute(conn, "DELETE FROM checker_%d WHERE w = %d", table, w) &&
+					execute(conn, "INSERT INTO checker_%d (w, v) VALUES (%d, %llu)", table, w, v);
+			return execute(conn, "UPDATE checker_%d SET v = %llu WHERE w = %d", table, v, w);
+	}
+}
+
+/* The writer's number in the tables, after all it has begun is finished. */
+static uint64_t
+value_now(PGconn **conn, int w)
+{
+	char		sql[200];
+	PGresult   *result;
+	uint64_t	value;
+
+	for (;;)
+	{
+		if (mode == M_COPY)
+			snprintf(sql, sizeof(sql), "SELECT max(v) FROM checker_%d WHERE w = %d", w % ntables, w);
+		else
+			snprintf(sql, sizeof(sql), "SELECT v FROM checker_%d WHERE w = %d FOR UPDATE",
+					 mode == M_PARTITION ? 0 : w % ntables, w);
+		result = query(*conn, sql);
+		if (result && PQntuples(result) == 1)
+			break;
+		PQclear(result);
+		reconnect(conn, &shared->writers[w].pid);
+	}
+	value = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+	PQclear(result);
+	return value;
+}
+
+/* False if no transaction began: what follows would commit by itself. */
+static bool
+begin(PGconn *conn)
+{
+	static const char *const sync[] = {"on", "local", "off"};
+
+	if (!execute(conn, "BEGIN"))
+		return false;
+	/* what was not flushed may be lost in a crash */
+	if (mode == M_SYNC || (!modes[mode].crashes && one_in(4)))
+		(void) execute(conn, "SET LOCAL synchronous_commit = %s", sync[below(3)]);
+	if (commit_delay_us > 0 && one_in(2))
+		(void) execute(conn, "SET LOCAL commit_delay = %d; SET LOCAL commit_siblings = 0",
+					   commit_delay_us);
+	if (mode == M_FAULTS && one_in(50))
+		(void) execute(conn, "SET LOCAL statement_timeout = '%dms'; SET LOCAL lock_timeout = '%dms'",
+					   1 + below(3), 1 + below(3));
+	if (mode == M_OOM && one_in(2))
+		(void) execute(conn, "SET LOCAL summary_cache.debug_fail = 'marks'");
+	return true;
+}
+
+/*
+ * Finish what a session of this writer may have left prepared, one way or the
+ * other.  The name tells what must not be committed.
+ */
+static bool
+finish_prepared(PGconn *conn, int w)
+{
+	char		sql[200];
+	PGresult   *result;
+	bool		finished;
+
+	snprintf(sql, sizeof(sql), "SELECT gid FROM pg_prepared_xacts WHERE gid IN ('checker_%d', 'checker_%d_never')",
+			 w, w);
+	result = query(conn, sql);
+	if (result == NULL)
+		return false;
+	finished = PQntuples(result) == 0 ||
+		execute(conn, "%s PREPARED '%s'",
+				strstr(PQgetvalue(result, 0, 0), "never") == NULL && one_in(2) ? "COMMIT" : "ROLLBACK",
+				PQgetvalue(result, 0, 0));
+	PQclear(result);
+	return finished;
+}
+
+static void
+write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value)
+{
+	char		command[200];
+	bool		abandon = one_in(4);
+	PGconn	   *finisher = one_in(2) ? conn : other;
+
+	if (!begin(conn))
+		return;
+	if (!write_value(conn, w, abandon ? value + NEVER : value))
+		return;
+	/* from here on a session that ends may leave it behind to be committed */
+	if (!abandon)
+		atomic_store(&shared->writers[w].attempted, value);
+	if (!execute(conn, "PREPARE TRANSACTION 'checker_%d%s'", w, abandon ? "_never" : ""))
+		return;
+	if (one_in(2))
+		rest(below(2000));
+	/* a session that has prepared goes on reading */
+	if (one_in(4))
+		(void) fetch(conn, stats, false, -1, 0, false);
+	if (abandon)
+		(void) execute(finisher, "ROLLBACK PREPARED 'checker_%d_never'", w);
+	else
+	{
+		snprintf(command, sizeof(command), "COMMIT PREPARED 'checker_%d'", w);
+		(void) commit(finisher, w, value, command);
+	}
+	if (one_in(4))
+		(void) fetch(finisher, stats, false, w, atomic_load(&shared->writers[w].committed), false);
+}
+
+/*
+ * Another library's callback comes before the commit, or the PREPARE: earlier
+ * or later than summary_cache's.  It fails, then nobody may ever see what was
+ * written; or it writes, or writes and fails.
+ */
+static void
+write_with_callback(PGconn *conn, int w, uint64_t value)
+{
+	static const char *const failures[] = {"SELECT 1/0", "SELECT pg_terminate_backend(pg_backend_pid())"};
+	const char *side = one_in(2) ? "before" : "after";
+	int			table = w % ntables;
+	bool		fails = one_in(2);
+	bool		late = one_in(2);
+	bool		ok;
+
+	if (!begin(conn))
+		return;
+	if (fails)
+		ok = execute(conn, "SET LOCAL callback.%s_sql = '%s'", side, failures[below(2)]);
+	else if (late)
+		ok = execute(conn, "SET LOCAL callback.%s_sql = 'UPDATE checker_%d SET v = %llu WHERE w = %d'", side,
+					 table, (unsigned long long) value, w);
+	else
+		ok = execute(conn, "SET LOCAL callback.%s_sql = 'SELECT 1'", side);
+	if (!ok)
+		return;
+	if ((fails || !late || one_in(2)) && !write_value(conn, w, fails || late ? value + NEVER : value))
+		return;
+	if (!fails)
+		(void) commit(conn, w, value, "COMMIT");
+	else if (execute(conn, one_in(4) ? "PREPARE TRANSACTION 'checker_%d_never'" : "COMMIT", w))
+		violation(ERRORS, "a transaction that another library fails is committed");
+	else
+		atomic_fetch_add(&shared->failed_commits, 1);
+}
+
+static void
+write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
+{
+	if (!begin(conn))
+		return;
+	(void) execute(conn, "SAVEPOINT a");
+	(void) write_value(conn, w, value + NEVER);
+	if (one_in(4))
+		(void) fetch(conn, stats, false, w, value + NEVER, true);
+	(void) execute(conn, "ROLLBACK TO a");
+	if (one_in(4))
+		(void) fetch(conn, stats, false, w, value - 1, true);
+	if (one_in(4))
+	{
+		(void) execute(conn, one_in(2) ? "COMMIT" : "ROLLBACK");
+		return;
+	}
+	(void) execute(conn, "SAVEPOINT b");
+	(void) write_value(conn, w, value);
+	(void) execute(conn, "RELEASE b");
+	(void) commit(conn, w, value, "COMMIT");
+}
+
+static void
+write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
+{
+	bool		abandon = one_in(8);
+
+	if (!begin(conn))
+		return;
+	if (!write_value(conn, w, abandon ? value + NEVER : value))
+	{
+		(void) execute(conn, "ROLLBACK");
+		return;
+	}
+	if (mode != M_COPY && !modes[mode].alone && one_in(16) &&
+		!fetch(conn, stats, one_in(8), w, abandon ? value + NEVER : value, true))
+	{
+		(void) execute(conn, "ROLLBACK");
+		return;
+	}
+	if (abandon)
+		(void) execute(conn, "ROLLBACK");
+	else
+		(void) commit(conn, w, value, "COMMIT");
+}
+
+void
+writer_main(int w)
+{
+	Writer	   *me = &shared->writers[w];
+	Reader	   *stats = &shared->readers[nreaders + 1 + w];
+	bool		prepares = mode == M_2PC || modes[mode].mixed;
+	PGconn	   *conn;
+	PGconn	   *other;
+
+	is_writer = true;
+	conn = connect_server(&me->pid);
+	other = prepares ? connect_server(&me->other_pid) : NULL;
+	while (!stopped())
+	{
+		uint64_t	committed = atomic_load(&me->committed);
+		int			kind = modes[mode].mixed ? below(4) : -1;
+
+		if (mode == M_CALLBACK && kind > 1)
+			write_with_callback(conn, w, committed + 1);
+		else if (mode == M_2PC || kind == 0)
+			write_prepared(conn, other, stats, w, committed + 1);
+		else if (mode == M_SAVEPOINT || kind == 1)
+			write_savepoints(conn, stats, w, committed + 1);
+		else
+			write_transaction(conn, stats, w, committed + 1);
+		if (may_fail() && atomic_load(&me->committed) == committed)
+		{
+			/* nobody knows how it ended; what can be read is committed */
+			do
+			{
+				reconnect(&conn, &me->pid);
+				if (PQtransactionStatus(conn) != PQTRANS_IDLE)
+					(void) execute(conn, "ROLLBACK");
+				reconnect(&conn, &me->pid);
+			} while (prepares && !finish_prepared(conn, w));
+			atomic_store(&me->committed, value_now(&conn, w));
+			if (other)
+				reconnect(&other, &me->other_pid);
+		}
+		/* not if the other session committed it */
+		else if (one_in(8) && mode != M_2PC && kind != 0 && !modes[mode].alone)
+			(void) fetch(conn, stats, false, w, atomic_load(&me->committed), false);
+		if (pause_us > 0)
+			rest(below(pause_us));
+	}
+	PQfinish(conn);
+	PQfinish(other);
+}

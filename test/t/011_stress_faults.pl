@@ -1,0 +1,83 @@
+# Proves that no fault of the server, of another library or of memory, and no DDL, makes a hit miss a commit.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Checker;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+# A server with too little of everything: each of memory_limit, max_tables, max_sections and workers
+# (one at a time) runs out, and must come back.
+my $node = PostgreSQL::Test::Cluster->new('scarce');
+$node->init;
+$node->append_conf('postgresql.conf', qq{
+shared_preload_libraries = '$callback_module, summary_cache'
+max_connections = 60
+max_worker_processes = 2 # one of them is the logical replication launcher's
+restart_after_crash = on
+summary_cache.memory_limit = 1MB
+summary_cache.max_tables = 40
+summary_cache.max_sections = 8
+});
+$node->start;
+use_server($node);
+
+my $report = passes('full', 'full', '', '--seconds=3');
+cmp_ok($report->{unfit} // 0, '>', 5, 'full: some documents do not fit');
+$report = passes('callback', 'callback', '', '--seconds=2');
+cmp_ok($report->{failed} // 0, '>', 20, 'callback: some commits fail');
+$report = passes('ddl', 'ddl', "options='-c callback.published_sleep=2000'", '--seconds=4');
+cmp_ok($report->{faults} // 0, '>', 50, 'ddl: there is some');
+$report = passes('extension', 'extension', '', '--seconds=3');
+cmp_ok($report->{faults} // 0, '>', 5, 'extension: it is dropped');
+$report = passes('database', 'database', '', '--seconds=4');
+cmp_ok($report->{faults} // 0, '>', 1, 'database: some are dropped');
+$report = passes('restart', 'restart', '', '--seconds=4');
+cmp_ok($report->{faults} // 0, '>', 0, 'restart: there are some');
+
+#
+# A build takes the locks of a partition tree from its root on, as DDL does
+#
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION IF NOT EXISTS summary_cache;
+	CREATE TABLE root (n int) PARTITION BY LIST (n);
+	CREATE TABLE child PARTITION OF root FOR VALUES IN (1);
+	SELECT summary_cache_define('tree', 'main', 'SELECT count(*) AS n FROM root');
+});
+my $ddl = Session->new($node);
+my $reader = Session->new($node);
+$ddl->query('BEGIN; LOCK TABLE ONLY root');
+$reader->send_sql(q{SELECT status FROM summary_cache_fetch('tree')});
+$node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND pid = ' . $reader->pid)
+	or die 'the build does not wait';
+$ddl->query('LOCK TABLE ONLY child; COMMIT');
+is($ddl->error, '', 'DDL that goes from the root to its partitions does not deadlock with a build');
+is($reader->result, 'miss', 'nor does the build');
+is($reader->error, '', 'without an error');
+$_->quit for $ddl, $reader;
+
+# No worker at all: readers refresh.
+$node->append_conf('postgresql.conf', 'max_worker_processes = 0');
+$node->restart;
+$report = passes('faults', 'no worker', '', '--seconds=2');
+cmp_ok($report->{faults} // 0, '>', 10, 'no worker: there are faults');
+$node->stop;
+
+if ($ENV{SC_DEBUG_CONF})
+{
+	$node = PostgreSQL::Test::Cluster->new('debug');
+	$node->init;
+	$node->append_conf('postgresql.conf', "max_connections = 60\nsummary_cache.memory_limit = 1MB\n" . slurp_file($ENV{SC_DEBUG_CONF}));
+	$node->start;
+	use_server($node);
+	passes('oom', 'oom', '', '--seconds=2');
+	$node->stop;
+}
+
+done_testing();
