@@ -88,8 +88,9 @@ const ModeInfo modes[MODES] =
 	[M_CALLBACK] = {"callback", "commits that another library fails, or writes in (test/stress/callback.c)",
 	"22012 57P01", "", .mixed = true},
 	[M_DDL] = {"ddl", "DDL that changes what the document has, beside writers", "", "", .alone = true},
+	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
-	"", "42883 42704 55000 40P01", .alone = true},
+	"", "42883 42704 55000 40P01 XX000", .alone = true},
 	[M_DATABASE] = {"database", "databases with summaries created, used and dropped", "", ""},
 	[M_UNTRACKED] = {"untracked", "no source is tracked: must fail, or the checker is blind", "", ""},
 };
@@ -677,6 +678,8 @@ create_tables(PGconn *conn)
 			  "INSERT INTO checker_filler VALUES (0, 0)");
 		setup(conn, "SELECT summary_cache_define('checker', 'filler',"
 			  " $q$SELECT n AS size, repeat('x', n) AS filler FROM checker_filler$q$);"
+			  "SELECT summary_cache_define('checker', 'second',"
+			  " $q$SELECT repeat('z', n) AS second FROM checker_filler$q$);"
 			  "SELECT summary_cache_define('checker_rival', 'filler',"
 			  " $q$SELECT rival AS size, repeat('y', rival) AS filler FROM checker_filler$q$)");
 	}
@@ -880,7 +883,8 @@ run_mode(void)
 		[M_CRASH] = killer_main,
 		[M_RESTART] = restarter_main,
 		[M_DDL] = ddl_main,
-		[M_EXTENSION] = extension_main,
+		/* XX000: "could not open relation", of a function's result type, by the parser */
+	[M_EXTENSION] = extension_main,
 		[M_DATABASE] = database_main,
 	};
 	PGconn	   *conn;

@@ -43,8 +43,8 @@ rebuilder_main(void)
 		}
 		if (mode == M_FULL)
 		{
-			/* that fit beside each other, one of which fits, or neither */
-			static const int sizes[] = {0, 1000, 100000, 350000, 600000, 900000, 1500000};
+			/* that fit beside each other; of which one fits, or one section; or nothing */
+			static const int sizes[] = {0, 1000, 50000, 200000, 350000, 600000, 1500000};
 
 			(void) execute(conn, "UPDATE checker_filler SET n = %d, rival = %d",
 						   sizes[one_in(2) ? 1 : below(7)], sizes[below(7)]);

@@ -202,6 +202,9 @@ finish_prepared(PGconn *conn, int w)
 	result = query(conn, sql);
 	if (result == NULL)
 		return false;
+	/* after a restart documents are built meanwhile, and nobody knows its tables */
+	if (PQntuples(result) > 0 && modes[mode].crashes && one_in(2))
+		rest(below(500000));
 	finished = PQntuples(result) == 0 ||
 		execute(conn, "%s PREPARED '%s'",
 				strstr(PQgetvalue(result, 0, 0), "never") == NULL && one_in(2) ? "COMMIT" : "ROLLBACK",
@@ -227,7 +230,7 @@ write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value
 	if (!execute(conn, "PREPARE TRANSACTION 'checker_%d%s'", w, abandon ? "_never" : ""))
 		return;
 	if (one_in(2))
-		rest(below(2000));
+		rest(below(modes[mode].crashes ? 20000 : 2000));
 	/* a session that has prepared goes on reading */
 	if (one_in(4))
 		(void) fetch(conn, stats, false, -1, 0, false);
