@@ -23,7 +23,7 @@ max_worker_processes = 2 # one of them is the logical replication launcher's
 restart_after_crash = on
 summary_cache.memory_limit = 1MB
 summary_cache.max_tables = 40
-summary_cache.max_sections = 8
+summary_cache.max_sections = 12
 });
 $node->start;
 use_server($node);
