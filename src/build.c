@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -179,17 +180,17 @@ read_labels(ScSectionDef *section, ScLabel *catch_alls, int ncatch_alls, ScLabel
 	memcpy(list, catch_alls, sizeof(ScLabel) * ncatch_alls);
 	for (int i = 0; i < section->nsources; i++)
 	{
-		Oid			roots[SC_MAX_ROOTS];
-		int			nroots = sc_track_roots(section->sources[i], roots);
-		const char *reason;
+		ScSlotRef	refs[SC_MAX_ROOTS];
+		int			nrefs;
+		bool		provable = sc_track_source(section->sources[i], refs, &nrefs);
 
-		for (int r = 0; ncatch_alls > 0 && r < nroots; r++)
+		for (int r = 0; ncatch_alls > 0 && r < nrefs; r++)
 		{
 			/* without a slot, writers use the catch-all, which is in the label */
-			if (sc_label_read(&list[n], SC_KEY(MyDatabaseId, roots[r])))
+			if (sc_label_read(&list[n], refs[r].key, refs[r].slot))
 				n++;
 		}
-		if (!sc_track_provable(section->sources[i], true, &reason))
+		if (!provable)
 		{
 			list[n].slot = SC_CLUSTER_SLOT;
 			list[n++].revision = SC_NEVER_CURRENT;
@@ -242,22 +243,28 @@ sc_matches_definition(ScLocal *local, ScSummaryDef *definition)
  * another builder that it may have to wait for.
  */
 bool
-sc_may_publish(ScSummaryDef *definition)
+sc_may_publish(ScSummaryDef *definition, ScWant want)
 {
 	if (definition == NULL)
 		return false;
 	if (IsolationUsesXactSnapshot() || TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return false;
 	for (int s = 0; s < definition->nsections; s++)
-		for (int i = 0; i < definition->sections[s].nsources; i++)
+	{
+		ScSectionDef *section = &definition->sections[s];
+
+		if (want == SC_WANT_INLINE && !section->is_inline)
+			continue;
+		for (int i = 0; i < section->nsources; i++)
 			for (int mode = RowShareLock; mode <= AccessExclusiveLock; mode++)
 			{
 				LOCKTAG		tag;
 
-				SET_LOCKTAG_RELATION(tag, MyDatabaseId, definition->sections[s].sources[i]);
+				SET_LOCKTAG_RELATION(tag, MyDatabaseId, section->sources[i]);
 				if (SC_LOCK_HELD(&tag, mode))
 					return false;
 			}
+	}
 	return true;
 }
 
@@ -584,6 +591,9 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		sc_build_private(summary, build);
 		return;
 	}
+
+	/* of what the label has: see sc_track_source() */
+	AcceptInvalidationMessages();
 
 	definition = sc_definition_get(summary);
 	if (definition == NULL)

@@ -551,7 +551,7 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 		if (decision.status == SC_STALE &&
 			!sc_request_refresh(&sc_summaries[local->index]) &&
 			reader.flight == FLIGHT_NONE && !reader.build_failed &&
-			sc_may_publish(sc_definition_get(reader.summary)) &&
+			sc_may_publish(sc_definition_get(reader.summary), SC_WANT_NEEDED) &&
 			flight_lock(reader.summary, FLIGHT_BACKGROUND, false))
 		{
 			reader.flight = FLIGHT_BACKGROUND;
@@ -575,7 +575,8 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 			sc_summary_forget(reader.summary);
 			sc_unknown_summary(reader.summary);
 		}
-		if (decision.status != SC_PRIVATE && !sc_may_publish(definition))
+		if (decision.status != SC_PRIVATE &&
+			!sc_may_publish(definition, reader.whole ? SC_WANT_ALL : decision.want))
 			(void) decide_private(&decision, SC_PRIVATE_MAY_NOT_PUBLISH);
 		if (decision.status == SC_PRIVATE)
 		{

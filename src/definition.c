@@ -482,8 +482,8 @@ sc_definition_get(const char *summary)
 
 	/* words or position first, snapshot second */
 	replayed = sc_replay_label();
-	(void) sc_label_read(&labels[0], SC_KEY_CLUSTER);
-	if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid)))
+	(void) sc_label_read(&labels[0], SC_KEY_CLUSTER, SC_CLUSTER_SLOT);
+	if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid), SC_SLOT_NONE))
 	{
 		labels[1].slot = SC_CLUSTER_SLOT;
 		labels[1].revision = SC_NEVER_CURRENT;

@@ -693,18 +693,19 @@ sc_full_xid(TransactionId xid)
 }
 
 /*
- * Read one word of a label, found by its key; false if it has no slot.  To be
- * called before the snapshot is taken.  The key is looked at again after the
- * word: the slot may be given away between, and then its word is another's.
- * If it is given away later, its revision tells.
+ * Read one word of a label, found by its key, at first in the slot where it is
+ * thought to be; false if it has no slot.  To be called before the snapshot is
+ * taken.  The key is looked at again after the word: the slot may be given away
+ * between, and then its word is another's.  If it is given away later, its
+ * revision tells.
  */
 bool
-sc_label_read(ScLabel *label, uint64 key)
+sc_label_read(ScLabel *label, uint64 key, int slot)
 {
-	for (;;)
+	for (;; slot = SC_SLOT_NONE)
 	{
-		int			slot = key == SC_KEY_CLUSTER ? SC_CLUSTER_SLOT : sc_slot_find(key, true);
-
+		if (slot == SC_SLOT_NONE)
+			slot = sc_slot_find(key, true);
 		if (slot == SC_SLOT_NONE)
 			return false;
 		label->slot = slot;
@@ -725,11 +726,11 @@ sc_label_read(ScLabel *label, uint64 key)
 bool
 sc_label_read_catch_alls(ScLabel *labels)
 {
-	if (!sc_label_read(&labels[0], SC_KEY_CLUSTER))
+	if (!sc_label_read(&labels[0], SC_KEY_CLUSTER, SC_CLUSTER_SLOT))
 		return false;
 	for (;;)
 	{
-		if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid)))
+		if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid), SC_SLOT_NONE))
 			return false;
 		if (slot_of(labels[1].slot)->prepared_known)
 			return true;

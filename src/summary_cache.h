@@ -446,7 +446,7 @@ extern bool sc_xact_wrote(const ScLabel *labels, int nlabels);
 extern bool sc_xact_applies(void);
 extern bool sc_xact_wrote_anything(void);
 extern bool sc_is_committing(void);
-extern bool sc_label_read(ScLabel *label, uint64 key);
+extern bool sc_label_read(ScLabel *label, uint64 key, int slot);
 extern bool sc_label_read_catch_alls(ScLabel *labels);
 extern ScProof sc_label_prove(const ScLabel *labels, int nlabels, Snapshot snapshot);
 extern bool sc_label_hides_own_commit(const ScLabel *labels, int nlabels, int64 labelled_at);
@@ -482,6 +482,7 @@ extern int	sc_track_roots(Oid relid, Oid *roots);	/* at most SC_MAX_ROOTS;
 													 * -1: more */
 extern bool sc_track_share_root(Oid a, Oid b);
 extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
+extern bool sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs);
 
 /*-------------------------------------------------------------------------
  * hooks.c: writes and DDL as the server executes them
@@ -675,7 +676,7 @@ typedef struct ScBuild
 extern void sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);
 extern void sc_build_private(const char *summary, ScBuild *build);
 extern bool sc_is_building(void);
-extern bool sc_may_publish(ScSummaryDef *definition);
+extern bool sc_may_publish(ScSummaryDef *definition, ScWant want);
 extern bool sc_matches_definition(ScLocal *local, ScSummaryDef *definition);
 extern void sc_record_failure(int index, const char *summary, ErrorData *error,
 							  bool failed_inline);

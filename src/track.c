@@ -72,6 +72,8 @@ typedef struct TrackedTable
 	bool		catch_all;		/* its writes concern every summary */
 	LocalTransactionId marked_lxid; /* transaction that has marked it already */
 	Oid			function;		/* of the trigger, if it is tracked */
+	bool		has_children;
+	bool		provable;		/* known to be: see sc_track_source() */
 	int			nrefs;
 	ScSlotRef	refs[SC_MAX_ROOTS];
 } TrackedTable;
@@ -266,6 +268,7 @@ table_lookup(Oid relid)
 	table->nrefs = 0;
 	table->function = InvalidOid;
 	table->alone = false;
+	table->provable = false;
 	table->read_at = invalidations;
 	table->valid = true;
 
@@ -280,6 +283,7 @@ table_lookup(Oid relid)
 	if (trigger && trigger->tgfoid != touch_function())
 		trigger = NULL;
 	function = trigger ? trigger->tgfoid : InvalidOid;
+	table->has_children = rel->rd_rel->relhassubclass;
 	catch_all = trigger && trigger->tgnargs > 0;
 	tracked = trigger != NULL;
 	RelationClose(rel);
@@ -793,4 +797,49 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 		}
 	}
 	return ok;
+}
+
+/*
+ * A source of a section that is about to be built: its slots, where they are
+ * known, and whether every change of it can be noticed.  Locks it and the
+ * members of its tree: what they hold may not be rewritten or truncated between
+ * the build's snapshot and its query, which would then find them empty.
+ *
+ * Of a table without a tree it is remembered that it is provable, until it is
+ * invalidated.  To be called with all invalidations accepted that were sent
+ * before the label was begun: what is done to a trigger later moves a catch-all
+ * word of the label.
+ */
+bool
+sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs)
+{
+	TrackedTable *table = table_lookup(relid);
+	Oid			roots[SC_MAX_ROOTS];
+	const char *reason;
+	bool		provable;
+
+	/* of a tree the root is to be locked first */
+	if (table && table->provable)
+	{
+		LockRelationOid(relid, AccessShareLock);
+		table = table_lookup(relid);
+		if (table && table->provable)
+		{
+			refs[0] = table->refs[0];
+			*nrefs = 1;
+			return true;
+		}
+	}
+
+	*nrefs = Max(sc_track_roots(relid, roots), 0);
+	for (int i = 0; i < *nrefs; i++)
+	{
+		refs[i].slot = SC_SLOT_NONE;
+		refs[i].key = SC_KEY(MyDatabaseId, roots[i]);
+	}
+	provable = sc_track_provable(relid, true, &reason);
+	table = table_lookup(relid);
+	if (table && table->tracked && !table->catch_all && table->alone && !table->has_children)
+		table->provable = provable;
+	return provable;
 }

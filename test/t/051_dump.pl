@@ -93,7 +93,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE source');
 $node->safe_psql('source', $setup);
 my %truth = map { $_ => $node->safe_psql('source', $same{$_}) } keys %same;
 like($truth{documents}, qr/"user":"Odd \\"Role\\", of dumps"/, 'the source is as meant: owner');
-like($truth{triggers}, qr/events_2a\|summary_cache_row\|R.*\|x/, '... triggers');
+like($truth{triggers}, qr/events_2a\|summary_cache_statement\|A.*\|x/, '... triggers');
 like($truth{materialized}, qr/^10$/, '... documents');
 
 # A restored database has all that the source has, and it works.

@@ -8,6 +8,7 @@ use lib $FindBin::RealBin;
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Checker;
 use Session;
 use Test::More;
 use Time::HiRes qw(time usleep);
@@ -484,31 +485,14 @@ $node->safe_psql('stress', q{SELECT summary_cache_drop('many')});
 # The checker: its clients look for what any other has committed or seen.  One of its demands is not
 # met by a pooler in transaction mode: "own", by stale.
 #
-sub pg_config
-{
-	my ($option) = @_;
-	my $value = `${\($ENV{PG_CONFIG} || 'pg_config')} $option`;
-	chomp $value;
-	return $value;
-}
-
-my $checker = "$PostgreSQL::Test::Utils::tmp_check/checker_pooled";
-system_or_bail($ENV{CC} || pg_config('--cc'), '-O2', '-o', $checker, "$FindBin::RealBin/../stress/checker.c",
-	'-I' . pg_config('--includedir'), '-L' . pg_config('--libdir'), '-Wl,-rpath,' . pg_config('--libdir'), '-lpq');
-my $seed = $ENV{SEED} || int(time);
-
+use_server($node, $pool->connstr('stress'));
 for my $mode (qw(plain rr inline 2pc))
 {
-	my ($out, $messages);
-	IPC::Run::run([ $checker, '--conninfo=' . $pool->connstr('stress'), "--seed=$seed", '--seconds=2',
-			'--readers=45', '--writers=8', $mode ], '>', \$out, '2>', \$messages);
-	note $out, $messages;
-	my %report;
-	$report{$1} = $2 while $out =~ /(\w+) ([\d.]+)/g;
-	is(join(' ', grep { $report{$_} } qw(lost unseen dirty differ torn stuck error)), '', "checker, $mode: no violation (seed $seed)");
+	my (undef, $report, $messages) = checker($mode, '', '--seconds=2', '--readers=45', '--writers=8');
+	is(join(' ', grep { $report->{$_} } qw(lost unseen dirty differ torn stuck error)), '', "checker, $mode: no violation (seed $seed)");
 	unlike($messages, qr/violation \(own\): (?!stale:)/, "$mode: what a client wrote is hidden by stale only");
-	cmp_ok($report{hits} // 0, '>', 50, "$mode: there are hits");
-	cmp_ok($report{commits} // 0, '>', 20, "$mode: there are commits");
+	cmp_ok($report->{hits} // 0, '>', 50, "$mode: there are hits");
+	cmp_ok($report->{commits} // 0, '>', 20, "$mode: there are commits");
 }
 is($node->safe_psql('stress', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'no prepared transaction is left');
 

@@ -44,16 +44,16 @@ INIT
 	note "seed $seed";
 }
 
-# The server of a PostgreSQL::Test::Cluster.
+# The server of a PostgreSQL::Test::Cluster, reached in this way if it is not its own.
 sub use_server
 {
-	my ($node) = @_;
-	$conninfo = $node->connstr('postgres');
+	my ($node, $its_conninfo) = @_;
+	$conninfo = $its_conninfo // $node->connstr('postgres');
 	$server_log = $node->logfile;
 	return;
 }
 
-# Runs one mode; returns its exit status and the numbers of its report.
+# Runs one mode; returns its exit status, the numbers of its report, and what it said of violations.
 sub checker
 {
 	my ($mode, $options, @arguments) = @_;
@@ -64,7 +64,7 @@ sub checker
 	note $out, $err;
 	my %report;
 	$report{$1} = $2 while $out =~ /(\w+) ([\d.]+)/g;
-	return ($status, \%report);
+	return ($status, \%report, $err);
 }
 
 # A run that read little, or only while nothing was written, proves nothing.
