@@ -98,7 +98,10 @@ sc_lock_definitions(void)
 
 		/* the extension may have been dropped while we waited */
 		if (sc_definition_table(NULL) == table)
+		{
+			(void) sc_check_version(ERROR);
 			return table;
+		}
 		UnlockRelationOid(table, ShareRowExclusiveLock);
 	}
 }

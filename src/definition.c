@@ -71,7 +71,8 @@ enum
 {
 	Anum_option_summary = 1,
 	Anum_option_name,
-	Anum_option_value
+	Anum_option_value,
+	Natts_option = Anum_option_value
 };
 
 /* A definition in this backend's cache. */
@@ -88,9 +89,15 @@ static List *garbage = NIL;		/* superseded while pinned */
 static int	pins = 0;
 static LocalTransactionId pins_lxid = InvalidLocalTransactionId;
 
-/* The schema that the extension lives in. */
-Oid
-sc_extension_schema(bool missing_ok)
+/*
+ * Versions of the SQL objects that this library works with, its own first.  A
+ * release that serves those of an older one as well says so here.
+ */
+static const char *const served_versions[] = {SC_VERSION};
+
+/* The schema that the extension lives in, and on request its version. */
+static Oid
+read_extension(bool missing_ok, char **version)
 {
 	Oid			extension = get_extension_oid(SC_NAME, missing_ok);
 	Oid			schema = InvalidOid;
@@ -107,10 +114,87 @@ sc_extension_schema(bool missing_ok)
 	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
+	{
 		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		if (version)
+		{
+			bool		isnull;
+
+			*version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
+														RelationGetDescr(rel), &isnull));
+		}
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return schema;
+}
+
+Oid
+sc_extension_schema(bool missing_ok)
+{
+	return read_extension(missing_ok, NULL);
+}
+
+/* Is version a later than b, as far as their numbers go? */
+static bool
+version_is_later(const char *a, const char *b)
+{
+	for (;;)
+	{
+		char	   *a_end;
+		char	   *b_end;
+		long		a_part = strtol(a, &a_end, 10);
+		long		b_part = strtol(b, &b_end, 10);
+
+		if (a_part != b_part)
+			return a_part > b_part;
+		if (*a_end != '.' || *b_end != '.')
+			return *a_end == '.' && *b_end == '\0';
+		a = a_end + 1;
+		b = b_end + 1;
+	}
+}
+
+/*
+ * The library and the SQL objects may be of different versions: after the
+ * files were replaced, until ALTER EXTENSION or a restart.  Then the tables and
+ * result types may be of another shape than this library's, so whatever reads
+ * them asks here first, and says so instead.  The triggers depend on nothing of
+ * that: writes succeed, and are tracked.  True if they fit.
+ */
+bool
+sc_check_version(int elevel)
+{
+	char	   *version = NULL;
+
+	if (!OidIsValid(read_extension(true, &version)) || version == NULL)
+		return true;
+	for (int i = 0; i < (int) lengthof(served_versions); i++)
+		if (strcmp(version, served_versions[i]) == 0)
+			return true;
+	ereport(elevel,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the SQL objects of extension \"%s\" are of version %s, its library is of version %s",
+					SC_NAME, version, SC_VERSION),
+			 errdetail("Summaries cannot be used until they fit. Writes are tracked meanwhile."),
+			 version_is_later(version, SC_VERSION) ?
+			 errhint("Install the library of version %s if that has not been done, then restart the server.",
+					 version) :
+			 errhint("Run ALTER EXTENSION %s UPDATE.", SC_NAME)));
+	return false;
+}
+
+/* A table or result of the right version, but not as the script made it. */
+void
+sc_check_columns(const char *what, int natts, int expected)
+{
+	if (natts != expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" has %d columns instead of the %d of version %s",
+						what, natts, expected, SC_VERSION),
+				 errhint("Somebody has altered it: undo that, or drop extension \"%s\" and create it again.",
+						 SC_NAME)));
 }
 
 /* A name that cannot be one is refused, rather than cut. */
@@ -250,6 +334,7 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 	rel = try_table_open(get_relname_relid(SC_OPTION_TABLE, schema), AccessShareLock);
 	if (rel == NULL)
 		return;
+	sc_check_columns(SC_OPTION_TABLE, RelationGetNumberOfAttributes(rel), Natts_option);
 	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -281,6 +366,24 @@ sc_definition_table(Oid *index)
 	return get_relname_relid(SC_DEFINITION_TABLE, schema);
 }
 
+/*
+ * Open it for reading; NULL if the extension is not there, or is dropped while
+ * we wait for the lock.
+ */
+static Relation
+open_definitions(Oid *index)
+{
+	Oid			table = sc_definition_table(index);
+	Relation	rel = OidIsValid(table) ? try_table_open(table, AccessShareLock) : NULL;
+
+	if (rel == NULL)
+		return NULL;
+	/* now that it stays as it is */
+	(void) sc_check_version(ERROR);
+	sc_check_columns(SC_DEFINITION_TABLE, RelationGetNumberOfAttributes(rel), Natts_definition);
+	return rel;
+}
+
 /* Is a table one of those that hold the definitions? */
 bool
 sc_definition_is_own_table(Oid relid)
@@ -299,7 +402,7 @@ ScSummaryDef *
 sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 {
 	Oid			index;
-	Oid			table = sc_definition_table(&index);
+	Oid			table;
 	MemoryContext context;
 	MemoryContext old;
 	ScSummaryDef *definition;
@@ -311,9 +414,9 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 	ScanKeyData key;
 	HeapTuple	tuple;
 
-	/* the extension may be dropped while we wait for the lock */
-	if (!OidIsValid(table) || (rel = try_table_open(table, AccessShareLock)) == NULL)
+	if ((rel = open_definitions(&index)) == NULL)
 		return NULL;
+	table = RelationGetRelid(rel);
 
 	context = AllocSetContextCreate(parent, "summary_cache definition", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
@@ -370,13 +473,12 @@ List *
 sc_definition_names(Snapshot snapshot)
 {
 	Oid			index;
-	Oid			table = sc_definition_table(&index);
 	List	   *names = NIL;
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	if (!OidIsValid(table) || (rel = try_table_open(table, AccessShareLock)) == NULL)
+	if ((rel = open_definitions(&index)) == NULL)
 		return NIL;
 	scan = systable_beginscan(rel, index, true, snapshot, 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)

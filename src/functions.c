@@ -89,8 +89,7 @@ answer_type(Oid function)
 		TupleDesc	type = lookup_rowtype_tupdesc(get_func_rettype(function), -1);
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		if (type->natts != 4)
-			elog(ERROR, "summary_cache_fetch() of another version is installed");
+		sc_check_columns("summary_cache_answer", type->natts, 4);
 		desc = CreateTupleDescCopy(type);
 		of_function = function;
 		MemoryContextSwitchTo(old);

@@ -170,7 +170,9 @@ sc_installed(PG_FUNCTION_ARGS)
 	set_for_now("client_min_messages", messages);
 	if (sc_shared == NULL)
 		warn_not_preloaded();
-	attach_at_install(schemas);
+	/* only a warning: a restore must not stop here */
+	if (sc_check_version(WARNING))
+		attach_at_install(schemas);
 	AtEOXact_GUC(true, nestlevel);
 	PG_RETURN_VOID();
 }

@@ -29,6 +29,11 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 
 #define MS(ns) ((ns) / 1e6)
 
+/* What the views have, as the install script declares their functions. */
+#define SUMMARY_COLUMNS 34
+#define SECTION_COLUMNS 14
+#define TABLE_COLUMNS	7
+
 /* Count in this backend's shard. */
 void
 sc_count(int summary, int counter, uint64 n)
@@ -102,6 +107,18 @@ name_datum(const char *string)
 	return NameGetDatum(name);
 }
 
+/* Before a view's rows are put together: are its columns ours? */
+static ReturnSetInfo *
+begin_rows(FunctionCallInfo fcinfo, const char *view, int natts)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	(void) sc_check_version(ERROR);
+	sc_check_columns(view, rsinfo->setDesc->natts, natts);
+	return rsinfo;
+}
+
 /* The definitions that this statement sees. */
 static List *
 definitions(void)
@@ -119,10 +136,9 @@ definitions(void)
 Datum
 sc_stat_summaries(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_stats", SUMMARY_COLUMNS);
 	ListCell   *lc;
 
-	InitMaterializedSRF(fcinfo, 0);
 	if (sc_shared == NULL)
 		return (Datum) 0;
 
@@ -130,8 +146,8 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 	{
 		ScSummaryDef *definition = lfirst(lc);
 		int			index = sc_summary_find(NameStr(definition->name), false);
-		Datum		values[34];
-		bool		nulls[34] = {0};
+		Datum		values[SUMMARY_COLUMNS];
+		bool		nulls[SUMMARY_COLUMNS] = {0};
 		int			c = 0;
 
 		values[c++] = name_datum(NameStr(definition->name));
@@ -207,7 +223,7 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 			values[c++] = Int32GetDatum(entry.failures);
 			values[c++] = TimestampTzGetDatum(entry.stats_reset);
 		}
-		Assert(c == rsinfo->setDesc->natts && c <= lengthof(values));
+		Assert(c == SUMMARY_COLUMNS);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -220,10 +236,9 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 Datum
 sc_stat_sections(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_sections", SECTION_COLUMNS);
 	ListCell   *lc;
 
-	InitMaterializedSRF(fcinfo, 0);
 	if (sc_shared && !RecoveryInProgress())
 		sc_settle_finished();
 
@@ -243,8 +258,8 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 			const char *state = "empty";
 			const char *reason = NULL;
 			Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
-			Datum		values[14];
-			bool		nulls[14] = {0};
+			Datum		values[SECTION_COLUMNS];
+			bool		nulls[SECTION_COLUMNS] = {0};
 			int			c = 0;
 
 			for (int i = 0; i < nchunks; i++)
@@ -308,7 +323,7 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 				values[c++] = CStringGetTextDatum(fingerprint(chunk));
 			}
 			else
-				while (c < 13)
+				while (c < SECTION_COLUMNS - 1)
 					values[c++] = (Datum) 0;
 			values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
 														  sizeof(Oid), true, TYPALIGN_INT));
@@ -321,8 +336,8 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 static void
 put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_attached)
 {
-	Datum		values[7];
-	bool		nulls[7] = {0};
+	Datum		values[TABLE_COLUMNS];
+	bool		nulls[TABLE_COLUMNS] = {0};
 	Datum	   *names = palloc(sizeof(Datum) * Max(list_length(sections), 1));
 	ListCell   *lc;
 	int			n = 0;
@@ -368,14 +383,13 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 Datum
 sc_stat_tables(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_tables", TABLE_COLUMNS);
 	List	   *all = definitions();
 	List	   *tables = NIL;
 	List	   *reasons = NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	InitMaterializedSRF(fcinfo, 0);
 	if (sc_shared && !RecoveryInProgress())
 		sc_settle_finished();
 

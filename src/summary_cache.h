@@ -524,6 +524,8 @@ typedef struct ScSummaryDef
 } ScSummaryDef;
 
 extern Oid	sc_extension_schema(bool missing_ok);
+extern bool sc_check_version(int elevel);	/* of the SQL objects */
+extern void sc_check_columns(const char *what, int natts, int expected);
 extern bool sc_definition_is_own_table(Oid relid);
 extern ScSummaryDef *sc_definition_get(const char *summary);	/* newest, cached */
 extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
