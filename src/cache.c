@@ -467,7 +467,7 @@ static bool
 build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer)
 {
 	ScLocal    *local = reader->local;
-	ScBuild		build;
+	ScBuild		build = {0};
 	ErrorData  *error;
 
 	error = try_build(local, reader->whole ? SC_WANT_ALL : decision->want, cause, &build);

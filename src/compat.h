@@ -84,9 +84,11 @@
 #define SC_FOREACH_RESULT(index, stmt) \
 	for (int index = -1; (index = bms_next_member((stmt)->resultRelationRelids, index)) >= 0;)
 #else
+/* NOLINTBEGIN(bugprone-macro-parentheses): it is declared here */
 #define SC_FOREACH_RESULT(index, stmt) \
 	for (int n_ = 0, index; n_ < list_length((stmt)->resultRelations) && \
 		 (index = list_nth_int((stmt)->resultRelations, n_)) > 0; n_++)
+/* NOLINTEND(bugprone-macro-parentheses) */
 #endif
 
 /* Commands that change no query's result and are not in every version. */

@@ -489,8 +489,9 @@ sc_definition_names(Snapshot snapshot)
 		ListCell   *lc;
 		bool		known = false;
 
+		/* the analyzer takes foreach's condition for a doubt about the list's elements */
 		foreach(lc, names)
-			if (strcmp(lfirst(lc), NameStr(*name)) == 0)
+			if (strcmp(lfirst(lc), NameStr(*name)) == 0)	/* NOLINT(clang-analyzer-core.NonNullParamChecker) */
 				known = true;
 		if (!known)
 			names = lappend(names, pstrdup(NameStr(*name)));

@@ -713,7 +713,7 @@ inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
 	}
 	for (char *p = text; (p = strstr(p, "{SQLVALUEFUNCTION :op ")) != NULL; p++)
 	{
-		int			op = atoi(p + strlen("{SQLVALUEFUNCTION :op "));
+		long		op = strtol(p + strlen("{SQLVALUEFUNCTION :op "), NULL, 10);
 
 		/* the current user is always the owner */
 		if (op <= SVFOP_LOCALTIMESTAMP_N || op == SVFOP_SESSION_USER)

@@ -58,10 +58,10 @@ family() {
 }
 # With one client, server and client share a CPU: what wakes whom where is then the same each time.
 place() {
-	local cpulist=0-$((cpus - 1)) pid
+	local cpulist=0-$((cpus - 1)) pid process
 	if [ "$1" = 1 ]; then cpulist=0; fi
 	for pid in "${server_pids[@]}"; do
-		for pid in $(family "$pid"); do as_root taskset -apc "$cpulist" "$pid" >/dev/null 2>&1 || true; done
+		for process in $(family "$pid"); do as_root taskset -apc "$cpulist" "$process" >/dev/null 2>&1 || true; done
 	done
 	client_cpus=$cpulist
 }
