@@ -7,6 +7,9 @@
 #                 AddressSanitizer and UndefinedBehaviorSanitizer, built once and kept outside the tree
 #   make check-matrix   the same on every supported server version, in chroots of the Debian releases
 #                 that have them, likewise kept; VERSIONS="17 18" narrows it; needs root
+#   make check-package   the Debian package: built, installed and tried in clean chroots; needs root
+#   make lint     shellcheck, clang-tidy, cppcheck, and builds by gcc and clang with warnings as errors
+#   make dist     summary_cache-VERSION.tar.gz and .zip from what is committed
 #   make demo     the main job on a throw-away server; KEEP=1 leaves it running
 #   make fuzz     random calls, writes, DDL and faults; DURATION=seconds SEED=number;
 #                 also fuzz-cassert and fuzz-sanitize
@@ -27,6 +30,8 @@ PGFILEDESC = "summary_cache - JSON summaries served from shared memory"
 PKG_CONFIG ?= pkg-config
 # What PostgreSQL's own headers trip over is not ours to mend.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# A server that gcc built hands out flags, and a kind of format, that clang does not know.
+PG_CFLAGS += $(if $(findstring clang,$(CC)),-Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes)
 # CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
 # SC_DEBUG=1 builds in waiting points and weakened protocols, for tests (src/debug.c).
 PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
@@ -42,9 +47,10 @@ TAP_TESTS   := $(if $(PROVE_TESTS),1)
 REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
-# A goal is a script, and what the script is told after the hyphen; but check-matrix is one of its own.
-OWN_GOALS = check check-cassert check-sanitize check-matrix demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress
+# A goal is a script, and what the script is told after the hyphen; but some are of their own.
+OWN_GOALS = check check-cassert check-sanitize check-matrix check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress
 script-check-matrix = matrix.sh
+script-check-package = package.sh
 script-bench = bench/bench.sh
 script-bench-instructions = bench/instructions.sh
 ifneq (,$(filter $(OWN_GOALS),$(MAKECMDGOALS)))

@@ -4,6 +4,7 @@
 #
 #   KEEP=1         leave the server running, and say how to reach and how to stop it
 #   NO_INSTALL=1   do not install what is missing
+#   INSTALLED=1    use the extension that a package has installed, and build nothing
 
 # shellcheck source=test/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -12,13 +13,17 @@ bold='' normal=''
 if [ -t 1 ]; then bold=$(printf '\033[1m') normal=$(printf '\033[0m'); fi
 head_line() { say "$bold$*$normal"; }
 
-require_packages server
-if [ -n "${WORK:-}" ]; then
-	work=$WORK	# check.sh's, with everything in place
-	cd "$work"
+if [ -n "${INSTALLED:-}" ]; then
+	use_installed
 else
-	build_copy all
-	install_copy
+	require_packages server
+	if [ -n "${WORK:-}" ]; then
+		work=$WORK	# check.sh's, with everything in place
+		cd "$work"
+	else
+		build_copy all
+		install_copy
+	fi
 fi
 
 data=$work/demo

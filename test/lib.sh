@@ -255,13 +255,18 @@ trap 'exit 143' TERM
 # make in the copy, as the server's user.
 copy_make() { as_server make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no "$@"; }
 
-# A copy: a checkout below /root is closed to the server's user, and objects of another server or
-# with other flags may lie about.  Sets work; $@: goals and variables of make.
-build_copy() {
+# Sets work.
+make_work() {
 	# Root's TMPDIR may be closed to others as well.
 	if am_root; then unset TMPDIR; fi
 	work=$(mktemp -d "${TMPDIR:-/tmp}/summary_cache.XXXXXX")
 	own_work=1
+}
+
+# A copy: a checkout below /root is closed to the server's user, and objects of another server or
+# with other flags may lie about.  $@: goals and variables of make.
+build_copy() {
+	make_work
 	mkdir "$work/src" "$work/tmp"
 	tar -C "$top" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
 		--exclude=./results --exclude=./log --exclude='./tmp_check*' --exclude='./regression.*' . |
@@ -299,8 +304,42 @@ private_paths() {
 
 run_logged() { "$@" >>"$work/build.log" 2>&1 || { cat "$work/build.log"; die "$* failed"; }; }
 
-# Where the server can be pointed at another place, no path of the system is written to.  Writes
-# $work/server.conf, what every private server is configured with.
+# What every private server is configured with; $1: where it finds the extension.
+write_server_conf() {
+	cat >"$work/server.conf" <<-CONF
+		shared_preload_libraries = 'summary_cache'
+		$1
+		max_connections = 40
+		max_prepared_transactions = 10
+		max_worker_processes = 16
+		wal_level = logical
+		fsync = off
+		autovacuum = off
+		log_line_prefix = '%m %b[%p] %q%a '
+	CONF
+	chmod 644 "$work/server.conf"
+}
+
+# The extension as a package has installed it, for the newest server that has it: nothing is built, so
+# neither headers nor a compiler are needed.
+use_installed() {
+	local c
+	for c in $(printf '%s\n' /usr/lib/postgresql/*/bin/pg_config | sort -rV); do
+		if [ -x "$c" ] && [ -e "$("$c" --sharedir)/extension/summary_cache.control" ]; then
+			pg_config=$c
+			bindir=$("$c" --bindir)
+			set_server_user
+			make_work
+			if am_root; then chown "$server_uid:$server_gid" "$work"; fi
+			write_server_conf ''
+			cd "$work"
+			return
+		fi
+	done
+	die "summary_cache is not installed for any server below /usr/lib/postgresql"
+}
+
+# Where the server can be pointed at another place, no path of the system is written to.
 install_copy() {
 	local paths
 	paths=$(private_paths "$work/inst")
@@ -312,18 +351,7 @@ install_copy() {
 		[ -w "$("$pg_config" --pkglibdir)" ] || installer=as_root
 		run_logged $installer make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no install
 	fi
-	cat >"$work/server.conf" <<-CONF
-		shared_preload_libraries = 'summary_cache'
-		$paths
-		max_connections = 40
-		max_prepared_transactions = 10
-		max_worker_processes = 16
-		wal_level = logical
-		fsync = off
-		autovacuum = off
-		log_line_prefix = '%m %b[%p] %q%a '
-	CONF
-	chmod 644 "$work/server.conf"
+	write_server_conf "$paths"
 }
 
 # The debug build (src/debug.c) beside it, for the tests that need waiting points: they append the
