@@ -1,0 +1,144 @@
+# Proves that what we do after a user's DDL (a moved hub, DROP OWNED) neither fails nor holds up that DDL, and that other sessions see the right thing at once.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'});
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA hub;
+	CREATE TABLE hub.tasks (id int PRIMARY KEY, status text, updated_at timestamptz);
+	CREATE TABLE hub.progress_events (id int PRIMARY KEY, created_at timestamptz);
+	CREATE TABLE other (n int);
+	CREATE SCHEMA ext;
+	SET search_path = hub;
+	SET client_min_messages = warning;
+	CREATE EXTENSION summary_cache SCHEMA ext;
+	INSERT INTO hub.tasks VALUES (1, 'open', now());
+});
+my $count = q{SELECT status, document -> 'tasks' ->> 'count' FROM ext.summary_cache_fetch()};
+# What a command said on stderr; it must succeed.
+sub said
+{
+	my ($sql) = @_;
+	my ($ret, $out, $err) = $node->psql('postgres', $sql);
+
+	is($ret, 0, $sql);
+	return $err;
+}
+
+#
+# Moved, while other sessions have plans and copies
+#
+my $reader = Session->new($node);
+is($reader->query($count), 'miss|1', 'a session reads');
+is($reader->query($count), 'hit-revision|1', '... and has a copy');
+like(said('ALTER SCHEMA hub RENAME TO moved'), qr/NOTICE:  summary "state" follows the State Hub tables to schema "moved"/, 'it says so');
+is($reader->query(q{SELECT document -> 'tasks' ->> 'count' FROM ext.summary_cache_fetch()}), '1', 'the session reads on');
+$node->safe_psql('postgres', q{INSERT INTO moved.tasks VALUES (2, 'open', now())});
+ok($node->poll_query_until('postgres', $count, 'hit-revision|2'), 'the worker refreshes over the moved tables');
+is($reader->query($count), 'hit-revision|2', '... and the session has it');
+# a move that is not committed
+my $mover = Session->new($node);
+$mover->query('BEGIN; ALTER SCHEMA moved RENAME TO away');
+is($mover->query(q{SELECT document -> 'tasks' ->> 'count' FROM ext.summary_cache_fetch()}), '2', 'who moves reads on as well');
+is($reader->query($count), 'hit-revision|2', 'and for others nothing has changed');
+$mover->query('ROLLBACK');
+is($reader->query($count), 'hit-revision|2', '... nor after the rollback');
+
+# the extension itself
+is(said('ALTER SCHEMA ext RENAME TO ext2'), '', 'nothing is said');
+(my $count2 = $count) =~ s/ext\./ext2./g;
+is($reader->query($count2 =~ s/fetch\(\)/fetch(force_refresh => true)/r), 'miss|2', 'under its new name');
+$node->safe_psql('postgres', q{INSERT INTO moved.tasks VALUES (3, 'open', now())});
+ok($node->poll_query_until('postgres', $count2, 'hit-revision|3'), 'the worker finds it there');
+is(said('ALTER SCHEMA ext2 RENAME TO ext'), '', 'and back');
+my ($ret, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION summary_cache SET SCHEMA public');
+like($err, qr/ERROR:.*does not support SET SCHEMA/, 'SET SCHEMA is refused');
+
+#
+# Somebody is changing definitions
+#
+my $definer = Session->new($node);
+$definer->query(q{BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM other')});
+like(said('ALTER SCHEMA moved RENAME TO moved2'),
+	qr/WARNING:  the summary of the State Hub does not follow its tables: another session is changing definitions\nHINT:  Call summary_cache_attach_state_hub\(\) with their schema\./,
+	'the move does not wait for a definer');
+$definer->query('COMMIT');
+($ret, $out, $err) = $node->psql('postgres', 'SELECT ext.state_summary(true)');
+like($err, qr/relation "moved.tasks" does not exist/, 'the error names the table');
+like($node->safe_psql('postgres', $count), qr/^stale\|3$/, 'the old document is served');
+$node->safe_psql('postgres', q{SET client_min_messages = warning; SELECT ext.summary_cache_attach_state_hub('moved2')});
+is($node->safe_psql('postgres', $count =~ s/fetch\(\)/fetch(force_refresh => true)/r), 'miss|3', 'attaching heals');
+# or has the table that we would look at
+$definer->query('BEGIN; LOCK TABLE moved2.progress_events IN ACCESS EXCLUSIVE MODE');
+like(said('ALTER SCHEMA moved2 RENAME TO hub'),
+	qr/WARNING:  the summary of the State Hub does not follow its tables: could not obtain lock on relation "progress_events"/,
+	'nor for who has locked a table');
+$definer->query('ROLLBACK');
+like(said('ALTER SCHEMA hub RENAME TO moved2'), qr/^$/, 'moved back, it is as it was');
+like(said('ALTER SCHEMA moved2 RENAME TO hub'), qr/follows the State Hub tables to schema "hub"/, 'and the next time it follows');
+
+#
+# DROP OWNED beside an open writer
+#
+$node->safe_psql('postgres', q{
+	CREATE ROLE leaving;
+	GRANT USAGE ON SCHEMA ext TO leaving;
+	GRANT SELECT, TRIGGER ON other TO leaving;
+	GRANT EXECUTE ON FUNCTION ext.summary_cache_define TO leaving;
+	SELECT ext.summary_cache_drop('s');
+	SET ROLE leaving;
+	SELECT ext.summary_cache_define('leaving', 'core', 'SELECT count(*) AS n FROM other');
+});
+my $writer = Session->new($node);
+$writer->query('BEGIN; INSERT INTO other VALUES (1)');
+like(said(q{SET lock_timeout = '100ms'; DROP OWNED BY leaving}),
+	qr/WARNING:  could not drop the sections of these roles: canceling statement due to lock timeout/,
+	'a lock that cannot be had is no reason to fail');
+is($node->safe_psql('postgres', q{SELECT has_table_privilege('leaving', 'other', 'SELECT'), count(*) FROM ext.summary_cache_definition WHERE summary = 'leaving'}),
+	'f|1', 'the rights are gone, the section is there');
+$writer->query('COMMIT');
+is(said('DROP OWNED BY leaving'), '', 'once more');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM ext.summary_cache_definition WHERE summary = 'leaving'}), '0', 'it is dropped');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'other'::regclass}), '0', '... with its triggers');
+is(said('DROP ROLE leaving'), '', 'and the role');
+
+#
+# A right that is taken away, seen by a session that has the document
+#
+$node->safe_psql('postgres', q{
+	CREATE ROLE owner; CREATE ROLE reader;
+	GRANT USAGE ON SCHEMA ext TO owner, reader;
+	GRANT EXECUTE ON FUNCTION ext.summary_cache_get TO reader;
+	GRANT SELECT, TRIGGER ON other TO owner;
+	GRANT EXECUTE ON FUNCTION ext.summary_cache_define TO owner;
+	SET ROLE owner;
+	SELECT ext.summary_cache_define('lent', 'core', 'SELECT count(*) AS n FROM other');
+});
+$reader->query('SET ROLE reader');
+my $get = q{SELECT ext.summary_cache_get('lent')};
+is($reader->query($get), '{"n":1}', 'the reader reads');
+$node->safe_psql('postgres', 'REVOKE SELECT ON other FROM owner; INSERT INTO other VALUES (2)');
+is($reader->query($get), '{"n":1}', "the owner's right is gone: what was cached is served");
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_invalidate('lent')});
+is($reader->query($get), '', 'until it is invalidated');
+like($reader->error, qr/permission denied for table other/, '... with an error');
+$node->safe_psql('postgres', q{GRANT SELECT ON other TO owner; SELECT ext.summary_cache_invalidate('lent')});
+is($reader->query($get), '{"n":2}', 'granted again');
+$node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION ext.summary_cache_get FROM reader');
+is($reader->query($get), '', "the reader's right is gone");
+like($reader->error, qr/permission denied for function summary_cache_get/, 'at once');
+
+$_->quit foreach ($reader, $mover, $definer, $writer);
+$node->stop;
+done_testing();
