@@ -505,10 +505,10 @@ sections_after_ddl(Node *parsetree)
 		return;
 	if (IsA(parsetree, DropOwnedStmt))
 		try_after_ddl(drop_owned, parsetree, "could not drop the sections of these roles",
-					  "Call summary_cache_drop().");
+					  "Repeat the command, or call summary_cache_drop().");
 	else if (IsA(parsetree, ReassignOwnedStmt))
 		try_after_ddl(reassign_owned, parsetree, "could not reassign the sections of these roles",
-					  "Drop them and define them again.");
+					  "Repeat the command.");
 	else
 		try_after_ddl(follow_hub, NULL, "the summary of the State Hub does not follow its tables",
 					  "Call summary_cache_attach_state_hub() with their schema.");
