@@ -113,7 +113,9 @@ environment_enter(const char *summary, ScSectionDef *section, BuildEnvironment *
 				   pinned_settings[i].value) != 0)
 			(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value,
 									 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	ProcessGUCArray(section->settings, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
+	/* written by hand it may be empty, which has no dimension */
+	if (ARR_NDIM(section->settings) == 1)
+		ProcessGUCArray(section->settings, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
 
 	/* what a function in the query may not do is write */
 	env->read_only = XactReadOnly;
