@@ -602,6 +602,7 @@ sc_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		sc_unknown_summary(summary);
 	}
 	sc_definition_pin();
+	SC_POINT("build-defined");
 	if (!sc_matches_definition(local, definition))
 		want = SC_WANT_ALL;
 

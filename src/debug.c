@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+#include "utils/wait_event.h"
 
 #include "summary_cache.h"
 
@@ -68,7 +69,7 @@ sc_debug_init(void)
 							   "SQL that is executed before each commit, after summary_cache is done.",
 							   NULL, &debug_commit_sql, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("summary_cache.debug_fail",
-							   "Allocation that fails: \"json\" or \"marks\".",
+							   "Allocation that fails: \"json\", \"marks\" or \"tables\".",
 							   NULL, &debug_fail, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("summary_cache.debug_point",
 							   "Point at which this session sleeps, or \"all\".",
@@ -88,7 +89,12 @@ sc_debug_point(const char *name)
 {
 	if (debug_sleep > 0 && debug_point &&
 		(strcmp(debug_point, name) == 0 || strcmp(debug_point, "all") == 0))
+	{
+		/* pg_stat_activity shows that it is here; any signal ends the sleep */
+		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 		pg_usleep(debug_sleep);
+		pgstat_report_wait_end();
+	}
 }
 
 /* Does the allocation of this name fail? */

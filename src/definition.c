@@ -591,6 +591,7 @@ sc_definition_get(const char *summary)
 		labels[1].slot = SC_CLUSTER_SLOT;
 		labels[1].revision = SC_NEVER_CURRENT;
 	}
+	SC_POINT("definition-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	definition = sc_definition_read(summary, snapshot, TopMemoryContext);
 	UnregisterSnapshot(snapshot);

@@ -134,6 +134,7 @@ mark_place(ScSlotRef *mark)
 
 		if (mark->slot >= 0)
 		{
+			SC_POINT("mark-place");
 			/* the add is a full barrier: cell before it, key after it */
 			pg_atomic_fetch_add_u64(&slot_of(mark->slot)->word, SC_PENDING_ONE);
 			if (pg_atomic_read_u64(&slot_of(mark->slot)->key) == mark->key)
@@ -708,6 +709,7 @@ sc_label_read(ScLabel *label, uint64 key, int slot)
 			slot = sc_slot_find(key, true);
 		if (slot == SC_SLOT_NONE)
 			return false;
+		SC_POINT("label-found");
 		label->slot = slot;
 		label->revision = SC_REVISION(pg_atomic_read_u64(&slot_of(slot)->word));
 		pg_read_barrier();

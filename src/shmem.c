@@ -278,6 +278,7 @@ slot_take(uint64 key)
 			word = pg_atomic_read_u64(&slot->word);
 			if (SC_PENDING(word) != 0)
 				continue;
+			SC_POINT("slot-take");
 			pg_atomic_write_u64(&slot->key, SC_KEY_TAKING);
 			pg_memory_barrier();
 			revision = Max(SC_REVISION(word), sc_shared->next_revision) + 1;

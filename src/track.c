@@ -251,7 +251,8 @@ table_lookup(Oid relid)
 	if (table == NULL)
 	{
 		forget_some();
-		table = hash_search(tracked_tables, &relid, HASH_ENTER_NULL, &found);
+		table = SC_FAILS("tables") ? NULL :
+			hash_search(tracked_tables, &relid, HASH_ENTER_NULL, &found);
 	}
 	if (table == NULL)
 		return NULL;

@@ -5,6 +5,7 @@
 #   TESTS="basic 001_commit"              only the tests of these names, of whatever suite
 #   NO_INSTALL=1                          do not install what is missing
 #   check.sh cassert|sanitize             on a server that looks for mistakes (server.sh)
+#   WORK=directory                        of covers.sh, with everything in place
 
 # shellcheck source=test/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -100,10 +101,16 @@ for name in $tests; do
 done
 
 use_server "${1:-}"
-case " $suites " in *" tap "*) require_packages tap ;; *) require_packages server ;; esac
-build_copy all COPT=-Werror
-install_copy
-case " $suites " in *" tap "*) install_debug_copy ;; esac
+if [ -n "${WORK:-}" ]; then
+	require_packages server
+	work=$WORK
+	cd "$work"
+else
+	case " $suites " in *" tap "*) require_packages tap ;; *) require_packages server ;; esac
+	build_copy all COPT=-Werror
+	install_copy
+	case " $suites " in *" tap "*) install_debug_copy ;; esac
+fi
 watch_server
 
 for suite in $suites; do

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# make check-covers: each cover of the protocol is taken away, one at a time, and the one test that is
+# there for it must fail.  A table of these mutants comes first, then what survived, then the count.
+#
+#   MUTANTS="names"   only these; test/covers/*.mutants has them all, each with its cover
+#   NO_INSTALL=1      do not install what is missing
+#
+# One private copy is built once, with waiting points, and made again for each mutant; the tests are
+# run by check.sh.  Each test must pass without a mutant first.  Beside what was killed stands the first
+# thing that its test complained about.
+
+# shellcheck source=test/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+mutants=${MUTANTS:-}
+unset MUTANTS KEEP
+
+list() { perl "$top/test/covers/mutants.pl" list "$top"/test/covers/*.mutants; }
+
+suite_of() {
+	if [ -e "$top/test/sql/$1.sql" ]; then
+		echo regress
+	elif [ -e "$top/test/specs/$1.spec" ]; then
+		echo isolation
+	elif [ -e "$top/test/t/$1.pl" ]; then
+		echo tap
+	else
+		die "no test is called \"$1\""
+	fi
+}
+
+# Run one test by check.sh on what is installed; all that it says is in $log.
+run_test() {
+	(cd "$work" && rm -rf regress* isolation* tap* && find tmp -mindepth 1 -delete)
+	WORK=$work SUITES=$(suite_of "$1") TESTS=$1 timeout -k 60 900 bash "$top/test/check.sh" >"$log" 2>&1
+}
+
+# A failure of the test, and not of something before it.
+test_failed() { grep -qE '^[0-9]+ passed, [1-9][0-9]* failed$' "$log"; }
+
+# The first line of a test's complaint.
+complaint() {
+	{
+		grep -m 1 -oE "Failed test '.*" "$log" ||
+			sed -n '/^--- .*regression.diffs/,$p' "$log" | grep -m 1 -E '^[-+]([^-+]|$)' ||
+			grep -m 1 -iE 'died|timed out|timeout|FAILED' "$log"
+	} | cut -c 1-100
+}
+
+# Make and install what the copy's sources are now.
+make_copy() {
+	copy_make -s SC_DEBUG=1 all >"$log" 2>&1 && copy_make -s SC_DEBUG=1 install DESTDIR="$work/inst" >>"$log" 2>&1
+}
+
+row() { printf '%-28s %-22s %-10s %4s  %s\n' "$@"; }
+
+table=$(list) || exit 1
+if [ -n "$mutants" ]; then
+	for name in $mutants; do
+		cut -f 1 <<<"$table" | grep -qxF -- "$name" || die "no mutant is called \"$name\""
+	done
+	# shellcheck disable=SC2086
+	table=$(awk -F '\t' 'NR == FNR { wanted[$1]; next } $1 in wanted' <(printf '%s\n' $mutants) - <<<"$table")
+fi
+tests=$(cut -f 2 <<<"$table" | grep -vx -- - | sort -u) || true
+for name in $tests; do suite_of "$name" >/dev/null; done
+
+require_packages tap
+[ -n "$(private_paths /)" ] || die "this server has no private extension path: a mutant would be installed for all"
+build_copy all SC_DEBUG=1
+install_copy
+export SC_DEBUG_CONF=$work/server.conf	# the only build here has the waiting points
+export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-60}	# most mutants that make a test wait make it wait for ever
+as_server cp -Rp "$work/src" "$work/pristine"
+as_server mkdir "$work/log"
+
+row mutant test result s 'first complaint'
+for name in $tests; do
+	log=$work/log/test-$name
+	SECONDS=0
+	run_test "$name" || { cat "$log"; die "test $name does not pass without a mutant"; }
+	row - "$name" passed "$SECONDS" ''
+done
+
+killed=0 survived='' equivalent=0
+while IFS=$'\t' read -r name test cover reason; do
+	log=$work/log/$name
+	SECONDS=0
+	changed=$(as_server perl "$top/test/covers/mutants.pl" apply "$name" "$work/src" "$top"/test/covers/*.mutants) || exit 1
+	make_copy || { cat "$log"; die "mutant $name does not build"; }
+	if [ "$test" = - ]; then
+		equivalent=$((equivalent + 1))
+		row "$name" - equivalent "$SECONDS" "$reason"
+	elif run_test "$test"; then
+		survived+="$name: $cover"$'\n'
+		row "$name" "$test" SURVIVED "$SECONDS" "$cover"
+	elif test_failed; then
+		killed=$((killed + 1))
+		row "$name" "$test" killed "$SECONDS" "$(complaint)"
+	else
+		cat "$log"
+		die "mutant $name: test $test was not run to its end"
+	fi
+	# with the objects, so that only what the next mutant changes is made anew
+	for file in $changed; do
+		as_server cp -p "$work/pristine/$file" "$work/src/$file"
+		as_server cp -p "$work/pristine/${file%.c}.o" "$work/src/${file%.c}.o"
+	done
+done <<<"$table"
+
+if [ -n "$survived" ]; then
+	say "not one test noticed that there was none of:"
+	printf '%s' "$survived"
+fi
+last_line="$killed killed, $(grep -c . <<<"$survived" || true) survived, $equivalent equivalent"
+[ -z "$survived" ] && [ "$killed" -gt 0 ]
