@@ -91,7 +91,7 @@ sc_debug_point(const char *name)
 		(strcmp(debug_point, name) == 0 || strcmp(debug_point, "all") == 0))
 	{
 		/* pg_stat_activity shows that it is here; any signal ends the sleep */
-		pgstat_report_wait_start(PG_WAIT_EXTENSION);
+		pgstat_report_wait_start(WAIT_EVENT_PG_SLEEP);
 		pg_usleep(debug_sleep);
 		pgstat_report_wait_end();
 	}

@@ -349,6 +349,7 @@ orphan_settle(ScCell *orphan, uint64 xid)
 	LockRelease(&tag, ShareLock, true);
 
 	memcpy(slots, orphan->slots, sizeof(slots));
+	SC_POINT("settle-found");
 	if (!pg_atomic_compare_exchange_u64(&orphan->xid, &xid, SC_CELL_SETTLING))
 		return;
 	SC_POINT("settle");
@@ -709,7 +710,7 @@ sc_label_read(ScLabel *label, uint64 key, int slot)
 			slot = sc_slot_find(key, true);
 		if (slot == SC_SLOT_NONE)
 			return false;
-		SC_POINT("label-found");
+		SC_POINT(slot != SC_CLUSTER_SLOT && OidIsValid((Oid) key) ? "label-found" : "catch-all-found");
 		label->slot = slot;
 		label->revision = SC_REVISION(pg_atomic_read_u64(&slot_of(slot)->word));
 		pg_read_barrier();

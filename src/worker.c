@@ -555,8 +555,12 @@ sc_worker_main(Datum arg)
 			continue;
 		}
 
-		if (!pending && now >= wake_at && try_leave(index))
-			break;
+		if (!pending && now >= wake_at)
+		{
+			SC_POINT("worker-leave");
+			if (try_leave(index))
+				break;
+		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 Max((wake_at - now) / 1000000, 1), wait_event());
 	}

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 sub new
 {
 	my ($class, $node, $dbname) = @_;
-	my $self = bless { in => '', out => '', err => '', n => 0 }, $class;
+	my $self = bless { node => $node, in => '', out => '', err => '', n => 0 }, $class;
 
 	$self->{timer} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
 	$self->{psql} = IPC::Run::start(
@@ -57,6 +57,37 @@ sub query
 	my ($self, $sql) = @_;
 
 	return $self->send_sql($sql)->result;
+}
+
+# Send a statement that stops at a waiting point of the debug build, in a
+# transaction of its own that $end ends, and wait until it is there.
+sub hold
+{
+	my ($self, $point, $sql, $end) = @_;
+
+	$self->send_sql("BEGIN; SET LOCAL summary_cache.debug_point = '$point';"
+		  . " SET LOCAL summary_cache.debug_sleep = '2000000000'; $sql; " . ($end // 'COMMIT'));
+	$self->{node}->poll_query_until('postgres',
+		"SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $self->{pid}")
+		or die "never at $point";
+	return $self;
+}
+
+# Let it go on, however often it comes to the point, and wait for its result.
+sub wake
+{
+	my ($self) = @_;
+	my $mark = "done $self->{n}\n";
+
+	$self->{timer}->start($PostgreSQL::Test::Utils::timeout_default);
+	until ($self->{err} =~ /(?:^|\n)\Q$mark\E$/)
+	{
+		# a signal ends the sleep, and does nothing else
+		kill 'USR1', $self->{pid};
+		$self->{psql}->pump_nb;
+		select undef, undef, undef, 0.01;
+	}
+	return $self->result;
 }
 
 # Messages of the statements whose result was taken last.
