@@ -15,7 +15,8 @@
 mutants=${MUTANTS:-}
 unset MUTANTS KEEP
 
-list() { perl "$top/test/covers/mutants.pl" list "$top"/test/covers/*.mutants; }
+mutants_of=$top	# where the table is read; later the copy, so that the tree may change meanwhile
+mutate() { perl "$mutants_of/test/covers/mutants.pl" "$@" "$mutants_of"/test/covers/*.mutants; }
 
 suite_of() {
 	if [ -e "$top/test/sql/$1.sql" ]; then
@@ -32,7 +33,7 @@ suite_of() {
 # Run one test by check.sh on what is installed; all that it says is in $log.
 run_test() {
 	(cd "$work" && rm -rf regress* isolation* tap* && find tmp -mindepth 1 -delete)
-	WORK=$work SUITES=$(suite_of "$1") TESTS=$1 timeout -k 60 900 bash "$top/test/check.sh" >"$log" 2>&1
+	WORK=$work SUITES=$(suite_of "$1") TESTS=$1 timeout -k 60 900 bash "$work/src/test/check.sh" >"$log" 2>&1
 }
 
 # A failure of the test, and not of something before it.
@@ -42,8 +43,7 @@ test_failed() { grep -qE '^[0-9]+ passed, [1-9][0-9]* failed$' "$log"; }
 complaint() {
 	{
 		grep -m 1 -oE "Failed test '.*" "$log" ||
-			sed -n '/^--- .*regression.diffs/,$p' "$log" | grep -m 1 -E '^[-+]([^-+]|$)' ||
-			grep -m 1 -iE 'died|timed out|timeout|FAILED' "$log"
+			sed -n '/^--- .*regression.diffs/,$ { /^[-+]\([^-+]\|$\)/ { p; q } }' "$log"
 	} | cut -c 1-100
 }
 
@@ -54,7 +54,8 @@ make_copy() {
 
 row() { printf '%-28s %-22s %-10s %4s  %s\n' "$@"; }
 
-table=$(list) || exit 1
+require_packages tap
+table=$(mutate list) || exit 1
 if [ -n "$mutants" ]; then
 	for name in $mutants; do
 		cut -f 1 <<<"$table" | grep -qxF -- "$name" || die "no mutant is called \"$name\""
@@ -65,13 +66,13 @@ fi
 tests=$(cut -f 2 <<<"$table" | grep -vx -- - | sort -u) || true
 for name in $tests; do suite_of "$name" >/dev/null; done
 
-require_packages tap
 [ -n "$(private_paths /)" ] || die "this server has no private extension path: a mutant would be installed for all"
 build_copy all SC_DEBUG=1
 install_copy
 export SC_DEBUG_CONF=$work/server.conf	# the only build here has the waiting points
 export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-60}	# most mutants that make a test wait make it wait for ever
 as_server cp -Rp "$work/src" "$work/pristine"
+mutants_of=$work/pristine
 as_server mkdir "$work/log"
 
 row mutant test result s 'first complaint'
@@ -86,7 +87,7 @@ killed=0 survived='' equivalent=0
 while IFS=$'\t' read -r name test cover reason; do
 	log=$work/log/$name
 	SECONDS=0
-	changed=$(as_server perl "$top/test/covers/mutants.pl" apply "$name" "$work/src" "$top"/test/covers/*.mutants) || exit 1
+	changed=$(mutate apply "$name" "$work/src") || exit 1
 	make_copy || { cat "$log"; die "mutant $name does not build"; }
 	if [ "$test" = - ]; then
 		equivalent=$((equivalent + 1))
