@@ -83,18 +83,27 @@ sc_debug_init(void)
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
-/* Raises nothing: some points are inside a commit. */
+/*
+ * Raises nothing: some points are inside a commit.  Any signal ends a sleep, a
+ * timer's too that nobody waits for any more: so sleep on, until the time is
+ * over or somebody calls pg_log_backend_memory_contexts(), which can be told
+ * from others without doing anything here.
+ */
 void
 sc_debug_point(const char *name)
 {
-	if (debug_sleep > 0 && debug_point &&
-		(strcmp(debug_point, name) == 0 || strcmp(debug_point, "all") == 0))
-	{
-		/* pg_stat_activity shows that it is here; any signal ends the sleep */
-		pgstat_report_wait_start(WAIT_EVENT_PG_SLEEP);
-		pg_usleep(debug_sleep);
-		pgstat_report_wait_end();
-	}
+	int64		until;
+	int64		now;
+
+	if (debug_sleep <= 0 || debug_point == NULL ||
+		(strcmp(debug_point, name) != 0 && strcmp(debug_point, "all") != 0))
+		return;
+	/* pg_stat_activity shows that we are here */
+	pgstat_report_wait_start(WAIT_EVENT_PG_SLEEP);
+	until = sc_now() + (int64) debug_sleep * 1000;
+	while ((now = sc_now()) < until && !LogMemoryContextPending)
+		pg_usleep(Min((until - now) / 1000 + 1, 10000));
+	pgstat_report_wait_end();
 }
 
 /* Does the allocation of this name fail? */

@@ -113,6 +113,21 @@ sql(q{COMMIT PREPARED 'many'});
 noticed('many tables', $before);
 at_rest('many tables');
 
+# by a summary of one of them alone, whichever it is
+for my $n (1, $tables)
+{
+	sql("SELECT summary_cache_define('one', 'main', 'SELECT n FROM t$n')");
+	my $one = q{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('one')};
+	sql($one);
+	my $old = sql($one);
+	like($old, qr/^hit-revision/, "many tables: a summary of table $n alone");
+	sql('BEGIN; ' . update(1 .. $tables) . q{; PREPARE TRANSACTION 'many'});
+	sql(q{COMMIT PREPARED 'many'});
+	isnt(sql($one), $old, "many tables: it is noticed by a summary of table $n alone");
+	sql(q{SELECT summary_cache_drop('one')});
+	at_rest("many tables, table $n alone");
+}
+
 $before = settled('before several');
 sql("BEGIN; " . update($_) . "; PREPARE TRANSACTION 'p$_'") for 6 .. 15;
 is(sql($pending), '10', 'as many as can be prepared are pending');

@@ -150,6 +150,13 @@ $publisher->wait_for_catchup('sub');
 is($subscriber->safe_psql('postgres', $said), $subscriber->safe_psql('postgres', "SELECT $truth"), 'rollback prepared: nothing has changed');
 is($subscriber->safe_psql('postgres', 'SELECT sum(pending) FROM summary_cache_tables'), '0', 'nothing is pending');
 
+# more of them than can be prepared at a time, and no reader in between
+$old = cached('to be prepared one by one');
+$publisher->safe_psql('postgres', join ' ', map { qq{BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'p$_'; COMMIT PREPARED 'p$_';} } 1 .. 25);
+$publisher->wait_for_catchup('sub');
+noticed('25 prepared transactions', $old);
+is($subscriber->safe_psql('postgres', 'SELECT sum(pending) FROM summary_cache_tables'), '0', 'and none of them is pending');
+
 # over a restart of the subscriber
 $old = cached('to be prepared');
 $publisher->safe_psql('postgres', q{BEGIN; UPDATE t SET n = n + 1; UPDATE p SET n = n + 1; PREPARE TRANSACTION 'c'});

@@ -64,8 +64,7 @@ for my $case (
 	my $writer = Session->new($node);
 	my $pid = $writer->pid;
 
-	$writer->query("SET summary_cache.debug_point = '$point'; SET summary_cache.debug_sleep = '600000000'");
-	$writer->send_sql('UPDATE t SET n = n + 1');
+	$writer->hold($point, 'UPDATE t SET n = n + 1');
 	if ($committed)
 	{
 		$node->poll_query_until('postgres', 'SELECT n = ' . ($before + 1) . ' FROM t')
@@ -139,8 +138,7 @@ is_right('a FATAL');
 # PREPARE, killed where its words change hands; and one that failed late
 #
 $session = Session->new($node);
-$session->query("SET summary_cache.debug_point = 'prepare-orphan'; SET summary_cache.debug_sleep = '600000000'");
-$session->send_sql("BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'killed'");
+$session->hold('prepare-orphan', 'UPDATE t SET n = n + 1', "PREPARE TRANSACTION 'killed'");
 $node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_prepared_xacts') or die 'not prepared';
 my $pid = $session->pid;
 kill 'KILL', $pid;

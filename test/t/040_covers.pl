@@ -348,7 +348,7 @@ like(sql(fetch('slow')), qr/^stale/, 'a request while it leaves');
 sql(q{ALTER SYSTEM RESET summary_cache.debug_point});
 sql(q{ALTER SYSTEM RESET summary_cache.debug_sleep});
 $node->reload;
-kill 'USR1', $pid;
+sql("SELECT pg_log_backend_memory_contexts($pid)");
 ok($node->poll_query_until('postgres', $state, 'current'), 'a request while it leaves is not lost');
 at_rest('worker');
 

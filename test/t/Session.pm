@@ -73,7 +73,7 @@ sub hold
 	return $self;
 }
 
-# Let it go on, however often it comes to the point, and wait for its result.
+# Let it go on, however often it comes to the point (src/debug.c says how), and wait for its result.
 sub wake
 {
 	my ($self) = @_;
@@ -82,10 +82,8 @@ sub wake
 	$self->{timer}->start($PostgreSQL::Test::Utils::timeout_default);
 	until ($self->{err} =~ /(?:^|\n)\Q$mark\E$/)
 	{
-		# a signal ends the sleep, and does nothing else
-		kill 'USR1', $self->{pid};
+		$self->{node}->safe_psql('postgres', "SELECT pg_log_backend_memory_contexts($self->{pid})");
 		$self->{psql}->pump_nb;
-		select undef, undef, undef, 0.01;
 	}
 	return $self->result;
 }

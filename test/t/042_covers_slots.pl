@@ -1,0 +1,149 @@
+# Proves that a slot which is given to another table, at whatever moment, takes no change along and leaves none behind.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Session;
+use Test::More;
+
+plan skip_all => 'needs the debug build' unless $ENV{SC_DEBUG_CONF};
+
+my $node = PostgreSQL::Test::Cluster->new('slots');
+$node->init;
+$node->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
+$node->start;
+
+sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
+
+# The cluster has a slot, the database, and each of six tables: all that there are after the restart.
+my @tables = qw(a b c d e f);
+sql(q{CREATE EXTENSION summary_cache});
+sql(qq{
+	CREATE TABLE $_ (n int);
+	INSERT INTO $_ VALUES (1);
+	SELECT summary_cache_define('$_', 'main', 'SELECT n FROM $_');
+}) for @tables;
+sql('CREATE DATABASE neighbour');
+sql(q{
+	CREATE EXTENSION summary_cache;
+	CREATE VIEW v AS SELECT 1 AS n;
+	SELECT summary_cache_define('v', 'main', 'SELECT n FROM v', '{}');
+}, 'neighbour');
+$node->append_conf('postgresql.conf', 'summary_cache.max_tables = 8');
+
+sub fetch { return qq{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('$_[0]')}; }
+
+# A server with all slots taken, and nobody refused.
+sub all_taken
+{
+	$node->restart;
+	is(sql(fetch($_)), 'miss ' . sql("SELECT n FROM $_"), "$_ is built") for @tables;
+	is(sql('SELECT count(*) FROM summary_cache_tables WHERE revision IS NULL'), '0', 'each table has a slot');
+	return;
+}
+
+# The slot of a table may be reused, and nobody knows: a drop that was rolled back, and no build since.
+sub unwanted
+{
+	my ($table) = @_;
+	sql("BEGIN; SELECT summary_cache_drop('$table'); ROLLBACK");
+	return;
+}
+
+# The neighbour's catch-all takes the slot that is to be had.
+sub taken_away
+{
+	my ($what) = @_;
+	sql(fetch('v'), 'neighbour');
+	like(sql(fetch('v'), 'neighbour'), qr/^hit-revision/, "$what: the neighbour has the slot");
+	return;
+}
+
+sub no_old_hit
+{
+	my ($table, $what) = @_;
+	my $n = sql("SELECT n FROM $table");
+	my $old = $n - 1;
+	isnt(sql(fetch($table)), "hit-revision $old", "$what: no hit hides what is visible");
+	is(sql("SELECT document->>'n' FROM summary_cache_fetch('$table', force_refresh => true)"), $n, "$what: a build has it");
+	return;
+}
+
+my $writer;
+my $reader;
+
+# The table gets another slot, and its document has the label of the old one.
+all_taken();
+unwanted('a');
+taken_away('a label');
+unwanted('b');
+sql('UPDATE a SET n = n + 1');
+no_old_hit('a', 'a label of a slot that is another\'s');
+
+# A transaction has marked the slot, and is not in its commit yet.
+all_taken();
+unwanted('a');
+$writer = Session->new($node);
+$writer->query('BEGIN; UPDATE a SET n = n + 1');
+taken_away('a mark');
+sql(q{SELECT summary_cache_get('a', true)});
+$writer->query('COMMIT');
+no_old_hit('a', 'a mark of a slot that is another\'s');
+$writer->quit;
+
+# It is given away while the transaction places its mark.
+all_taken();
+unwanted('a');
+$writer = Session->new($node);
+$writer->hold('mark-place', 'UPDATE a SET n = n + 1');
+taken_away('a mark that is placed');
+sql(q{SELECT summary_cache_get('a', true)});
+$writer->wake;
+no_old_hit('a', 'a mark that is placed while its slot is given away');
+$writer->quit;
+
+# It is given away while a builder reads its word.
+all_taken();
+unwanted('a');
+$reader = Session->new($node);
+$reader->hold('label-found', q{SELECT summary_cache_get('a', true)});
+taken_away('a word');
+unwanted('b');
+$reader->wake;
+sql('UPDATE a SET n = n + 1');
+no_old_hit('a', 'a word that is read while its slot is given away');
+$reader->quit;
+
+# It is not given away while a transaction counts on it: the neighbour has none, and afterwards a sound one.
+all_taken();
+unwanted('a');
+$writer = Session->new($node);
+$writer->hold('commit-pending', 'UPDATE a SET n = n + 1');
+sql(fetch('v'), 'neighbour');
+unlike(sql(fetch('v'), 'neighbour'), qr/^hit-revision/, 'a slot with a transaction pending is not given away');
+$writer->wake;
+no_old_hit('a', 'its transaction');
+$writer->quit;
+
+# Nor does a taker overlook one that counts on it at that moment.
+all_taken();
+unwanted('a');
+# The taker has the lock while it is held, which a commit does not need.
+my $taker = Session->new($node, 'neighbour');
+$writer = Session->new($node);
+$writer->query('BEGIN; UPDATE a SET n = n + 1');
+$taker->hold('slot-take', fetch('v'));
+$writer->hold('commit-pending', 'SELECT 1');
+$taker->wake;
+$writer->wake;
+no_old_hit('a', 'a transaction that was there first');
+is(sql('SELECT sum(pending) FROM summary_cache_tables'), '0', 'nothing is pending');
+$_->quit for $writer, $taker;
+
+$node->stop;
+done_testing();
