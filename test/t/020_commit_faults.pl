@@ -99,12 +99,11 @@ my $builder = Session->new($node);
 my $build = q{SELECT document->>'f' FROM summary_cache_fetch('ddl', NULL, true)};
 is($builder->query($build), '1', 'a builder knows the function');
 my $ddl = Session->new($node);
-$ddl->query("SET summary_cache.debug_point = 'commit-published'; SET summary_cache.debug_sleep = '600000000'");
+$ddl->query("SET summary_cache.debug_point = 'commit-published'; SET summary_cache.debug_sleep = '2000000000'");
 $ddl->send_sql(q{CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'});
 $node->poll_query_until('postgres', q{SELECT prosrc = 'SELECT 2' FROM pg_proc WHERE proname = 'f'}) or die 'never visible';
 $builder->query($build);
-kill 'HUP', $ddl->pid;
-$ddl->result;
+$ddl->wake;
 like($builder->query(q{SELECT status, document->>'f' FROM summary_cache_fetch('ddl')}),
 	qr/^(?!hit)|\|2$/, 'DDL: no hit with what it has replaced');
 ok($node->poll_query_until('postgres', q{SELECT status, document->>'f' FROM summary_cache_fetch('ddl')}, 'hit-revision|2'),
