@@ -102,6 +102,8 @@ at_rest('visible, not told');
 $old = cached('before it is visible');
 $writer->hold('commit-pending', $write);
 is(sql(fetch('s')), "hit-revision $old", 'a commit that is not visible yet prevents no hit');
+sql('UPDATE other SET n = n');
+is(sql(fetch('s')), "hit-revision $old", 'nor when others that began later are committed');
 is(sql(forced('s')), $old, 'and is not in a document');
 $writer->wake;
 no_old_hit(sql(fetch('s')), $old, 'built beside a commit');
@@ -115,6 +117,16 @@ $reader->hold('prove-pending', fetch('s'));
 $writer->wake;
 no_old_hit($reader->wake, $old, 'the writer has gone before the scan');
 at_rest('the writer has gone before the scan');
+
+# a copy of its own that is newer than its snapshot
+$old = cached('older snapshot');
+$reader->query("BEGIN ISOLATION LEVEL REPEATABLE READ; $truth");
+sql($write);
+sql(forced('s'));
+is($reader->query(fetch('s')), "private $old", 'a newer document is not what an older snapshot gives');
+is($reader->query(fetch('s')), "private $old", 'nor when the session has a copy of it');
+$reader->query('COMMIT');
+at_rest('older snapshot');
 
 # a failed commit, in a session that stays
 $old = cached('failed');
