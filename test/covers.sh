@@ -83,6 +83,8 @@ for name in $tests; do
 	row - "$name" passed "$SECONDS" ''
 done
 
+# the first failure of a mutant is enough
+export PERL5LIB=$work/src/test/covers${PERL5LIB:+:$PERL5LIB} PERL5OPT=-MStopAtFailure
 killed=0 survived='' equivalent=0
 while IFS=$'\t' read -r name test cover reason; do
 	log=$work/log/$name
