@@ -255,7 +255,7 @@ cached('truncated');
 for my $command ('SET work_mem = 1024', 'SHOW work_mem', 'RESET work_mem', 'LISTEN covers', 'NOTIFY covers', 'UNLISTEN covers',
 	'PREPARE p AS SELECT 1', 'EXECUTE p', 'DEALLOCATE p', 'DISCARD PLANS', 'CHECKPOINT', 'LOCK TABLE log',
 	'DECLARE c CURSOR FOR SELECT 1', 'FETCH c', 'CLOSE c', 'SET CONSTRAINTS ALL DEFERRED', 'DO $$BEGIN END$$',
-	q{COMMENT ON TABLE log IS 'a log'}, 'SAVEPOINT a')
+	q{COMMENT ON TABLE log IS 'a log'}, 'EXPLAIN UPDATE referencing SET id = id', 'SAVEPOINT a')
 {
 	$writer->query("BEGIN; DECLARE c CURSOR FOR SELECT 1; INSERT INTO log VALUES (1)") if $command !~ /^DECLARE/;
 	$writer->query("BEGIN; INSERT INTO log VALUES (1)") if $command =~ /^DECLARE/;
