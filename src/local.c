@@ -318,7 +318,12 @@ sc_local_sync(ScLocal *local, bool create)
 {
 	if (local->index >= 0 &&
 		pg_atomic_read_u64(&sc_summaries[local->index].version) == local->version)
-		return;
+	{
+		/* an older copy was still in use, and is not any more? */
+		if (local->document == NULL || local->document_version == local->version ||
+			local->handed_out == epoch)
+			return;
+	}
 
 	if (local->context == NULL)
 		local->context = AllocSetContextCreate(TopMemoryContext, "summary_cache labels",
