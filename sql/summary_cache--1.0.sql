@@ -15,6 +15,7 @@ CREATE TABLE summary_cache_definition (
     query     text     NOT NULL,
     sources   regclass[] NOT NULL,
     reads     regclass[] NOT NULL,
+    calls     text[]   NOT NULL,
     keys      text[]   NOT NULL,
     settings  text[]   NOT NULL,
     generated boolean  NOT NULL DEFAULT false,

@@ -517,7 +517,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 				continue;
 			}
 			sc_build_section(me.summary, &definition->sections[i], snapshot, &body);
-			if (labels && OidIsValid(body.stranger))
+			if (labels && (OidIsValid(body.stranger.table) || OidIsValid(body.stranger.function)))
 			{
 				labels[i][nlabels[i]].slot = SC_CLUSTER_SLOT;
 				labels[i][nlabels[i]++].revision = SC_NEVER_CURRENT;

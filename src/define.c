@@ -367,10 +367,12 @@ sc_define(const char *summary, const char *section, const char *query,
 	ScQueryInfo info;
 	List	   *old_sources = NIL;
 	ListCell   *lc;
+	char	  **calls;
+	int			ncalls = 0;
 	NameData	summary_name;
 	NameData	section_name;
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
-	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
+	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
 	Datum		values[lengthof(types)];
 
 	sc_check_name("summary", summary);
@@ -443,6 +445,11 @@ sc_define(const char *summary, const char *section, const char *query,
 		take_slots(relid);
 	}
 
+	/* by name: pg_upgrade refuses columns with numbers of functions */
+	calls = palloc(sizeof(char *) * Max(list_length(info.functions), 1));
+	foreach(lc, info.functions)
+		calls[ncalls++] = format_procedure_qualified(lfirst_oid(lc));
+
 	namestrcpy(&summary_name, summary);
 	namestrcpy(&section_name, section);
 	values[0] = NameGetDatum(&summary_name);
@@ -452,17 +459,19 @@ sc_define(const char *summary, const char *section, const char *query,
 	values[4] = CStringGetTextDatum(query);
 	values[5] = PointerGetDatum(array_of_oids(sources));
 	values[6] = PointerGetDatum(array_of_oids(info.relations));
-	values[7] = PointerGetDatum(array_of_strings(info.keys, info.nkeys));
-	values[8] = PointerGetDatum(wanted.settings);
-	values[9] = BoolGetDatum(generated);
+	values[7] = PointerGetDatum(array_of_strings(calls, ncalls));
+	values[8] = PointerGetDatum(array_of_strings(info.keys, info.nkeys));
+	values[9] = PointerGetDatum(wanted.settings);
+	values[10] = BoolGetDatum(generated);
 	execute_as_table_owner("INSERT INTO %1$s AS d (summary, section, position, refresh, owner, query,"
-						   " sources, reads, keys, settings, generated)"
+						   " sources, reads, calls, keys, settings, generated)"
 						   " SELECT $1, $2, coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1,"
-						   " $3, $4, $5, $6, $7, $8, $9, $10"
+						   " $3, $4, $5, $6, $7, $8, $9, $10, $11"
 						   " FROM %1$s p WHERE p.summary OPERATOR(pg_catalog.=) $1"
 						   " ON CONFLICT (summary, section) DO UPDATE SET refresh = excluded.refresh,"
 						   " owner = excluded.owner, query = excluded.query, sources = excluded.sources,"
-						   " reads = excluded.reads, keys = excluded.keys, settings = excluded.settings, generated = excluded.generated",
+						   " reads = excluded.reads, calls = excluded.calls, keys = excluded.keys,"
+						   " settings = excluded.settings, generated = excluded.generated",
 						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_INSERT);
 
 	foreach(lc, sources)

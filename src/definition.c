@@ -59,6 +59,7 @@ enum
 	Anum_query,
 	Anum_sources,
 	Anum_reads,
+	Anum_calls,
 	Anum_keys,
 	Anum_settings,
 	Anum_generated,
@@ -277,6 +278,7 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->query = TextDatumGetCString(values[Anum_query - 1]);
 	section->sources = oid_array(values[Anum_sources - 1], &section->nsources);
 	section->reads = oid_array(values[Anum_reads - 1], &section->nreads);
+	section->calls = text_array(DatumGetArrayTypeP(values[Anum_calls - 1]), &section->ncalls);
 	section->keys = text_array(DatumGetArrayTypeP(values[Anum_keys - 1]), &section->nkeys);
 	section->settings = DatumGetArrayTypePCopy(values[Anum_settings - 1]);
 	section->generated = DatumGetBool(values[Anum_generated - 1]);

@@ -48,6 +48,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/regproc.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -370,13 +371,71 @@ plan_relations(SPIPlanPtr plan, CachedPlan *cached)
 	return relations;
 }
 
-/* The first table that the query did not read when it was defined. */
-static Oid
-find_stranger(ScSectionDef *section, List *relations)
+/* Can a function read tables without our seeing it? */
+static bool
+is_opaque(Oid function)
 {
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc proc;
+	bool		opaque;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	opaque = function >= FirstNormalObjectId &&
+		proc->prolang != INTERNALlanguageId && proc->prolang != ClanguageId &&
+		proc->provolatile != PROVOLATILE_IMMUTABLE;
+	ReleaseSysCache(tuple);
+	return opaque;
+}
+
+/*
+ * Look at the functions that the plan calls: those that were inlined are not
+ * there any more, but what they call is.  There is no walker for finished
+ * plans, so this reads their text form, in which each call names its function.
+ */
+static void
+inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
+{
+	char	   *text = nodeToString(planned);
+
+	for (char *p = text; (p = strstr(p, "funcid ")) != NULL; p++)
+	{
+		Oid			function = strtoul(p + strlen("funcid "), NULL, 10);
+
+		if (!OidIsValid(function))
+			continue;
+		if (function == F_NOW || function == F_TRANSACTION_TIMESTAMP ||
+			function == F_STATEMENT_TIMESTAMP || function == F_CURRENT_SETTING_TEXT ||
+			function == F_CURRENT_SETTING_TEXT_BOOL || func_volatile(function) == PROVOLATILE_VOLATILE)
+			info->is_volatile = true;
+		if (is_opaque(function))
+			info->functions = list_append_unique_oid(info->functions, function);
+	}
+	for (char *p = text; (p = strstr(p, "{SQLVALUEFUNCTION :op ")) != NULL; p++)
+	{
+		long		op = strtol(p + strlen("{SQLVALUEFUNCTION :op "), NULL, 10);
+
+		/* the current user is always the owner */
+		if (op <= SVFOP_LOCALTIMESTAMP_N || op == SVFOP_SESSION_USER)
+			info->is_volatile = true;
+	}
+	pfree(text);
+}
+
+/*
+ * Look for what the query did not read or call when it was defined: a view or
+ * function that it uses may have been replaced, or a table have changed places
+ * with another.
+ */
+static void
+find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cached, ScStranger *stranger)
+{
+	ScQueryInfo info = {0};
 	ListCell   *lc;
 
-	foreach(lc, relations)
+	memset(stranger, 0, sizeof(*stranger));
+	foreach(lc, plan_relations(plan, cached))
 	{
 		Oid			relid = lfirst_oid(lc);
 		bool		known = false;
@@ -386,9 +445,20 @@ find_stranger(ScSectionDef *section, List *relations)
 		for (int i = 0; !known && i < section->nreads; i++)
 			known = sc_track_share_root(relid, section->reads[i]);
 		if (!known)
-			return relid;
+			stranger->table = relid;
 	}
-	return InvalidOid;
+
+	inspect_functions(linitial_node(PlannedStmt, cached->stmt_list), &info);
+	foreach(lc, info.functions)
+	{
+		char	   *name = format_procedure_qualified(lfirst_oid(lc));
+		bool		known = false;
+
+		for (int i = 0; i < section->ncalls; i++)
+			known = known || strcmp(section->calls[i], name) == 0;
+		if (!known)
+			stranger->function = lfirst_oid(lc);
+	}
 }
 
 /*-------------------------------------------------------------------------
@@ -563,7 +633,13 @@ build(void *arg)
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");
-	body->stranger = find_stranger(section, plan_relations(plan, cached));
+	/* what is unlike changes the plan */
+	if (!section->keep_plan || section->plan_generation != cached->generation)
+	{
+		find_stranger(section, plan, cached, &section->stranger);
+		section->plan_generation = cached->generation;
+	}
+	body->stranger = section->stranger;
 	ReleaseCachedPlan(cached, section->keep_plan ? CurrentResourceOwner : NULL);
 	desc = SPI_tuptable->tupdesc;
 	check_columns(summary, section, desc);
@@ -670,58 +746,6 @@ locks_rows(Node *node, void *context)
 		return ((Query *) node)->rowMarks != NIL ||
 			query_tree_walker((Query *) node, locks_rows, context, 0);
 	return expression_tree_walker(node, locks_rows, context);
-}
-
-/* Can a function read tables without our seeing it? */
-static bool
-is_opaque(Oid function)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Form_pg_proc proc;
-	bool		opaque;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	opaque = function >= FirstNormalObjectId &&
-		proc->prolang != INTERNALlanguageId && proc->prolang != ClanguageId &&
-		proc->provolatile != PROVOLATILE_IMMUTABLE;
-	ReleaseSysCache(tuple);
-	return opaque;
-}
-
-/*
- * Look at the functions that the plan calls: those that were inlined are not
- * there any more, but what they call is.  There is no walker for finished
- * plans, so this reads their text form, in which each call names its function.
- */
-static void
-inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
-{
-	char	   *text = nodeToString(planned);
-
-	for (char *p = text; (p = strstr(p, "funcid ")) != NULL; p++)
-	{
-		Oid			function = strtoul(p + strlen("funcid "), NULL, 10);
-
-		if (!OidIsValid(function))
-			continue;
-		if (function == F_NOW || function == F_TRANSACTION_TIMESTAMP ||
-			function == F_STATEMENT_TIMESTAMP || function == F_CURRENT_SETTING_TEXT ||
-			function == F_CURRENT_SETTING_TEXT_BOOL || func_volatile(function) == PROVOLATILE_VOLATILE)
-			info->is_volatile = true;
-		if (is_opaque(function))
-			info->functions = list_append_unique_oid(info->functions, function);
-	}
-	for (char *p = text; (p = strstr(p, "{SQLVALUEFUNCTION :op ")) != NULL; p++)
-	{
-		long		op = strtol(p + strlen("{SQLVALUEFUNCTION :op "), NULL, 10);
-
-		/* the current user is always the owner */
-		if (op <= SVFOP_LOCALTIMESTAMP_N || op == SVFOP_SESSION_USER)
-			info->is_volatile = true;
-	}
-	pfree(text);
 }
 
 typedef struct AnalyzeArguments

@@ -75,6 +75,26 @@ fingerprint(ScChunk *chunk)
 	return out.data;
 }
 
+static const char *
+unprovable_reason(const ScStranger *stranger)
+{
+	char	   *name;
+
+	if (OidIsValid(stranger->table))
+	{
+		name = get_rel_name(stranger->table);
+		return psprintf("the query reads %s, which it did not when it was defined: call summary_cache_define() again",
+						name ? name : "a table");
+	}
+	if (OidIsValid(stranger->function))
+	{
+		name = get_func_name(stranger->function);
+		return psprintf("the query calls %s, which it did not when it was defined: call summary_cache_define() again",
+						name ? psprintf("function %s", name) : "a function");
+	}
+	return "a source cannot be tracked: see summary_cache_tables";
+}
+
 /* Copies of a summary's chunks without their bodies; for one row of a view. */
 static ScChunk **
 copy_chunks(int index, bool **invalidated, int *n)
@@ -281,10 +301,7 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 					if (chunk->labels[i].revision == SC_NEVER_CURRENT)
 					{
 						state = "unprovable";
-						reason = OidIsValid(chunk->stranger) ?
-							psprintf("the query reads %s, which it did not when it was defined: call summary_cache_define() again",
-									 get_rel_name(chunk->stranger) ? get_rel_name(chunk->stranger) : "a table") :
-							"a source cannot be tracked: see summary_cache_tables";
+						reason = unprovable_reason(&chunk->stranger);
 					}
 			}
 			for (int i = 0; i < section->nsources; i++)

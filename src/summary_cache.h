@@ -161,6 +161,16 @@ typedef struct ScLabel
 #define SC_ETAG_LEN		32		/* hex digits: 128 bits of it */
 
 /*
+ * What a query did not read or call when it was defined, so that its changes
+ * might go unnoticed.
+ */
+typedef struct ScStranger
+{
+	Oid			table;
+	Oid			function;		/* that cannot be seen into */
+} ScStranger;
+
+/*
  * A built section: immutable once published, freed under the summary's lock.
  * Variable part: labels, then the keys (each with its terminating zero), then
  * the members of the JSON object without the braces.
@@ -171,7 +181,7 @@ typedef struct ScChunk
 	NameData	section;
 	bool		is_inline;
 	uint64		definition;		/* hash of what it was built from */
-	Oid			stranger;		/* see ScBody */
+	ScStranger	stranger;
 	int64		labelled_at;	/* monotonic ns, just before the label was read */
 	TimestampTz built_at;		/* wall clock of the snapshot */
 	int64		build_ns;
@@ -506,11 +516,16 @@ typedef struct ScSectionDef
 	Oid		   *sources;
 	int			nreads;			/* tables that the query read when it was */
 	Oid		   *reads;			/* defined: reading others, it is not proven */
+	int			ncalls;			/* likewise the functions that cannot be seen */
+	char	  **calls;			/* into, as format_procedure_qualified() has it */
 	int			nkeys;
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
 	bool		keep_plan;		/* the definition is a cached one */
 	SPIPlanPtr	plan;			/* document.c's, NULL until first built */
+	int			plan_generation;	/* of the plan in which strangers were looked
+									 * for, 0: of none */
+	ScStranger	stranger;		/* and what was found */
 } ScSectionDef;
 
 typedef struct ScSummaryDef
@@ -577,8 +592,7 @@ typedef struct ScBody
 	Size		len;
 	int			nkeys;
 	char	  **keys;
-	Oid			stranger;		/* a table that the query reads, but did not
-								 * when it was defined; or InvalidOid */
+	ScStranger	stranger;
 } ScBody;
 
 extern bool sc_build_timed_out; /* the last error was build_timeout's */

@@ -135,6 +135,22 @@ SELECT summary_cache_define('d', 'core', 'SELECT n FROM v');
 :quiet
 INSERT INTO another VALUES (2);
 :look
+-- or to call a function that cannot be seen into
+CREATE FUNCTION opaque() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT sum(n) FROM another); END';
+CREATE OR REPLACE VIEW v AS SELECT opaque() AS n;
+:force
+SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
+SELECT state, reason FROM summary_cache_sections;
+UPDATE another SET n = n + 10;
+SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
+:force
+SELECT summary_cache_define('d', 'core', 'SELECT n FROM v', '{another}');
+:force
+:look
+SELECT state, reason FROM summary_cache_sections;
+DROP VIEW v;
+DROP FUNCTION opaque;
+CREATE VIEW v AS SELECT count(*) AS n FROM another;
 -- by another session
 SELECT summary_cache_define('d', 'core', 'SELECT f()', '{}');
 :force

@@ -661,8 +661,8 @@ SELECT count(*) FROM summary_cache_definition WHERE owner = 'regress_rights_atta
 ROLLBACK;
 -- DROP ROLE is refused for rights and objects, as ever, but not for sections: the document is served, its error says what to do, and the superuser can do it
 CREATE ROLE regress_rights_gone;
-SELECT format('INSERT INTO summary_cache_definition (summary, section, position, refresh, owner, query, sources, reads, keys, settings)
-    VALUES (''orphan'', ''core'', 1, ''background'', ''regress_rights_gone'', ''SELECT 1 AS one'', ''{}'', ''{}'', ''{one}'', ''{}'')') \gexec
+SELECT format('INSERT INTO summary_cache_definition (summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
+    VALUES (''orphan'', ''core'', 1, ''background'', ''regress_rights_gone'', ''SELECT 1 AS one'', ''{}'', ''{}'', ''{}'', ''{one}'', ''{}'')') \gexec
 SELECT summary_cache_get('orphan');
 DROP ROLE regress_rights_gone;
 SELECT status, document FROM summary_cache_fetch('orphan');

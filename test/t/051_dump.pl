@@ -67,7 +67,7 @@ my $setup = q{
 };
 # What must be the same after a restore, each by name.
 my %same = (
-	definitions => q{SELECT summary, section, position, refresh, owner, query, reads, keys, settings, generated
+	definitions => q{SELECT summary, section, position, refresh, owner, query, reads, calls, keys, settings, generated
 		FROM ext.summary_cache_definition WHERE summary <> 'orphan' ORDER BY summary, position},
 	sources => q{SELECT summary, section, s FROM ext.summary_cache_definition, unnest(sources) s
 		WHERE section <> 'Wörter' ORDER BY 1, 2, s::text},

@@ -154,8 +154,8 @@ unlike($fresh, qr/not described/, '... in all its kinds of objects');
 
 # What a user of each version that can be upgraded may have in its tables.
 my %definitions = (
-	'1.0' => q{INSERT INTO summary_cache_definition (summary, section, position, refresh, owner, query, sources, reads, keys, settings)
-		VALUES ('kept', 'one', 1, 'background', current_user::regrole, 'SELECT 1 AS one', '{}', '{}', '{one}', '{search_path=pg_catalog}');
+	'1.0' => q{INSERT INTO summary_cache_definition (summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
+		VALUES ('kept', 'one', 1, 'background', current_user::regrole, 'SELECT 1 AS one', '{}', '{}', '{}', '{one}', '{search_path=pg_catalog}');
 		INSERT INTO summary_cache_option (summary, option, value) VALUES ('kept', 'max_stale_age', '60')});
 my $kept = q{SELECT summary, section, query FROM summary_cache_definition; SELECT summary, option, value FROM summary_cache_option};
 
