@@ -30,6 +30,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -191,6 +192,16 @@ decide_private(Decision *decision, ScPrivateCause cause)
 	return true;
 }
 
+/* Do the labels name all words that a write would move?  Not those from before a promotion. */
+static bool
+knows_words(ScLocal *local)
+{
+	for (int i = 0; i < local->nsections; i++)
+		if (!XLogRecPtrIsInvalid(local->sections[i].replayed))
+			return false;
+	return local->nsections > 0;
+}
+
 /* Is there a reason not to use the cache that has nothing to do with its state? */
 static bool
 must_be_private(ScLocal *local, Decision *decision)
@@ -199,7 +210,7 @@ must_be_private(ScLocal *local, Decision *decision)
 		return decide_private(decision, SC_PRIVATE_DISABLED);
 	if (IsolationIsSerializable())
 		return decide_private(decision, SC_PRIVATE_SERIALIZABLE);
-	if (local->nsections > 0 ? sc_xact_wrote(local->labels, local->nlabels) :
+	if (knows_words(local) ? sc_xact_wrote(local->labels, local->nlabels) :
 		sc_xact_wrote_anything())
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	return false;
@@ -359,12 +370,28 @@ is_cancel(ErrorData *error)
 	return (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !sc_build_timed_out) ||
 		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
 		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		/* a conflict with recovery */
+		(error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE && RecoveryInProgress());
+}
+
+static void
+note_error(ScLocal *local, ScWant want, ErrorData *error)
+{
+	/* what a cancelled builder began, the worker does */
+	if (is_cancel(error))
+		(void) sc_request_refresh(&sc_summaries[local->index]);
+	else
+		sc_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
 }
 
 /*
  * Build in a subtransaction, so that a failure can be answered with the old
  * document.  NULL, or the error.
+ *
+ * Not on a standby: there, what conflicts with recovery cancels a statement,
+ * but ends the session that is in a subtransaction.  So an error is thrown,
+ * and the old document answers those who come after.
  */
 static ErrorData *
 try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
@@ -372,14 +399,17 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
+	bool		nested = !RecoveryInProgress();
 
 	sc_build_timed_out = false;
-	BeginInternalSubTransaction(NULL);
+	if (nested)
+		BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		sc_build(local, want, cause, build);
-		ReleaseCurrentSubTransaction();
+		if (nested)
+			ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -390,6 +420,13 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		 */
 		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
+		if (!nested)
+		{
+			/* the abort is still to come */
+			LWLockReleaseAll();
+			note_error(local, want, error);
+			PG_RE_THROW();
+		}
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
@@ -398,15 +435,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	CurrentResourceOwner = owner;
 
 	if (error)
-	{
-		ScSummary  *entry = &sc_summaries[local->index];
-
-		/* what a cancelled builder began, the worker does */
-		if (is_cancel(error))
-			(void) sc_request_refresh(entry);
-		else
-			sc_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
-	}
+		note_error(local, want, error);
 	return error;
 }
 

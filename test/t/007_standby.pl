@@ -132,6 +132,45 @@ $primary->safe_psql('postgres', 'DROP DATABASE doomed');
 $primary->wait_for_catchup($standby);
 pass('... that is dropped');
 
+# a builder that conflicts with recovery: its statement is cancelled, not its session ended, and that is no failure of the summary
+$primary->safe_psql('postgres', q{
+	CREATE TABLE slow (n int);
+	INSERT INTO slow VALUES (1);
+	SET client_min_messages = warning;
+	SELECT summary_cache_define('slow', 'main', 'SELECT n, pg_advisory_xact_lock_shared(7)::text AS pause FROM slow')});
+$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 0');
+$standby->reload;
+$primary->wait_for_catchup($standby);
+my $slow = q{SELECT status, document->>'n' FROM summary_cache_fetch('slow')};
+my $holder = Session->new($standby);
+my $builder = Session->new($standby);
+my $waiter = Session->new($standby);
+my $waits = q{SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'};
+$holder->query('SELECT pg_advisory_lock(7)');
+$builder->send_sql($slow);
+ok($standby->poll_query_until('postgres', $waits, '1'), 'a build on the standby');
+$waiter->send_sql($slow);
+ok($standby->poll_query_until('postgres', $waits, '2'), '... and one who waits for it');
+$primary->safe_psql('postgres', 'BEGIN; TRUNCATE slow; INSERT INTO slow VALUES (2); COMMIT');
+$builder->result;
+like($builder->error, qr/ERROR:  canceling statement due to conflict with recovery/, '... conflicts with a TRUNCATE');
+is($builder->query('SELECT 1'), '1', '... and its session goes on');
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q{SELECT builds_failed FROM summary_cache_stats WHERE summary = 'slow'}), '0', '... it is no failure of the summary');
+$holder->query('SELECT pg_advisory_unlock(7)');
+is($waiter->result, 'miss|2', '... who has waited builds instead');
+is($waiter->error, '', '... without an error');
+$_->quit for $holder, $builder, $waiter;
+
+# a build that fails is a failure, told to who leads and to those who waited
+$primary->safe_psql('postgres', 'INSERT INTO slow VALUES (3)');
+$primary->wait_for_catchup($standby);
+(undef, undef, $err) = $standby->psql('postgres', q{SELECT summary_cache_get('slow', true)});
+like($err, qr/returned more than one row/, 'a build that fails');
+is($standby->safe_psql('postgres', q{SELECT builds_failed > 0, last_error_sqlstate FROM summary_cache_stats WHERE summary = 'slow'}), 't|21000', '... is counted');
+is($standby->safe_psql('postgres', $slow), 'stale|2', '... and answered with the old document');
+$primary->safe_psql('postgres', 'DELETE FROM slow WHERE n = 3');
+
 # definitions arrive as data does
 $primary->safe_psql('postgres', q{
 	SELECT summary_cache_define('later', 'main', 'SELECT n AS later FROM t');
@@ -155,6 +194,8 @@ $writer->query(q{SELECT 1 FROM summary_cache_fetch('other')});
 $primary->stop('immediate');
 $standby->promote;
 is($session->query($status), 'stale', 'a session that read before it and after it: positions prove nothing any more');
+is($writer->query(q{BEGIN; UPDATE unrelated SET n = 7; SELECT status, document FROM summary_cache_fetch('other'); ROLLBACK}), 'private|{"n":7}',
+	'... and a transaction reads what it has written');
 is($writer->query(q{UPDATE unrelated SET n = 2; SELECT status, document FROM summary_cache_fetch('other')}), 'miss|{"n":2}',
 	'... and hide what one has committed since');
 ok($standby->poll_query_until('postgres', $status, 'hit-revision'), 'the promoted server serves');
