@@ -43,6 +43,8 @@ static const struct config_enum_entry protocols[] = {
 	{"two-phase", SC_PROTOCOL_TWO_PHASE, false},
 	{"at-write", SC_PROTOCOL_AT_WRITE, false},
 	{"after-commit", SC_PROTOCOL_AFTER_COMMIT, false},
+	{"replayed-only", SC_PROTOCOL_REPLAYED_ONLY, false},
+	{"begun-only", SC_PROTOCOL_BEGUN_ONLY, false},
 	{NULL, 0, false}
 };
 

@@ -42,7 +42,9 @@
 XLogRecPtr
 sc_replay_label(void)
 {
-	return RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : InvalidXLogRecPtr;
+	if (!RecoveryInProgress())
+		return InvalidXLogRecPtr;
+	return SC_WEAK(SC_PROTOCOL_BEGUN_ONLY) ? GetCurrentReplayRecPtr(NULL) : GetXLogReplayRecPtr(NULL);
 }
 
 /*
@@ -54,8 +56,15 @@ sc_replay_label(void)
 ScProof
 sc_prove(const ScLabel *labels, int nlabels, XLogRecPtr replayed, Snapshot snapshot)
 {
-	if (!XLogRecPtrIsInvalid(replayed) &&
-		(!RecoveryInProgress() || GetCurrentReplayRecPtr(NULL) != replayed))
-		return SC_MOVED;
+	if (!XLogRecPtrIsInvalid(replayed))
+	{
+		XLogRecPtr	begun;
+
+		if (!RecoveryInProgress())
+			return SC_MOVED;
+		begun = SC_WEAK(SC_PROTOCOL_REPLAYED_ONLY) ? GetXLogReplayRecPtr(NULL) : GetCurrentReplayRecPtr(NULL);
+		if (begun != replayed)
+			return SC_MOVED;
+	}
 	return sc_label_prove(labels, nlabels, snapshot);
 }

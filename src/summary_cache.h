@@ -754,7 +754,10 @@ enum
 {
 	SC_PROTOCOL_TWO_PHASE,
 	SC_PROTOCOL_AT_WRITE,		/* wrong: revision moves before the commit */
-	SC_PROTOCOL_AFTER_COMMIT	/* wrong: nothing pending during it */
+	SC_PROTOCOL_AFTER_COMMIT,	/* wrong: nothing pending during it */
+	SC_PROTOCOL_REPLAYED_ONLY,	/* wrong: on a standby, the end of the last record
+								 * that was replayed in full on both sides */
+	SC_PROTOCOL_BEGUN_ONLY		/* wrong: of the one whose replay began last */
 };
 
 extern int	sc_debug_protocol;

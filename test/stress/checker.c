@@ -15,6 +15,18 @@
  *	  --rebuild=N        a rebuild or invalidation every N microseconds (20000)
  *	  --commit-delay=N   half of the transactions flush their commit record
  *	                     N microseconds late (0); needs fsync
+ *	  --read-conninfo=STRING
+ *	                     readers, rebuilds and invalidations are on this server,
+ *	                     a standby of the other
+ *	  --remote-apply     the standby is synchronous: each commit waits for it
+ *	  --outages          servers are stopped, started and promoted by the caller
+ *	                     meanwhile.  Both conninfos may name several hosts, with
+ *	                     target_session_attrs
+ *	  --junk=N           half of the transactions also truncate N tables that
+ *	                     nobody reads (0): replaying their commits takes long
+ *	                     after they are visible
+ *	  --subtransactions=N  those of writer 0 have N subtransactions (0): replaying
+ *	                     their commits takes long before they are visible
  *	  --server-log=FILE  where a server writes that the checker starts again:
  *	                     without, mode restart does nothing
  *	  --list             print the modes
@@ -37,6 +49,10 @@
  *	         left, the summary does not become a hit, the hit differs from the
  *	         tables, or much of a small shared memory is not there for another
  *	error    an error that the mode does not provoke
+ *
+ * What was seen or committed counts where it was: on a standby only what was seen
+ * there, unless each commit waits for it; and until its server is started again,
+ * where servers may lose commits.
  *
  * Each is a violation: exit status 1.  Bad usage, or a setup that fails: 2.
  *
@@ -98,6 +114,10 @@ const ModeInfo modes[MODES] =
 
 Shared	   *shared;
 const char *conninfo = "";
+const char *read_conninfo = NULL;
+bool		on_standby = false;
+bool		outages = false;
+bool		remote_apply = false;
 const char *server_log = NULL;
 int			nwriters = 4;
 int			nreaders = 3;
@@ -106,6 +126,8 @@ int			nnumbers;
 int			pause_us = 2000;
 int			rebuild_us = 20000;
 int			commit_delay_us = 0;
+int			njunk = 0;
+int			nsubtransactions = 0;
 Mode		mode;
 bool		is_writer = false;
 char		document_query[16384];
@@ -217,6 +239,8 @@ no_notices(void *arg, const PGresult *result)
 static const char *
 expected_errors(void)
 {
+	if (outages)
+		return LOSS;
 	return is_writer ? modes[mode].write_errors : modes[mode].read_errors;
 }
 
@@ -227,10 +251,84 @@ may_fail(void)
 	return expected_errors()[0] != '\0';
 }
 
+/* May a server come back without what was not flushed, or not sent? */
+bool
+may_lose_commits(void)
+{
+	return modes[mode].crashes || outages;
+}
+
 static bool
 may_lose_connection(void)
 {
 	return strstr(expected_errors(), "57P01") != NULL;
+}
+
+/* What this process is connected to: a run of a server. */
+static struct
+{
+	PGconn	   *conn;
+	int			run;
+}			connections[4];
+
+/*
+ * The run of a server in which a connection is.  What somebody has seen is there
+ * until it ends; in the next one, a standby may be behind that, and a primary
+ * without it.  If there is one server, that loses nothing, there is one run.
+ */
+static int
+run_of(PGconn *conn)
+{
+	for (size_t i = 0; i < sizeof(connections) / sizeof(connections[0]); i++)
+		if (connections[i].conn == conn)
+			return connections[i].run;
+	return 0;
+}
+
+static bool
+note_run(PGconn *conn)
+{
+	PGresult   *result;
+	uint64_t	started;
+	int			run = 0;
+
+	if (read_conninfo == NULL)
+		return true;
+	result = PQexec(conn, "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint");
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+	{
+		PQclear(result);
+		return false;
+	}
+	started = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+	PQclear(result);
+	for (;; run++)
+	{
+		uint64_t	none = 0;
+
+		if (run == MAX_RUNS)
+			die("too many runs of servers");
+		if (atomic_compare_exchange_strong(&shared->runs[run], &none, started) || none == started)
+			break;
+	}
+	for (size_t i = 0; i < sizeof(connections) / sizeof(connections[0]); i++)
+		if (connections[i].conn == NULL)
+		{
+			connections[i].conn = conn;
+			connections[i].run = run;
+			return true;
+		}
+	die("too many connections");
+	return false;
+}
+
+static void
+disconnect(PGconn *conn)
+{
+	for (size_t i = 0; i < sizeof(connections) / sizeof(connections[0]); i++)
+		if (connections[i].conn == conn)
+			connections[i].conn = NULL;
+	PQfinish(conn);
 }
 
 PGconn *
@@ -241,8 +339,8 @@ connect_server(_Atomic int *pid)
 	/* a backend may be terminated before it answers at all, a server be in recovery */
 	for (int attempt = 0; attempt < 6000; attempt++)
 	{
-		conn = PQconnectdb(conninfo);
-		if (PQstatus(conn) == CONNECTION_OK)
+		conn = PQconnectdb(on_standby ? read_conninfo : conninfo);
+		if (PQstatus(conn) == CONNECTION_OK && note_run(conn))
 			break;
 		if (!may_lose_connection() || attempt == 5999)
 			die("could not connect: %s", PQerrorMessage(conn));
@@ -352,7 +450,7 @@ reconnect(PGconn **conn, _Atomic int *pid)
 {
 	if (PQstatus(*conn) == CONNECTION_OK)
 		return;
-	PQfinish(*conn);
+	disconnect(*conn);
 	*conn = connect_server(pid);
 }
 
@@ -412,12 +510,14 @@ parse(const char *document, uint64_t *values)
 }
 
 void
-take_demand(Demand *demand)
+take_demand(PGconn *conn, Demand *demand)
 {
+	demand->run = run_of(conn);
 	for (int w = 0; w < nnumbers; w++)
 	{
-		demand->committed[w] = atomic_load(&shared->writers[w].committed);
-		demand->seen[w] = atomic_load(&shared->seen[w]);
+		demand->committed[w] = atomic_load(read_conninfo && !remote_apply ? &shared->known[demand->run][w] :
+										   &shared->writers[w].committed);
+		demand->seen[w] = atomic_load(&shared->seen[demand->run][w]);
 	}
 	demand->pending = atomic_load(&shared->in_commit) > 0;
 	demand->last_commit = atomic_load(&shared->last_commit);
@@ -465,7 +565,7 @@ check_values(const uint64_t *values, Demand *demand, const char *how, bool curre
 			violation(DIRTY, "%s: writer %d has %llu, but has not come further than %llu", how, w,
 					  (unsigned long long) values[w], (unsigned long long) attempted);
 		else if (w < nwriters)
-			raise_to(&shared->seen[w], values[w]);
+			raise_to(&shared->seen[demand->run][w], values[w]);
 		if (!current)
 			continue;
 		if (values[w] < demand->committed[w])
@@ -502,7 +602,7 @@ fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own_value, bool
 	Status		status;
 	bool		writer = is_writer;
 
-	take_demand(&demand);
+	take_demand(conn, &demand);
 	is_writer = false;			/* it may fail as any reader's */
 	result = query(conn, force ?
 				   "SELECT status, document FROM summary_cache_fetch('checker', force_refresh => true)" :
@@ -534,7 +634,7 @@ look(PGconn *conn)
 	uint64_t	values[MAX_NUMBERS];
 	PGresult   *result;
 
-	take_demand(&demand);
+	take_demand(conn, &demand);
 	result = query(conn, document_query);
 	if (result == NULL)
 		return false;
@@ -562,6 +662,7 @@ commit(PGconn *conn, int w, uint64_t value, const char *command)
 	if (ok)
 	{
 		atomic_store(&me->committed, value);
+		raise_to(&shared->known[run_of(conn)][w], value);
 		atomic_fetch_add(&me->commits, 1);
 	}
 	atomic_store(&shared->last_commit, now_ns());
@@ -596,6 +697,25 @@ make_query(char *out, size_t size, int first, int step)
 					  nwriters + D_VIEW, nwriters + D_FUNCTION, nwriters + D_MATVIEW,
 					  nwriters + D_REWRITE, nwriters + D_COLUMN, nwriters + D_TRIGGER);
 	snprintf(out + n, size - n, ") x");
+}
+
+/* Tables that a writer truncates. */
+static void
+create_junk(PGconn *conn)
+{
+	if (nsubtransactions > 0)
+		setup(conn, "CREATE TABLE checker_filler (n int, rival int)");
+	for (int w = 0; w < nwriters && njunk > 0; w++)
+		for (int n = 0; n < njunk; n++)
+			setup(conn, "DROP TABLE IF EXISTS checker_junk_%d_%d; CREATE TABLE checker_junk_%d_%d (n int)", w, n, w, n);
+}
+
+static void
+drop_junk(PGconn *conn)
+{
+	for (int w = 0; w < nwriters && njunk > 0; w++)
+		for (int n = 0; n < njunk; n++)
+			setup(conn, "DROP TABLE checker_junk_%d_%d", w, n);
 }
 
 static void
@@ -642,6 +762,7 @@ create_tables(PGconn *conn)
 	setup(conn, "DO $$ BEGIN PERFORM summary_cache_drop('checker');"
 		  " EXCEPTION WHEN undefined_object THEN NULL; END $$");
 	drop_tables(conn);
+	create_junk(conn);
 
 	for (int t = 0; t < ntables; t++)
 	{
@@ -773,6 +894,8 @@ check_rest(PGconn *conn)
 	}
 	if (left > 0)
 		violation(STUCK, "at rest %ld locks are held", left);
+	if (on_standby)
+		return;
 	left = number(conn, "SELECT count(*) FROM summary_cache_tables WHERE revision IS NULL"
 				  " AND source::text LIKE 'checker%%'");
 	if (left > 0 && mode != M_UNTRACKED)
@@ -790,9 +913,38 @@ check_requirements(PGconn *conn)
 		die("mode oom needs the debug build");
 	if (mode == M_CALLBACK && number(conn, "SELECT (current_setting('callback.after_sql', true) IS NULL)::int") == 1)
 		die("mode callback needs test/stress/callback.c");
+	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_UNTRACKED)
+		die("mode %s is not for standbys", modes[mode].name);
 	if (mode == M_FULL &&
 		number(conn, "SELECT pg_size_bytes(current_setting('summary_cache.memory_limit'))") > SMALL_MEMORY)
 		die("mode full needs a memory_limit of at most %d bytes", SMALL_MEMORY);
+}
+
+/* To the readers' server, when it has come as far as the other. */
+static PGconn *
+connect_standby(PGconn *conn)
+{
+	PGresult   *result = PQexec(conn, "SELECT pg_current_wal_flush_lsn()");
+	char		caught_up[200];
+	PGconn	   *standby;
+	bool		there = false;
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		die("%s", PQerrorMessage(conn));
+	snprintf(caught_up, sizeof(caught_up), "SELECT (NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= '%s')::int",
+			 PQgetvalue(result, 0, 0));
+	PQclear(result);
+	on_standby = true;
+	standby = connect_server(NULL);
+	for (int attempt = 0; attempt < 6000 && !there; attempt++)
+	{
+		there = number(standby, "%s", caught_up) == 1;
+		if (!there)
+			rest(10000);
+	}
+	if (!there)
+		die("the standby does not catch up");
+	return standby;
 }
 
 /* Start a process of the mode; returns in the parent only. */
@@ -909,6 +1061,14 @@ run_mode(void)
 	conn = connect_server(NULL);
 	check_requirements(conn);
 	create_tables(conn);
+	if (read_conninfo)
+	{
+		PGconn	   *standby = connect_standby(conn);
+
+		setup(standby, "SELECT summary_cache_reset_stats()");
+		disconnect(standby);
+		on_standby = false;
+	}
 
 	fflush(stdout);
 	for (int w = 0; w < nwriters; w++)
@@ -930,7 +1090,7 @@ run_mode(void)
 		if (waitpid(pids[i], &status, 0) < 0 || status != 0)
 			violation(ERRORS, "a process of the checker failed");
 	}
-	if (modes[mode].crashes)
+	if (may_lose_commits())
 		await_server(&conn);
 	PQclear(PQexec(conn, "SELECT 1"));
 	if (PQstatus(conn) != CONNECTION_OK)
@@ -940,11 +1100,22 @@ run_mode(void)
 		return 1;
 	}
 	check_rest(conn);
-	print_report(conn, &total);
+	if (read_conninfo)
+	{
+		PGconn	   *standby = connect_standby(conn);
+
+		check_rest(standby);
+		print_report(standby, &total);
+		disconnect(standby);
+		on_standby = false;
+	}
+	else
+		print_report(conn, &total);
 
 	setup(conn, "SELECT summary_cache_drop('checker')");
 	drop_tables(conn);
-	PQfinish(conn);
+	drop_junk(conn);
+	disconnect(conn);
 	ntables = real_ntables;
 	return total;
 }
@@ -973,6 +1144,11 @@ main(int argc, char **argv)
 		{"pause", required_argument, NULL, 'p'},
 		{"rebuild", required_argument, NULL, 'b'},
 		{"commit-delay", required_argument, NULL, 'c'},
+		{"read-conninfo", required_argument, NULL, 'D'},
+		{"remote-apply", no_argument, NULL, 'A'},
+		{"outages", no_argument, NULL, 'O'},
+		{"junk", required_argument, NULL, 'j'},
+		{"subtransactions", required_argument, NULL, 'x'},
 		{"server-log", required_argument, NULL, 'L'},
 		{"list", no_argument, NULL, 'l'},
 		{NULL, 0, NULL, 0}
@@ -1014,6 +1190,21 @@ main(int argc, char **argv)
 			case 'c':
 				commit_delay_us = number_option(name, optarg, 0, 100000);
 				break;
+			case 'D':
+				read_conninfo = optarg;
+				break;
+			case 'A':
+				remote_apply = true;
+				break;
+			case 'O':
+				outages = true;
+				break;
+			case 'j':
+				njunk = number_option(name, optarg, 0, 20);
+				break;
+			case 'x':
+				nsubtransactions = number_option(name, optarg, 0, 1000000);
+				break;
 			case 'L':
 				server_log = optarg;
 				break;
@@ -1025,6 +1216,8 @@ main(int argc, char **argv)
 				return 2;
 		}
 	}
+	if ((remote_apply || outages) && read_conninfo == NULL)
+		die("--remote-apply and --outages go with --read-conninfo");
 	if (optind == argc)
 		die("name one or more modes; --list lists them");
 

@@ -24,6 +24,7 @@
 #define MAX_WRITERS	64
 #define MAX_READERS	64
 #define MAX_TABLES	40
+#define MAX_RUNS	64
 
 /* Added to a number that is going to be rolled back: nobody may ever see it. */
 #define NEVER		UINT64_C(1000000000000)
@@ -91,7 +92,9 @@ typedef struct
 	_Atomic int stop;
 	_Atomic int in_commit;		/* writers between sending and having their COMMIT */
 	_Atomic uint64_t last_commit;	/* ns */
-	_Atomic uint64_t seen[MAX_NUMBERS]; /* greatest number that anybody has seen */
+	_Atomic uint64_t runs[MAX_RUNS];	/* start of each run of a server; see run_of() */
+	_Atomic uint64_t seen[MAX_RUNS][MAX_NUMBERS];	/* greatest number that anybody has seen in it */
+	_Atomic uint64_t known[MAX_RUNS][MAX_NUMBERS];	/* and that is known to be committed there */
 	_Atomic uint64_t violations[VIOLATIONS];
 	_Atomic uint64_t faults;
 	_Atomic uint64_t failed_commits;	/* those that had to fail, and did */
@@ -104,6 +107,7 @@ typedef struct
 /* What an answer to be asked for now must contain. */
 typedef struct
 {
+	int			run;
 	uint64_t	committed[MAX_NUMBERS];
 	uint64_t	seen[MAX_NUMBERS];
 	uint64_t	sent_at;
@@ -114,6 +118,10 @@ typedef struct
 /* checker.c */
 extern Shared *shared;
 extern const char *conninfo;
+extern const char *read_conninfo;	/* of a standby, or NULL */
+extern bool on_standby;			/* where this process connects to */
+extern bool outages;			/* servers come and go, and lose commits */
+extern bool remote_apply;
 extern const char *server_log;
 extern int	nwriters;
 extern int	nreaders;
@@ -122,6 +130,8 @@ extern int	nnumbers;			/* in a document: of the writers, then of the Ddl */
 extern int	pause_us;
 extern int	rebuild_us;
 extern int	commit_delay_us;
+extern int	njunk;
+extern int	nsubtransactions;
 extern Mode mode;
 extern const ModeInfo modes[MODES];
 extern bool is_writer;			/* this process is one */
@@ -140,6 +150,7 @@ extern PGconn *connect_server(_Atomic int *pid);
 extern PGconn *connect_database(const char *database);
 extern void reconnect(PGconn **conn, _Atomic int *pid);
 extern bool may_fail(void);
+extern bool may_lose_commits(void);
 extern PGresult *query(PGconn *conn, const char *sql);
 extern bool execute(PGconn *conn, const char *format,...);
 extern void setup(PGconn *conn, const char *format,...);
@@ -147,7 +158,7 @@ extern long number(PGconn *conn, const char *format,...);
 
 extern bool fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own_value, bool inside);
 extern bool look(PGconn *conn);
-extern void take_demand(Demand *demand);
+extern void take_demand(PGconn *conn, Demand *demand);
 extern Status count_answer(Reader *stats, const char *name, Demand *demand);
 extern bool commit(PGconn *conn, int w, uint64_t value, const char *command);
 

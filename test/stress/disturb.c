@@ -20,8 +20,10 @@ void
 rebuilder_main(void)
 {
 	Reader	   *stats = &shared->readers[nreaders];
-	PGconn	   *conn = connect_server(&stats->pid);
+	PGconn	   *conn;
 
+	on_standby = read_conninfo != NULL;
+	conn = connect_server(&stats->pid);
 	while (!stopped())
 	{
 		reconnect(&conn, &stats->pid);

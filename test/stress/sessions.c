@@ -31,7 +31,7 @@ read_repeatable(PGconn *conn, Reader *stats)
 	{
 		Demand		demand;
 
-		take_demand(&demand);
+		take_demand(conn, &demand);
 		snprintf(sql, sizeof(sql),
 				 "SELECT f.status, f.document::text, '{\"w\":' || (%s)::text || '}'"
 				 " FROM summary_cache_fetch('checker') f", document_query);
@@ -51,8 +51,10 @@ void
 reader_main(int number)
 {
 	Reader	   *stats = &shared->readers[number];
-	PGconn	   *conn = connect_server(&stats->pid);
+	PGconn	   *conn;
 
+	on_standby = read_conninfo != NULL;
+	conn = connect_server(&stats->pid);
 	while (!stopped())
 	{
 		reconnect(&conn, &stats->pid);
@@ -164,20 +166,42 @@ value_now(PGconn **conn, int w)
 	return value;
 }
 
+/*
+ * Their files are removed when the transaction is visible already, but not yet
+ * replayed in full.
+ */
+static void
+truncate_junk(PGconn *conn, int w)
+{
+	char		sql[1000] = "TRUNCATE";
+	size_t		n = strlen(sql);
+
+	for (int i = 0; i < njunk; i++)
+		n += snprintf(sql + n, sizeof(sql) - n, "%s checker_junk_%d_%d", i > 0 ? "," : "", w, i);
+	(void) execute(conn, "%s", sql);
+}
+
 /* False if no transaction began: what follows would commit by itself. */
 static bool
-begin(PGconn *conn)
+begin(PGconn *conn, int w)
 {
 	static const char *const sync[] = {"on", "local", "off"};
 
 	if (!execute(conn, "BEGIN"))
 		return false;
 	/* what was not flushed may be lost in a crash */
-	if (mode == M_SYNC || (!modes[mode].crashes && one_in(4)))
+	if (remote_apply)
+		(void) execute(conn, "SET LOCAL synchronous_commit = remote_apply");
+	else if (mode == M_SYNC || (!may_lose_commits() && one_in(4)))
 		(void) execute(conn, "SET LOCAL synchronous_commit = %s", sync[below(3)]);
 	if (commit_delay_us > 0 && one_in(2))
 		(void) execute(conn, "SET LOCAL commit_delay = %d; SET LOCAL commit_siblings = 0",
 					   commit_delay_us);
+	if (njunk > 0 && mode != M_2PC && one_in(2))
+		truncate_junk(conn, w);
+	if (nsubtransactions > 0 && w == 0)
+		(void) execute(conn, "DO $$ BEGIN FOR i IN 1 .. %d LOOP BEGIN INSERT INTO checker_filler VALUES (0, 0);"
+					   " EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$", nsubtransactions);
 	if (mode == M_FAULTS && one_in(50))
 		(void) execute(conn, "SET LOCAL statement_timeout = '%dms'; SET LOCAL lock_timeout = '%dms'",
 					   1 + below(3), 1 + below(3));
@@ -203,7 +227,7 @@ finish_prepared(PGconn *conn, int w)
 	if (result == NULL)
 		return false;
 	/* after a restart documents are built meanwhile, and nobody knows its tables */
-	if (PQntuples(result) > 0 && modes[mode].crashes && one_in(2))
+	if (PQntuples(result) > 0 && may_lose_commits() && one_in(2))
 		rest(below(500000));
 	finished = PQntuples(result) == 0 ||
 		execute(conn, "%s PREPARED '%s'",
@@ -220,7 +244,7 @@ write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value
 	bool		abandon = one_in(4);
 	PGconn	   *finisher = one_in(2) ? conn : other;
 
-	if (!begin(conn))
+	if (!begin(conn, w))
 		return;
 	if (!write_value(conn, w, abandon ? value + NEVER : value))
 		return;
@@ -230,7 +254,7 @@ write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value
 	if (!execute(conn, "PREPARE TRANSACTION 'checker_%d%s'", w, abandon ? "_never" : ""))
 		return;
 	if (one_in(2))
-		rest(below(modes[mode].crashes ? 20000 : 2000));
+		rest(below(may_lose_commits() ? 20000 : 2000));
 	/* a session that has prepared goes on reading */
 	if (one_in(4))
 		(void) fetch(conn, stats, false, -1, 0, false);
@@ -260,7 +284,7 @@ write_with_callback(PGconn *conn, int w, uint64_t value)
 	bool		late = one_in(2);
 	bool		ok;
 
-	if (!begin(conn))
+	if (!begin(conn, w))
 		return;
 	if (fails)
 		ok = execute(conn, "SET LOCAL callback.%s_sql = '%s'", side, failures[below(2)]);
@@ -284,7 +308,7 @@ write_with_callback(PGconn *conn, int w, uint64_t value)
 static void
 write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
 {
-	if (!begin(conn))
+	if (!begin(conn, w))
 		return;
 	(void) execute(conn, "SAVEPOINT a");
 	(void) write_value(conn, w, value + NEVER);
@@ -309,7 +333,7 @@ write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
 {
 	bool		abandon = one_in(8);
 
-	if (!begin(conn))
+	if (!begin(conn, w))
 		return;
 	if (!write_value(conn, w, abandon ? value + NEVER : value))
 	{
