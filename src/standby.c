@@ -68,3 +68,16 @@ sc_prove(const ScLabel *labels, int nlabels, XLogRecPtr replayed, Snapshot snaps
 	}
 	return sc_label_prove(labels, nlabels, snapshot);
 }
+
+/*
+ * Is what was built at a label waiting for a record whose replay has begun, and
+ * for nothing else?  What is built meanwhile gets the same label: not before the
+ * record is replayed can it be proven.  That may take as long as a conflict with
+ * queries (max_standby_streaming_delay).
+ */
+bool
+sc_replay_is_amid(XLogRecPtr replayed)
+{
+	return !XLogRecPtrIsInvalid(replayed) && RecoveryInProgress() &&
+		GetXLogReplayRecPtr(NULL) == replayed && GetCurrentReplayRecPtr(NULL) != replayed;
+}

@@ -472,6 +472,7 @@ extern uint64 sc_full_xid(TransactionId xid);
 extern XLogRecPtr sc_replay_label(void);
 extern ScProof sc_prove(const ScLabel *labels, int nlabels, XLogRecPtr replayed,
 						Snapshot snapshot);
+extern bool sc_replay_is_amid(XLogRecPtr replayed);
 
 /*-------------------------------------------------------------------------
  * track.c: which tables are tracked

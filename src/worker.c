@@ -49,6 +49,9 @@
 /* No worker for this time in a database that is being dropped or copied. */
 #define BARRED_NS	INT64CONST(5000000000)
 
+/* How often the worker looks whether a record has been replayed. */
+#define REPLAY_NS	INT64CONST(1000000)
+
 /* How often a reader looks whether the worker that has its request is there. */
 #define LOOK_NS		INT64CONST(100000000)
 
@@ -388,6 +391,26 @@ refresh_due(ScSummary *summary)
 }
 
 /*
+ * On a standby: would a build now get no better label than the document has?
+ */
+static bool
+is_vain(ScSummary *summary)
+{
+	bool		vain;
+
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	vain = summary->sections >= 0;
+	for (int s = summary->sections; vain && s >= 0; s = sc_sections[s].next)
+	{
+		ScChunk    *chunk = dsa_get_address(sc_dsa(), sc_sections[s].chunk);
+
+		vain = !sc_sections[s].invalidated && sc_replay_is_amid(chunk->replayed);
+	}
+	LWLockRelease(&summary->lock);
+	return vain;
+}
+
+/*
  * Refresh one summary, or only tell its listeners, in a transaction of its
  * own.  A failure is recorded, and
  * logged when it is the first of its kind.
@@ -541,6 +564,11 @@ sc_worker_main(Datum arg)
 			if (refresh_due(summary) > now)
 			{
 				wake_at = Min(wake_at, refresh_due(summary));
+				continue;
+			}
+			if (is_vain(summary))
+			{
+				wake_at = Min(wake_at, now + REPLAY_NS);
 				continue;
 			}
 			/* what is committed from here on is in the document, or requested again */

@@ -10,6 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $status = q{SELECT status FROM summary_cache_fetch('s')};
 my $fetch = q{SELECT status, document->>'n', document->>'m' FROM summary_cache_fetch('s')};
@@ -170,6 +171,35 @@ like($err, qr/returned more than one row/, 'a build that fails');
 is($standby->safe_psql('postgres', q{SELECT builds_failed > 0, last_error_sqlstate FROM summary_cache_stats WHERE summary = 'slow'}), 't|21000', '... is counted');
 is($standby->safe_psql('postgres', $slow), 'stale|2', '... and answered with the old document');
 $primary->safe_psql('postgres', 'DELETE FROM slow WHERE n = 3');
+
+# a record that waits for a query: nothing that is built meanwhile is proven, so nothing is
+my $builds_background = q{SELECT builds_background FROM summary_cache_stats WHERE summary = 's'};
+$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = -1');
+$standby->reload;
+$primary->wait_for_catchup($standby);
+hit('2|2', 'before replay has to wait');
+my $blocker = Session->new($standby);
+$blocker->query('BEGIN; SELECT n FROM unrelated');
+$primary->safe_psql('postgres', 'BEGIN; TRUNCATE unrelated; UPDATE t SET n = 9; INSERT INTO unrelated VALUES (1); COMMIT');
+ok($standby->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'startup' AND wait_event_type = 'Lock'}),
+	'replay waits for a query');
+ok($standby->poll_query_until('postgres', q{SELECT state = 'stale' FROM summary_cache_sections WHERE section = 'main' AND summary = 's'}),
+	'... in the middle of a record');
+$standby->safe_psql('postgres', $fetch);
+$standby->safe_psql('postgres', $fetch) for 1 .. 3;
+$builds = $standby->safe_psql('postgres', $builds_background);
+my $last;
+for (1 .. 20)
+{
+	$last = $standby->safe_psql('postgres', $fetch);
+	usleep(10_000);
+}
+is($last, 'stale|2|2', '... so documents are stale');
+cmp_ok($standby->safe_psql('postgres', $builds_background) - $builds, '<=', 2, '... but are not built all the time');
+$blocker->quit;
+hit('9|9', 'when it has gone on');
+$primary->safe_psql('postgres', 'UPDATE t SET n = 2');
+$primary->wait_for_catchup($standby);
 
 # definitions arrive as data does
 $primary->safe_psql('postgres', q{
