@@ -348,6 +348,8 @@ connect_server(_Atomic int *pid)
 		rest(10000);
 	}
 	PQsetNoticeReceiver(conn, no_notices, NULL);
+	if (remote_apply && !on_standby)
+		PQclear(PQexec(conn, "SET synchronous_commit = remote_apply"));
 	if (pid)
 		atomic_store(pid, PQbackendPID(conn));
 	return conn;

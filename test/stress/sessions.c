@@ -190,9 +190,7 @@ begin(PGconn *conn, int w)
 	if (!execute(conn, "BEGIN"))
 		return false;
 	/* what was not flushed may be lost in a crash */
-	if (remote_apply)
-		(void) execute(conn, "SET LOCAL synchronous_commit = remote_apply");
-	else if (mode == M_SYNC || (!may_lose_commits() && one_in(4)))
+	if (mode == M_SYNC || (!may_lose_commits() && !remote_apply && one_in(4)))
 		(void) execute(conn, "SET LOCAL synchronous_commit = %s", sync[below(3)]);
 	if (commit_delay_us > 0 && one_in(2))
 		(void) execute(conn, "SET LOCAL commit_delay = %d; SET LOCAL commit_siblings = 0",

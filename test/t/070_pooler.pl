@@ -485,7 +485,8 @@ $node->safe_psql('stress', q{SELECT summary_cache_drop('many')});
 # The checker: its clients look for what any other has committed or seen.  One of its demands is not
 # met by a pooler in transaction mode: "own", by stale.
 #
-use_server($node, $pool->connstr('stress'));
+use_server($node);
+use_conninfo($pool->connstr('stress'));
 for my $mode (qw(plain rr inline 2pc))
 {
 	my (undef, $report, $messages) = checker($mode, '', '--seconds=2', '--readers=45', '--writers=8');

@@ -11,10 +11,11 @@ use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(use_server checker passes $callback_module $seed);
+our @EXPORT = qw(use_server use_conninfo use_standby checker start_checker passes passed $callback_module $seed);
 
 my $sources = "$FindBin::RealBin/../stress";
 my ($checker, $conninfo, $server_log);
+my @read_conninfo;
 
 # Transaction callbacks of another library, for shared_ or session_preload_libraries.
 our $callback_module;
@@ -44,39 +45,78 @@ INIT
 	note "seed $seed";
 }
 
-# The server of a PostgreSQL::Test::Cluster, reached in this way if it is not its own.
+# The server of a PostgreSQL::Test::Cluster; of several, the one that can be written.
 sub use_server
 {
-	my ($node, $its_conninfo) = @_;
-	$conninfo = $its_conninfo // $node->connstr('postgres');
-	$server_log = $node->logfile;
+	my (@nodes) = @_;
+	$conninfo = $nodes[0]->connstr('postgres');
+	$conninfo = 'host=' . join(',', map { $_->host } @nodes) . ' port=' . join(',', map { $_->port } @nodes)
+	  . ' dbname=postgres target_session_attrs=read-write' if @nodes > 1;
+	$server_log = $nodes[0]->logfile;
 	return;
 }
 
-# Runs one mode; returns its exit status, the numbers of its report, and what it said of violations.
-sub checker
+# The way to it, if it is not its own.
+sub use_conninfo
+{
+	($conninfo) = @_;
+	return;
+}
+
+# Where readers and rebuilds are.
+sub use_standby
+{
+	my ($node) = @_;
+	@read_conninfo = ('--read-conninfo=' . $node->connstr('postgres'));
+	return;
+}
+
+# Starts one mode; its end is for end_of().
+sub start_checker
 {
 	my ($mode, $options, @arguments) = @_;
-	my ($out, $err);
-	my @command = ($checker, "--conninfo=$conninfo $options", "--server-log=$server_log", "--seed=$seed", @arguments, $mode);
-	IPC::Run::run(\@command, '>', \$out, '2>', \$err);
+	my $run = { out => '', err => '' };
+	my @command = ($checker, "--conninfo=$conninfo $options", @read_conninfo, "--server-log=$server_log", "--seed=$seed", @arguments, $mode);
+	$run->{harness} = IPC::Run::start(\@command, '>', \$run->{out}, '2>', \$run->{err});
+	return $run;
+}
+
+# Its exit status, the numbers of its report, and what it said of violations.
+sub end_of
+{
+	my ($run) = @_;
+	$run->{harness}->finish;
 	my $status = $? >> 8;
-	note $out, $err;
+	note $run->{out}, $run->{err};
 	my %report;
-	$report{$1} = $2 while $out =~ /(\w+) ([\d.]+)/g;
-	return ($status, \%report, $err);
+	$report{$1} = $2 while $run->{out} =~ /(\w+) ([\d.]+)/g;
+	return ($status, \%report, $run->{err});
+}
+
+# Runs one mode.
+sub checker
+{
+	my (@arguments) = @_;
+	return end_of(start_checker(@arguments));
 }
 
 # A run that read little, or only while nothing was written, proves nothing.
-sub passes
+sub passed
 {
-	my ($mode, $name, $options, @arguments) = @_;
-	my ($status, $report) = checker($mode, $options, @arguments);
+	my ($run, $name) = @_;
+	my ($status, $report) = end_of($run);
 	is($status, 0, "$name: no violation (seed $seed)");
 	cmp_ok($report->{hits} // 0, '>', 100, "$name: there are hits");
 	cmp_ok($report->{near} // 0, '>', 0.05 * ($report->{hits} // 0) + 1, "$name: hits while writers commit");
 	cmp_ok($report->{commits} // 0, '>', 20, "$name: there are commits");
 	return $report;
+}
+
+# Runs one mode to the end.
+sub passes
+{
+	my ($mode, $name, $options, @arguments) = @_;
+	return passed(start_checker($mode, $options, @arguments), $name);
 }
 
 1;
