@@ -22,8 +22,10 @@ parts=${PARTS:-$all_parts}
 rounds=${ROUNDS:-9}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
+# by name only
+extra_parts="standby"
 for part in $parts; do
-	case " $all_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts" ;; esac
+	case " $all_parts $extra_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts $extra_parts" ;; esac
 done
 wants() { case " $parts " in *" $1 "*) return 0 ;; esac; return 1; }
 
@@ -178,8 +180,10 @@ trap 'stop_peers; clean_up' EXIT
 . "$bench/refresh.sh"
 # shellcheck source=test/bench/scale.sh
 . "$bench/scale.sh"
+# shellcheck source=test/bench/standby.sh
+. "$bench/standby.sh"
 
-for part in $all_parts; do
+for part in $all_parts $extra_parts; do
 	if wants "$part"; then "bench_$part"; fi
 done
 

@@ -1,0 +1,100 @@
+# The part of bench.sh about a standby: what share of its reads are hits, how far what it serves is
+# behind, and what its worker does, while its primary commits what has to do with no source.
+# shellcheck shell=bash disable=SC2154
+
+# In a session on the standby: reads 100 times a second, and compares with the tables there.
+standby_reader() {
+	PGHOST=$work/standby.sock sql -d hub1 -c "CALL read_for($1)" >"$work/reader.log" 2>&1 ||
+		{ cat "$work/reader.log" >&2; die "the reader failed"; }
+	sed -n 's/.*NOTICE: *result,//p' "$work/reader.log"
+}
+
+# CPU time of a process, in clock ticks.
+ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
+
+start_standby() {
+	as_server mkdir -p "$work/standby.sock"
+	as_server "$bindir/pg_basebackup" -D "$work/standby" -R -c fast --no-sync
+	as_server tee -a "$work/standby/postgresql.conf" <<-CONF >/dev/null
+		unix_socket_directories = '$work/standby.sock'
+		hot_standby_feedback = on
+		include_if_exists = 'interval.conf'
+	CONF
+	start_server standby
+	use_server primary
+}
+
+# The newest change is in the document, so that a reader sees what it lacks.
+prepare_standby() {
+	sql -d hub1 <<-'SQL'
+		CREATE TABLE changes (at timestamptz);
+		INSERT INTO changes VALUES (clock_timestamp());
+		CREATE TABLE unrelated (n int);
+		SELECT summary_cache_define('state', 'changes', 'SELECT max(at) AS changed_at FROM changes') \g /dev/null
+
+		CREATE PROCEDURE read_for(seconds float8) LANGUAGE plpgsql AS $$
+		DECLARE
+		    until timestamptz := clock_timestamp() + seconds * '1 s'::interval;
+		    answer record; missing timestamptz;
+		    reads int := 0; hits int := 0; stale int := 0; behind float8[] := '{}';
+		BEGIN
+		    WHILE clock_timestamp() < until LOOP
+		        SELECT status, (document->>'changed_at')::timestamptz AS at INTO answer FROM summary_cache_fetch('state');
+		        COMMIT;
+		        SELECT min(at) INTO missing FROM changes WHERE at > answer.at;
+		        behind := behind || coalesce(1000 * extract(epoch FROM clock_timestamp() - missing), 0)::float8;
+		        reads := reads + 1;
+		        hits := hits + (answer.status = 'hit-revision')::int;
+		        stale := stale + (answer.status = 'stale')::int;
+		        COMMIT;
+		        PERFORM pg_sleep(0.01);
+		    END LOOP;
+		    RAISE NOTICE 'result,%,%,%,%,%,%', reads, round(100.0 * hits / reads, 1), round(100.0 * stale / reads, 1),
+		        (SELECT round(avg(b)::numeric, 1) FROM unnest(behind) b),
+		        (SELECT round((percentile_cont(0.95) WITHIN GROUP (ORDER BY b))::numeric, 1) FROM unnest(behind) b),
+		        (SELECT round(max(b)::numeric, 1) FROM unnest(behind) b);
+		END $$;
+	SQL
+}
+
+bench_standby() {
+	local length=$([ -n "$quick" ] && echo 3 || echo 15) rate interval result builds cpu worker pids
+	local counted="SELECT builds_background FROM summary_cache_stats WHERE summary = 'state'"
+	init_server primary "summary_cache.worker_idle_timeout = 10min"
+	start_server primary
+	need_hub hub1 1
+	prepare_standby
+	start_standby
+	script unrelated "INSERT INTO unrelated VALUES (1);"
+	script change "BEGIN;" "UPDATE tasks SET title = 'Task at ' || now() WHERE id = 1;" "INSERT INTO changes VALUES (clock_timestamp());" "COMMIT;" '\sleep 1 s'
+	header standby "commits_per_s,min_refresh_interval,reads,hits_percent,stale_percent,behind_ms_mean,behind_ms_p95,behind_ms_max,builds_per_s,worker_cpu_percent"
+	say "" "A standby, its sources changed once a second: by unrelated commits a second and min_refresh_interval"
+	for rate in 0 10 1000; do
+		for interval in 0 100ms 1s; do
+			echo "summary_cache.min_refresh_interval = $interval" | as_server tee "$work/standby/interval.conf" >/dev/null
+			as_server "$bindir/pg_ctl" reload -s -D "$work/standby"
+			pids=()
+			as_server "$bindir/pgbench" -n -T $((length + 4)) -f "$work/scripts/change.sql" hub1 >"$work/change.log" 2>&1 &
+			pids+=($!)
+			if [ "$rate" != 0 ]; then
+				as_server "$bindir/pgbench" -n -c 2 -R "$rate" -T $((length + 4)) -f "$work/scripts/unrelated.sql" hub1 >"$work/unrelated.log" 2>&1 &
+				pids+=($!)
+			fi
+			# until there has been a change, and a worker
+			standby_reader 2 >/dev/null
+			worker=$(PGHOST=$work/standby.sock sql -c "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'")
+			[ -n "$worker" ] || die "the standby has no worker"
+			builds=$(PGHOST=$work/standby.sock sql -d hub1 -c "$counted")
+			cpu=$(ticks "$worker")
+			result=$(standby_reader "$length")
+			cpu=$(($(ticks "$worker") - cpu))
+			builds=$(($(PGHOST=$work/standby.sock sql -d hub1 -c "$counted") - builds))
+			wait "${pids[@]}"
+			record standby "$rate" "$interval" "$result" \
+				"$(perl -e 'printf "%.1f,%.1f", $ARGV[0] / $ARGV[2], 100 * $ARGV[1] / $ARGV[3] / $ARGV[2]' "$builds" "$cpu" "$length" "$(getconf CLK_TCK)")"
+			tail -n 1 "$csv/standby.csv" | awk -F, '{ printf "  %4d/s, %-5s: hits %5.1f %%, stale %5.1f %%; behind %6.1f ms on average, %6.1f p95, %6.1f at most; builds %5.1f/s, worker %4.1f %% of a core\n", $1, $2, $4, $5, $6, $7, $8, $9, $10 }'
+		done
+	done
+	stop_server standby
+	stop_server primary
+}
