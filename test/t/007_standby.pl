@@ -121,6 +121,24 @@ $primary->safe_psql('postgres', 'ALTER TABLE t ENABLE TRIGGER ALL');
 $primary->wait_for_catchup($standby);
 hit('2|2', 'enabled');
 
+# a section's query gets at no cursor of its reader
+$primary->safe_psql('postgres', q{
+	CREATE ROLE regress_attacker;
+	CREATE SCHEMA a AUTHORIZATION regress_attacker;
+	GRANT EXECUTE ON FUNCTION summary_cache_define TO regress_attacker;
+	SET ROLE regress_attacker;
+	CREATE FUNCTION a.who() RETURNS text LANGUAGE sql VOLATILE AS 'SELECT current_user::text';
+	CREATE FUNCTION a.swap() RETURNS int LANGUAGE plpgsql AS $$
+		DECLARE c refcursor := 'mine'; BEGIN CLOSE c; c := 'mine'; OPEN c FOR SELECT a.who(); RETURN 1; END $$;
+	SET client_min_messages = error;
+	SELECT summary_cache_define('swap', 'core', 'SELECT a.swap() AS x', '{}')});
+$primary->wait_for_catchup($standby);
+my (undef, $fetched, $complaint) = $standby->psql('postgres',
+	q{BEGIN; DECLARE mine CURSOR FOR SELECT 'my own'; SELECT summary_cache_get('swap'); FETCH mine; COMMIT});
+is($fetched, '{"x":1}', 'a cursor that took the place of the reader\'s does not run as the reader');
+like($complaint, qr/cursor "mine" does not exist/, '... and is gone');
+$primary->safe_psql('postgres', q{DROP OWNED BY regress_attacker; DROP ROLE regress_attacker});
+
 # the worker is no hindrance to what the primary does to its database
 $primary->safe_psql('postgres', 'CREATE DATABASE doomed');
 $primary->safe_psql('doomed', q{
