@@ -86,6 +86,12 @@ CREATE FUNCTION summary_cache_fetch(
 COMMENT ON FUNCTION summary_cache_fetch(text, text, boolean) IS
     'a summary with how it was answered, its etag and its age; no document when if_none_match is its etag';
 
+CREATE FUNCTION summary_cache_unchanged(summary text, if_none_match text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'sc_unchanged'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_unchanged(text, text) IS
+    'whether summary_cache_fetch() would send no document for this etag';
+
 --
 -- Defining
 --
@@ -190,6 +196,7 @@ REVOKE ALL ON FUNCTION
     state_summary(boolean),
     summary_cache_get(text, boolean),
     summary_cache_fetch(text, text, boolean),
+    summary_cache_unchanged(text, text),
     summary_cache_define(text, text, text, regclass[], text),
     summary_cache_drop(text, text),
     summary_cache_configure(text, text, text),

@@ -28,6 +28,7 @@
 PG_FUNCTION_INFO_V1(sc_state_summary);
 PG_FUNCTION_INFO_V1(sc_get);
 PG_FUNCTION_INFO_V1(sc_fetch);
+PG_FUNCTION_INFO_V1(sc_unchanged);
 PG_FUNCTION_INFO_V1(sc_define_sql);
 PG_FUNCTION_INFO_V1(sc_drop_sql);
 PG_FUNCTION_INFO_V1(sc_invalidate_sql);
@@ -98,6 +99,19 @@ answer_type(Oid function)
 	return desc;
 }
 
+/* Is an argument the answer's etag?  NULL is nobody's. */
+static bool
+is_etag(FunctionCallInfo fcinfo, int n, const ScAnswer *answer)
+{
+	text	   *known;
+
+	if (PG_ARGISNULL(n))
+		return false;
+	known = PG_GETARG_TEXT_PP(n);
+	return VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
+		memcmp(VARDATA_ANY(known), answer->etag, SC_ETAG_LEN) == 0;
+}
+
 Datum
 sc_fetch(PG_FUNCTION_ARGS)
 {
@@ -111,14 +125,18 @@ sc_fetch(PG_FUNCTION_ARGS)
 	values[1] = CStringGetTextDatum(answer.etag);
 	values[2] = TimestampTzGetDatum(answer.built_at);
 	values[3] = PointerGetDatum(answer.document);
-	if (!PG_ARGISNULL(1))
-	{
-		text	   *known = PG_GETARG_TEXT_PP(1);
-
-		nulls[3] = VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
-			memcmp(VARDATA_ANY(known), answer.etag, SC_ETAG_LEN) == 0;
-	}
+	nulls[3] = is_etag(fcinfo, 1, &answer);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(answer_type(fcinfo->flinfo->fn_oid), values, nulls)));
+}
+
+/* One value instead of a row: a row costs the executor half a statement. */
+Datum
+sc_unchanged(PG_FUNCTION_ARGS)
+{
+	ScAnswer	answer;
+
+	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), false, &answer);
+	PG_RETURN_BOOL(is_etag(fcinfo, 1, &answer));
 }
 
 Datum

@@ -145,6 +145,7 @@ for size in 2 256; do
 			"SELECT status, etag, document FROM summary_cache_fetch('state', :etag);"
 		if [ "$size$tables" = 213 ]; then
 			measure "unchanged, as a record" "SELECT 1" 1000 1 "$db" "" "SELECT summary_cache_fetch('state', :etag);"
+			measure "unchanged, true or false" "SELECT 1" 1000 1 "$db" "" "SELECT summary_cache_unchanged('state', :etag);"
 			measure "materialized view, $size KB" "constant, $size KB" 1000 1 "$db" "" "SELECT doc FROM mv;"
 			measure "table row by key, $size KB" "constant, $size KB" 1000 1 "$db" "" "SELECT doc FROM kv WHERE key = 'state';"
 			measure "13 MAX, $size KB" "constant, $size KB" 300 1 "$db" "" \

@@ -77,6 +77,8 @@ SELECT status, etag = :'etag1' AS same_etag, document IS NULL AS no_document
 SELECT status, document::jsonb = truth() AS fresh FROM summary_cache_fetch('s', 'another');
 SELECT status, document::jsonb = truth() AS fresh FROM summary_cache_fetch('s', '');
 SELECT status, document IS NULL AS no_document FROM summary_cache_fetch('s', :'etag1', true);
+SELECT summary_cache_unchanged('s', :'etag1') AS unchanged, summary_cache_unchanged('s', :'etag1' || ' ') AS other,
+    summary_cache_unchanged('s', NULL) IS NOT DISTINCT FROM false AS none;
 SELECT length(:'etag1') >= 32 AS long_enough;
 
 -- invalidated
