@@ -30,7 +30,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -370,28 +369,16 @@ is_cancel(ErrorData *error)
 	return (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !sc_build_timed_out) ||
 		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
 		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-		/* a conflict with recovery */
-		(error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE && RecoveryInProgress());
-}
-
-static void
-note_error(ScLocal *local, ScWant want, ErrorData *error)
-{
-	/* what a cancelled builder began, the worker does */
-	if (is_cancel(error))
-		(void) sc_request_refresh(&sc_summaries[local->index]);
-	else
-		sc_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
 /*
  * Build in a subtransaction, so that a failure can be answered with the old
  * document.  NULL, or the error.
  *
- * Not on a standby: there, what conflicts with recovery cancels a statement,
- * but ends the session that is in a subtransaction.  So an error is thrown,
- * and the old document answers those who come after.
+ * On a standby, what conflicts with recovery ends a session that is in one
+ * rather than its statement.  So it would without this one: the query is in
+ * another, which is what keeps it apart from the reader (document.c).
  */
 static ErrorData *
 try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
@@ -399,17 +386,14 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
-	bool		nested = !RecoveryInProgress();
 
 	sc_build_timed_out = false;
-	if (nested)
-		BeginInternalSubTransaction(NULL);
+	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
 		sc_build(local, want, cause, build);
-		if (nested)
-			ReleaseCurrentSubTransaction();
+		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -420,13 +404,6 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		 */
 		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
-		if (!nested)
-		{
-			/* the abort is still to come */
-			LWLockReleaseAll();
-			note_error(local, want, error);
-			PG_RE_THROW();
-		}
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
@@ -435,7 +412,15 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	CurrentResourceOwner = owner;
 
 	if (error)
-		note_error(local, want, error);
+	{
+		ScSummary  *entry = &sc_summaries[local->index];
+
+		/* what a cancelled builder began, the worker does */
+		if (is_cancel(error))
+			(void) sc_request_refresh(entry);
+		else
+			sc_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
+	}
 	return error;
 }
 
