@@ -56,16 +56,11 @@ sc_replay_label(void)
 ScProof
 sc_prove(const ScLabel *labels, int nlabels, XLogRecPtr replayed, Snapshot snapshot)
 {
-	if (!XLogRecPtrIsInvalid(replayed))
-	{
-		XLogRecPtr	begun;
-
-		if (!RecoveryInProgress())
-			return SC_MOVED;
-		begun = SC_WEAK(SC_PROTOCOL_REPLAYED_ONLY) ? GetXLogReplayRecPtr(NULL) : GetCurrentReplayRecPtr(NULL);
-		if (begun != replayed)
-			return SC_MOVED;
-	}
+	if (SC_WEAK(SC_PROTOCOL_REPLAYED_ONLY) && RecoveryInProgress() && GetXLogReplayRecPtr(NULL) == replayed)
+		return sc_label_prove(labels, nlabels, snapshot);
+	if (!XLogRecPtrIsInvalid(replayed) &&
+		(!RecoveryInProgress() || GetCurrentReplayRecPtr(NULL) != replayed))
+		return SC_MOVED;
 	return sc_label_prove(labels, nlabels, snapshot);
 }
 
