@@ -33,7 +33,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -49,7 +48,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
-#include "utils/portal.h"
 #include "utils/regproc.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -136,30 +134,19 @@ environment_leave(BuildEnvironment *env)
 /*
  * Do something with a section's query as its owner, in the subtransaction
  * described above.  Memory comes from the caller's context.
- *
- * On a standby there is one only if there are cursors to be kept from harm:
- * a conflict with recovery ends the session that is in a subtransaction, and
- * otherwise its statement.
  */
 static void
 run_as_owner(const char *summary, ScSectionDef *section, void (*action) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	BuildEnvironment env;
-
-	if (RecoveryInProgress() && ThereAreNoReadyPortals())
-	{
-		environment_enter(summary, section, &env);
-		action(arg);
-		environment_leave(&env);
-		return;
-	}
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		BuildEnvironment env;
+
 		environment_enter(summary, section, &env);
 		action(arg);
 		environment_leave(&env);

@@ -73,7 +73,7 @@ for my $mode (qw(fast immediate))
 	$second->stop($mode);
 	$second->start;
 }
-passed($run, 'the standby is restarted');
+passed($run, 'the standby is restarted', 0.01);
 
 # The primary dies and comes back: what it had not flushed is in no snapshot
 $run = start_checker('2pc', '', '--outages', '--pause=20000', '--seconds=3');
@@ -83,7 +83,7 @@ for (1 .. 2)
 	$first->stop('immediate');
 	$first->start;
 }
-passed($run, 'the primary dies');
+passed($run, 'the primary dies', 0.01);
 
 # It dies for good, the standby is promoted, and written to; its sessions go on
 $run = start_checker('2pc', '', '--outages', '--pause=20000', '--seconds=3');
