@@ -53,6 +53,21 @@
 #define SC_IN_BACKGROUND_WORKER IsBackgroundWorker
 #endif
 
+/* A wait event of our own: by name where the server has such names. */
+#if PG_VERSION_NUM >= 170000
+#define SC_NEW_WAIT_EVENT(name) WaitEventExtensionNew(name)
+#else
+#define SC_NEW_WAIT_EVENT(name) PG_WAIT_EXTENSION
+#endif
+
+/* Let no setting of the database's or the server's end this process's transactions. */
+#if PG_VERSION_NUM >= 170000
+#define SC_NO_TRANSACTION_TIMEOUT() \
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE)
+#else
+#define SC_NO_TRANSACTION_TIMEOUT() ((void) 0)
+#endif
+
 /* Before the declaration of a function that does not return. */
 #if PG_VERSION_NUM >= 180000
 #define SC_NORETURN pg_noreturn

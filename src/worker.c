@@ -469,19 +469,15 @@ work(int index, bool refresh)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/* Shown in pg_stat_activity, by name where the server has such names. */
+/* Shown in pg_stat_activity. */
 static uint32
 wait_event(void)
 {
-#if PG_VERSION_NUM >= 170000
 	static uint32 event = 0;
 
 	if (event == 0)
-		event = WaitEventExtensionNew("SummaryCacheWorkerMain");
+		event = SC_NEW_WAIT_EVENT("SummaryCacheWorkerMain");
 	return event;
-#else
-	return PG_WAIT_EXTENSION;
-#endif
 }
 
 void
@@ -514,6 +510,8 @@ sc_worker_main(Datum arg)
 	/* whatever the database's defaults are: only such a transaction publishes */
 	SetConfigOption("default_transaction_isolation", "read committed",
 					PGC_SUSET, PGC_S_OVERRIDE);
+	/* build_timeout is what bounds a build */
+	SC_NO_TRANSACTION_TIMEOUT();
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	sc_workers[index].latch = MyLatch;
