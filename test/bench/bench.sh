@@ -144,6 +144,7 @@ script watermarks "SELECT doc FROM kv, watermarks w WHERE key = 'state' AND kv.f
 script recompute "SELECT * FROM recompute;"
 script select-1 "SELECT 1;"
 script unchanged "SELECT status, etag, document FROM summary_cache_fetch('state', :etag);"
+script unchanged-value "SELECT summary_cache_unchanged('state', :etag);"
 # both in a backend that has once read the document
 # shellcheck disable=SC1003
 for c in constant hit; do
