@@ -218,12 +218,16 @@ $primary->safe_psql('postgres', 'UPDATE t SET n = 2');
 $primary->wait_for_catchup($standby);
 
 # definitions arrive as data does
+my $old_hand = Session->new($standby);
+is($old_hand->query(q{SELECT summary_cache_get('s', true)}), '{"n":2,"m":2}', 'a session knows a definition');
 $primary->safe_psql('postgres', q{
 	SELECT summary_cache_define('later', 'main', 'SELECT n AS later FROM t');
 	SELECT summary_cache_define('other', 'main', 'SELECT n FROM unrelated');
 	SELECT summary_cache_drop('s', 'inlined')});
 $primary->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q{SELECT summary_cache_get('later')}), '{"later":2}', 'a new summary is there');
+is($old_hand->query(q{SELECT summary_cache_get('s', true)}), '{"n":2}', 'a changed one has changed, for a session that knew it, too');
+$old_hand->quit;
 is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s')}), '{"n":2}', 'a changed one has changed');
 
 #
