@@ -107,7 +107,7 @@ while IFS=$'\t' read -r name test cover reason; do
 	# with the objects, so that only what the next mutant changes is made anew
 	for file in $changed; do
 		as_server cp -p "$work/pristine/$file" "$work/src/$file"
-		as_server cp -p "$work/pristine/${file%.c}.o" "$work/src/${file%.c}.o"
+		[ "${file%.c}" = "$file" ] || as_server cp -p "$work/pristine/${file%.c}.o" "$work/src/${file%.c}.o"
 	done
 done <<<"$table"
 

@@ -276,6 +276,13 @@ is(sql(fetch('two')), 'progress-section ' . ($old + 1), 'an inline section is bu
 $builder->wake;
 is(sql(fetch('two')), 'hit-revision ' . ($old + 1), 'an older build that comes late does not take its place');
 
+# who has locked a source of another section publishes all the same
+cached('lock', 'two');
+sql('UPDATE other SET n = n + 1');
+is($reader->query("BEGIN; LOCK TABLE t IN SHARE MODE; " . fetch('two') . '; COMMIT'), 'progress-section ' . ($old + 2),
+	'a lock on a source of one section, and another is built');
+is(sql(fetch('two')), 'hit-revision ' . ($old + 2), 'and it is published');
+
 # a build may not write, but be given an xid: what it made is for its caller only
 sql(q{SELECT summary_cache_define('xid', 'main', 'SELECT pg_current_xact_id()::text AS n', '{}')});
 isnt(sql(forced('xid')), '', 'a query that takes an xid');
