@@ -374,7 +374,8 @@ is_cancel(ErrorData *error)
 
 /*
  * Build in a subtransaction, so that a failure can be answered with the old
- * document.  NULL, or the error.
+ * document.  NULL, or the error.  At a COMMIT there can be none: an error is
+ * thrown.
  *
  * On a standby, what conflicts with recovery ends a session that is in one
  * rather than its statement.  So it would without this one: the query is in
@@ -386,6 +387,12 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
+
+	if (sc_xact_is_ending())
+	{
+		sc_build(local, want, cause, build);
+		return NULL;
+	}
 
 	sc_build_timed_out = false;
 	BeginInternalSubTransaction(NULL);

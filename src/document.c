@@ -140,13 +140,21 @@ run_as_owner(const char *summary, ScSectionDef *section, void (*action) (void *a
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	BuildEnvironment env;
+
+	/* at a COMMIT no cursor is left afterwards that could be tampered with */
+	if (sc_xact_is_ending())
+	{
+		environment_enter(summary, section, &env);
+		action(arg);
+		environment_leave(&env);
+		return;
+	}
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		BuildEnvironment env;
-
 		environment_enter(summary, section, &env);
 		action(arg);
 		environment_leave(&env);

@@ -31,6 +31,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "parser/parsetree.h"
+#include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -514,6 +515,19 @@ sections_after_ddl(Node *parsetree)
 					  "Call summary_cache_attach_state_hub() with their schema.");
 }
 
+/* The transaction whose COMMIT has been executed, and is carried out next. */
+static LocalTransactionId ending_lxid = InvalidLocalTransactionId;
+
+/*
+ * Is the transaction block at its COMMIT?  What runs then, the queries of
+ * cursors WITH HOLD, may not roll back a subtransaction.
+ */
+bool
+sc_xact_is_ending(void)
+{
+	return LocalTransactionIdIsValid(ending_lxid) && ending_lxid == SC_MY_LXID;
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				ProcessUtilityContext context, ParamListInfo params,
@@ -560,6 +574,8 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	}
 	if (finishes_prepared)
 		sc_note_unknown_commit();
+	if (tag == T_TransactionStmt && ((TransactionStmt *) parsetree)->kind == TRANS_STMT_COMMIT)
+		ending_lxid = SC_MY_LXID;
 	if (tag == T_DropdbStmt && OidIsValid(database))
 		sc_summary_forget_database(database);
 	if (scope == DDL_NONE)

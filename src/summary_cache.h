@@ -500,6 +500,7 @@ extern bool sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs);
  *-------------------------------------------------------------------------
  */
 extern void sc_hooks_init(void);
+extern bool sc_xact_is_ending(void);
 
 /*-------------------------------------------------------------------------
  * definition.c

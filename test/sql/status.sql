@@ -81,6 +81,17 @@ SELECT summary_cache_unchanged('s', :'etag1') AS unchanged, summary_cache_unchan
     summary_cache_unchanged('s', NULL) IS NOT DISTINCT FROM false AS none;
 SELECT length(:'etag1') >= 32 AS long_enough;
 
+-- a cursor that is filled at COMMIT, where nothing can be rolled back any more but the whole
+BEGIN;
+DECLARE held CURSOR WITH HOLD FOR SELECT summary_cache_get('s', true)::jsonb = truth() AS fresh;
+COMMIT;
+FETCH held;
+CLOSE held;
+BEGIN;
+DECLARE failing CURSOR WITH HOLD FOR SELECT summary_cache_get('none such');
+COMMIT;
+:look
+
 -- invalidated
 SELECT summary_cache_invalidate('s');
 :look
