@@ -386,6 +386,8 @@ BEGIN
         EXCEPTION WHEN OTHERS THEN
             RETURN NEXT SQLERRM;
         END;
+        -- of the array, whose elements are made while the query is analysed
+        RETURN QUERY SELECT '  ' || log();
     END LOOP;
 END $$;
 BEGIN;
