@@ -328,8 +328,10 @@ check_no_temporary(const char *summary, ScSectionDef *section, SPIPlanPtr plan)
 	/* analyses a kept plan's query anew if need be */
 	(void) CachedPlanGetTargetList(source, NULL);
 
+	/* a table that is only named in a constant may be gone */
 	foreach(lc, source->relationOids)
-		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
+		if (get_rel_relkind(lfirst_oid(lc)) != '\0' &&
+			get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
 		{
 			what = "relation";
 			name = get_rel_name(lfirst_oid(lc));
