@@ -104,7 +104,9 @@ const ModeInfo modes[MODES] =
 	[M_OOM] = {"oom", "no memory in some builds and for some marks (debug build)", "", "53200"},
 	[M_CALLBACK] = {"callback", "commits that another library fails, or writes in (test/stress/callback.c)",
 	"22012 57P01", "", .mixed = true},
-	[M_DDL] = {"ddl", "DDL that changes what the document has, beside writers", "", "", .alone = true},
+	/* who writes a partition locks it before its root, ALTER TABLE the other way round */
+	[M_DDL] = {"ddl", "DDL that changes what the document has, beside writers",
+	"40P01 25P02", "40P01 25P02", .alone = true},
 	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
 	"", "42883 42704 55000 40P01 XX000", .alone = true},
