@@ -516,7 +516,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel **labels, int *nl
 				build->complete = false;
 				continue;
 			}
-			sc_build_section(me.summary, &definition->sections[i], snapshot, &body);
+			sc_build_section(&definition->sections[i], snapshot, &body);
 			if (labels && (OidIsValid(body.stranger.table) || OidIsValid(body.stranger.function)))
 			{
 				labels[i][nlabels[i]].slot = SC_CLUSTER_SLOT;

@@ -34,7 +34,6 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "summary_cache.h"
@@ -372,52 +371,41 @@ is_cancel(ErrorData *error)
 		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
+typedef struct BuildArguments
+{
+	ScLocal    *local;
+	ScWant		want;
+	ScCause		cause;
+	ScBuild    *build;
+} BuildArguments;
+
+static void
+build_action(void *arg)
+{
+	BuildArguments *arguments = arg;
+
+	sc_build(arguments->local, arguments->want, arguments->cause, arguments->build);
+}
+
 /*
  * Build in a subtransaction, so that a failure can be answered with the old
  * document.  NULL, or the error.  At a COMMIT there can be none: an error is
  * thrown.
- *
- * On a standby, what conflicts with recovery ends a session that is in one
- * rather than its statement.  So it would without this one: the query is in
- * another, which is what keeps it apart from the reader (document.c).
  */
 static ErrorData *
 try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	BuildArguments arguments = {local, want, cause, build};
+	ErrorData  *error;
 
 	if (sc_xact_is_ending())
 	{
-		sc_build(local, want, cause, build);
+		build_action(&arguments);
 		return NULL;
 	}
 
 	sc_build_timed_out = false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		sc_build(local, want, cause, build);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		/*
-		 * Some strings of an error that is thrown again stay where they are
-		 * copied to: not in the caller's context, which may be reset before
-		 * they are reported.
-		 */
-		MemoryContextSwitchTo(TopTransactionContext);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-
+	error = sc_in_subtransaction(build_action, &arguments, true);
 	if (error)
 	{
 		ScSummary  *entry = &sc_summaries[local->index];

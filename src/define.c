@@ -411,12 +411,13 @@ sc_define(const char *summary, const char *section, const char *query,
 				 errhint("Raise summary_cache.max_sections and restart the server.")));
 
 	memset(&wanted, 0, sizeof(wanted));
+	namestrcpy(&wanted.summary, summary);
 	namestrcpy(&wanted.name, section);
 	wanted.is_inline = is_inline;
 	wanted.query = pstrdup(query);
 	wanted.owner = owner;
 	wanted.settings = settings ? settings : session_settings();
-	sc_analyze_query(summary, &wanted, derive_sources, &info);
+	sc_analyze_query(&wanted, derive_sources, &info);
 	check_key_conflicts(definition, section, &info);
 
 	if (derive_sources)
@@ -533,22 +534,22 @@ sc_drop(const char *summary, const char *section)
 }
 
 /*
- * The sources and keys stay, so no table needs to be locked or looked at.
+ * Write a section's query, settings and calls, changed in place.  The sources
+ * and keys stay, so no table needs to be locked or looked at.
  */
 void
-sc_replace_query(const char *summary, const char *section, const char *query)
+sc_update_section(ScSectionDef *section)
 {
-	NameData	summary_name;
-	NameData	section_name;
-	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID};
+	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
 	Datum		values[lengthof(types)];
 
-	namestrcpy(&summary_name, summary);
-	namestrcpy(&section_name, section);
-	values[0] = NameGetDatum(&summary_name);
-	values[1] = NameGetDatum(&section_name);
-	values[2] = CStringGetTextDatum(query);
-	execute_as_table_owner("UPDATE %1$s SET query = $3 WHERE summary OPERATOR(pg_catalog.=) $1"
+	values[0] = NameGetDatum(&section->summary);
+	values[1] = NameGetDatum(&section->name);
+	values[2] = CStringGetTextDatum(section->query);
+	values[3] = PointerGetDatum(section->settings);
+	values[4] = PointerGetDatum(array_of_strings(section->calls, section->ncalls));
+	execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
+						   " WHERE summary OPERATOR(pg_catalog.=) $1"
 						   " AND section OPERATOR(pg_catalog.=) $2",
 						   sc_definition_table(NULL), SC_DEFINITION_TABLE,
 						   lengthof(types), types, values, SPI_OK_UPDATE);

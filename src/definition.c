@@ -271,6 +271,7 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	memset(section, 0, sizeof(*section));
+	section->summary = *DatumGetName(values[Anum_summary - 1]);
 	section->name = *DatumGetName(values[Anum_section - 1]);
 	*position = DatumGetInt32(values[Anum_position - 1]);
 	section->is_inline = strcmp(TextDatumGetCString(values[Anum_refresh - 1]), "inline") == 0;

@@ -322,40 +322,17 @@ database_to_leave(Node *parsetree)
 static void
 try_after_ddl(void (*action) (void *arg), void *arg, const char *failure, const char *hint)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error = sc_in_subtransaction(action, arg, true);
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		action(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		/* it may be thrown again: see try_build() */
-		MemoryContextSwitchTo(TopTransactionContext);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-
-		/* a cancelled command is cancelled */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		{
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			ReThrowError(error);
-		}
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("%s: %s", failure, error->message),
-				 errhint("%s", hint)));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return;
+	/* a cancelled command is cancelled */
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("%s: %s", failure, error->message),
+			 errhint("%s", hint)));
 }
 
 typedef struct TableAction
@@ -460,7 +437,7 @@ repair_triggers(Node *parsetree)
 static void
 follow_hub(void *arg)
 {
-	sc_hub_follow();
+	sc_hub_follow(arg);
 }
 
 static void
@@ -477,31 +454,64 @@ reassign_owned(void *arg)
 	sc_give_sections(roleSpecsToIds(stmt->roles), get_rolespec_oid(stmt->newrole, false));
 }
 
+/* Does a command rename or move what a query may name? */
+static bool
+renames(Node *parsetree)
+{
+	if (IsA(parsetree, AlterObjectSchemaStmt))
+		return true;
+	if (!IsA(parsetree, RenameStmt))
+		return false;
+	switch (((RenameStmt *) parsetree)->renameType)
+	{
+		case OBJECT_SCHEMA:
+		case OBJECT_TABLE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_FOREIGN_TABLE:
+		case OBJECT_SEQUENCE:
+		case OBJECT_COLUMN:
+		case OBJECT_TYPE:
+		case OBJECT_DOMAIN:
+		case OBJECT_ATTRIBUTE:
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+		case OBJECT_AGGREGATE:
+		case OBJECT_COLLATION:
+		case OBJECT_TSCONFIGURATION:
+		case OBJECT_TSDICTIONARY:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* The schema that a command gave a new name, or moved a table to; or NULL. */
+static char *
+schema_moved_to(Node *parsetree)
+{
+	if (IsA(parsetree, RenameStmt) && ((RenameStmt *) parsetree)->renameType == OBJECT_SCHEMA)
+		return ((RenameStmt *) parsetree)->newname;
+	if (IsA(parsetree, AlterObjectSchemaStmt) &&
+		((AlterObjectSchemaStmt *) parsetree)->objectType == OBJECT_TABLE)
+		return ((AlterObjectSchemaStmt *) parsetree)->newschema;
+	return NULL;
+}
+
 /*
  * What holds for PostgreSQL's own objects is to hold for sections: they follow
- * tables that are moved, as far as the text of the query is ours, and go with
- * what else their owner has in this database.
+ * what is renamed or moved, and go with what else their owner has in this
+ * database.
  */
 static void
-sections_after_ddl(Node *parsetree)
+sections_after_ddl(Node *parsetree, List *followers)
 {
-	switch (nodeTag(parsetree))
-	{
-		case T_RenameStmt:
-			if (((RenameStmt *) parsetree)->renameType != OBJECT_SCHEMA &&
-				((RenameStmt *) parsetree)->renameType != OBJECT_TABLE)
-				return;
-			break;
-		case T_AlterObjectSchemaStmt:
-			if (((AlterObjectSchemaStmt *) parsetree)->objectType != OBJECT_TABLE)
-				return;
-			break;
-		case T_DropOwnedStmt:
-		case T_ReassignOwnedStmt:
-			break;
-		default:
-			return;
-	}
+	char	   *schema = schema_moved_to(parsetree);
+
+	if (schema == NULL && followers == NIL && !IsA(parsetree, DropOwnedStmt) &&
+		!IsA(parsetree, ReassignOwnedStmt))
+		return;
 	if (!OidIsValid(get_extension_oid(SC_NAME, true)))
 		return;
 	if (IsA(parsetree, DropOwnedStmt))
@@ -510,9 +520,11 @@ sections_after_ddl(Node *parsetree)
 	else if (IsA(parsetree, ReassignOwnedStmt))
 		try_after_ddl(reassign_owned, parsetree, "could not reassign the sections of these roles",
 					  "Repeat the command.");
-	else
-		try_after_ddl(follow_hub, NULL, "the summary of the State Hub does not follow its tables",
+	if (schema)
+		try_after_ddl(follow_hub, schema, "the summary of the State Hub does not follow its tables",
 					  "Call summary_cache_attach_state_hub() with their schema.");
+	if (followers)
+		sc_follow_end(followers, parsetree);
 }
 
 /* The transaction whose COMMIT has been executed, and is carried out next. */
@@ -538,6 +550,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	DdlScope	scope = ddl_scope(parsetree);
 	Oid			database = InvalidOid;
 	bool		finishes_prepared = false;
+	List	   *followers = NIL;
 
 	if (tag == T_TransactionStmt)
 	{
@@ -556,6 +569,8 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	}
 
 	mark_ddl(scope);
+	if (scope != DDL_NONE && renames(parsetree) && OidIsValid(get_extension_oid(SC_NAME, true)))
+		followers = sc_follow_begin();
 
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
@@ -587,7 +602,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	if (tag == T_CreateStmt || tag == T_AlterTableStmt)
 		repair_triggers(parsetree);
 	else
-		sections_after_ddl(parsetree);
+		sections_after_ddl(parsetree, followers);
 	if ((tag == T_DropStmt || tag == T_DropOwnedStmt) &&
 			 sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false) != SC_SLOT_NONE &&
 			 !OidIsValid(get_extension_oid(SC_NAME, true)))

@@ -682,22 +682,22 @@ sc_hub_attach(List *schemas, bool named, int elevel)
 }
 
 /*
- * The generated sections whose queries do not name the tables where they are:
- * the new text of each, or NULL.  Only if a whole hub is in one schema with
- * all sources among its tables: while it is moved table by table, or if one of
- * them made room for another of its name, the text stays as it is.
+ * The generated sections whose queries do not name the tables where they are,
+ * with the text that does.  Only if a whole hub is in the schema with all
+ * sources among its tables: while it is moved table by table, or if one of
+ * them made room for another of its name, a section follows like any other.
  */
-static void
-moved_queries(Hub *hub, char **core, char **progress)
+static List *
+moved_sections(const char *schema_name)
 {
 	ScSummaryDef *def = state_definition();
 	ScSectionDef *sections[] = {sc_definition_section(def, HUB_CORE), sc_definition_section(def, HUB_PROGRESS)};
-	char	  **queries[] = {core, progress};
 	Oid			schema = attached_schema(def);
+	Hub			hub;
+	List	   *moved = NIL;
 
-	*core = *progress = NULL;
-	if (!OidIsValid(schema) || !inspect_hub(schema, hub))
-		return;
+	if (!OidIsValid(schema) || !inspect_hub(schema, &hub) || strcmp(hub.schema_name, schema_name) != 0)
+		return NIL;
 	for (int s = 0; s < lengthof(sections); s++)
 	{
 		ScSectionDef *section = sections[s];
@@ -710,7 +710,7 @@ moved_queries(Hub *hub, char **core, char **progress)
 			continue;
 		for (int i = 0; i < HUB_NTABLES; i++)
 		{
-			HubTable   *table = &hub->tables[i];
+			HubTable   *table = &hub.tables[i];
 
 			if (table->fault || is_progress != (i == HUB_PROGRESS_TABLE))
 				continue;
@@ -720,41 +720,41 @@ moved_queries(Hub *hub, char **core, char **progress)
 				table->fault = "is not attached";
 		}
 		if (nfound < section->nsources)
-		{
-			*core = NULL;
-			return;
-		}
+			return NIL;
 		if (is_progress)
 		{
-			Oid			relid = hub->tables[HUB_PROGRESS_TABLE].relid;
+			Oid			relid = hub.tables[HUB_PROGRESS_TABLE].relid;
 
 			/* who moved something else shall not wait for this table */
 			if (!ConditionalLockRelationOid(relid, AccessShareLock))
 				ereport(ERROR,
 						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 						 errmsg("could not obtain lock on relation \"%s\"", get_rel_name(relid))));
-			(void) inspect_indexes(&hub->tables[HUB_PROGRESS_TABLE], &keys);
+			(void) inspect_indexes(&hub.tables[HUB_PROGRESS_TABLE], &keys);
 		}
-		query = is_progress ? progress_query(hub, keys) : core_query(hub);
+		query = is_progress ? progress_query(&hub, keys) : core_query(&hub);
 		if (strcmp(query, section->query) != 0)
-			*queries[s] = query;
+		{
+			moved = lappend(moved, section);
+			section->query = query;
+		}
 	}
+	return moved;
 }
 
 /*
- * Some table or schema was moved or renamed, by whomever: if it was the hub,
- * its generated sections go on reading the same tables, as the same owner.
+ * A table or schema was moved or renamed, by whomever, and is in or is the
+ * schema of this name now: if it was the hub, its generated sections go on
+ * reading the same tables, by the text that attaching there would give them.
  */
 void
-sc_hub_follow(void)
+sc_hub_follow(const char *schema_name)
 {
-	Hub			hub;
-	char	   *core;
-	char	   *progress;
+	List	   *moved;
+	ListCell   *lc;
 
 	CommandCounterIncrement();
-	moved_queries(&hub, &core, &progress);
-	if (core == NULL && progress == NULL)
+	if (moved_sections(schema_name) == NIL)
 		return;
 
 	/* a definer may be waiting for the very table that was moved */
@@ -762,15 +762,13 @@ sc_hub_follow(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("another session is changing definitions")));
-	moved_queries(&hub, &core, &progress);
-	if (core)
-		sc_replace_query(SC_STATE_SUMMARY, HUB_CORE, core);
-	if (progress)
-		sc_replace_query(SC_STATE_SUMMARY, HUB_PROGRESS, progress);
-	if (core || progress)
+	moved = moved_sections(schema_name);
+	foreach(lc, moved)
+		sc_update_section(lfirst(lc));
+	if (moved)
 		ereport(NOTICE,
 				(errmsg("summary \"%s\" follows the State Hub tables to schema \"%s\"",
-						SC_STATE_SUMMARY, hub.schema_name)));
+						SC_STATE_SUMMARY, schema_name)));
 }
 
 /*

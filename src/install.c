@@ -93,6 +93,12 @@ warn_not_preloaded(void)
 					 libraries.data)));
 }
 
+static void
+attach_action(void *schemas)
+{
+	sc_hub_attach((List *) schemas, false, NOTICE);
+}
+
 /*
  * Attach a hub of the user's search path, if there is one.  The extension is
  * worth having without, so an error that the hub is at the bottom of becomes
@@ -102,48 +108,27 @@ warn_not_preloaded(void)
 static void
 attach_at_install(List *schemas)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error = sc_in_subtransaction(attach_action, schemas, true);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (error == NULL)
+		return;
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
-		sc_hub_attach(schemas, false, NOTICE);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
+			ReThrowError(error);
 	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		/* it may be thrown again: see try_build() */
-		MemoryContextSwitchTo(TopTransactionContext);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
-		{
-			case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
-			case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
-			case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
-			case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
-			case ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR):
-				ReThrowError(edata);
-		}
-		if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(edata);
-		ereport(WARNING,
-				(errcode(edata->sqlerrcode),
-				 errmsg("State Hub not attached: %s", edata->message),
-				 edata->detail ? errdetail_internal("%s", edata->detail) : 0,
-				 errhint("%s%sOnce that is settled: SELECT summary_cache_attach_state_hub();",
-						 edata->hint ? edata->hint : "", edata->hint ? " " : "")));
-	}
-	PG_END_TRY();
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("State Hub not attached: %s", error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 errhint("%s%sOnce that is settled: SELECT summary_cache_attach_state_hub();",
+					 error->hint ? error->hint : "", error->hint ? " " : "")));
 }
 
 /*

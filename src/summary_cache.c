@@ -16,7 +16,8 @@
  *	definition.c	summaries and sections in the catalog, and this backend's
  *					cached view of them
  *	define.c		changes of them
- *	document.c		builds one section: its query run as its owner, JSON out
+ *	query.c			a section's query: prepared and looked at as its owner
+ *	document.c		builds one section: its row as JSON
  *	build.c			builds and publishes sections: labels, single flight
  *	local.c			this backend's copies of documents
  *	cache.c			the decision table: what a read is answered with
@@ -24,6 +25,8 @@
  *	stats.c			counters and views
  *	functions.c		the SQL-callable functions
  *	debug.c			waiting points and weakened protocols of a debug build
+ *	subtransaction.c	runs something in a subtransaction
+ *	follow.c		queries follow what is renamed or moved
  *	hub.c			the State Hub: its tables, its default sections
  *	install.c		what CREATE EXTENSION does beyond its script
  *

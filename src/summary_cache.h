@@ -4,9 +4,9 @@
  *	  Shared structures, settings and prototypes of the summary cache.
  *
  * Dependencies point one way:
- *	  functions, worker, hub, install, stats -> cache -> local, build ->
- *	  document, define -> definition, track, hooks -> standby -> revision ->
- *	  shmem
+ *	  functions, worker, hub, follow, install, stats -> cache -> local, build ->
+ *	  document, define -> query -> definition, track, hooks -> standby ->
+ *	  revision -> shmem
  *
  * Terms.  A *summary* is a named JSON document made of *sections*; a section
  * is one query over *source* tables.  Every tracked table has a *slot* with a
@@ -32,6 +32,7 @@
 #include "storage/lwlock.h"
 #include "utils/array.h"
 #include "utils/dsa.h"
+#include "utils/plancache.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -415,6 +416,12 @@ sc_is_eager(const ScOptions *options)
 }
 
 /*-------------------------------------------------------------------------
+ * subtransaction.c
+ *-------------------------------------------------------------------------
+ */
+extern ErrorData *sc_in_subtransaction(void (*action) (void *arg), void *arg, bool keep);
+
+/*-------------------------------------------------------------------------
  * shmem.c
  *-------------------------------------------------------------------------
  */
@@ -508,6 +515,7 @@ extern bool sc_xact_is_ending(void);
  */
 typedef struct ScSectionDef
 {
+	NameData	summary;
 	NameData	name;
 	bool		is_inline;
 	bool		generated;		/* by summary_cache_attach_state_hub() */
@@ -524,7 +532,8 @@ typedef struct ScSectionDef
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
 	bool		keep_plan;		/* the definition is a cached one */
-	SPIPlanPtr	plan;			/* document.c's, NULL until first built */
+	SPIPlanPtr	plan;			/* document.c's, NULL until first built; it points
+								 * back to this */
 	int			plan_generation;	/* of the plan in which strangers were looked
 									 * for, 0: of none */
 	ScStranger	stranger;		/* and what was found */
@@ -576,9 +585,8 @@ extern void sc_define(const char *summary, const char *section, const char *quer
 extern void sc_drop(const char *summary, const char *section);
 extern void sc_configure(const char *summary, const char *option, const char *value);
 
-/* Change the text of a section's query, and nothing else.  Definers are locked
- * out already. */
-extern void sc_replace_query(const char *summary, const char *section, const char *query);
+/* Definers are locked out already. */
+extern void sc_update_section(ScSectionDef *section);
 
 /* The sections of some roles get another owner; InvalidOid: are dropped.  The
  * caller may do that with whatever they own. */
@@ -598,8 +606,22 @@ typedef struct ScBody
 } ScBody;
 
 extern bool sc_build_timed_out; /* the last error was build_timeout's */
-extern void sc_build_section(const char *summary, ScSectionDef *section,
-							 Snapshot snapshot, ScBody *body);
+extern void sc_build_section(ScSectionDef *section, Snapshot snapshot, ScBody *body);
+
+/*-------------------------------------------------------------------------
+ * query.c: a section's query, prepared and looked at as its owner
+ *-------------------------------------------------------------------------
+ */
+/* Inside, SPI may be used; memory comes from the caller's context. */
+extern void sc_run_as_owner(ScSectionDef *section, void (*action) (void *arg), void *arg);
+SC_NORETURN extern void sc_bad_query(int code, ScSectionDef *section, const char *what);
+extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
+extern Query *sc_query_analyze(ScSectionDef *section);
+extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
+extern char **sc_query_column_names(TupleDesc desc);
+extern void sc_query_check_constants(ScSectionDef *section, SPIPlanPtr plan);
+extern void sc_query_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cached,
+								   ScStranger *stranger);
 
 /*
  * What analysing a query told: its columns, and what it reads.
@@ -613,8 +635,7 @@ typedef struct ScQueryInfo
 	bool		is_volatile;
 } ScQueryInfo;
 
-extern void sc_analyze_query(const char *summary, ScSectionDef *section,
-							 bool check_sources, ScQueryInfo *info);
+extern void sc_analyze_query(ScSectionDef *section, bool check_sources, ScQueryInfo *info);
 
 /*-------------------------------------------------------------------------
  * local.c: this backend's copies of documents
@@ -739,12 +760,19 @@ extern void sc_count(int summary, int counter, uint64 n);
 extern uint64 sc_counter(int summary, int counter);
 
 /*-------------------------------------------------------------------------
+ * follow.c: queries follow what they name
+ *-------------------------------------------------------------------------
+ */
+extern List *sc_follow_begin(void); /* before a command; raises only a cancel */
+extern void sc_follow_end(List *followers, Node *parsetree);	/* after it */
+
+/*-------------------------------------------------------------------------
  * hub.c: the State Hub, the first user; install.c: CREATE EXTENSION's part
  *-------------------------------------------------------------------------
  */
 extern List *sc_hub_missing(List **reasons);
 extern List *sc_hub_search_path(void);
-extern void sc_hub_follow(void);	/* after tables were moved */
+extern void sc_hub_follow(const char *schema_name); /* tables were moved there */
 extern void sc_hub_attach(List *schemas, bool named, int elevel);	/* elevel: ERROR, or NOTICE */
 
 /*-------------------------------------------------------------------------

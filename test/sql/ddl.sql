@@ -57,12 +57,12 @@ UPDATE task SET again = 8;
 :look
 
 --
--- Names
+-- Names: sections follow (follow.sql)
 --
+SET client_min_messages = warning;
 ALTER TABLE task RENAME TO job;
 :look
-SELECT last_error, last_error_sqlstate FROM summary_cache_stats;
-:force
+:look
 ALTER TABLE job RENAME TO task;
 CALL wait_until($$status = 'hit-revision' FROM summary_cache_fetch('d')$$);
 :look
@@ -75,16 +75,22 @@ ALTER SCHEMA regress_ddl_other RENAME TO regress_ddl;
 SET search_path = regress_ddl, public;
 :force
 :look
--- another table takes the name: it is the one that is read, but not the one that is followed
-ALTER TABLE task RENAME TO job;
-CREATE TABLE task AS SELECT 'another' AS x;
+-- another table takes the name, in an earlier schema of the path: it is the one that is read, but not the one that is followed
+CREATE TABLE public.shadowed AS SELECT 1 AS id;
+SELECT summary_cache_define('d', 'core', 'SELECT json_agg(s) AS s FROM shadowed s');
+:look
+CREATE TABLE shadowed AS SELECT 'another' AS x;
 :force
 SELECT status = 'hit-revision' AS must_not_be_proven FROM summary_cache_fetch('d');
 SELECT state, reason FROM summary_cache_sections;
 :quiet
-DROP TABLE task;
-ALTER TABLE job RENAME TO task;
+DROP TABLE shadowed;
 :force
+:look
+DROP TABLE public.shadowed;
+:force
+SELECT last_error, last_error_sqlstate FROM summary_cache_stats;
+SELECT summary_cache_define('d', 'core', 'SELECT json_agg(t) AS t FROM task t');
 :look
 CREATE SCHEMA regress_ddl2;
 ALTER TABLE task SET SCHEMA regress_ddl2;
@@ -92,6 +98,7 @@ ALTER TABLE task SET SCHEMA regress_ddl2;
 ALTER TABLE regress_ddl2.task SET SCHEMA regress_ddl;
 :force
 :look
+SET client_min_messages = notice;
 
 --
 -- What a query uses
@@ -111,6 +118,7 @@ CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RET
 :look
 CREATE OR REPLACE FUNCTION inlined(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x + 2';
 :look
+-- of another name, it is the one that is called
 ALTER FUNCTION f() RENAME TO f_old;
 CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 3';
 :look

@@ -178,9 +178,9 @@ SELECT summary_cache_get('keys');
 SELECT summary_cache_define('keys', 'two', 'SELECT * FROM "Odd Name" LIMIT 1');
 INSERT INTO "Odd Name" VALUES (1);
 SELECT summary_cache_get('keys');
-ALTER TABLE "Odd Name" RENAME id TO b;
+ALTER TABLE "Odd Name" ADD b int;
 SELECT try($$SELECT summary_cache_get('keys', true)$$);
-ALTER TABLE "Odd Name" RENAME b TO id;
+ALTER TABLE "Odd Name" DROP b;
 SELECT summary_cache_get('keys', true);
 SELECT summary_cache_drop('keys');
 

@@ -355,6 +355,18 @@ SELECT public.summary_cache_define('table', 'core', 'SELECT count(*) AS n FROM m
 SELECT public.summary_cache_define('view', 'core', 'SELECT count(*) AS n FROM moody', '{moods}');
 SELECT public.summary_cache_define('type', 'core', $$SELECT 'good'::mood AS m, '{bad}'::mood[] AS a$$);
 SELECT public.summary_cache_define('column', 'core', $$SELECT count(*) AS n FROM json_to_recordset('[{"x": "good"}]') AS r (x mood)$$);
+-- constants of a column's type; one that names a relation; a WITH query's name is not a relation's, but where it is not in scope
+CREATE TABLE lists (m mood[]);
+SELECT public.summary_cache_define('list', 'core', $$SELECT count(*) AS n FROM lists WHERE m = '{good}'$$);
+SELECT public.summary_cache_define('constant', 'core', $$SELECT table_to_xml('moods', true, false, '')::text AS x$$, '{moods}');
+SELECT public.summary_cache_define('with', 'core', $$WITH moods AS (SELECT 1), a AS (SELECT * FROM moods) SELECT (SELECT count(*) FROM a, moods) AS n$$);
+SELECT public.summary_cache_define('scope', 'core', $$SELECT (WITH moods AS (SELECT 1) SELECT count(*) FROM moods) + (SELECT count(*) FROM moods) AS n$$, '{moods}');
+SELECT public.summary_cache_define('itself', 'core', $$WITH moods AS (SELECT * FROM moods) SELECT count(*) AS n FROM moods$$, '{moods}');
+SELECT public.summary_cache_define('qualified', 'core', $$SELECT pg_temp.planted() AS n$$);
+CREATE FUNCTION pg_temp.planted() RETURNS int LANGUAGE sql AS 'SELECT 1';
+SELECT public.summary_cache_define('qualified', 'core', $$SELECT pg_temp.planted() AS n$$);
+SELECT public.summary_cache_define('qualified', 'core', $$SELECT 1 OPERATOR(pg_temp.+) 1 AS n$$);
+DROP FUNCTION pg_temp.planted();
 -- this one the session that attacks has never built
 SELECT public.summary_cache_define('new', 'core', 'SELECT count(*) AS n FROM moods', '{moods}');
 RESET search_path;
@@ -362,31 +374,37 @@ RESET ROLE;
 \c -
 SET ROLE regress_rights_attacker;
 -- built before there is a temporary schema, and after
-SELECT summary_cache_get(s) FROM unnest(ARRAY['table', 'view', 'type', 'column']) s;
+SELECT summary_cache_get(s) FROM unnest(ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself']) s;
 CREATE TEMP VIEW moods AS SELECT regress_attack.try() AS m WHERE regress_attack.try_immutable(1) = 1;
 CREATE TEMP VIEW moody AS SELECT * FROM moods;
-GRANT SELECT ON moods, moody TO PUBLIC;
 CREATE DOMAIN pg_temp.mood AS text CHECK (regress_attack.try() = 1 AND regress_attack.try_immutable(1) = 1);
+CREATE TEMP TABLE lists (m pg_temp.mood[]);
+GRANT SELECT ON moods, moody, lists TO PUBLIC;
 BEGIN;
-SELECT summary_cache_get(s, true) FROM unnest(ARRAY['table', 'view', 'type', 'column']) s;
+SELECT summary_cache_get(s, true) FROM unnest(ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself']) s;
 RESET ROLE;
 SELECT log();
 COMMIT;
+-- the queries would follow: name what is gone, as if that had been dropped
+CREATE TABLE regress_attack.texts AS SELECT summary, section, query FROM summary_cache_definition;
+SET client_min_messages = warning;
 ALTER TABLE regress_rights.moods RENAME TO moods_old;
+ALTER TABLE regress_rights.lists RENAME TO lists_old;
 ALTER VIEW regress_rights.moody RENAME TO moody_old;
 ALTER TYPE regress_rights.mood RENAME TO mood_old;
+RESET client_min_messages;
+UPDATE summary_cache_definition d SET query = t.query FROM regress_attack.texts t WHERE (t.summary, t.section) = (d.summary, d.section) AND t.query <> d.query;
 SET ROLE regress_rights_attacker;
 CREATE FUNCTION regress_attack.get_all() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
     s text;
 BEGIN
-    FOREACH s IN ARRAY ARRAY['table', 'view', 'type', 'column', 'new'] LOOP
+    FOREACH s IN ARRAY ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself', 'new'] LOOP
         BEGIN
             RETURN NEXT summary_cache_get(s, true);
         EXCEPTION WHEN OTHERS THEN
             RETURN NEXT SQLERRM;
         END;
-        -- of the array, whose elements are made while the query is analysed
         RETURN QUERY SELECT '  ' || log();
     END LOOP;
 END $$;
@@ -396,9 +414,12 @@ RESET ROLE;
 SELECT log();
 COMMIT;
 -- the same without rights on the schema: its names are not found either
+SET client_min_messages = warning;
 ALTER TABLE regress_rights.moods_old RENAME TO moods;
+ALTER TABLE regress_rights.lists_old RENAME TO lists;
 ALTER VIEW regress_rights.moody_old RENAME TO moody;
 ALTER TYPE regress_rights.mood_old RENAME TO mood;
+RESET client_min_messages;
 ALTER SCHEMA regress_rights OWNER TO regress_rights_super;
 REVOKE USAGE ON SCHEMA regress_rights FROM PUBLIC;
 SET ROLE regress_rights_attacker;
@@ -453,6 +474,7 @@ RESET session_replication_role;
 -- A hub table swapped for a hostile view after a superuser has attached it; and CREATE EXTENSION by a superuser over such tables
 --
 ALTER TABLE regress_rights.tasks RENAME TO tasks_old;
+UPDATE summary_cache_definition d SET query = t.query FROM regress_attack.texts t WHERE (t.summary, t.section) = (d.summary, d.section) AND d.summary = 'state';
 SET ROLE regress_rights_owner;
 CREATE VIEW regress_rights.tasks AS SELECT regress_attack.try() AS id, 'x' AS status, now() AS updated_at;
 RESET ROLE;

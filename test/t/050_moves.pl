@@ -85,8 +85,51 @@ like(said('ALTER SCHEMA moved2 RENAME TO hub'),
 	qr/WARNING:  the summary of the State Hub does not follow its tables: could not obtain lock on relation "progress_events"/,
 	'nor for who has locked a table');
 $definer->query('ROLLBACK');
-like(said('ALTER SCHEMA hub RENAME TO moved2'), qr/^$/, 'moved back, it is as it was');
+like(said('ALTER SCHEMA hub RENAME TO moved2'), qr/follows the State Hub tables to schema "moved2"/, 'moved back, it is as it was');
 like(said('ALTER SCHEMA moved2 RENAME TO hub'), qr/follows the State Hub tables to schema "hub"/, 'and the next time it follows');
+
+
+#
+# Any other section
+#
+$node->safe_psql('postgres', q{
+	SET client_min_messages = warning;
+	CREATE TABLE parent (id int); CREATE TABLE brother (id int);
+	SELECT ext.summary_cache_define('family', 'core', 'SELECT (SELECT count(*) FROM parent) AS parents, (SELECT count(*) FROM brother) AS brothers');
+});
+my $family = q{SELECT ext.summary_cache_get('family', true)};
+my $unnoticed = qr/section "core" of summary "family" does not follow what was renamed or moved: another session has locked what its query reads\nHINT:  If its query names that, call summary_cache_define\(\)/;
+# what another table of the query is locked for cannot be waited for, as its holder may wait for us
+$definer->query('BEGIN; LOCK TABLE brother IN ACCESS EXCLUSIVE MODE');
+like(said('ALTER TABLE parent RENAME TO mother'), $unnoticed, 'a rename does not wait for what else the query reads');
+$definer->query('ROLLBACK');
+($ret, $out, $err) = $node->psql('postgres', $family);
+like($err, qr/relation "parent" does not exist/, 'so the section does not follow, and says so');
+is(said('ALTER TABLE mother RENAME TO parent'), '', 'renamed back, it reads on');
+is($node->safe_psql('postgres', $family), '{"parents":0,"brothers":0}', '... as before');
+# locked afterwards only: by the command's own transaction or another
+$mover->query('BEGIN; ALTER TABLE brother RENAME TO sister');
+like($mover->error, qr/NOTICE:  section "core" of summary "family" follows/, 'who has locked the table himself follows');
+like(said('ALTER TABLE parent RENAME TO mother'), $unnoticed, 'beside him one more rename does not wait');
+$mover->query('COMMIT');
+($ret, $out, $err) = $node->psql('postgres', $family);
+like($err, qr/relation "parent" does not exist/, 'one of two has followed');
+$node->safe_psql('postgres', 'ALTER TABLE mother RENAME TO parent');
+is($node->safe_psql('postgres', $family), '{"parents":0,"brothers":0}', '... and both are there');
+# a definer that has not committed
+$definer->query(q{BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM other')});
+like(said('ALTER TABLE parent RENAME TO mother'), qr/WARNING:  section "core" of summary "family" does not follow what was renamed or moved: another session is changing definitions/, 'nor does a rename wait for a definer');
+$definer->query('COMMIT');
+$node->safe_psql('postgres', 'ALTER TABLE mother RENAME TO parent');
+# other sessions see it at commit
+is($reader->query(q{SELECT ext.summary_cache_get('family')}), '{"parents":0,"brothers":0}', 'a session reads');
+$mover->query('BEGIN; ALTER TABLE parent RENAME TO mother; INSERT INTO mother VALUES (1)');
+is($mover->query(q{SELECT ext.summary_cache_get('family')}), '{"parents":1,"brothers":0}', 'who renames reads on');
+is($reader->query(q{SELECT status, document FROM ext.summary_cache_fetch('family')}), 'hit-revision|{"parents":0,"brothers":0}', 'others have what was committed');
+$mover->query('COMMIT');
+ok($node->poll_query_until('postgres', q{SELECT status || document FROM ext.summary_cache_fetch('family')}, 'hit-revision{"parents":1,"brothers":0}'), 'the worker refreshes under the new name');
+is($reader->query(q{SELECT document FROM ext.summary_cache_fetch('family')}), '{"parents":1,"brothers":0}', '... and the session has it');
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('family'); DROP TABLE mother, sister});
 
 #
 # DROP OWNED beside an open writer
