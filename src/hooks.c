@@ -568,9 +568,9 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			sc_worker_leave(database);
 	}
 
-	mark_ddl(scope);
 	if (scope != DDL_NONE && renames(parsetree) && OidIsValid(get_extension_oid(SC_NAME, true)))
 		followers = sc_follow_begin();
+	mark_ddl(scope);
 
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
