@@ -2,8 +2,9 @@
 # make stress: the checker (test/stress/checker.c), long, on a throw-away server with the debug
 # build: each mode in turn as it is, with waiting points that hold the windows of a commit open, with
 # commits that are flushed late, with another library's callbacks around them that take their time,
-# and on a server that has too few workers, slots and sections.  There are never more than 1 MB for
-# documents.  The last lines are sums by mode; exit status 1 on a violation.
+# on a server that has too few workers, slots and sections, and with all reading done on a streaming
+# standby, in those modes that one can have.  There are never more than 1 MB for documents.  The last
+# lines are sums by mode; exit status 1 on a violation.
 #
 #   DURATION=600   seconds, all in all
 #   SEED=N         of all random choices
@@ -54,18 +55,37 @@ as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$work/stress.log" ||
 
 # Rounds of all modes, in one way after the other, until the time is over.
 ways=("" "options='-c summary_cache.debug_point=all -c summary_cache.debug_sleep=200'" "--commit-delay=500"
-	"options='-c callback.visible_sleep=1000 -c callback.published_sleep=1000'" scarce)
+	"options='-c callback.visible_sleep=1000 -c callback.published_sleep=1000'" scarce standby)
 scarce="max_worker_processes = 2
 summary_cache.max_tables = 40
 summary_cache.max_sections = 12"
 each=$((duration / (${#ways[@]} * ${#modes[@]})))
 if [ "$each" -gt 20 ]; then each=20; fi
 if [ "$each" -lt 1 ]; then each=1; fi
+
+standby=$work/stress-standby
+stop_standby() { run_logged as_server "$bindir/pg_ctl" stop -s -m fast -D "$standby"; }
+# Any commit ends all hits there: there are some only if writers rest.
+standby_modes=" plain 2pc savepoint sync rr inline partition copy ddl "
+start_standby() {
+	as_server rm -rf "$standby"
+	as_server mkdir -p "$sock.standby"
+	run_logged as_server "$bindir/pg_basebackup" -h "$sock" -U postgres -D "$standby" -R -c fast
+	as_server tee -a "$standby/postgresql.conf" <<-CONF >/dev/null
+		unix_socket_directories = '$sock.standby'
+		hot_standby_feedback = on
+		max_standby_streaming_delay = -1
+	CONF
+	run_logged as_server "$bindir/pg_ctl" start -w -s -D "$standby" -l "$work/standby.log"
+}
+
 status=0
 round=0
 end=$((SECONDS + duration))
 while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
 	way=${ways[$((round % ${#ways[@]}))]}
+	prefix=
+	[ "$way" != standby ] || prefix=standby-
 	read -r -a options <<<"--seconds=$each --seed=$((seed + round)) ${OPTIONS:-}"
 	conninfo="host=$sock user=postgres dbname=postgres"
 	case $way in
@@ -73,14 +93,20 @@ while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
 			as_server tee "$data/way.conf" <<<"$scarce" >/dev/null
 			run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"
 			;;
+		standby)
+			start_standby
+			options+=("--read-conninfo=host=$sock.standby user=postgres dbname=postgres" --pause=40000)
+			;;
 		--*) options+=("$way") ;;
 		*) conninfo="$conninfo $way" ;;
 	esac
 	for mode in "${modes[@]}"; do
+		if [ "$way" = standby ] && [[ $standby_modes != *" $mode "* ]]; then continue; fi
 		as_server "$work/checker" --conninfo="$conninfo" --server-log="$work/stress.log" \
-			"${options[@]}" "$mode" | tee -a "$work/checker.log" ||
+			"${options[@]}" "$mode" | sed "s/^$mode:/$prefix$mode:/" | tee -a "$work/checker.log" ||
 			{ status=1; break; }
 	done
+	if [ "$way" = standby ]; then stop_standby; fi
 	if [ "$way" = scarce ] && [ "$status" -eq 0 ]; then
 		as_server rm "$data/way.conf"
 		run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"
