@@ -4,7 +4,8 @@
 #   make check    installs what is missing, builds with -Werror, runs every suite on private servers
 #                 SUITES="regress isolation tap demo" and TESTS="names" narrow it
 #   make check-cassert, make check-sanitize   the same on a PostgreSQL with assertions, or with
-#                 AddressSanitizer and UndefinedBehaviorSanitizer, built once and kept outside the tree
+#                 AddressSanitizer and UndefinedBehaviorSanitizer, built once and kept outside the tree,
+#                 from the distribution's source package or from SOURCE=directory
 #   make check-matrix   the same on every supported server version, in chroots of the Debian releases
 #                 that have them, likewise kept; VERSIONS="17 18" narrows it; needs root
 #   make check-package   the Debian package: built, installed and tried in clean chroots; needs root

@@ -365,7 +365,7 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 static bool
 is_cancel(ErrorData *error)
 {
-	return (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !sc_build_timed_out) ||
+	return (sc_is_cancel(error) && !sc_build_timed_out) ||
 		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
 		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN ||
 		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;

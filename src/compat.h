@@ -75,6 +75,13 @@
 #define SC_NORETURN pg_attribute_noreturn()
 #endif
 
+/* The last argument of functions that from 16 on may report an error instead of raising it. */
+#if PG_VERSION_NUM >= 160000
+#define SC_NO_SOFT_ERROR , NULL
+#else
+#define SC_NO_SOFT_ERROR
+#endif
+
 /* Set when one trigger of one table fires; nothing recursive, no system triggers. */
 #if PG_VERSION_NUM >= 160000
 #define SC_SET_TRIGGER_FIRING(rel, name, fires) \

@@ -56,9 +56,9 @@ array_of_strings(char **strings, int n)
 
 /*
  * Run one statement on one of our tables with the rights of the definition
- * table's owner.
+ * table's owner.  Returns the number of rows.
  */
-static void
+static uint64
 execute_as_table_owner(const char *format, Oid table, const char *name, int nargs,
 					   Oid *types, Datum *values, int expected)
 {
@@ -67,6 +67,7 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 																  name));
 	Oid			userid;
 	int			sec_context;
+	uint64		nrows;
 
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(rel->rd_rel->relowner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
@@ -76,8 +77,10 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
 		elog(ERROR, "could not change %s", name);
+	nrows = SPI_processed;
 	SPI_finish();
 	SetUserIdAndSecContext(userid, sec_context);
+	return nrows;
 }
 
 /* Definers wait for each other; readers do not wait for them. */
@@ -548,11 +551,14 @@ sc_update_section(ScSectionDef *section)
 	values[2] = CStringGetTextDatum(section->query);
 	values[3] = PointerGetDatum(section->settings);
 	values[4] = PointerGetDatum(array_of_strings(section->calls, section->ncalls));
-	execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
-						   " WHERE summary OPERATOR(pg_catalog.=) $1"
-						   " AND section OPERATOR(pg_catalog.=) $2",
-						   sc_definition_table(NULL), SC_DEFINITION_TABLE,
-						   lengthof(types), types, values, SPI_OK_UPDATE);
+	if (execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
+							   " WHERE summary OPERATOR(pg_catalog.=) $1"
+							   " AND section OPERATOR(pg_catalog.=) $2",
+							   sc_definition_table(NULL), SC_DEFINITION_TABLE,
+							   lengthof(types), types, values, SPI_OK_UPDATE) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("it was defined after this transaction's snapshot")));
 }
 
 /*

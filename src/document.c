@@ -205,7 +205,7 @@ build(void *arg)
 		}
 	}
 
-	sc_query_check_constants(section, plan);
+	sc_query_check_analyzed(section, plan);
 
 	/* at most two rows: enough to see that there is one too many */
 	result = SPI_execute_plan(plan, NULL, NULL, true, 2);

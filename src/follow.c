@@ -10,14 +10,16 @@
  * views, from what they meant.  A text that is as good as before stays as it
  * was written.  The keys of the document stay as well, as a view's columns do.
  *
- * Stored along with a query are its search path and the functions that cannot
- * be seen into, by their names: they follow, too.  The sources and what the
- * query read are stored by their numbers.  Nothing is looked at anew that
- * decides about what is proven: who reads a stranger goes on reading one.
+ * Stored along with a query are its search path, its text search configuration
+ * and the functions that cannot be seen into, by their names: they follow, too.
+ * The sources and what the query read are stored by their numbers.  Nothing is
+ * looked at anew that decides about what is proven: who reads a stranger goes
+ * on reading one.
  *
  * A command must not fail or wait for this.  What is analysed or printed is
- * locked for the moment, in AccessShareLock, and not waited for; a section
- * that cannot follow is told of in a warning.
+ * locked for the moment, in AccessShareLock, and not waited for; analysing, in
+ * which constants are converted, by functions of whoever defined their types,
+ * has a second; and a section that cannot follow is told of in a warning.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -26,20 +28,32 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_ts_config.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/varlena.h"
 
 #include "summary_cache.h"
+
+/* For all sections together, before the command and once more after it; ms. */
+#define TIME_LIMIT	1000
+
+#define SEARCH_PATH		"search_path="
+#define TEXT_SEARCH		"default_text_search_config="
 
 /* A section before the command. */
 typedef struct Follower
@@ -47,12 +61,65 @@ typedef struct Follower
 	ScSectionDef *section;
 	Query	   *query;			/* what its text meant; NULL: nothing, or that
 								 * could not be found out */
-	bool		locked;			/* since somebody has locked what it names */
+	bool		unknown;		/* the latter */
 	Oid		   *calls;			/* the functions of section->calls */
-	char	   *text;			/* of what was printed last */
+	Oid			text_search;	/* its configuration */
+	char	   *text;			/* what was printed last */
 } Follower;
 
-/* One that waits 1 ms for a lock cannot be in a deadlock for long enough to count. */
+/*-------------------------------------------------------------------------
+ * A limited time
+ *-------------------------------------------------------------------------
+ */
+
+static TimeoutId time_limit = MAX_TIMEOUTS;
+static bool out_of_time = false;
+
+static void
+time_limit_handler(void)
+{
+	out_of_time = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+static void
+start_clock(void)
+{
+	if (time_limit == MAX_TIMEOUTS)
+		time_limit = RegisterTimeout(USER_TIMEOUT, time_limit_handler);
+	out_of_time = false;
+	enable_timeout_after(time_limit, TIME_LIMIT);
+}
+
+static void
+stop_clock(void)
+{
+	disable_timeout(time_limit, false);
+	/* it struck, but nothing looked at interrupts since: no cancel is to follow */
+	if (out_of_time)
+		QueryCancelPending = false;
+}
+
+/* A cancelled command is cancelled; any other error is the section's. */
+static ErrorData *
+rethrow_cancel(ErrorData *error)
+{
+	if (error && sc_is_cancel(error) && !out_of_time)
+	{
+		stop_clock();
+		ReThrowError(error);
+	}
+	return error;
+}
+
+/*-------------------------------------------------------------------------
+ * What a query means
+ *-------------------------------------------------------------------------
+ */
+
+/* Who waits 1 ms for a lock is in no deadlock for long enough to be found. */
 static void
 wait_for_nobody(void)
 {
@@ -90,218 +157,367 @@ analyze_and_print(void *arg)
 	print_query(arg);
 }
 
-/* Something about a follower, as its owner: NULL, or the error. */
-typedef struct Attempt
-{
-	Follower   *follower;
-	void		(*action) (void *arg);
-} Attempt;
-
-static void
-attempt_action(void *arg)
-{
-	Attempt    *attempt = arg;
-
-	sc_run_as_owner(attempt->follower->section, attempt->action, attempt->follower);
-}
-
+/* Something about a section, as its owner, leaving no locks: NULL, or the error. */
 static ErrorData *
 attempt(Follower *follower, void (*action) (void *arg))
 {
-	Attempt		arguments = {follower, action};
-	ErrorData  *error = sc_in_subtransaction(attempt_action, &arguments, false);
-
-	/* a cancelled command is cancelled */
-	if (error && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		ReThrowError(error);
-	return error;
+	return rethrow_cancel(sc_try_as_owner(follower->section, action, follower));
 }
 
-/* The function of a name as format_procedure_qualified() has it. */
-static Oid
-function_of_name(const char *name)
+/*
+ * The numbers of all that a query calls and compares by, in order.  The text
+ * does not name them all: JOIN USING and CASE find their operators by
+ * themselves, and so might find others in another search path.
+ */
+static bool
+collect_operators(Node *node, void *context)
 {
+	List	  **list = context;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Query:
+			return query_tree_walker((Query *) node, collect_operators, context, 0);
+		case T_SetOperationStmt:
+			/* the walker passes them by */
+			foreach(lc, ((SetOperationStmt *) node)->groupClauses)
+				(void) collect_operators(lfirst(lc), context);
+			break;
+		case T_SortGroupClause:
+			*list = lappend_oid(*list, ((SortGroupClause *) node)->eqop);
+			*list = lappend_oid(*list, ((SortGroupClause *) node)->sortop);
+			break;
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+			*list = lappend_oid(*list, ((OpExpr *) node)->opno);
+			break;
+		case T_ScalarArrayOpExpr:
+			*list = lappend_oid(*list, ((ScalarArrayOpExpr *) node)->opno);
+			break;
+		case T_RowCompareExpr:
+			foreach(lc, ((RowCompareExpr *) node)->opnos)
+				*list = lappend_oid(*list, lfirst_oid(lc));
+			break;
+		case T_FuncExpr:
+			*list = lappend_oid(*list, ((FuncExpr *) node)->funcid);
+			break;
+		case T_Aggref:
+			*list = lappend_oid(*list, ((Aggref *) node)->aggfnoid);
+			break;
+		case T_WindowFunc:
+			*list = lappend_oid(*list, ((WindowFunc *) node)->winfnoid);
+			break;
+		case T_Const:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
+		case T_ConvertRowtypeExpr:
+		case T_CoerceToDomain:
+			*list = lappend_oid(*list, exprType(node));
+			*list = lappend_oid(*list, exprCollation(node));
+			break;
+		default:
+			break;
+	}
+	return expression_tree_walker(node, collect_operators, context);
+}
+
+/* Both have been printed under the same names. */
+static bool
+means_the_same(Follower *a, Follower *b)
+{
+	List	   *operators_of_a = NIL;
+	List	   *operators_of_b = NIL;
+
+	(void) collect_operators((Node *) a->query, &operators_of_a);
+	(void) collect_operators((Node *) b->query, &operators_of_b);
+	return strcmp(a->text, b->text) == 0 && equal(operators_of_a, operators_of_b);
+}
+
+/*-------------------------------------------------------------------------
+ * Before the command
+ *-------------------------------------------------------------------------
+ */
+
+typedef struct NamedObject
+{
+	const char *name;
+	Oid			oid;
+} NamedObject;
+
+/* The function of a name as format_procedure_qualified() has it; an argument's type may be gone. */
+static void
+find_function(void *arg)
+{
+	NamedObject *name = arg;
+	Oid			userid;
+	int			sec_context;
 	LOCAL_FCINFO(fcinfo, 1);
 	Datum		function;
 
+	/* names are looked up and nothing else, so without asking for rights to schemas */
+	GetUserIdAndSecContext(&userid, &sec_context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(name);
+	fcinfo->args[0].value = CStringGetTextDatum(name->name);
 	fcinfo->args[0].isnull = false;
 	function = to_regprocedure(fcinfo);
-	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
+	name->oid = fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
+	SetUserIdAndSecContext(userid, sec_context);
 }
 
-/* Names are looked up, and nothing else, so without asking for rights to schemas. */
 static void
-find_calls(void *arg)
+find_text_search(void *arg)
 {
-	Follower   *follower = arg;
+	NamedObject *name = arg;
 	Oid			userid;
 	int			sec_context;
 
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	for (int i = 0; i < follower->section->ncalls; i++)
-		follower->calls[i] = function_of_name(follower->section->calls[i]);
+	name->oid = get_ts_config_oid(stringToQualifiedNameList(name->name SC_NO_SOFT_ERROR), true);
 	SetUserIdAndSecContext(userid, sec_context);
+}
+
+/* InvalidOid if it cannot be found. */
+static Oid
+find(void (*action) (void *arg), const char *name)
+{
+	NamedObject arguments = {name, InvalidOid};
+
+	if (rethrow_cancel(sc_in_subtransaction(action, &arguments, false)) != NULL)
+		return InvalidOid;
+	return arguments.oid;
+}
+
+/* The value of a setting that is stored with a section, as "name=value"; or NULL. */
+static char *
+stored_setting(Datum element, const char *prefix)
+{
+	char	   *setting = TextDatumGetCString(element);
+
+	return strncmp(setting, prefix, strlen(prefix)) == 0 ? setting + strlen(prefix) : NULL;
+}
+
+static Follower *
+find_follower(ScSectionDef *section)
+{
+	Follower   *follower = palloc0(sizeof(Follower));
+	ErrorData  *error;
+	Datum	   *settings;
+	int			nsettings;
+
+	follower->section = section;
+	error = attempt(follower, analyze_text);
+	if (error)
+		follower->query = NULL;
+	follower->unknown = error && (out_of_time || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE);
+
+	follower->calls = palloc0(sizeof(Oid) * (section->ncalls + 1));
+	for (int i = 0; i < section->ncalls; i++)
+		follower->calls[i] = find(find_function, section->calls[i]);
+	deconstruct_array(section->settings, TEXTOID, -1, false, TYPALIGN_INT, &settings, NULL, &nsettings);
+	for (int i = 0; i < nsettings; i++)
+	{
+		char	   *value = stored_setting(settings[i], TEXT_SEARCH);
+
+		if (value)
+			follower->text_search = find(find_text_search, value);
+	}
+	return follower;
+}
+
+static void
+error_locked(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("another session %s", what)));
 }
 
 static void
 find_followers(void *arg)
 {
 	List	  **followers = arg;
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Oid			table = sc_definition_table(NULL);
+	Snapshot	snapshot;
 	ListCell   *lc;
 
+	/* held to the end of this subtransaction, so it stays, too */
+	if (!ConditionalLockRelationOid(table, AccessShareLock))
+		error_locked("is changing the extension");
+	if (sc_definition_table(NULL) != table)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	foreach(lc, sc_definition_names(snapshot))
 	{
 		ScSummaryDef *definition = sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext);
 
 		for (int i = 0; i < definition->nsections; i++)
-		{
-			Follower   *follower = palloc0(sizeof(Follower));
-			ErrorData  *error;
-
-			follower->section = &definition->sections[i];
-			follower->calls = palloc0(sizeof(Oid) * (follower->section->ncalls + 1));
-			error = attempt(follower, analyze_text);
-			if (error)
-				follower->query = NULL;
-			follower->locked = error && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
-			if (follower->section->ncalls > 0)
-				find_calls(follower);
-			*followers = lappend(*followers, follower);
-		}
+			*followers = lappend(*followers, find_follower(&definition->sections[i]));
 	}
 	UnregisterSnapshot(snapshot);
 }
 
 /*
  * A command is going to rename or move something: what the sections of this
- * database are, for sc_follow_end().
+ * database are, for sc_follow_end().  Raises nothing but a cancel.
  */
 List *
 sc_follow_begin(void)
 {
 	List	   *followers = NIL;
-	ErrorData  *error = sc_in_subtransaction(find_followers, &followers, false);
+	ErrorData  *error;
 
-	if (error && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		ReThrowError(error);
-	return error ? NIL : followers;
+	start_clock();
+	error = rethrow_cancel(sc_in_subtransaction(find_followers, &followers, false));
+	stop_clock();
+	if (error)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("sections do not follow what is renamed or moved: %s", error->message),
+				 errhint("For those whose queries name it, call summary_cache_define() with one that does by the new name.")));
+	return followers;
 }
 
-/* A schema has another name: settings with it in the search path, or NULL if it is not there. */
-static ArrayType *
-rename_in_path(ArrayType *settings, const char *from, const char *to)
+/*-------------------------------------------------------------------------
+ * After it
+ *-------------------------------------------------------------------------
+ */
+
+/* A schema has another name: the search path with it; NULL if it is not there. */
+static char *
+rename_in_path(char *value, RenameStmt *rename)
 {
-	Datum	   *elems;
-	int			n;
+	List	   *schemas;
+	ListCell   *lc;
+	StringInfoData path;
 	bool		found = false;
 
-	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, &n);
-	for (int i = 0; i < n; i++)
+	if (rename == NULL || rename->renameType != OBJECT_SCHEMA ||
+		!SplitIdentifierString(value, ',', &schemas))
+		return NULL;
+	initStringInfo(&path);
+	foreach(lc, schemas)
 	{
-		char	   *setting = TextDatumGetCString(elems[i]);
-		const char *prefix = "search_path=";
-		List	   *schemas;
-		ListCell   *lc;
-		StringInfoData path;
+		bool		renamed = strcmp(lfirst(lc), rename->subname) == 0;
 
-		if (strncmp(setting, prefix, strlen(prefix)) != 0 ||
-			!SplitIdentifierString(setting + strlen(prefix), ',', &schemas))
-			continue;
-		initStringInfo(&path);
-		foreach(lc, schemas)
-		{
-			bool		renamed = strcmp(lfirst(lc), from) == 0;
-
-			found = found || renamed;
-			appendStringInfo(&path, "%s%s", path.len > 0 ? ", " : prefix,
-							 quote_identifier(renamed ? to : lfirst(lc)));
-		}
-		elems[i] = CStringGetTextDatum(path.data);
+		found = found || renamed;
+		appendStringInfo(&path, "%s%s", path.len > 0 ? ", " : SEARCH_PATH,
+						 quote_identifier(renamed ? rename->newname : lfirst(lc)));
 	}
-	return found ? construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT) : NULL;
+	return found ? path.data : NULL;
 }
 
-/*
- * Make a section's definition mean what it meant before the command.  True if
- * it must be changed for that; raises an error if it cannot be.
- */
+/* The setting of a text search configuration by the name that it has now. */
+static char *
+text_search_setting(Oid config)
+{
+	HeapTuple	tuple = SearchSysCache1(TSCONFIGOID, ObjectIdGetDatum(config));
+	char	   *setting = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_ts_config form = (Form_pg_ts_config) GETSTRUCT(tuple);
+
+		setting = psprintf(TEXT_SEARCH "%s",
+						   quote_qualified_identifier(get_namespace_name(form->cfgnamespace),
+													  NameStr(form->cfgname)));
+		ReleaseSysCache(tuple);
+	}
+	return setting;
+}
+
+/* The stored settings and calls by their new names.  True if they have any. */
 static bool
-follow(Follower *follower, RenameStmt *rename, bool *printed)
+follow_names(Follower *follower, RenameStmt *rename)
+{
+	ScSectionDef *section = follower->section;
+	bool		changed = false;
+	Datum	   *settings;
+	int			nsettings;
+
+	deconstruct_array(section->settings, TEXTOID, -1, false, TYPALIGN_INT, &settings, NULL, &nsettings);
+	for (int i = 0; i < nsettings; i++)
+	{
+		char	   *setting = NULL;
+		char	   *value;
+
+		if ((value = stored_setting(settings[i], SEARCH_PATH)) != NULL)
+			setting = rename_in_path(value, rename);
+		else if (stored_setting(settings[i], TEXT_SEARCH) && OidIsValid(follower->text_search))
+			setting = text_search_setting(follower->text_search);
+		if (setting == NULL || strcmp(setting, TextDatumGetCString(settings[i])) == 0)
+			continue;
+		settings[i] = CStringGetTextDatum(setting);
+		changed = true;
+	}
+	if (changed)
+		section->settings = construct_array(settings, nsettings, TEXTOID, -1, false, TYPALIGN_INT);
+
+	for (int i = 0; i < section->ncalls; i++)
+	{
+		char	   *name;
+
+		if (!OidIsValid(follower->calls[i]) || !get_func_name(follower->calls[i]))
+			continue;
+		name = format_procedure_qualified(follower->calls[i]);
+		if (strcmp(name, section->calls[i]) == 0)
+			continue;
+		section->calls[i] = name;
+		changed = true;
+	}
+	return changed;
+}
+
+/* Let a query be printed if its text is no longer as good.  True if it was. */
+static bool
+follow_text(Follower *follower)
 {
 	ScSectionDef *section = follower->section;
 	Follower	now = {section};
-	ArrayType  *settings = NULL;
 	ErrorData  *error;
-	char	   *text;
-	bool		changed = false;
-
-	*printed = false;
-	if (rename && rename->renameType == OBJECT_SCHEMA)
-		settings = rename_in_path(section->settings, rename->subname, rename->newname);
-	if (settings)
-	{
-		section->settings = settings;
-		changed = true;
-	}
-	for (int i = 0; i < section->ncalls; i++)
-	{
-		char	   *name = OidIsValid(follower->calls[i]) ?
-		format_procedure_qualified(follower->calls[i]) : NULL;
-
-		if (name && strcmp(name, section->calls[i]) != 0)
-		{
-			section->calls[i] = name;
-			changed = true;
-		}
-	}
 
 	if (follower->query == NULL)
 	{
-		if (follower->locked && attempt(&now, analyze_text) != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("another session has locked what its query reads")));
-		return changed;
+		/* broken before, it is not this command's matter */
+		if (follower->unknown && attempt(&now, analyze_text) != NULL)
+			error_locked("has locked what its query reads");
+		return false;
 	}
 	error = attempt(follower, print_query);
 	if (error)
 		ReThrowError(error);
-	if (attempt(&now, analyze_and_print) == NULL && strcmp(now.text, follower->text) == 0)
-		return changed;
+	if (attempt(&now, analyze_and_print) == NULL && means_the_same(&now, follower))
+		return false;
 
 	/* what is printed must mean that again */
-	text = section->query;
 	section->query = follower->text;
 	error = attempt(&now, analyze_and_print);
-	if (error == NULL && strcmp(now.text, follower->text) != 0)
-	{
-		section->query = text;
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("its query cannot be printed")));
-	}
 	if (error)
 		ReThrowError(error);
-	*printed = true;
+	if (!means_the_same(&now, follower))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("its query cannot be written so that it means the same")));
 	return true;
 }
 
 /* Is the section still as it was before the command? */
 static bool
-is_unchanged(Follower *follower)
+is_unchanged(ScSectionDef *section)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScSummaryDef *definition = sc_definition_read(NameStr(follower->section->summary), snapshot,
+	ScSummaryDef *definition = sc_definition_read(NameStr(section->summary), snapshot,
 												  CurrentMemoryContext);
-	ScSectionDef *section = sc_definition_section(definition, NameStr(follower->section->name));
-	bool		same = section && section->hash == follower->section->hash;
+	ScSectionDef *stored = sc_definition_section(definition, NameStr(section->name));
 
 	UnregisterSnapshot(snapshot);
-	return same;
+	return stored && stored->hash == section->hash;
 }
 
 typedef struct Ending
@@ -313,19 +529,25 @@ typedef struct Ending
 static void
 end_one(void *arg)
 {
-	Ending	   *ending = arg;
-	ScSectionDef *section = ending->follower->section;
+	Follower   *follower = ((Ending *) arg)->follower;
+	ScSectionDef *section = follower->section;
+	bool		changed;
 	bool		printed;
 
 	/* the hub's sections may have followed in their own way */
-	if (!is_unchanged(ending->follower) || !follow(ending->follower, ending->rename, &printed))
+	if (!ConditionalLockRelationOid(sc_definition_table(NULL), AccessShareLock))
+		error_locked("is changing the extension");
+	if (!is_unchanged(section))
 		return;
+	changed = follow_names(follower, ((Ending *) arg)->rename);
+	printed = follow_text(follower);
+	if (!changed && !printed)
+		return;
+
 	/* a definer may be waiting for the very table that was renamed */
 	if (!ConditionalLockRelationOid(sc_definition_table(NULL), ShareRowExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("another session is changing definitions")));
-	if (!is_unchanged(ending->follower))
+		error_locked("is changing definitions");
+	if (!is_unchanged(section))
 		return;
 	sc_update_section(section);
 	if (printed)
@@ -346,20 +568,24 @@ sc_follow_end(List *followers, Node *parsetree)
 	ListCell   *lc;
 
 	CommandCounterIncrement();
+	start_clock();
 	foreach(lc, followers)
 	{
 		Ending		ending = {lfirst(lc), rename};
-		ErrorData  *error = sc_in_subtransaction(end_one, &ending, true);
+		ScSectionDef *section = ending.follower->section;
+		ErrorData  *error = rethrow_cancel(sc_in_subtransaction(end_one, &ending, true));
 
-		if (error == NULL)
-			continue;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("section \"%s\" of summary \"%s\" does not follow what was renamed or moved: %s",
-						NameStr(ending.follower->section->name),
-						NameStr(ending.follower->section->summary), error->message),
-				 errhint("If its query names that, call summary_cache_define() with one that does by the new name.")));
+		/* what is wrong with its query is its owner's business */
+		if (error)
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("section \"%s\" of summary \"%s\" does not follow what was renamed or moved: %s",
+							NameStr(section->name), NameStr(section->summary),
+							out_of_time ? "its query takes too long to analyze" :
+							error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+							has_privs_of_role(GetUserId(), section->owner) ? error->message :
+							"its query cannot be analyzed"),
+					 errhint("If its query names that, call summary_cache_define() with one that does by the new name.")));
 	}
+	stop_clock();
 }

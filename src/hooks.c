@@ -315,6 +315,19 @@ database_to_leave(Node *parsetree)
 	return database;
 }
 
+/* The transaction whose COMMIT has been executed, and is carried out next. */
+static LocalTransactionId ending_lxid = InvalidLocalTransactionId;
+
+/*
+ * Is the transaction block at its COMMIT?  What runs then, the queries of
+ * cursors WITH HOLD, may not roll back a subtransaction.
+ */
+bool
+sc_xact_is_ending(void)
+{
+	return LocalTransactionIdIsValid(ending_lxid) && ending_lxid == SC_MY_LXID;
+}
+
 /*
  * Run something of ours after a user's DDL, which must not fail for it: an
  * error becomes a warning.
@@ -322,12 +335,19 @@ database_to_leave(Node *parsetree)
 static void
 try_after_ddl(void (*action) (void *arg), void *arg, const char *failure, const char *hint)
 {
-	ErrorData  *error = sc_in_subtransaction(action, arg, true);
+	ErrorData  *error;
 
+	/* in a cursor's function, at a COMMIT: no subtransaction can be rolled back */
+	if (sc_xact_is_ending())
+	{
+		action(arg);
+		return;
+	}
+	error = sc_in_subtransaction(action, arg, true);
 	if (error == NULL)
 		return;
 	/* a cancelled command is cancelled */
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	if (sc_is_cancel(error))
 		ReThrowError(error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
@@ -460,12 +480,15 @@ renames(Node *parsetree)
 {
 	if (IsA(parsetree, AlterObjectSchemaStmt))
 		return true;
+	if (IsA(parsetree, AlterEnumStmt))
+		return ((AlterEnumStmt *) parsetree)->oldVal != NULL;
 	if (!IsA(parsetree, RenameStmt))
 		return false;
 	switch (((RenameStmt *) parsetree)->renameType)
 	{
 		case OBJECT_SCHEMA:
 		case OBJECT_TABLE:
+		case OBJECT_INDEX:		/* ALTER INDEX renames tables as well */
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
 		case OBJECT_FOREIGN_TABLE:
@@ -527,19 +550,6 @@ sections_after_ddl(Node *parsetree, List *followers)
 		sc_follow_end(followers, parsetree);
 }
 
-/* The transaction whose COMMIT has been executed, and is carried out next. */
-static LocalTransactionId ending_lxid = InvalidLocalTransactionId;
-
-/*
- * Is the transaction block at its COMMIT?  What runs then, the queries of
- * cursors WITH HOLD, may not roll back a subtransaction.
- */
-bool
-sc_xact_is_ending(void)
-{
-	return LocalTransactionIdIsValid(ending_lxid) && ending_lxid == SC_MY_LXID;
-}
-
 static void
 process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				ProcessUtilityContext context, ParamListInfo params,
@@ -568,7 +578,9 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			sc_worker_leave(database);
 	}
 
-	if (scope != DDL_NONE && renames(parsetree) && OidIsValid(get_extension_oid(SC_NAME, true)))
+	/* in a build, or else read-only, it will be refused */
+	if (scope != DDL_NONE && renames(parsetree) && !XactReadOnly && !sc_xact_is_ending() &&
+		OidIsValid(get_extension_oid(SC_NAME, true)))
 		followers = sc_follow_begin();
 	mark_ddl(scope);
 

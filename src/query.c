@@ -33,6 +33,7 @@
 #include "parser/analyze.h"
 #include "parser/parse_type.h"
 #include "parser/parser.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -139,19 +140,23 @@ act_as_owner(void *arg)
 	environment_leave(&env);
 }
 
+/* NULL, or the error; at a COMMIT, where no cursor is left that could be tampered with, it is thrown. */
+ErrorData *
+sc_try_as_owner(ScSectionDef *section, void (*action) (void *arg), void *arg)
+{
+	OwnersAction mine = {section, action, arg};
+
+	if (!sc_xact_is_ending())
+		return sc_in_subtransaction(act_as_owner, &mine, false);
+	act_as_owner(&mine);
+	return NULL;
+}
+
 void
 sc_run_as_owner(ScSectionDef *section, void (*action) (void *arg), void *arg)
 {
-	OwnersAction mine = {section, action, arg};
-	ErrorData  *error;
+	ErrorData  *error = sc_try_as_owner(section, action, arg);
 
-	/* at a COMMIT no cursor is left afterwards that could be tampered with */
-	if (sc_xact_is_ending())
-	{
-		act_as_owner(&mine);
-		return;
-	}
-	error = sc_in_subtransaction(act_as_owner, &mine, false);
 	if (error)
 		ReThrowError(error);
 }
@@ -176,6 +181,8 @@ sc_bad_query(int code, ScSectionDef *section, const char *what)
 typedef struct NameCheck
 {
 	ScSectionDef *section;
+	bool		types;			/* the second time: now that the relations are
+								 * locked */
 	List	   *ctes;			/* names of WITH queries in scope, of char * */
 } NameCheck;
 
@@ -193,10 +200,12 @@ refuse_temporary(ScSectionDef *section, const char *what, const char *name)
 static void
 check_qualified(ScSectionDef *section, const char *what, List *name)
 {
+	const char *schema;
+
 	if (list_length(name) < 2)
 		return;
-	if (strcmp(strVal(linitial(name)), "pg_temp") == 0 ||
-		isTempNamespace(get_namespace_oid(strVal(linitial(name)), true)))
+	schema = strVal(list_nth(name, list_length(name) - 2));
+	if (strcmp(schema, "pg_temp") == 0 || isTempNamespace(get_namespace_oid(schema, true)))
 		refuse_temporary(section, what, strVal(llast(name)));
 }
 
@@ -216,8 +225,15 @@ check_select(SelectStmt *stmt, NameCheck *check)
 			check->ctes = lappend(check->ctes, lfirst_node(CommonTableExpr, lc)->ctename);
 		foreach(lc, stmt->withClause->ctes)
 		{
-			(void) check_names(lfirst_node(CommonTableExpr, lc)->ctequery, check);
-			check->ctes = lappend(check->ctes, lfirst_node(CommonTableExpr, lc)->ctename);
+			CommonTableExpr *cte = lfirst_node(CommonTableExpr, lc);
+
+			(void) check_names(cte->ctequery, check);
+			if (cte->cycle_clause)
+			{
+				(void) check_names(cte->cycle_clause->cycle_mark_value, check);
+				(void) check_names(cte->cycle_clause->cycle_mark_default, check);
+			}
+			check->ctes = lappend(check->ctes, cte->ctename);
 		}
 	}
 	(void) raw_expression_tree_walker((Node *) stmt, check_names, check);
@@ -235,18 +251,29 @@ check_relation(RangeVar *relation, NameCheck *check)
 		foreach(lc, check->ctes)
 			if (strcmp(lfirst(lc), relation->relname) == 0)
 				return;
-	relid = RangeVarGetRelid(relation, NoLock, true);
+	relid = RangeVarGetRelid(relation, AccessShareLock, true);
 	if (OidIsValid(relid) && get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
 		refuse_temporary(check->section, "relation", relation->relname);
 }
 
+/* Locked as well: it cannot be dropped before the analysis looks for it again. */
 static void
 check_type(TypeName *type, ScSectionDef *section)
 {
-	Oid			typeid = LookupTypeNameOid(NULL, type, true);
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typeid));
+	Oid			typeid = InvalidOid;
+	Oid			locked;
+	HeapTuple	tuple;
 	bool		temporary;
 
+	do
+	{
+		locked = typeid;
+		typeid = LookupTypeNameOid(NULL, type, true);
+		if (typeid >= FirstNormalObjectId && typeid != locked)
+			LockDatabaseObject(TypeRelationId, typeid, 0, AccessShareLock);
+	} while (typeid >= FirstNormalObjectId && typeid != locked);
+
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typeid));
 	if (!HeapTupleIsValid(tuple))
 		return;
 	temporary = isTempNamespace(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
@@ -277,10 +304,16 @@ check_names(Node *node, void *context)
 			sc_bad_query(ERRCODE_SYNTAX_ERROR, check->section, "changes data");
 			break;
 		case T_RangeVar:
-			check_relation((RangeVar *) node, check);
+			if (!check->types)
+				check_relation((RangeVar *) node, check);
 			break;
 		case T_TypeName:
-			check_type((TypeName *) node, check->section);
+			if (check->types)
+				check_type((TypeName *) node, check->section);
+			break;
+		case T_RangeTableFuncCol:
+			/* the walker passes its type by */
+			(void) check_names((Node *) ((RangeTableFuncCol *) node)->typeName, context);
 			break;
 		case T_FuncCall:
 			check_qualified(check->section, "function", ((FuncCall *) node)->funcname);
@@ -306,11 +339,16 @@ check_names(Node *node, void *context)
  * a domain, may call functions of that session's user, which would run as the
  * section's owner.  A constant is converted to its type while the query is
  * analysed, so this is the parser's hook that comes before that, each time.
+ *
+ * The analysis looks the names up again, and must find the same.  So relations
+ * and types are locked, and as that may wait, relations first: they are what
+ * others lock for long.  (A type can be renamed all the same; those few
+ * microseconds remain.)
  */
 static void
 before_analysis(ParseState *pstate, void *arg)
 {
-	NameCheck	check = {arg, NIL};
+	NameCheck	check = {arg};
 	Oid			namespace;
 	Oid			toast_namespace;
 	List	   *statements;
@@ -325,6 +363,8 @@ before_analysis(ParseState *pstate, void *arg)
 	statement = linitial_node(RawStmt, statements)->stmt;
 	if (!IsA(statement, SelectStmt))
 		sc_bad_query(ERRCODE_SYNTAX_ERROR, check.section, "is not a SELECT");
+	(void) check_names(statement, &check);
+	check.types = true;
 	(void) check_names(statement, &check);
 }
 
@@ -360,34 +400,97 @@ sc_query_prepare(ScSectionDef *section)
 	return plan;
 }
 
+/* Does an analysed query name a temporary type?  If so, leaves its name. */
+static bool
+find_temporary_type(Node *node, void *context)
+{
+	char	  **name = context;
+	List	   *types = NIL;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Query:
+			return query_tree_walker((Query *) node, find_temporary_type, context,
+									 QTW_EXAMINE_RTES_BEFORE);
+		case T_RangeTblEntry:
+			foreach(lc, ((RangeTblEntry *) node)->functions)
+				types = list_concat_copy(types, lfirst_node(RangeTblFunction, lc)->funccoltypes);
+			break;
+		case T_TableFunc:
+			types = ((TableFunc *) node)->coltypes;
+			break;
+		case T_Const:
+		case T_Param:
+		case T_FuncExpr:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
+		case T_ConvertRowtypeExpr:
+		case T_RowExpr:
+		case T_CoerceToDomain:
+			types = list_make1_oid(exprType(node));
+			break;
+		default:
+			break;
+	}
+	foreach(lc, types)
+	{
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (HeapTupleIsValid(tuple))
+		{
+			Form_pg_type type = (Form_pg_type) GETSTRUCT(tuple);
+
+			if (isTempNamespace(type->typnamespace))
+				*name = pstrdup(NameStr(type->typname));
+			ReleaseSysCache(tuple);
+		}
+	}
+	return *name != NULL ||
+		(!IsA(node, RangeTblEntry) && expression_tree_walker(node, find_temporary_type, context));
+}
+
 /*
  * A temporary table or view may also be named in a constant of type regclass,
  * as the argument of a function that reads it (table_to_xml(), say): refused
- * like one in FROM.
+ * like one in FROM.  And what was found in spite of before_analysis() is
+ * neither planned nor executed.
  */
 static void
-check_relations(ScSectionDef *section, List *relations)
+check_analyzed(ScSectionDef *section, List *queries, List *relations)
 {
+	char	   *name = NULL;
+	Oid			namespace;
+	Oid			toast_namespace;
 	ListCell   *lc;
 
+	GetTempNamespaceState(&namespace, &toast_namespace);
+	if (!OidIsValid(namespace))
+		return;
 	/* one that is named in a constant may be gone */
 	foreach(lc, relations)
 		if (get_rel_relkind(lfirst_oid(lc)) != '\0' &&
 			get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
 			refuse_temporary(section, "relation", get_rel_name(lfirst_oid(lc)));
+	foreach(lc, queries)
+		if (find_temporary_type(lfirst(lc), &name))
+			refuse_temporary(section, "type", name);
 }
 
 /*
  * To be called before a query is planned, which runs functions as well.
  */
 void
-sc_query_check_constants(ScSectionDef *section, SPIPlanPtr plan)
+sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 
 	/* analyses a kept plan's query anew if need be */
 	(void) CachedPlanGetTargetList(source, NULL);
-	check_relations(section, source->relationOids);
+	check_analyzed(section, source->query_list, source->relationOids);
 }
 
 /*
@@ -408,7 +511,7 @@ sc_query_analyze(ScSectionDef *section)
 	query = parse_analyze_withcb(linitial_node(RawStmt, statements), section->query,
 								 before_analysis, section, NULL);
 	extract_query_dependencies((Node *) query, &relations, &items, &has_row_security);
-	check_relations(section, relations);
+	check_analyzed(section, list_make1(query), relations);
 	return query;
 }
 
@@ -606,7 +709,7 @@ analyze(void *arg)
 	plan = sc_query_prepare(section);
 	source = linitial(SPI_plan_get_plan_sources(plan));
 	sc_query_check_columns(section, source->resultDesc);
-	sc_query_check_constants(section, plan);
+	sc_query_check_analyzed(section, plan);
 	if (locks_rows((Node *) linitial(source->query_list), NULL))
 		sc_bad_query(ERRCODE_SYNTAX_ERROR, section, "locks rows");
 

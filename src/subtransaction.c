@@ -57,3 +57,14 @@ sc_in_subtransaction(void (*action) (void *arg), void *arg, bool keep)
 	CurrentResourceOwner = owner;
 	return error;
 }
+
+/*
+ * Was it that somebody wants this command to end?  A function can raise the
+ * same SQLSTATE, and then it is an error like any other.
+ */
+bool
+sc_is_cancel(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED && error->funcname &&
+		strcmp(error->funcname, "ProcessInterrupts") == 0;
+}

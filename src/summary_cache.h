@@ -420,6 +420,7 @@ sc_is_eager(const ScOptions *options)
  *-------------------------------------------------------------------------
  */
 extern ErrorData *sc_in_subtransaction(void (*action) (void *arg), void *arg, bool keep);
+extern bool sc_is_cancel(const ErrorData *error);
 
 /*-------------------------------------------------------------------------
  * shmem.c
@@ -613,13 +614,14 @@ extern void sc_build_section(ScSectionDef *section, Snapshot snapshot, ScBody *b
  *-------------------------------------------------------------------------
  */
 /* Inside, SPI may be used; memory comes from the caller's context. */
+extern ErrorData *sc_try_as_owner(ScSectionDef *section, void (*action) (void *arg), void *arg);
 extern void sc_run_as_owner(ScSectionDef *section, void (*action) (void *arg), void *arg);
 SC_NORETURN extern void sc_bad_query(int code, ScSectionDef *section, const char *what);
 extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
 extern Query *sc_query_analyze(ScSectionDef *section);
 extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
 extern char **sc_query_column_names(TupleDesc desc);
-extern void sc_query_check_constants(ScSectionDef *section, SPIPlanPtr plan);
+extern void sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan);
 extern void sc_query_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cached,
 								   ScStranger *stranger);
 

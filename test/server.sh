@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds a PostgreSQL that looks for mistakes, from the distribution's source package: once, outside
-# the tree.  Says the path of its pg_config; all else goes to stderr.
+# Builds a PostgreSQL that looks for mistakes, from the distribution's source package or a source tree:
+# once, outside the tree.  Says the path of its pg_config; all else goes to stderr.
 #
 #   server.sh cassert     with assertions
 #   server.sh sanitize    with AddressSanitizer, also for palloc'ed memory, and UndefinedBehaviorSanitizer
 #
+#   SOURCE=directory   PostgreSQL's sources, unpacked, of any version: one that no package has
 #   SC_CACHE        where to keep what is built; ~/.cache/summary_cache, or for root
 #                   /var/cache/summary_cache: the servers' user must get there
 #   NO_INSTALL=1    do not install what is missing
@@ -15,6 +16,14 @@ exec 3>&1 >&2
 . "$(dirname "$0")/lib.sh"
 
 variant=${1:-}
+source=${SOURCE:-}
+major=
+if [ -n "$source" ]; then
+	source=$(realpath "$source")
+	major=$(sed -n "s/^PACKAGE_VERSION='\\([0-9]*\\).*/\\1/p" "$source/configure" 2>/dev/null) || true
+	[ -n "$major" ] || die "SOURCE=$source: no configure of PostgreSQL there"
+	[ "$major" -ge "$min_version" ] || die "SOURCE=$source is PostgreSQL $major, $min_version or newer is needed"
+fi
 configure=(--without-readline --without-zlib --without-icu --enable-tap-tests --enable-debug --enable-cassert)
 # The sanitizers' flags go into a compiler's name, so that whatever is built with that server's
 # pg_config has them: extensions, and programs linked with a libpq that has them.
@@ -36,10 +45,11 @@ cache=$(realpath "$cache")
 # Built in another way, it is built again.
 recipe="${configure[*]} CFLAGS=$cflags CPPFLAGS=$cppflags"
 [ "$variant" != sanitize ] || recipe="$recipe $sanitizers"
+[ -z "$source" ] || recipe="$recipe of $source"
 
 is_built() {
 	local stamp
-	for stamp in "$cache"/pgsql/*-"$variant"/recipe; do
+	for stamp in "$cache"/pgsql/${major:-*}-"$variant"*/recipe; do
 		prefix=$(dirname "$stamp")
 		if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$recipe" ] && server_is_usable "$prefix/bin/pg_config"; then
 			return
@@ -151,20 +161,26 @@ step() {
 
 build_server() {
 	local dir
-	have apt-get || die "building a server from the distribution's source package needs apt-get"
 	require_packages tools
-	have dpkg-source || install_packages dpkg-dev
-	major=$(distribution_version)
-	[ "${major:-0}" -ge "$min_version" ] ||
-		die "this system's PostgreSQL is ${major:-unknown}, $min_version or newer is needed"
+	if [ -z "$source" ]; then
+		have apt-get || die "building a server from the distribution's source package needs apt-get; or set SOURCE"
+		have dpkg-source || install_packages dpkg-dev
+		major=$(distribution_version)
+		[ "${major:-0}" -ge "$min_version" ] ||
+			die "this system's PostgreSQL is ${major:-unknown}, $min_version or newer is needed"
+	fi
 
-	prefix=$cache/pgsql/$major-$variant
+	prefix=$cache/pgsql/$major-$variant${source:+-source}
 	build=$cache/build-$variant
 	say "building PostgreSQL $major ($variant) in $cache: some minutes, once"
 	rm -rf "$build" "$prefix"
 	mkdir -p "$build" "$prefix"
-	write_sources
-	get_source
+	if [ -n "$source" ]; then
+		cp -R "$source" "$build/src"
+	else
+		write_sources
+		get_source
+	fi
 
 	if [ "$variant" = sanitize ]; then
 		write_sanitizer

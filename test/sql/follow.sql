@@ -182,8 +182,82 @@ RESET ROLE;
 SELECT owner, query FROM summary_cache_definition WHERE summary = 'super';
 SELECT summary_cache_get('super');
 
+--
+-- What is not in the text
+--
+SET client_min_messages = warning;
+CREATE SCHEMA regress_follow_ops;
+CREATE TYPE regress_follow_ops.ci AS (t text);
+CREATE FUNCTION regress_follow_ops.ci_eq(regress_follow_ops.ci, regress_follow_ops.ci) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS 'SELECT lower($1.t) = lower($2.t)';
+CREATE OPERATOR regress_follow_ops.= (FUNCTION = regress_follow_ops.ci_eq, LEFTARG = regress_follow_ops.ci, RIGHTARG = regress_follow_ops.ci);
+CREATE TABLE ci1 (c regress_follow_ops.ci);
+CREATE TABLE ci2 (c regress_follow_ops.ci);
+INSERT INTO ci1 VALUES (ROW('A')), (ROW('b'));
+INSERT INTO ci2 VALUES (ROW('a')), (ROW('B'));
+SET search_path = regress_follow4, regress_follow_ops, public;
+SELECT summary_cache_define('using', 'core', 'SELECT count(*) AS n FROM ci1 JOIN ci2 USING (c)');
+SELECT summary_cache_define('case', 'core', $$SELECT CASE x.c WHEN y.c THEN 'the same' ELSE 'another' END AS n FROM ci1 x, ci2 y WHERE (x.c).t = 'A' AND (y.c).t = 'a'$$);
+SELECT summary_cache_define('named', 'core', 'SELECT count(*) AS n FROM ci1 x, ci2 y WHERE x.c = y.c');
+SET search_path = regress_follow4, public;
+SET client_min_messages = notice;
+SELECT summary_cache_get(s) FROM unnest('{using,case,named}'::text[]) s;
+-- operators that are found without being named: no text says so, but the section does
+CREATE SCHEMA regress_follow_ops2;
+ALTER OPERATOR regress_follow_ops.= (regress_follow_ops.ci, regress_follow_ops.ci) SET SCHEMA regress_follow_ops2;
+SELECT summary_cache_get('named', true);
+ALTER OPERATOR regress_follow_ops2.= (regress_follow_ops.ci, regress_follow_ops.ci) SET SCHEMA regress_follow_ops;
+SELECT summary_cache_get(s, true) FROM unnest('{using,case,named}'::text[]) s;
+-- a label, a configuration, an index that is none
+ALTER TYPE "Regress Follow 3"."Mood" RENAME VALUE 'bad' TO 'mean';
+SELECT summary_cache_get('f', true) -> 'bad' AS bad;
+CREATE TEXT SEARCH CONFIGURATION config (COPY = pg_catalog.english);
+SET default_text_search_config = 'regress_follow4.config';
+SELECT summary_cache_define('search', 'core', $$SELECT to_tsvector('running')::text AS running, count(*) FROM ci1$$);
+RESET default_text_search_config;
+ALTER TEXT SEARCH CONFIGURATION config RENAME TO "Config";
+ALTER INDEX ci1 RENAME TO ci3;
+SELECT summary_cache_get('search', true);
+SELECT settings[2] FROM summary_cache_definition WHERE summary = 'search';
+-- what a function of the same name is called with may be gone
+CREATE TYPE gone AS (x int);
+CREATE FUNCTION of_gone(gone) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END';
+SELECT summary_cache_define('gone', 'core', 'SELECT of_gone(NULL) AS n');
+DROP TYPE gone CASCADE;
+ALTER TABLE ci3 RENAME TO ci1;
+
+--
+-- Functions of a section's, run while it is analysed in somebody else's command: they neither fail it nor come back
+--
+CREATE FUNCTION nasty(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+    IF current_setting('regress.nasty', true) = 'fail' THEN
+        RAISE SQLSTATE '57014' USING MESSAGE = 'as if cancelled';
+    ELSIF current_setting('regress.nasty', true) = 'rename' THEN
+        EXECUTE 'ALTER TABLE ci1 RENAME TO ci4';
+    END IF;
+    RETURN true;
+END$$;
+CREATE DOMAIN nasty_domain AS text CHECK (nasty(VALUE));
+SELECT summary_cache_define('nasty', 'core', $$SELECT '{x}'::nasty_domain[] AS n$$);
+SET regress.nasty = 'fail';
+ALTER TABLE ci2 RENAME TO ci5;
+SET regress.nasty = 'rename';
+ALTER TABLE ci5 RENAME TO ci2;
+RESET regress.nasty;
+SELECT summary_cache_get(s, true) FROM unnest('{nasty,named}'::text[]) s;
+-- defined after the snapshot of a transaction that renames
+CREATE TABLE late (x int);
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) FROM late;
+\setenv PGDATABASE :DBNAME
+\! psql -X -q -At -c "SET search_path = regress_follow4, public; SET client_min_messages = warning; SELECT summary_cache_define('late', 'core', 'SELECT count(*) AS n FROM late')"
+ALTER TABLE late RENAME TO later;
+COMMIT;
+ALTER TABLE later RENAME TO late;
+SELECT summary_cache_get('late', true);
+
 SET client_min_messages = warning;
 DROP EXTENSION summary_cache;
-DROP SCHEMA regress_follow4, "Regress Follow 3" CASCADE;
+DROP SCHEMA regress_follow4, "Regress Follow 3", regress_follow_ops, regress_follow_ops2 CASCADE;
 DROP OWNED BY regress_follow_owner;
 DROP ROLE regress_follow_owner;
