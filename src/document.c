@@ -105,7 +105,7 @@ static void
 assemble(ScSectionDef *section, ScBody *body,
 		 char **values, MemoryContext context)
 {
-	struct json_object *object = json_object_new_object();
+	struct json_object *object = SC_FAILS("json-object") ? NULL : json_object_new_object();
 	const char *text = NULL;
 	size_t		len = 0;
 	bool		ok = object != NULL;
@@ -119,14 +119,14 @@ assemble(ScSectionDef *section, ScBody *body,
 		else
 		{
 			json_object_set_serializer(member, print_raw, values[i], NULL);
-			if (json_object_object_add(object, body->keys[i], member) != 0)
+			if (SC_FAILS("json-add") || json_object_object_add(object, body->keys[i], member) != 0)
 			{
 				json_object_put(member);
 				ok = false;
 			}
 		}
 	}
-	if (ok)
+	if (ok && !SC_FAILS("json-text"))
 		text = json_object_to_json_string_length(object,
 												 JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
 												 &len);

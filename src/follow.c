@@ -52,6 +52,8 @@
 /* For all sections together, before the command and once more after it; ms. */
 #define TIME_LIMIT	1000
 
+#define TOO_SLOW		"its query takes too long to analyze"
+
 #define SEARCH_PATH		"search_path="
 #define TEXT_SEARCH		"default_text_search_config="
 
@@ -61,7 +63,7 @@ typedef struct Follower
 	ScSectionDef *section;
 	Query	   *query;			/* what its text meant; NULL: nothing, or that
 								 * could not be found out */
-	bool		unknown;		/* the latter */
+	const char *unknown;		/* why it could not */
 	Oid		   *calls;			/* the functions of section->calls */
 	Oid			text_search;	/* its configuration */
 	char	   *text;			/* what was printed last */
@@ -315,7 +317,10 @@ find_follower(ScSectionDef *section)
 	error = attempt(follower, analyze_text);
 	if (error)
 		follower->query = NULL;
-	follower->unknown = error && (out_of_time || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE);
+	if (error && out_of_time)
+		follower->unknown = TOO_SLOW;
+	else if (error && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		follower->unknown = "another session has locked what its query reads";
 
 	follower->calls = palloc0(sizeof(Oid) * (section->ncalls + 1));
 	for (int i = 0; i < section->ncalls; i++)
@@ -486,7 +491,9 @@ follow_text(Follower *follower)
 	{
 		/* broken before, it is not this command's matter */
 		if (follower->unknown && attempt(&now, analyze_text) != NULL)
-			error_locked("has locked what its query reads");
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("%s", follower->unknown)));
 		return false;
 	}
 	error = attempt(follower, print_query);
@@ -581,7 +588,7 @@ sc_follow_end(List *followers, Node *parsetree)
 					(errcode(error->sqlerrcode),
 					 errmsg("section \"%s\" of summary \"%s\" does not follow what was renamed or moved: %s",
 							NameStr(section->name), NameStr(section->summary),
-							out_of_time ? "its query takes too long to analyze" :
+							out_of_time ? TOO_SLOW :
 							error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 							has_privs_of_role(GetUserId(), section->owner) ? error->message :
 							"its query cannot be analyzed"),

@@ -351,7 +351,7 @@ lock_hub(Hub *hub, int elevel)
 
 		list_sort(todo, list_oid_cmp);
 		foreach(lc, todo)
-			LockRelationOid(lfirst_oid(lc), ShareRowExclusiveLock);
+			(void) sc_track_lock(lfirst_oid(lc));
 		locked = list_concat(locked, todo);
 	}
 }

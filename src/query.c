@@ -24,7 +24,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -578,22 +577,43 @@ plan_relations(SPIPlanPtr plan, CachedPlan *cached)
 	return relations;
 }
 
+/* PostgreSQL's own functions that run a query, or read a table, that they are told of. */
+static bool
+reads_what_it_is_told(Oid function)
+{
+	switch (function)
+	{
+		case F_TABLE_TO_XML:
+		case F_TABLE_TO_XMLSCHEMA:
+		case F_TABLE_TO_XML_AND_XMLSCHEMA:
+		case F_QUERY_TO_XML:
+		case F_QUERY_TO_XMLSCHEMA:
+		case F_QUERY_TO_XML_AND_XMLSCHEMA:
+		case F_CURSOR_TO_XML:
+		case F_CURSOR_TO_XMLSCHEMA:
+		case F_SCHEMA_TO_XML:
+		case F_SCHEMA_TO_XMLSCHEMA:
+		case F_SCHEMA_TO_XML_AND_XMLSCHEMA:
+		case F_DATABASE_TO_XML:
+		case F_DATABASE_TO_XMLSCHEMA:
+		case F_DATABASE_TO_XML_AND_XMLSCHEMA:
+		case F_TS_STAT_TEXT:
+		case F_TS_STAT_TEXT_TEXT:
+		case F_TS_REWRITE_TSQUERY_TEXT:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* Can a function read tables without our seeing it? */
 static bool
 is_opaque(Oid function)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Form_pg_proc proc;
-	bool		opaque;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	opaque = function >= FirstNormalObjectId &&
-		proc->prolang != INTERNALlanguageId && proc->prolang != ClanguageId &&
-		proc->provolatile != PROVOLATILE_IMMUTABLE;
-	ReleaseSysCache(tuple);
-	return opaque;
+	if (function < FirstNormalObjectId)
+		return reads_what_it_is_told(function);
+	/* in whatever language, it may run queries */
+	return get_func_name(function) != NULL && func_volatile(function) != PROVOLATILE_IMMUTABLE;
 }
 
 /*

@@ -490,6 +490,7 @@ extern bool sc_replay_is_amid(XLogRecPtr replayed);
 
 extern void sc_track_init(void);
 extern void sc_track_plan(Oid relid, struct TriggerDesc *desc); /* a plan writes it */
+extern List *sc_track_lock(Oid relid);	/* and its members, for triggers */
 extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
 extern void sc_track_attach_members(Oid relid); /* on it and its children */
 extern void sc_track_restore_firing(Oid relid);

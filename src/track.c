@@ -518,9 +518,44 @@ sc_track_check_source(Oid relid)
 	}
 }
 
+/*
+ * Lock a table, and what is below it in a tree, ShareRowExclusive, as its
+ * triggers take it.  That waits for those who have written it, for
+ * lock_timeout at most; then the error says what for.
+ */
+List *
+sc_track_lock(Oid relid)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *name = get_rel_name(relid);
+	List	   *volatile members = NIL;
+
+	PG_TRY();
+	{
+		LockRelationOid(relid, ShareRowExclusiveLock);
+		members = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not lock source table \"%s\": %s", name ? name : "(dropped)", error->message),
+				 errhint("A transaction that has written it, or locked it, is still open; view pg_prepared_xacts has those that are prepared.")));
+	}
+	PG_END_TRY();
+	return members;
+}
+
 /* All members of the trees that a table is in, locked. */
 static List *
-tree_members(Oid relid, LOCKMODE lockmode)
+tree_members(Oid relid)
 {
 	Oid			roots[SC_MAX_ROOTS];
 	int			nroots = sc_track_roots(relid, roots);
@@ -533,12 +568,7 @@ tree_members(Oid relid, LOCKMODE lockmode)
 						get_rel_name(relid), SC_MAX_ROOTS),
 				 errhint("Such a table cannot be a source.")));
 	for (int i = 0; i < nroots; i++)
-	{
-		if (lockmode != NoLock)
-			LockRelationOid(roots[i], lockmode);
-		members = list_concat_unique_oid(members,
-										 find_all_inheritors(roots[i], lockmode, NULL));
-	}
+		members = list_concat_unique_oid(members, sc_track_lock(roots[i]));
 	return members;
 }
 
@@ -622,7 +652,7 @@ sc_track_attach(Oid relid)
 
 	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
 		return;
-	foreach(lc, tree_members(relid, ShareRowExclusiveLock))
+	foreach(lc, tree_members(relid))
 		attach_one(lfirst_oid(lc));
 	if (sc_shared)
 		sc_mark_catch_all();

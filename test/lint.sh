@@ -36,11 +36,11 @@ build() {
 # The programs that the tests compile for themselves.
 build_tests() {
 	local compiler=$1 file flags=(-O2 -Wall -Wextra -Wno-unused-parameter -Werror)
-	for file in test/stress/checker.c test/fuzz/fuzz.c; do
+	for file in test/stress/checker.c test/stress/sessions.c test/stress/disturb.c test/fuzz/fuzz.c; do
 		"$compiler" "${flags[@]}" -c -o "$work/test.o" "$top/$file" -I"$("$pg_config" --includedir)" || return 1
 	done
 	# the server's headers are not ours to mend, hence -isystem
-	for file in test/stress/delay.c test/stress/row_count.c; do
+	for file in test/stress/callback.c test/stress/row_count.c; do
 		"$compiler" "${flags[@]}" -fPIC -c -o "$work/test.o" "$top/$file" -isystem "$("$pg_config" --includedir-server)" || return 1
 	done
 }

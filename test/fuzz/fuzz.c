@@ -664,8 +664,10 @@ read_call(void)
 {
 	static const char *const etags[] = {"NULL", "'x'", "''", "repeat('0', 32)", "(summary_cache_fetch('s0')).etag"};
 
-	switch (below(8))
+	switch (below(9))
 	{
+		case 8:
+			return form("summary_cache_unchanged(%s, %s)", summary(), PICK(etags));
 		case 0:
 			return percent(50) ? "state_summary()" : form("state_summary(%s)", boolean());
 		case 1:

@@ -53,6 +53,8 @@ BEGIN
 END $$;
 SELECT sources('SELECT 1 AS x');
 SELECT sources('SELECT count(*) FROM a');
+SELECT sources($$SELECT table_to_xml('a', true, false, '')::text AS x$$);
+SELECT sources($$SELECT query_to_xml('SELECT * FROM a', true, false, '')::text AS x$$);
 SELECT sources('SELECT count(*) FROM a, a AS a2, ONLY a AS a3');
 SELECT sources('SELECT count(*) FROM a JOIN regress_define2.a AS a2 USING (id)');
 SELECT sources('SELECT count(*) FROM regress_define2.a');

@@ -461,6 +461,18 @@ SELECT public.summary_cache_define('infected', 'policy', 'SELECT count(*) AS p F
 SELECT public.summary_cache_define('infected', 'view', 'SELECT max(x) AS v FROM viewed', '{moods, infected}');
 SELECT public.summary_cache_define('infected', 'invoker', 'SELECT max(x) AS s FROM invoking', '{moods, infected}');
 SELECT public.summary_cache_define('infected', 'domain', 'SELECT 1::checked AS d');
+-- a cast to json of the attacker's type, which to_json() looks for
+RESET ROLE;
+SET ROLE regress_rights_attacker;
+CREATE TYPE regress_attack.castable AS ENUM ('a');
+CREATE FUNCTION regress_attack.to_json(regress_attack.castable) RETURNS json LANGUAGE sql
+    AS $$SELECT json_build_object('cast', regress_attack.try())$$;
+CREATE CAST (regress_attack.castable AS json) WITH FUNCTION regress_attack.to_json(regress_attack.castable);
+RESET ROLE;
+SET ROLE regress_rights_owner;
+CREATE TABLE cast_to_json (c regress_attack.castable);
+INSERT INTO cast_to_json VALUES ('a');
+SELECT public.summary_cache_define('infected', 'cast', 'SELECT c FROM cast_to_json');
 RESET search_path;
 RESET ROLE;
 SELECT log();

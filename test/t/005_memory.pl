@@ -100,6 +100,7 @@ sql(q{
 	INSERT INTO small VALUES (1);
 	SELECT summary_cache_define('small', 'main', 'SELECT n FROM small');
 	SELECT summary_cache_define('small', 'inlined', 'SELECT n AS i FROM small', refresh => 'inline');
+	SELECT summary_cache_define('broken', 'main', 'SELECT n, repeat(n::text, 1000) AS x, 1 / (n - n) AS y FROM small');
 });
 $session = Session->new($node);
 my $contexts = 'SELECT sum(total_bytes) FROM pg_backend_memory_contexts';
@@ -123,6 +124,11 @@ BEGIN
 			COMMENT ON TABLE small IS 'no change';
 			PERFORM summary_cache_define('small', 'inlined', 'SELECT n AS i FROM small', refresh => 'inline');
 			COMMIT;
+			BEGIN
+				PERFORM summary_cache_get('broken', true);
+			EXCEPTION WHEN division_by_zero THEN
+				NULL;
+			END;
 		END IF;
 	END LOOP;
 END $$};
@@ -134,6 +140,8 @@ $session->query($mixed);
 my $after = $session->query($contexts);
 cmp_ok($after, '<', $before + 256 * 1024, "10,000 builds cost a backend no memory ($before, then $after bytes)");
 cmp_ok(stat_of('builds_forced', 'small'), '>=', 10000, 'they were builds');
+cmp_ok(stat_of('builds_failed', 'broken'), '>=', 60, '... some of which failed');
+sql(q{SELECT summary_cache_drop('broken')});
 sql('UPDATE big SET n = 600000');
 ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'),
 	'and no shared memory: the largest document still fits');

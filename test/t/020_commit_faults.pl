@@ -162,13 +162,33 @@ is($session->query("BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'nomem'; 
 	'1', 'it can be prepared');
 is_right('no memory for marks, prepared');
 
-$session->query("SET summary_cache.debug_fail = 'json'");
-$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
-like($session->query($fetch), qr/^stale\|/, 'no memory for the JSON: the old document is served');
-is($node->safe_psql('postgres', 'SELECT last_error, last_error_sqlstate FROM summary_cache_stats'),
-	'out of memory|53200', 'and the error is seen');
-$node->poll_query_until('postgres', q{SELECT status <> 'stale' FROM summary_cache_fetch('s')}) or die 'never healed';
-is_right('no memory for the JSON');
+# each of json-c's allocations in turn
+for my $point (qw(json-object json json-add json-text))
+{
+	$session->query("SET summary_cache.debug_fail = '$point'");
+	$node->safe_psql('postgres', 'SELECT summary_cache_reset_stats(); UPDATE t SET n = n + 1');
+	like($session->query($fetch), qr/^stale\|/, "no memory for the JSON ($point): the old document is served");
+	is($node->safe_psql('postgres', 'SELECT last_error, last_error_sqlstate FROM summary_cache_stats'),
+		'out of memory|53200', "and the error is seen ($point)");
+	$session->query('RESET summary_cache.debug_fail');
+	$node->poll_query_until('postgres', q{SELECT status <> 'stale' FROM summary_cache_fetch('s')}) or die 'never healed';
+	is_right("no memory for the JSON ($point)");
+}
+# what json-c had got before is given back
+sub heap { my ($kb) = slurp_file("/proc/${\$session->pid}/status") =~ /^VmData:\s+(\d+)/m; return $kb }
+if (-e '/proc/self/status')
+{
+	my $fail = q{DO $$BEGIN FOR i IN 1 .. %d LOOP BEGIN PERFORM summary_cache_get('s', true); EXCEPTION WHEN out_of_memory THEN NULL; END; END LOOP; END$$};
+	for my $point (qw(json-add json-text))
+	{
+		$session->query("SET summary_cache.debug_fail = '$point'");
+		$session->query(sprintf($fail, 200));
+		my $before = heap();
+		$session->query(sprintf($fail, 2000));
+		cmp_ok(heap() - $before, '<', 2000, "2,000 such failures leave less than 1 kB each behind ($point)");
+	}
+	$session->query('RESET summary_cache.debug_fail');
+}
 $session->quit;
 
 $node->stop;

@@ -131,6 +131,28 @@ ok($node->poll_query_until('postgres', q{SELECT status || document FROM ext.summ
 is($reader->query(q{SELECT document FROM ext.summary_cache_fetch('family')}), '{"parents":1,"brothers":0}', '... and the session has it');
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('family'); DROP TABLE mother, sister});
 
+# what a section's query runs while it is analysed: a constant is converted, by whoever's function
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+		IF current_setting('moves.slow', true) = 'on' THEN PERFORM pg_sleep(600); END IF;
+		RETURN true;
+	END$$;
+	CREATE DOMAIN slow_text AS text CHECK (slow(VALUE));
+	CREATE TABLE quick (n int);
+	SET client_min_messages = warning;
+	SELECT ext.summary_cache_define('slow', 'core', $$SELECT '{x}'::slow_text[] AS x, count(*) AS n FROM quick$$);
+});
+my $slow = qr/section "core" of summary "slow" does not follow what was renamed or moved: its query takes too long to analyze/;
+like(said(q{SET moves.slow = on; SET statement_timeout = '100s'; ALTER TABLE quick RENAME TO quicker}), $slow, 'a rename does not wait for what a query runs');
+is(said('ALTER TABLE quicker RENAME TO quick'), '', 'and back');
+# meanwhile the extension goes
+$mover->send_sql('SET moves.slow = on; ALTER TABLE quick RENAME TO quicker');
+ok($node->poll_query_until('postgres', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $mover->{pid}"), 'in the middle of looking at sections');
+$definer->query('BEGIN; DROP EXTENSION summary_cache CASCADE; ROLLBACK');
+$mover->result;
+like($mover->error, qr/section "core" of summary "slow" does not follow/, '... nothing else happens');
+is($node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('slow'); SELECT count(*) FROM quicker}), "\n0", 'the table is renamed');
+
 #
 # DROP OWNED beside an open writer
 #
