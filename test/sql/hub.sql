@@ -389,12 +389,14 @@ RESET client_min_messages;
 -- the same for a column
 ALTER TABLE hub4.tasks RENAME updated_at TO changed_at;
 SELECT state_summary(true) -> 'tasks' AS tasks;
--- a move of something else is none of the hub
+-- a move of something else is none of the hub: what was printed stays
+ALTER TABLE hub4.progress_events RENAME note TO remark;
+ALTER TABLE hub4.tasks RENAME changed_at TO updated_at;
 CREATE SCHEMA hub8;
 ALTER SCHEMA hub8 RENAME TO hub9;
 DROP SCHEMA hub9;
-SELECT count(*) FROM summary_cache_definition WHERE section = 'core' AND query LIKE '%changed_at%';
-ALTER TABLE hub4.tasks RENAME changed_at TO updated_at;
+SELECT count(*) FROM summary_cache_definition WHERE section = 'progress' AND query LIKE '%remark AS note%';
+ALTER TABLE hub4.progress_events RENAME remark TO note;
 \set VERBOSITY default
 SELECT state_summary(true) -> 'tasks' ->> 'count' AS count;
 -- a redefined section, and one of another summary, follow as everyone's do

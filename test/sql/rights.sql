@@ -360,8 +360,8 @@ CREATE TABLE lists (m mood[]);
 SELECT public.summary_cache_define('list', 'core', $$SELECT count(*) AS n FROM lists WHERE m = '{good}'$$);
 SELECT public.summary_cache_define('constant', 'core', $$SELECT table_to_xml('moods', true, false, '')::text AS x$$, '{moods}');
 SELECT public.summary_cache_define('with', 'core', $$WITH moods AS (SELECT 1), a AS (SELECT * FROM moods) SELECT (SELECT count(*) FROM a, moods) AS n$$);
-SELECT public.summary_cache_define('scope', 'core', $$SELECT (WITH moods AS (SELECT 1) SELECT count(*) FROM moods) + (SELECT count(*) FROM moods) AS n$$, '{moods}');
-SELECT public.summary_cache_define('itself', 'core', $$WITH moods AS (SELECT * FROM moods) SELECT count(*) AS n FROM moods$$, '{moods}');
+SELECT public.summary_cache_define('scope', 'core', $$SELECT (WITH lists AS (SELECT 1) SELECT count(*) FROM lists) + (SELECT count(*) FROM lists WHERE m = '{good}') AS n$$);
+SELECT public.summary_cache_define('itself', 'core', $$WITH lists AS (SELECT * FROM lists WHERE m = '{good}') SELECT count(*) AS n FROM lists$$);
 SELECT public.summary_cache_define('qualified', 'core', $$SELECT pg_temp.planted() AS n$$);
 CREATE FUNCTION pg_temp.planted() RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT public.summary_cache_define('qualified', 'core', $$SELECT pg_temp.planted() AS n$$);
@@ -369,7 +369,7 @@ SELECT public.summary_cache_define('qualified', 'core', format('SELECT %I.pg_tem
 SELECT public.summary_cache_define('qualified', 'core', $$SELECT 1 OPERATOR(pg_temp.+) 1 AS n$$);
 DROP FUNCTION pg_temp.planted();
 SELECT public.summary_cache_define('xml', 'core', $$SELECT count(x.a) AS n FROM XMLTABLE('/r/x' PASSING xml '<r><x>good</x></r>' COLUMNS a mood PATH '.') x$$);
-SELECT public.summary_cache_define('cycle', 'core', $$WITH RECURSIVE r AS (SELECT 1 AS id UNION ALL SELECT 1 FROM r) CYCLE id SET c TO mood 'good' DEFAULT mood 'bad' USING p SELECT count(*) AS n FROM r$$);
+SELECT public.summary_cache_define('cycle', 'core', $$WITH RECURSIVE r AS (SELECT 1 AS id UNION ALL SELECT 1 FROM r) CYCLE id SET c TO _mood '{good}' DEFAULT _mood '{bad}' USING p SELECT count(*) AS n FROM r$$);
 -- this one the session that attacks has never built
 SELECT public.summary_cache_define('new', 'core', 'SELECT count(*) AS n FROM moods', '{moods}');
 RESET search_path;

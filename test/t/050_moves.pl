@@ -145,13 +145,30 @@ $node->safe_psql('postgres', q{
 my $slow = qr/section "core" of summary "slow" does not follow what was renamed or moved: its query takes too long to analyze/;
 like(said(q{SET moves.slow = on; SET statement_timeout = '100s'; ALTER TABLE quick RENAME TO quicker}), $slow, 'a rename does not wait for what a query runs');
 is(said('ALTER TABLE quicker RENAME TO quick'), '', 'and back');
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('slow'); DROP TABLE quick});
+
 # meanwhile the extension goes
-$mover->send_sql('SET moves.slow = on; ALTER TABLE quick RENAME TO quicker');
-ok($node->poll_query_until('postgres', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $mover->{pid}"), 'in the middle of looking at sections');
-$definer->query('BEGIN; DROP EXTENSION summary_cache CASCADE; ROLLBACK');
-$mover->result;
-like($mover->error, qr/section "core" of summary "slow" does not follow/, '... nothing else happens');
-is($node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('slow'); SELECT count(*) FROM quicker}), "\n0", 'the table is renamed');
+$node->safe_psql('postgres', 'CREATE DATABASE going');
+$node->safe_psql('going', q{
+	CREATE EXTENSION summary_cache;
+	CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+		IF current_setting('moves.slow', true) = 'on' THEN PERFORM pg_sleep(600); END IF;
+		RETURN true;
+	END$$;
+	CREATE DOMAIN slow_text AS text CHECK (slow(VALUE));
+	CREATE TABLE quick (n int);
+	SET client_min_messages = warning;
+	SELECT summary_cache_define('a', 'core', $$SELECT '{x}'::slow_text[] AS x, count(*) AS n FROM quick$$);
+	SELECT summary_cache_define('b', 'core', 'SELECT count(*) AS n FROM quick');
+});
+my $going = Session->new($node, 'going');
+$going->send_sql('SET moves.slow = on; ALTER TABLE quick RENAME TO quicker');
+ok($node->poll_query_until('postgres', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $going->{pid}"), 'in the middle of looking at sections');
+$node->safe_psql('going', 'SET client_min_messages = warning; DROP EXTENSION summary_cache CASCADE');
+$going->result;
+like($going->error, qr/section "core" of summary "a" does not follow/, '... the extension is dropped');
+is($going->query('SELECT count(*) FROM quicker'), '0', 'the table is renamed');
+$going->quit;
 
 #
 # DROP OWNED beside an open writer
