@@ -368,7 +368,6 @@ SELECT public.summary_cache_define('qualified', 'core', $$SELECT pg_temp.planted
 SELECT public.summary_cache_define('qualified', 'core', format('SELECT %I.pg_temp.planted() AS n', current_database()));
 SELECT public.summary_cache_define('qualified', 'core', $$SELECT 1 OPERATOR(pg_temp.+) 1 AS n$$);
 DROP FUNCTION pg_temp.planted();
-SELECT public.summary_cache_define('xml', 'core', $$SELECT count(x.a) AS n FROM XMLTABLE('/r/x' PASSING xml '<r><x>good</x></r>' COLUMNS a mood PATH '.') x$$);
 SELECT public.summary_cache_define('cycle', 'core', $$WITH RECURSIVE r AS (SELECT 1 AS id UNION ALL SELECT 1 FROM r) CYCLE id SET c TO _mood '{good}' DEFAULT _mood '{bad}' USING p SELECT count(*) AS n FROM r$$);
 -- this one the session that attacks has never built
 SELECT public.summary_cache_define('new', 'core', 'SELECT count(*) AS n FROM moods', '{moods}');
@@ -377,14 +376,14 @@ RESET ROLE;
 \c -
 SET ROLE regress_rights_attacker;
 -- built before there is a temporary schema, and after
-SELECT summary_cache_get(s) FROM unnest(ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself', 'xml', 'cycle']) s;
+SELECT summary_cache_get(s) FROM unnest(ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself', 'cycle']) s;
 CREATE TEMP VIEW moods AS SELECT regress_attack.try() AS m WHERE regress_attack.try_immutable(1) = 1;
 CREATE TEMP VIEW moody AS SELECT * FROM moods;
 CREATE DOMAIN pg_temp.mood AS text CHECK (regress_attack.try() = 1 AND regress_attack.try_immutable(1) = 1);
 CREATE TEMP TABLE lists (m pg_temp.mood[]);
 GRANT SELECT ON moods, moody, lists TO PUBLIC;
 BEGIN;
-SELECT summary_cache_get(s, true) FROM unnest(ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself', 'xml', 'cycle']) s;
+SELECT summary_cache_get(s, true) FROM unnest(ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself', 'cycle']) s;
 RESET ROLE;
 SELECT log();
 COMMIT;
@@ -402,7 +401,7 @@ CREATE FUNCTION regress_attack.get_all() RETURNS SETOF text LANGUAGE plpgsql AS 
 DECLARE
     s text;
 BEGIN
-    FOREACH s IN ARRAY ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself', 'xml', 'cycle', 'new'] LOOP
+    FOREACH s IN ARRAY ARRAY['table', 'view', 'type', 'column', 'list', 'constant', 'with', 'scope', 'itself', 'cycle', 'new'] LOOP
         BEGIN
             RETURN NEXT summary_cache_get(s, true);
         EXCEPTION WHEN OTHERS THEN

@@ -218,6 +218,13 @@ COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY;
 :look
 COMMIT;
+-- which never publishes: there is still nothing cached
+SELECT summary_cache_invalidate('s');
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+:look
+:look
+COMMIT;
+:look
 -- provable in REPEATABLE READ
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 :look

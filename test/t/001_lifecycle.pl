@@ -81,6 +81,27 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_shmem_allocations WHERE
 	1, 'shared memory is visible under its name');
 
 #
+# An etag is that of the content: over a restart, another definition, and the first one again
+#
+my $define = q{SELECT summary_cache_define('etag', 'main', 'SELECT count(*) AS n FROM tasks')};
+my $etag = q{SELECT etag FROM summary_cache_fetch('etag')};
+$node->safe_psql('postgres', $define);
+my $first = $node->safe_psql('postgres', $etag);
+like($first, qr/^\w{32,}$/, 'there is an etag');
+$node->restart;
+is($node->safe_psql('postgres', qq{SELECT status, etag, document IS NULL FROM summary_cache_fetch('etag', '$first')}),
+	"miss|$first|t", 'what is built after a restart has the same one');
+$node->safe_psql('postgres', q{
+	SELECT summary_cache_drop('etag');
+	SELECT summary_cache_define('etag', 'main', 'SELECT count(*) + 1 AS n FROM tasks')});
+is($node->safe_psql('postgres', qq{SELECT document->>'n' FROM summary_cache_fetch('etag', '$first')}),
+	$node->safe_psql('postgres', 'SELECT count(*) + 1 FROM tasks'), 'defined otherwise, who comes with it gets the new document');
+isnt($node->safe_psql('postgres', $etag), $first, '... which has another one');
+$node->safe_psql('postgres', "SELECT summary_cache_drop('etag'); $define");
+is($node->safe_psql('postgres', $etag), $first, 'defined as at first, it has the first one');
+$node->safe_psql('postgres', q{SELECT summary_cache_drop('etag')});
+
+#
 # Dump and restore
 #
 my $dump = PostgreSQL::Test::Utils::tempdir . '/dump.sql';

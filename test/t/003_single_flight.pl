@@ -142,6 +142,23 @@ $leader = Session->new($node);
 $leader->query("SET test.gate = 'on'");
 
 #
+# A waiter is terminated: nobody else notices
+#
+gather('terminated waiter', 3);
+my $victim = $others[1]->pid;
+sql("SELECT pg_terminate_backend($victim)");
+polled("SELECT count(*) FROM pg_stat_activity WHERE pid = $victim", '0', 'a waiter can be terminated');
+is(sql("$waiting; $at_gate"), "2\n1", '... while the others wait, and the leader builds');
+open_gate();
+is_deeply([ map { $_->result } $leader, @others[ 0, 2 ] ], [ ('miss|2') x 3 ], '... who get the document');
+is(counter('builds_miss'), '1', '... by one build');
+is(counter('builds_failed'), '0', '... which has not failed');
+is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92}), '0', '... and no lock is left behind');
+$others[1]->quit;
+$others[1] = Session->new($node);
+$others[1]->query("SET test.gate = 'on'");
+
+#
 # Who forces takes only what was labelled after it asked
 #
 sql(q{SELECT summary_cache_get('s', true); SELECT summary_cache_reset_stats()});

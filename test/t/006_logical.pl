@@ -3,8 +3,12 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Session;
 use Test::More;
 
 my $tables = q{
@@ -31,6 +35,8 @@ $publisher->safe_psql('postgres', $tables . q{
 my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
 $subscriber->init(allows_streaming => 'logical');
 $subscriber->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off");
+my $parallel = $subscriber->pg_version >= 16;
+$subscriber->append_conf('postgresql.conf', 'max_parallel_apply_workers_per_subscription = 2') if $parallel;
 $subscriber->start;
 $subscriber->safe_psql('postgres', $tables . qq{
 	CREATE EXTENSION summary_cache;
@@ -94,10 +100,31 @@ applied('TRUNCATE', 'TRUNCATE t');
 applied('TRUNCATE of a partitioned table', 'TRUNCATE p');
 applied('rows after TRUNCATE', 'INSERT INTO t SELECT i, 1 FROM generate_series(1, 10) i; INSERT INTO p SELECT i, 1 FROM generate_series(95, 104) i');
 
-# one large transaction, streamed before it is over, with a subtransaction that is rolled back
-$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION sub SET (streaming = on)');
-applied('streamed', 'BEGIN; INSERT INTO t SELECT i, 1 FROM generate_series(1000, 6000) i; SAVEPOINT s;'
-	  . ' UPDATE p SET n = 0; ROLLBACK TO s; DELETE FROM t WHERE id >= 1000; UPDATE t SET n = n + 1; COMMIT');
+# one large transaction, streamed before it is over, with a subtransaction that is rolled back: into a
+# file of the apply worker, or to a worker that applies it at once
+for my $mode (
+	[ 'on', $publisher, q{SELECT stream_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = 'sub'} ],
+	$parallel ? [ 'parallel', $subscriber, q{SELECT count(*) > 0 FROM pg_stat_subscription WHERE leader_pid IS NOT NULL} ] : ())
+{
+	my ($streaming, $node, $streamed) = @$mode;
+	my $name = "streaming = $streaming";
+	my $writer = Session->new($publisher);
+
+	# what was sent over the old connection is not streamed over the next one
+	my $old_sender = $publisher->safe_psql('postgres', q{SELECT pid FROM pg_stat_replication WHERE application_name = 'sub'});
+	$subscriber->safe_psql('postgres', "ALTER SUBSCRIPTION sub SET (streaming = $streaming)");
+	ok($publisher->poll_query_until('postgres', qq{SELECT count(*) = 1 AND bool_and(pid <> $old_sender AND state = 'streaming')
+			FROM pg_stat_replication WHERE application_name = 'sub'}), "$name: the apply worker comes anew");
+	my $before = cached($name);
+	$writer->query('BEGIN; INSERT INTO t SELECT i, 1 FROM generate_series(1000, 6000) i; SAVEPOINT s; UPDATE p SET n = 0; ROLLBACK TO s');
+	ok($node->poll_query_until('postgres', $streamed), "$name: it is streamed before it is over");
+	is($subscriber->safe_psql('postgres', q{SELECT status || ' ' || (document->>'total') FROM summary_cache_fetch('s')}), $before,
+		"$name: hits go on meanwhile");
+	$writer->query('DELETE FROM t WHERE id >= 1000; UPDATE t SET n = n + 1; COMMIT');
+	$publisher->wait_for_catchup('sub');
+	noticed($name, $before);
+	$writer->quit;
+}
 
 # a table that becomes a source while the apply worker runs
 $subscriber->safe_psql('postgres',

@@ -32,6 +32,19 @@ sub gone
 	return;
 }
 
+# Change settings of the server, by name, until they are shown: then whatever is started has them.
+sub set_server
+{
+	my ($shown, @changes) = @_;
+	$node->safe_psql('postgres', "ALTER SYSTEM $_") for @changes;
+	$node->reload;
+	for my $name (sort keys %$shown)
+	{
+		$node->poll_query_until('postgres', "SHOW $name", $shown->{$name}) or die "$name is not $shown->{$name}";
+	}
+	return;
+}
+
 #
 # min_refresh_interval
 #
@@ -95,9 +108,31 @@ $node->safe_psql('postgres', 'BEGIN; UPDATE t SET n = n + 1; ROLLBACK');
 is($node->safe_psql('postgres', $worker), '0', 'a rollback wakes nobody');
 
 #
-# NOTIFY
+# Both at once, by settings of the server, for a summary that has no options: a storm that nobody reads
 #
 $node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'eager_refresh', NULL)});
+is($node->safe_psql('postgres', 'SELECT count(*) FROM summary_cache_option'), '0', 'no summary has an option');
+set_server({ 'summary_cache.min_refresh_interval' => '200ms', 'summary_cache.eager_refresh' => 'on' },
+	q{SET summary_cache.min_refresh_interval = '200ms'}, 'SET summary_cache.eager_refresh = on');
+$node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+$node->safe_psql('postgres', 'SELECT summary_cache_reset_stats()');
+my $last = $node->safe_psql('postgres', 'SELECT n + 100 FROM t');
+$node->safe_psql('postgres', q{DO $$ BEGIN FOR i IN 1 .. 100 LOOP UPDATE t SET n = n + 1; COMMIT; PERFORM pg_sleep(0.01); END LOOP; END $$});
+$node->poll_query_until('postgres', $current) or die 'server settings: never refreshed';
+my $built = $node->safe_psql('postgres', $builds);
+# only then: the longer this takes, the more were allowed
+my $ms = $node->safe_psql('postgres', 'SELECT 1000 * extract(epoch FROM clock_timestamp() - stats_reset) FROM summary_cache_stats');
+cmp_ok($built, '<=', $ms / 200 + 2, 'server settings: no more refreshes than the interval allows');
+is($node->safe_psql('postgres', 'SELECT builds_miss + builds_forced + builds_inline + builds_private FROM summary_cache_stats'), '0',
+	'server settings: and nobody else built');
+is($node->safe_psql('postgres', $fetch), "hit-revision|$last", 'server settings: the first reader has a hit on the last write');
+set_server({ 'summary_cache.min_refresh_interval' => '0', 'summary_cache.eager_refresh' => 'off' },
+	'RESET summary_cache.min_refresh_interval', 'RESET summary_cache.eager_refresh');
+gone();
+
+#
+# NOTIFY
+#
 $node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
 $node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
 $node->safe_psql('postgres', q{SELECT summary_cache_get('s', true)});
@@ -107,24 +142,40 @@ pass('a document that a reader publishes starts no worker while nobody listens')
 my $listener = Session->new($node);
 $listener->query('LISTEN summary_cache');
 
-# The payloads that have come, once there are some.
+# What has come, once there is some: payloads, each with the PID of who sent it.
 sub told
 {
 	my ($what) = @_;
-	my @payloads;
+	my @notifications;
 
 	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		push @payloads, $listener->query('SELECT') =~ /notification "summary_cache" with payload "(.*?)" received from server process with PID \d+/g;
-		return @payloads if @payloads;
+		my $out = $listener->query('SELECT');
+		push @notifications, [ $1, $2 ]
+		  while $out =~ /notification "summary_cache" with payload "(.*?)" received from server process with PID (\d+)/g;
+		return @notifications if @notifications;
 		select undef, undef, undef, 0.1;
 	}
 	die "$what: never told";
 }
 
+# The one of a document, by its etag; whatever comes is in @heard.
+my @heard;
+sub told_of
+{
+	my ($what, $etag) = @_;
+
+	while (1)
+	{
+		my ($notification) = grep { $_->[0] =~ /"etag":"$etag"/ } @heard;
+		return $notification if $notification;
+		push @heard, told("$what, $etag");
+	}
+}
+
 $node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
 my $published = $node->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s', NULL, true)});
-like((told('a reader'))[0], qr/^\{"summary":"s","etag":"$published","built_at":"[-0-9T:.+]+"\}$/, 'told of what a reader published');
+like((told('a reader'))[0][0], qr/^\{"summary":"s","etag":"$published","built_at":"[-0-9T:.+]+"\}$/, 'told of what a reader published');
 my $xact = $node->safe_psql('postgres', q{
 	BEGIN;
 	SELECT count(*) FROM summary_cache_fetch('s', NULL, true);
@@ -134,12 +185,73 @@ my $xact = $node->safe_psql('postgres', q{
 is($xact, "1\nnone", 'publishing assigns no xid, and does not stand in the way of PREPARE TRANSACTION');
 $node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
 like($node->safe_psql('postgres', $fetch), qr/^stale\|/, 'a refresh is asked for');
-my $payload = (told('the worker'))[0];
+my $payload = (told('the worker'))[0][0];
 is($node->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s')}), $payload =~ /"etag":"(\w+)"/ ? $1 : '',
 	'told of what the worker published');
 $node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
 gone();
 unlike($listener->query('SELECT'), qr/notification/, 'the same content is not told again');
+
+# by whom: a worker that stays can be looked at
+set_server({ 'summary_cache.worker_idle_timeout' => '1h' }, q{SET summary_cache.worker_idle_timeout = '1h'});
+$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
+my ($publisher, $etag) = split /\|/,
+	$node->safe_psql('postgres', q{SELECT pg_backend_pid(), etag FROM summary_cache_fetch('s', NULL, true)});
+my $notification = told_of('a reader', $etag);
+is($node->safe_psql('postgres', "SELECT backend_type FROM pg_stat_activity WHERE pid = $notification->[1]"), 'summary_cache worker',
+	'the worker tells');
+isnt($notification->[1], $publisher, '... and not the session that published');
+
+# an inline section
+$node->safe_psql('postgres', q{
+	CREATE TABLE u (m int);
+	INSERT INTO u VALUES (0);
+	SELECT summary_cache_define('i', 'progress', 'SELECT m FROM u', '{u}', 'inline');
+	SELECT summary_cache_get('i');
+});
+told('a new summary');
+# Write what it shows, and read it in another session; the status and the etag of what that publishes.
+sub rebuild_inline
+{
+	$node->safe_psql('postgres', 'UPDATE u SET m = m + 1');
+	return split /\|/, $node->safe_psql('postgres', q{SELECT status, etag FROM summary_cache_fetch('i')});
+}
+(my $status, $etag) = rebuild_inline();
+is($status, 'progress-section', 'a reader rebuilds an inline section');
+$notification = told_of('an inline section', $etag);
+like($notification->[0], qr/^\{"summary":"i","etag":"$etag",/, '... which is told');
+is($node->safe_psql('postgres', "SELECT backend_type FROM pg_stat_activity WHERE pid = $notification->[1]"), 'summary_cache worker',
+	'... by the worker, too');
+
+# a private answer: other content than any document that is published
+$node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+my $private = $node->safe_psql('postgres', q{
+	BEGIN;
+	UPDATE t SET n = n + 1;
+	SELECT status, etag FROM summary_cache_fetch('s');
+	UPDATE t SET n = n + 1;
+	COMMIT});
+like($private, qr/^private\|\w+$/, 'a session that writes has a private answer');
+$private =~ s/^private\|//;
+# the worker looks at every summary between two documents that it tells of
+@heard = ();
+told_of('another summary', (rebuild_inline())[1]) for 1 .. 2;
+is(scalar(grep { $_->[0] !~ /^\{"summary":"i",/ } @heard), 0, '... which nobody is told of');
+$etag = $node->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s', NULL, true)});
+isnt($etag, $private, 'what is published next is another document');
+told_of('the next document', $etag);
+is(scalar(grep { $_->[0] =~ /"etag":"$private"/ } @heard), 0, '... and only that is told of');
+
+# a name that JSON has to escape
+$etag = $node->safe_psql('postgres', q{
+	SELECT summary_cache_define('a"b\c', 'main', 'SELECT -n AS minus FROM t');
+	SELECT etag FROM summary_cache_fetch('a"b\c')}) =~ s/^\s+//r;
+$notification = told_of('an odd name', $etag);
+is($node->safe_psql('postgres', "SELECT p->>'summary', p->>'etag' FROM CAST(\$payload\$$notification->[0]\$payload\$ AS json) p"),
+	qq{a"b\\c|$etag}, 'a payload is JSON, whatever the summary is called');
+$node->safe_psql('postgres', q{SELECT summary_cache_drop('a"b\c'); SELECT summary_cache_drop('i')});
+set_server({ 'summary_cache.worker_idle_timeout' => '300ms' }, 'RESET summary_cache.worker_idle_timeout');
+gone();
 $listener->quit;
 
 #
