@@ -1,4 +1,4 @@
-# Proves that writes and restores never depend on the library: not preloaded, preloaded, removed again.
+# Proves that writes and restores never depend on the library: not preloaded, preloaded, removed again; and that an etag outlives the server and a definition.
 
 use strict;
 use warnings;
