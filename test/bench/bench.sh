@@ -167,9 +167,11 @@ need_database() {
 
 # Ends the servers that clean_up() does not know; pgpool waits for its clients unless it is interrupted.
 peers=()
+# (What runs in the background ignores an interrupt, so pgpool must get it itself.)
 stop_peers() {
 	local pid
-	for pid in "${peers[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
+	for pid in "${peers[@]}" $(cat "$work/pool/pid" 2>/dev/null | tr -dc 0-9); do as_root kill -INT "$pid" 2>/dev/null || true; done
+	for pid in "${peers[@]}"; do kill "$pid" 2>/dev/null || true; done
 }
 trap 'stop_peers; clean_up' EXIT
 
