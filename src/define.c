@@ -91,7 +91,7 @@ sc_lock_definitions(void)
 
 	for (;;)
 	{
-		table = sc_definition_table(NULL);
+		table = sc_definition_table();
 		if (!OidIsValid(table))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -100,7 +100,7 @@ sc_lock_definitions(void)
 		LockRelationOid(table, ShareRowExclusiveLock);
 
 		/* the extension may have been dropped while we waited */
-		if (sc_definition_table(NULL) == table)
+		if (sc_definition_table() == table)
 		{
 			(void) sc_check_version(ERROR);
 			return table;
@@ -554,7 +554,7 @@ sc_update_section(ScSectionDef *section)
 	if (execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
 							   " WHERE summary OPERATOR(pg_catalog.=) $1"
 							   " AND section OPERATOR(pg_catalog.=) $2",
-							   sc_definition_table(NULL), SC_DEFINITION_TABLE,
+							   sc_definition_table(), SC_DEFINITION_TABLE,
 							   lengthof(types), types, values, SPI_OK_UPDATE) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -358,15 +358,11 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 
 /* The table of the definitions; InvalidOid if the extension is not there. */
 Oid
-sc_definition_table(Oid *index)
+sc_definition_table(void)
 {
 	Oid			schema = sc_extension_schema(true);
 
-	if (!OidIsValid(schema))
-		return InvalidOid;
-	if (index)
-		*index = get_relname_relid(DEFINITION_INDEX, schema);
-	return get_relname_relid(SC_DEFINITION_TABLE, schema);
+	return OidIsValid(schema) ? get_relname_relid(SC_DEFINITION_TABLE, schema) : InvalidOid;
 }
 
 /*
@@ -376,7 +372,7 @@ sc_definition_table(Oid *index)
 static Relation
 open_definitions(Oid *index)
 {
-	Oid			table = sc_definition_table(index);
+	Oid			table = sc_definition_table();
 	Relation	rel = OidIsValid(table) ? try_table_open(table, AccessShareLock) : NULL;
 
 	if (rel == NULL)
@@ -384,6 +380,7 @@ open_definitions(Oid *index)
 	/* now that it stays as it is */
 	(void) sc_check_version(ERROR);
 	sc_check_columns(SC_DEFINITION_TABLE, RelationGetNumberOfAttributes(rel), Natts_definition);
+	*index = get_relname_relid(DEFINITION_INDEX, RelationGetNamespace(rel));
 	return rel;
 }
 
@@ -391,7 +388,7 @@ open_definitions(Oid *index)
 bool
 sc_definition_is_own_table(Oid relid)
 {
-	Oid			table = sc_definition_table(NULL);
+	Oid			table = sc_definition_table();
 
 	return OidIsValid(table) &&
 		(relid == table || relid == get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(table)));

@@ -348,14 +348,14 @@ static void
 find_followers(void *arg)
 {
 	List	  **followers = arg;
-	Oid			table = sc_definition_table(NULL);
+	Oid			table = sc_definition_table();
 	Snapshot	snapshot;
 	ListCell   *lc;
 
 	/* held to the end of this subtransaction, so it stays, too */
 	if (!ConditionalLockRelationOid(table, AccessShareLock))
 		error_locked("is changing the extension");
-	if (sc_definition_table(NULL) != table)
+	if (sc_definition_table() != table)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	foreach(lc, sc_definition_names(snapshot))
@@ -542,7 +542,7 @@ end_one(void *arg)
 	bool		printed;
 
 	/* the hub's sections may have followed in their own way */
-	if (!ConditionalLockRelationOid(sc_definition_table(NULL), AccessShareLock))
+	if (!ConditionalLockRelationOid(sc_definition_table(), AccessShareLock))
 		error_locked("is changing the extension");
 	if (!is_unchanged(section))
 		return;
@@ -552,7 +552,7 @@ end_one(void *arg)
 		return;
 
 	/* a definer may be waiting for the very table that was renamed */
-	if (!ConditionalLockRelationOid(sc_definition_table(NULL), ShareRowExclusiveLock))
+	if (!ConditionalLockRelationOid(sc_definition_table(), ShareRowExclusiveLock))
 		error_locked("is changing definitions");
 	if (!is_unchanged(section))
 		return;

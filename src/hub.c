@@ -758,7 +758,7 @@ sc_hub_follow(const char *schema_name)
 		return;
 
 	/* a definer may be waiting for the very table that was moved */
-	if (!ConditionalLockRelationOid(sc_definition_table(NULL), ShareRowExclusiveLock))
+	if (!ConditionalLockRelationOid(sc_definition_table(), ShareRowExclusiveLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("another session is changing definitions")));

@@ -569,7 +569,7 @@ SC_NORETURN extern void sc_unknown_summary(const char *summary);
 #define SC_DEFINITION_TABLE "summary_cache_definition"
 #define SC_OPTION_TABLE "summary_cache_option"
 
-extern Oid	sc_definition_table(Oid *index);
+extern Oid	sc_definition_table(void);
 extern bool sc_parse_option(ScOptions *options, const char *name, const char *value,
 							const char **hint);
 
