@@ -176,7 +176,8 @@ for my $point (qw(json-object json json-add json-text))
 }
 # what json-c had got before is given back
 sub heap { my ($kb) = slurp_file("/proc/${\$session->pid}/status") =~ /^VmData:\s+(\d+)/m; return $kb }
-if (-e '/proc/self/status')
+# (a sanitizer keeps what was freed)
+if (-e '/proc/self/status' && `${\($ENV{PG_CONFIG} || 'pg_config')} --cc` !~ /sanitize/)
 {
 	my $fail = q{DO $$BEGIN FOR i IN 1 .. %d LOOP BEGIN PERFORM summary_cache_get('s', true); EXCEPTION WHEN out_of_memory THEN NULL; END; END LOOP; END$$};
 	for my $point (qw(json-add json-text))

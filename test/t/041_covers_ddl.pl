@@ -99,7 +99,9 @@ sql('CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)');
 noticed('ALTER TEXT SEARCH CONFIGURATION', q{SELECT to_tsvector('words', 'the cats')::text AS n},
 	'ALTER TEXT SEARCH CONFIGURATION words ALTER MAPPING FOR asciiword WITH english_stem', sources => '');
 sql('CREATE VIEW public.vs AS SELECT 1 AS n; CREATE VIEW first.vs AS SELECT 2 AS n');
-noticed('SET SCHEMA', 'SELECT n FROM vs', 'ALTER VIEW first.vs SET SCHEMA third', sources => '');
+# (a name in a function's body, since the section's own follows)
+sql(q{CREATE FUNCTION of_vs() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT n FROM vs); END'});
+noticed('SET SCHEMA', 'SELECT of_vs() AS n', 'ALTER VIEW first.vs SET SCHEMA third', sources => '');
 sql('CREATE MATERIALIZED VIEW m AS SELECT sum(n) AS n FROM t; UPDATE t SET n = n + 1');
 noticed('REFRESH MATERIALIZED VIEW', 'SELECT n FROM m', 'REFRESH MATERIALIZED VIEW m', sources => 'm');
 sql(q{
