@@ -519,26 +519,28 @@ typedef struct ScSectionDef
 {
 	NameData	summary;
 	NameData	name;
-	bool		is_inline;
-	bool		generated;		/* by summary_cache_attach_state_hub() */
 	char	   *query;
-	Oid			owner;
 	ArrayType  *settings;		/* as in pg_proc.proconfig */
-	int			nsources;
 	Oid		   *sources;
-	int			nreads;			/* tables that the query read when it was */
-	Oid		   *reads;			/* defined: reading others, it is not proven */
-	int			ncalls;			/* likewise the functions that cannot be seen */
-	char	  **calls;			/* into, as format_procedure_qualified() has it */
-	int			nkeys;
+	Oid		   *reads;			/* tables that the query read when it was
+								 * defined: reading others, it is not proven */
+	char	  **calls;			/* likewise the functions that cannot be seen
+								 * into, as format_procedure_qualified() has it */
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
-	bool		keep_plan;		/* the definition is a cached one */
 	SPIPlanPtr	plan;			/* document.c's, NULL until first built; it points
 								 * back to this */
+	int			nsources;
+	int			nreads;
+	int			ncalls;
+	int			nkeys;
+	Oid			owner;
 	int			plan_generation;	/* of the plan in which strangers were looked
 									 * for, 0: of none */
 	ScStranger	stranger;		/* and what was found */
+	bool		is_inline;
+	bool		generated;		/* by summary_cache_attach_state_hub() */
+	bool		keep_plan;		/* the definition is a cached one */
 } ScSectionDef;
 
 typedef struct ScSummaryDef

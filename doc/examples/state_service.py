@@ -71,6 +71,7 @@ FETCH = """
            CASE WHEN NOT ARRAY[etag, '*'] && $3::text[] THEN document END AS document
       FROM summary_cache_fetch($1, $2, $4)"""
 FETCH_ETAG = "SELECT etag FROM summary_cache_fetch($1, $2)"
+IN_RECOVERY = "SELECT pg_is_in_recovery()"
 
 # RFC 9211 has words for these
 CACHE_STATUS = {
@@ -90,6 +91,7 @@ UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.LockNotAvailableError,
+    asyncpg.SerializationError,  # a standby's replay was in the way
 )
 
 log = logging.getLogger("uvicorn.error")
@@ -112,7 +114,7 @@ class Feed:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow, and start over whenever that fails."""
+        """Follow, and start over whenever that ends or fails."""
         while True:
             try:
                 await self._follow()
@@ -131,8 +133,11 @@ class Feed:
         )
         try:
             connection.add_termination_listener(self._ring)
-            await connection.add_listener("summary_cache", self._ring)
-            while True:
+            # A standby refuses LISTEN.  Once it is promoted, return for a connection that listens.
+            standby = await connection.fetchval(IN_RECOVERY)
+            if not standby:
+                await connection.add_listener("summary_cache", self._ring)
+            while not standby or await connection.fetchval(IN_RECOVERY):
                 self._bell.clear()
                 self._tell(await connection.fetchval(FETCH_ETAG, SUMMARY, self.etag))
                 self._backoff = BACKOFF[0]

@@ -114,7 +114,7 @@ sub code { return get(@_)->{code} }
 sub open_stream
 {
 	my ($service, @headers) = @_;
-	my $stream = { socket => send_request($service, 'GET', '/state/events', @headers), text => '' };
+	my $stream = { service => $service, socket => send_request($service, 'GET', '/state/events', @headers), text => '' };
 
 	read_until($stream, qr/^retry: \d+$/m);
 	return $stream;
@@ -141,8 +141,8 @@ sub told { return eval { read_until($_[0], qr/^data: \{"etag": "$_[1]"\}/m) } }
 # advisory lock 42 of the database.  The role has the rights that the page gives it.
 #
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
-$node->append_conf('postgresql.conf', 'summary_cache.notify = off');
+$node->init(allows_streaming => 1);
+$node->append_conf('postgresql.conf', "summary_cache.notify = off\nmax_connections = 50");
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA cache;
@@ -319,17 +319,19 @@ $etag = $node->safe_psql('postgres', $fetched_etag);
 ok(told($_, $etag), 'a new stream is told the etag') for @streams;
 is($node->safe_psql('postgres', $events_backend), '1', 'all streams share a connection');
 
-# Write, as somebody else, until the document has a new etag; which no read asked for.
+# Write, as somebody else, until the document has a new etag; which no read asked for.  The stream
+# may be another than the first, and so may the server that is written to.
 my $n = 10;
 sub changes
 {
-	my ($name, $stream) = (@_, $streams[0]);
+	my ($name, $stream, $server) = @_;
+	$stream ||= $streams[0];
 	my $before = (etags_of($stream))[-1];
 	my $now;
 
-	$node->safe_psql('postgres', 'UPDATE t SET n = ' . ++$n);
+	($server || $node)->safe_psql('postgres', 'UPDATE t SET n = ' . ++$n);
 	ok(eval { read_until($stream, sub { ($now = (etags_of($stream))[-1]) ne $before }) }, "$name: a write is pushed");
-	my $said = get();
+	my $said = request($stream->{service}, 'GET', '/state/summary');
 	is($said->{etag}, qq{"$now"}, '... with the etag of the document');
 	like($said->{body}, qr/"n":$n\b/, '... that has the write in it');
 	return $now;
@@ -408,6 +410,22 @@ is(code(), 200, '... and with it all is well');
 changes('... for streams, too');
 
 #
+# A standby, which refuses LISTEN, and its promotion
+#
+$node->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->start;
+start_service('standby', $standby, EVENTS_POLL => 0.2);
+my $followed = open_stream('standby');
+ok(told($followed, $node->safe_psql('postgres', $fetched_etag)), 'on a standby a new stream is told the etag');
+changes('written on the primary', $followed);
+$pid = $standby->safe_psql('postgres', $listener);
+$standby->promote;
+ok($standby->poll_query_until('postgres', "SELECT ($listener) <> $pid"), 'promoted: a connection that listens takes over');
+changes('written on what was a standby', $followed, $standby);
+
+#
 # Short time-outs, no token, no prepared statements, no eager refresh
 #
 $node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'eager_refresh', 'off')});
@@ -461,5 +479,6 @@ for my $name (sort keys %services)
 like($stream->{text}, qr/\r\n0\r\n\r\n\z/, '... and ends its streams');
 
 $holder->quit;
+$standby->stop;
 $node->stop;
 done_testing();
