@@ -533,6 +533,11 @@ sc_track_lock(Oid relid)
 	PG_TRY();
 	{
 		LockRelationOid(relid, ShareRowExclusiveLock);
+		if (get_rel_relkind(relid) == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("source table \"%s\" was dropped", name ? name : ""),
+					 errhint("Repeat the command if it is there again.")));
 		members = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
 	}
 	PG_CATCH();
@@ -546,7 +551,7 @@ sc_track_lock(Oid relid)
 		FlushErrorState();
 		ereport(ERROR,
 				(errcode(error->sqlerrcode),
-				 errmsg("could not lock source table \"%s\": %s", name ? name : "(dropped)", error->message),
+				 errmsg("could not lock source table \"%s\": %s", name ? name : "", error->message),
 				 errhint("A transaction that has written it, or locked it, is still open; view pg_prepared_xacts has those that are prepared.")));
 	}
 	PG_END_TRY();
@@ -794,6 +799,12 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 		/* the root before its members, as queries and DDL do, or they deadlock */
 		if (wait)
 			LockRelationOid(roots[i], AccessShareLock);
+		/* dropped, while we waited: nothing below would look for that */
+		if (get_rel_relkind(roots[i]) == '\0')
+		{
+			*reason = "table does not exist";
+			return false;
+		}
 		foreach(lc, find_all_inheritors(roots[i], wait ? AccessShareLock : NoLock, NULL))
 		{
 			Oid			member = lfirst_oid(lc);

@@ -122,7 +122,7 @@ my $started = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
 kill 'KILL', $pid;
 eval { $holder->query('SELECT 1') };
 $holder->quit;
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+comes_back($node) or die 'the server did not come back';
 is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server restarts after SIGKILL');
 is($node->safe_psql('postgres', "$status; $status"), "miss\nhit-revision", 'reads are answered');
 $node->safe_psql('postgres', 'UPDATE t SET n = 8');

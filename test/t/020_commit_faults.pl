@@ -82,7 +82,7 @@ for my $case (
 	}
 	kill 'KILL', $pid;
 	$writer->quit;
-	$node->poll_query_until('postgres', 'SELECT true') or die "$point: the server did not come back";
+	comes_back($node) or die "$point: the server did not come back";
 	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
 	is($node->safe_psql('postgres', 'SELECT n FROM t'), $before + $committed, "$point: committed or not");
 	is_right("killed at $point");
@@ -142,7 +142,7 @@ $node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_prepared_xacts'
 my $pid = $session->pid;
 kill 'KILL', $pid;
 $session->quit;
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+comes_back($node) or die 'the server did not come back';
 $node->safe_psql('postgres', $fetch);
 like($node->safe_psql('postgres', $fetch), qr/^hit-revision/, 'a prepared transaction does not prevent hits');
 $node->safe_psql('postgres', "COMMIT PREPARED 'killed'");

@@ -268,5 +268,27 @@ for my $command ('SET work_mem = 1024', 'SHOW work_mem', 'RESET work_mem', 'LIST
 }
 
 $writer->quit;
+#
+# A source that is dropped while somebody waits for it
+#
+my $dropper = Session->new($node);
+for (['build', "SELECT summary_cache_get('gone', true)", qr/ERROR:  relation "gone" does not exist/],
+	['definition', "SELECT summary_cache_define('gone2', 'main', 'SELECT 1 AS n', '{gone}')", qr/ERROR:  source table "gone" was dropped/])
+{
+	my ($what, $command, $error) = @$_;
+	sql(q{CREATE TABLE gone (n int); SELECT summary_cache_define('gone', 'main', 'SELECT count(*) AS n FROM gone')});
+	$dropper->query('BEGIN; DROP TABLE gone');
+	# one that knows nothing of the table yet
+	my $fresh = Session->new($node);
+	$fresh->send_sql($command);
+	ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $fresh->{pid}"), "a $what waits for a table");
+	$dropper->query('COMMIT');
+	$fresh->result;
+	like($fresh->error, $error, '... that is dropped');
+	$fresh->quit;
+	sql(q{SELECT summary_cache_drop('gone')});
+}
+$dropper->quit;
+
 $node->stop;
 done_testing();
