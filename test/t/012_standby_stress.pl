@@ -139,7 +139,7 @@ if ($ENV{SC_DEBUG_CONF})
 
 	$standby->append_conf('postgresql.conf', "summary_cache.debug_protocol = 'replayed-only'");
 	$standby->restart;
-	for (1 .. 20)
+	for (1 .. 60)
 	{
 		($status, $found) = checker('plain', '', @hold);
 		last if $status != 0;
