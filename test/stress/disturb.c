@@ -52,9 +52,13 @@ rebuilder_main(void)
 						   sizes[one_in(2) ? 1 : below(7)], sizes[below(7)]);
 		}
 		if (mode == M_FAULTS && one_in(8))
-			/* builders run into their lock_timeout */
-			(void) execute(conn, "BEGIN; LOCK TABLE checker_0 IN ACCESS EXCLUSIVE MODE;"
-						   " SELECT pg_sleep(0.005); COMMIT");
+			/*
+			 * Builders run into their lock_timeout.  This has one as well: it may wait
+			 * for a prepared transaction, and who is to finish that for a read that
+			 * waits for this.
+			 */
+			(void) execute(conn, "DO $$BEGIN SET LOCAL lock_timeout = '1s';"
+						   " LOCK TABLE checker_0 IN ACCESS EXCLUSIVE MODE; PERFORM pg_sleep(0.005); END$$");
 		/* keep the tables small; the greatest number of each writer stays */
 		if (mode == M_COPY && one_in(10))
 			for (int t = 0; t < ntables; t++)
