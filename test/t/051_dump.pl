@@ -249,20 +249,26 @@ $node->safe_psql('postgres', "DROP DATABASE $_") foreach (qw(plain custom direct
 $node->command_ok([ 'pg_dump', '--binary-upgrade', '--schema-only', '-d', $source, '-f', "$tmp/binary" ],
 	'pg_dump --binary-upgrade');
 like(slurp_file("$tmp/binary"), qr/binary_upgrade_create_empty_extension\('summary_cache'/, 'it carries the extension as it is');
-my $new = PostgreSQL::Test::Cluster->new('new');
-$new->init;
-$new->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'});
-$node->stop;
-my $bindir = $node->config_data('--bindir');
-my $cwd = getcwd;
-chdir $tmp;
-command_ok(
-	[ 'pg_upgrade', '--no-sync', '-d', $node->data_dir, '-D', $new->data_dir, '-b', $bindir, '-B', $bindir,
-		'-s', $new->host, '-p', $node->port, '-P', $new->port ],
-	'pg_upgrade');
-chdir $cwd;
-$new->start;
-check($new, 'source', 'pg_upgrade');
-$new->stop;
+SKIP:
+{
+	# it looks for libraries where the server's own are, but for Debian's servers up to 17
+	skip 'pg_upgrade does not find libraries in extension paths', 1
+	  if $node->pg_version >= 18 && !-e $node->config_data('--pkglibdir') . '/summary_cache.so';
+	my $new = PostgreSQL::Test::Cluster->new('new');
+	$new->init;
+	$new->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'});
+	$node->stop;
+	my $bindir = $node->config_data('--bindir');
+	my $cwd = getcwd;
+	chdir $tmp;
+	command_ok(
+		[ 'pg_upgrade', '--no-sync', '-d', $node->data_dir, '-D', $new->data_dir, '-b', $bindir, '-B', $bindir,
+			'-s', $new->host, '-p', $node->port, '-P', $new->port ],
+		'pg_upgrade');
+	chdir $cwd;
+	$new->start;
+	check($new, 'source', 'pg_upgrade');
+	$new->stop;
+}
 
 done_testing();
