@@ -179,7 +179,7 @@ ALTER TABLE mine RENAME TO yours;
 ALTER TABLE yours ADD CHECK (planted(id));
 ALTER TABLE yours RENAME id TO identity;
 RESET ROLE;
-SELECT owner, query FROM summary_cache_definition WHERE summary = 'super';
+SELECT owner = current_user::regrole AS own, query FROM summary_cache_definition WHERE summary = 'super';
 SELECT summary_cache_get('super');
 
 --
