@@ -134,7 +134,7 @@ is($reader->query(q{SELECT document FROM ext.summary_cache_fetch('family')}), '{
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('family'); DROP TABLE mother, sister});
 
 # what a section's query runs while it is analysed: a constant is converted, by whoever's function
-$node->safe_psql('postgres', q{
+my $slow_table = q{
 	CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
 		IF current_setting('moves.slow', true) = 'on' THEN PERFORM pg_sleep(600); END IF;
 		RETURN true;
@@ -142,6 +142,8 @@ $node->safe_psql('postgres', q{
 	CREATE DOMAIN slow_text AS text CHECK (slow(VALUE));
 	CREATE TABLE quick (n int);
 	SET client_min_messages = warning;
+};
+$node->safe_psql('postgres', $slow_table . q{
 	SELECT ext.summary_cache_define('slow', 'core', $$SELECT '{x}'::slow_text[] AS x, count(*) AS n FROM quick$$);
 });
 my $slow = qr/section "core" of summary "slow" does not follow what was renamed or moved: its query takes too long to analyze/;
@@ -151,15 +153,8 @@ $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('slow'); DROP TABLE
 
 # meanwhile the extension goes
 $node->safe_psql('postgres', 'CREATE DATABASE going');
-$node->safe_psql('going', q{
+$node->safe_psql('going', $slow_table . q{
 	CREATE EXTENSION summary_cache;
-	CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
-		IF current_setting('moves.slow', true) = 'on' THEN PERFORM pg_sleep(600); END IF;
-		RETURN true;
-	END$$;
-	CREATE DOMAIN slow_text AS text CHECK (slow(VALUE));
-	CREATE TABLE quick (n int);
-	SET client_min_messages = warning;
 	SELECT summary_cache_define('a', 'core', $$SELECT '{x}'::slow_text[] AS x, count(*) AS n FROM quick$$);
 	SELECT summary_cache_define('b', 'core', 'SELECT count(*) AS n FROM quick');
 });
