@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use Cwd;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -161,9 +162,17 @@ $node->command_ok([ 'pg_restore', '-e', '-j', '4', '-d', database($node, 'direct
 	'... restored with -j 4');
 check($node, 'directory', 'directory');
 # over itself
-$node->command_ok([ 'pg_restore', '-e', '--clean', '--if-exists', '-d', $node->connstr('directory'), "$tmp/directory" ],
-	'pg_restore --clean over it');
-check($node, 'directory', 'clean');
+SKIP:
+{
+	my ($out, $err) = ('', '');
+	my $restored = IPC::Run::run([ 'pg_restore', '-e', '--clean', '--if-exists', '-d', $node->connstr('directory'), "$tmp/directory" ],
+		'>', \$out, '2>', \$err);
+	# of 16.4, say
+	skip 'this pg_restore drops the indexes of partitions in the wrong order', 1
+	  if !$restored && $err =~ /because index \S+ requires it/;
+	ok($restored, 'pg_restore --clean over it') or diag $err;
+	check($node, 'directory', 'clean');
+}
 # what is restored can be dumped
 $node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('custom'), '-f', "$tmp/again" ], 'a restored database is dumped');
 $node->command_ok([ 'pg_restore', '-e', '-j', '4', '-d', database($node, 'again'), "$tmp/again" ], '... and restored');
