@@ -243,6 +243,7 @@ table_lookup(Oid relid)
 	Relation	rel;
 	Trigger    *trigger;
 	Oid			function;
+	Oid			ours;
 	Oid			roots[SC_MAX_ROOTS];
 
 	if (last_table && last_table->relid == relid && is_valid(last_table))
@@ -273,6 +274,8 @@ table_lookup(Oid relid)
 	table->read_at = invalidations;
 	table->valid = true;
 
+	/* looks at catalogs: after that, a trigger that was found might be freed memory */
+	ours = touch_function();
 	rel = RelationIdGetRelation(relid);
 	if (rel == NULL)
 	{
@@ -281,7 +284,7 @@ table_lookup(Oid relid)
 	}
 	trigger = find_trigger(rel->trigdesc);
 	/* anybody's trigger may have such a name */
-	if (trigger && trigger->tgfoid != touch_function())
+	if (trigger && trigger->tgfoid != ours)
 		trigger = NULL;
 	function = trigger ? trigger->tgfoid : InvalidOid;
 	table->has_children = rel->rd_rel->relhassubclass;
@@ -721,6 +724,7 @@ sc_track_tables(bool definitions)
 void
 sc_track_detach(Oid relid, bool wait)
 {
+	Oid			function = touch_function();	/* before the trigger is looked at: see table_lookup() */
 	Relation	rel;
 	Trigger    *trigger;
 	ObjectAddress object;
@@ -734,7 +738,7 @@ sc_track_detach(Oid relid, bool wait)
 		return;
 	trigger = find_trigger(rel->trigdesc);
 	ObjectAddressSet(object, TriggerRelationId,
-					 trigger && trigger->tgfoid == touch_function() ? trigger->tgoid : InvalidOid);
+					 trigger && trigger->tgfoid == function ? trigger->tgoid : InvalidOid);
 	relation_close(rel, NoLock);
 	if (OidIsValid(object.objectId))
 		performDeletion(&object, DROP_RESTRICT, 0);
