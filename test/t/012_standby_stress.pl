@@ -145,7 +145,8 @@ if ($ENV{SC_DEBUG_CONF})
 		last if $status != 0;
 	}
 	is($status, 1, "labels that know only of what is replayed in full are caught (seed $seed)");
-	cmp_ok($found->{unseen} // 0, '>', 0, '... by a hit that misses what was seen');
+	# "stuck" is a hit that differs from the tables when all is at rest
+	cmp_ok(($found->{unseen} // 0) + ($found->{stuck} // 0), '>', 0, '... by a hit that misses what was seen, or what is there');
 	$standby->stop;
 	$primary->stop;
 }
