@@ -10,12 +10,9 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc_tables.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/varlena.h"
 
 #include "summary_cache.h"
