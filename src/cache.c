@@ -320,9 +320,9 @@ static void
 answer_from_build(Reader *reader, ScStatus status, ScBuild *build, ScAnswer *answer)
 {
 	land(reader);
-	answer->document = sc_assemble(build->chunks, build->nchunks, CurrentMemoryContext);
-	answer->etag = palloc(SC_ETAG_LEN + 1);
-	sc_etag(build->chunks, build->nchunks, answer->etag);
+	answer->document = sc_assemble(build->chunks, build->nchunks);
+	answer->etag = palloc(sizeof(ScEtag));
+	sc_etag_prepare(answer->etag, build->chunks, build->nchunks);
 	answer->built_at = build->chunks[0]->built_at;
 	answer->status = status;
 }
@@ -337,7 +337,7 @@ answer_from_cache(Reader *reader, ScStatus status, ScAnswer *answer)
 	if (answer->document == NULL)
 		return false;
 	land(reader);
-	answer->etag = local->etag;
+	answer->etag = &local->etag;
 	answer->built_at = local->built_at;
 	answer->status = status;
 	sc_count(local->index, (int) status, 1);
@@ -706,7 +706,7 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
 				(void) sc_request_refresh(&sc_summaries[local->index]);
 			answer->status = SC_HIT;
 			answer->document = sc_local_document(local);
-			answer->etag = local->etag;
+			answer->etag = &local->etag;
 			answer->built_at = local->built_at;
 			sc_count(local->index, SC_COUNT_HIT, 1);
 			return;

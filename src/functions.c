@@ -109,7 +109,7 @@ is_etag(FunctionCallInfo fcinfo, int n, const ScAnswer *answer)
 		return false;
 	known = PG_GETARG_TEXT_PP(n);
 	return VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
-		memcmp(VARDATA_ANY(known), answer->etag, SC_ETAG_LEN) == 0;
+		memcmp(VARDATA_ANY(known), sc_etag(answer->etag), SC_ETAG_LEN) == 0;
 }
 
 Datum
@@ -122,7 +122,7 @@ sc_fetch(PG_FUNCTION_ARGS)
 	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 2), &answer);
 
 	values[0] = CStringGetTextDatum(sc_status_name(answer.status));
-	values[1] = CStringGetTextDatum(answer.etag);
+	values[1] = CStringGetTextDatum(sc_etag(answer.etag));
 	values[2] = TimestampTzGetDatum(answer.built_at);
 	values[3] = PointerGetDatum(answer.document);
 	nulls[3] = is_etag(fcinfo, 1, &answer);

@@ -22,6 +22,7 @@
 #include "common/sha2.h"
 #include "miscadmin.h"
 #include "tcop/pquery.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -36,7 +37,7 @@
 #define WARM_UP_SIZE	(4 * 1024 * 1024)
 
 static HTAB *locals = NULL;
-static Size documents_size = 0; /* bytes in all kept documents */
+static Size documents_size = 0; /* bytes allocated for all kept documents */
 static uint64 epoch = 1;		/* moves when no returned pointer can be held */
 
 static void
@@ -98,48 +99,92 @@ sc_sha256(const void *bytes, Size len, uint8 *digest)
 		elog(ERROR, "could not compute SHA-256");
 }
 
-/* Hash of all sections' hashes: the same sections give the same etag everywhere. */
+/* Prepare for sc_etag(), in the current memory context. */
 void
-sc_etag(ScChunk **chunks, int nchunks, char *etag)
+sc_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks)
 {
-	uint8	   *hashes = palloc(SC_HASH_BYTES * Max(nchunks, 1));
-	uint8		digest[SC_HASH_BYTES];
-
+	etag->text[0] = '\0';
+	etag->nhashes = nchunks;
+	etag->hashes = palloc(SC_HASH_BYTES * Max(nchunks, 1));
 	for (int i = 0; i < nchunks; i++)
-		memcpy(hashes + SC_HASH_BYTES * i, chunks[i]->hash, SC_HASH_BYTES);
-	sc_sha256(hashes, SC_HASH_BYTES * nchunks, digest);
-	pfree(hashes);
-	for (int i = 0; i < SC_ETAG_LEN / 2; i++)
-		snprintf(etag + 2 * i, 3, "%02x", digest[i]);
+		memcpy(etag->hashes[i], chunks[i]->hash, SC_HASH_BYTES);
 }
 
-/* Put sections together to a document. */
-text *
-sc_assemble(ScChunk **chunks, int nchunks, MemoryContext context)
+/*
+ * Hash of all sections' hashes: the same sections give the same etag
+ * everywhere.  Computed when it is first asked for, since most readers never
+ * do.
+ */
+const char *
+sc_etag(ScEtag *etag)
+{
+	if (unlikely(etag->text[0] == '\0'))
+	{
+		uint8		digest[SC_HASH_BYTES];
+
+		sc_sha256(etag->hashes, SC_HASH_BYTES * etag->nhashes, digest);
+		etag->text[hex_encode((char *) digest, SC_ETAG_LEN / 2, etag->text)] = '\0';
+	}
+	return etag->text;
+}
+
+/* The bytes of a document, with its header. */
+static Size
+document_size(ScChunk **chunks, int nchunks)
 {
 	Size		size = VARHDRSZ + 2 + Max(nchunks - 1, 0);
-	text	   *document;
-	char	   *p;
 
 	for (int i = 0; i < nchunks; i++)
 		size += chunks[i]->body_len;
+	return size;
+}
+
+/*
+ * Put sections together to a document.  Those of which a piece says that their
+ * bytes are in their place already are not copied; the pieces then tell of the
+ * new document.
+ */
+static void
+fill_document(text *document, ScChunk **chunks, int nchunks, ScPiece *pieces, int npieces)
+{
+	char	   *p = VARDATA(document);
+
+	*p++ = '{';
+	for (int i = 0; i < nchunks; i++)
+	{
+		Size		offset;
+
+		if (i > 0)
+			*p++ = ',';
+		offset = p - VARDATA(document);
+		if (i >= npieces || pieces[i].offset != offset ||
+			memcmp(pieces[i].hash, chunks[i]->hash, SC_HASH_BYTES) != 0)
+			memcpy(p, SC_CHUNK_BODY(chunks[i]), chunks[i]->body_len);
+		if (pieces)
+		{
+			pieces[i].offset = offset;
+			memcpy(pieces[i].hash, chunks[i]->hash, SC_HASH_BYTES);
+		}
+		p += chunks[i]->body_len;
+	}
+	*p++ = '}';
+	SET_VARSIZE(document, p - (char *) document);
+}
+
+/* A document of its own, in the current memory context. */
+text *
+sc_assemble(ScChunk **chunks, int nchunks)
+{
+	Size		size = document_size(chunks, nchunks);
+	text	   *document;
+
 	if (size > MaxAllocSize)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the document is too large"),
 				 errhint("A document has less than 1 GB.")));
-	document = MemoryContextAlloc(context, size);
-	SET_VARSIZE(document, size);
-	p = VARDATA(document);
-	*p++ = '{';
-	for (int i = 0; i < nchunks; i++)
-	{
-		if (i > 0)
-			*p++ = ',';
-		memcpy(p, SC_CHUNK_BODY(chunks[i]), chunks[i]->body_len);
-		p += chunks[i]->body_len;
-	}
-	*p = '}';
+	document = palloc(size);
+	fill_document(document, chunks, nchunks, NULL, 0);
 	return document;
 }
 
@@ -258,27 +303,59 @@ warm_up(Size size)
 	pfree(palloc(WARM_UP_SIZE));
 }
 
-/* Keep a copy of the document, if the old one may go and there is room. */
+static void
+forget_document(ScLocal *local)
+{
+	if (local->document)
+		pfree(local->document);
+	local->document = NULL;
+	local->npieces = 0;
+	documents_size -= local->capacity;
+	local->capacity = 0;
+}
+
+static void *
+enlarge(void *pointer, Size size)
+{
+	return pointer ? repalloc(pointer, size) : MemoryContextAlloc(TopMemoryContext, size);
+}
+
+/*
+ * Keep a copy of the document, if the old one may go and there is room.  Of the
+ * old one, what has not changed stays where it is: of a large document mostly a
+ * small section is new.
+ */
 static void
 keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 {
-	Size		size = VARHDRSZ + 2 + nchunks;
+	Size		size = document_size(chunks, nchunks);
 
-	if (local->document)
-	{
-		if (local->handed_out == epoch)
-			return;
-		documents_size -= VARSIZE(local->document);
-		pfree(local->document);
-		local->document = NULL;
-	}
-	for (int i = 0; i < nchunks; i++)
-		size += chunks[i]->body_len;
-	if (nchunks == 0 || documents_size + size > (Size) sc_local_memory_limit * 1024)
+	if (local->document && local->handed_out == epoch)
 		return;
-	warm_up(size);
-	local->document = sc_assemble(chunks, nchunks, TopMemoryContext);
-	documents_size += VARSIZE(local->document);
+	if (nchunks == 0 || size > MaxAllocSize ||
+		documents_size - local->capacity + size > (Size) sc_local_memory_limit * 1024)
+	{
+		forget_document(local);
+		return;
+	}
+	/* nor is much more kept than is needed */
+	if (local->capacity / 2 > size)
+		forget_document(local);
+
+	if (nchunks > local->max_pieces)
+	{
+		local->pieces = enlarge(local->pieces, sizeof(ScPiece) * nchunks);
+		local->max_pieces = nchunks;
+	}
+	if (size > local->capacity)
+	{
+		warm_up(size);
+		local->document = enlarge(local->document, size);
+		documents_size += size - local->capacity;
+		local->capacity = size;
+	}
+	fill_document(local->document, chunks, nchunks, local->pieces, local->npieces);
+	local->npieces = nchunks;
 	local->document_version = local->version;
 	local->handed_out = 0;
 }
@@ -300,7 +377,7 @@ copy_entry(ScLocal *local)
 		ScChunk   **chunks = summary_chunks(summary, &nchunks);
 
 		copy_sections(local, summary, chunks, nchunks);
-		sc_etag(chunks, nchunks, local->etag);
+		sc_etag_prepare(&local->etag, chunks, nchunks);
 		local->version = pg_atomic_read_u64(&summary->version);
 		keep_document(local, chunks, nchunks);
 	}
@@ -370,7 +447,7 @@ sc_local_document(ScLocal *local)
 		int			nchunks;
 		ScChunk   **chunks = summary_chunks(summary, &nchunks);
 
-		document = sc_assemble(chunks, nchunks, CurrentMemoryContext);
+		document = sc_assemble(chunks, nchunks);
 	}
 	LWLockRelease(&summary->lock);
 	return document;

@@ -658,6 +658,21 @@ typedef struct ScLocalSection
 	ScLabel    *labels;
 } ScLocalSection;
 
+/* An etag, which is computed when it is asked for: by sc_etag(). */
+typedef struct ScEtag
+{
+	int			nhashes;
+	uint8		(*hashes)[SC_HASH_BYTES];	/* of the sections */
+	char		text[SC_ETAG_LEN + 1];	/* "" until then */
+} ScEtag;
+
+/* A section in a document that was put together. */
+typedef struct ScPiece
+{
+	uint8		hash[SC_HASH_BYTES];
+	Size		offset;			/* from the document's first byte */
+} ScPiece;
+
 /* What this backend knows of a summary's document. */
 typedef struct ScLocal
 {
@@ -682,20 +697,25 @@ typedef struct ScLocal
 	TimestampTz built_at;		/* likewise, wall clock */
 	uint64		xmax;			/* of the sections, the greatest */
 	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
-	char		etag[SC_ETAG_LEN + 1];
+	ScEtag		etag;
 
 	/* The document itself, of document_version; NULL: not kept here. */
 	text	   *document;
 	uint64		document_version;
+	Size		capacity;		/* bytes allocated for it */
+	int			npieces;		/* that it consists of */
+	int			max_pieces;		/* allocated */
+	ScPiece    *pieces;
 	uint64		handed_out;		/* epoch in which a pointer to it was returned */
 } ScLocal;
 
 extern ScLocal *sc_local_get(const char *summary, bool create);
 extern void sc_local_sync(ScLocal *local, bool create);
 extern text *sc_local_document(ScLocal *local);
-extern text *sc_assemble(ScChunk **chunks, int nchunks, MemoryContext context);
+extern text *sc_assemble(ScChunk **chunks, int nchunks);
 extern void sc_sha256(const void *bytes, Size len, uint8 *digest);
-extern void sc_etag(ScChunk **chunks, int nchunks, char *etag);
+extern void sc_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks);
+extern const char *sc_etag(ScEtag *etag);
 
 /*-------------------------------------------------------------------------
  * build.c: builds and publishes
@@ -734,7 +754,7 @@ typedef struct ScAnswer
 	ScStatus	status;
 	text	   *document;		/* may be this backend's own copy: not to be
 								 * written or freed */
-	char	   *etag;			/* likewise */
+	ScEtag	   *etag;			/* likewise; see sc_etag() */
 	TimestampTz built_at;		/* the oldest section's */
 } ScAnswer;
 

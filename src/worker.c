@@ -347,6 +347,7 @@ notify_listeners(int index)
 	ScSummary  *summary = &sc_summaries[index];
 	ScLocal    *local;
 	NameData	name;
+	const char *etag;
 	bool		told;
 	StringInfoData payload;
 
@@ -357,10 +358,11 @@ notify_listeners(int index)
 	sc_local_sync(local, false);
 	if (local->index != index || local->nsections == 0)
 		return;
+	etag = sc_etag(&local->etag);
 
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	told = strcmp(summary->notified_etag, local->etag) == 0;
-	strlcpy(summary->notified_etag, local->etag, sizeof(summary->notified_etag));
+	told = strcmp(summary->notified_etag, etag) == 0;
+	strlcpy(summary->notified_etag, etag, sizeof(summary->notified_etag));
 	LWLockRelease(&summary->lock);
 	if (told)
 		return;
@@ -368,7 +370,7 @@ notify_listeners(int index)
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, "{\"summary\":");
 	escape_json(&payload, NameStr(name));
-	appendStringInfo(&payload, ",\"etag\":\"%s\",\"built_at\":\"%s\"}", local->etag,
+	appendStringInfo(&payload, ",\"etag\":\"%s\",\"built_at\":\"%s\"}", etag,
 					 JsonEncodeDateTime(NULL, TimestampTzGetDatum(local->built_at),
 										TIMESTAMPTZOID, NULL));
 	Async_Notify(SC_NAME, payload.data);

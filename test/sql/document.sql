@@ -294,5 +294,30 @@ SELECT summary_cache_get('order');
 SELECT summary_cache_invalidate('order');
 SELECT summary_cache_get('order');
 
+--
+-- Lengths: the session's own document is put together anew from what has changed, where there is room
+--
+CREATE TABLE one (t text);
+CREATE TABLE two (t text);
+CREATE TABLE three (t text);
+INSERT INTO one VALUES ('a');
+INSERT INTO two VALUES ('b');
+INSERT INTO three VALUES ('c');
+SELECT summary_cache_define('lengths', 'one', 'SELECT t AS one FROM one');
+SELECT summary_cache_define('lengths', 'two', 'SELECT t AS two FROM two', NULL, 'inline');
+SELECT summary_cache_define('lengths', 'three', 'SELECT t AS three FROM three');
+CREATE VIEW lengths AS
+SELECT status, document::text = format('{"one":"%s","two":"%s","three":"%s"}', one.t, two.t, three.t) AS identical,
+    octet_length(document::text) AS bytes
+FROM one, two, three, summary_cache_fetch('lengths');
+SELECT * FROM lengths;
+SELECT format('UPDATE %I SET t = repeat(%L, %s)', section, chr(ascii('a') + step), length),
+    'SELECT * FROM lengths'
+FROM (VALUES (1, 'one', 1), (2, 'two', 1), (3, 'three', 1), (4, 'one', 100), (5, 'one', 100), (6, 'three', 5000), (7, 'two', 10),
+    (8, 'two', 0), (9, 'one', 20000), (10, 'two', 7), (11, 'three', 300000), (12, 'two', 8), (13, 'one', 20001), (14, 'three', 2),
+    (15, 'one', 0), (16, 'two', 400000), (17, 'three', 2), (18, 'two', 0), (19, 'one', 1)) AS steps (step, section, length)
+ORDER BY step \gexec
+DROP VIEW lengths;
+
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_document CASCADE;
