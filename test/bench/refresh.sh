@@ -124,16 +124,20 @@ bench_herd() {
 }
 
 #
-# progress: an inline section, by the number of events; against its own query, prepared
+# progress: an inline section, by the number of events; against its own query, prepared, and against
+# the same with as much beside it as the document has besides this section
 #
 bench_progress() {
-	local events r db sizes="1000000 10000000" read own
+	local events r db n sizes="1000000 10000000" query candidate ms row
+	local event="INSERT INTO progress_events (topic_id, author, summary) VALUES (1, 'a', 'b');"
+	query=$(grep -v '^--' "$top/test/hub/progress.sql")
+	n=$([ -n "$quick" ] && echo 200 || echo 1000)
 	if [ -n "$quick" ]; then sizes="20000 100000"; fi
 	start_main
-	header progress "events,round,section_ms,query_ms"
-	say "" "A read that rebuilds its inline section, against that section's query: milliseconds"
-	script progress "INSERT INTO progress_events (topic_id, author, summary) VALUES (1, 'a', 'b');" "SELECT state_summary();"
-	script progress-query "INSERT INTO progress_events (topic_id, author, summary) VALUES (1, 'a', 'b');" "$(grep -v '^--' "$top/test/hub/progress.sql");"
+	header progress "events,round,section_ms,query_ms,query_sent_ms"
+	say "" "A read that rebuilds its inline section, against that section's query, and that query with a constant of the rest of the document: milliseconds"
+	script progress "$event" "SELECT state_summary();"
+	script progress-query "$event" "$query;"
 	for events in $sizes; do
 		db=p$events
 		need_hub "$db" 1
@@ -145,16 +149,30 @@ bench_progress() {
 			VACUUM ANALYZE progress_events;
 			SELECT length(state_summary(true)::text) \g /dev/null
 		SQL
+		script progress-sent "$event" "$(sql -d "$db" -v query="$query" <<-'SQL'
+			SELECT format('SELECT q.*, %L::json AS rest FROM (%s) q;', to_json(repeat('x',
+			    octet_length(state_summary()::text) - octet_length((SELECT recent_progress::text FROM (:query) q)))), :'query')
+		SQL
+		)"
 		place 1
 		for ((r = 1; r <= rounds; r++)); do
-			run_pgbench "$db" "$work/scripts/progress.sql" 1 200 -r >/dev/null
-			read=$(sed -n 's/^ *\([0-9.]*\) .*SELECT state_summary.*/\1/p' "$work/pgbench.log")
-			run_pgbench "$db" "$work/scripts/progress-query.sql" 1 200 -r >/dev/null
-			own=$(grep -A 1 INSERT "$work/pgbench.log" | tail -n 1 | sed -n 's/^ *\([0-9.]*\) .*/\1/p')
-			record progress "$events" $r "$read" "$own"
+			row=
+			for candidate in progress progress-query progress-sent; do
+				run_pgbench "$db" "$work/scripts/$candidate.sql" 1 "$n" -r >/dev/null
+				ms=$(sed -n '/^statement latencies/,$p' "$work/pgbench.log" | grep -A 1 ' INSERT ' | tail -n 1 | awk '{ print $1 }')
+				row=${row:+$row }$ms
+			done
+			# shellcheck disable=SC2086 # three numbers
+			record progress "$events" $r $row
 		done
-		say "  $events events: section $(sed -n "s/^$events,[0-9]*,\([0-9.]*\),.*/\1/p" "$csv/progress.csv" | quantiles)" \
-			"query $(sed -n "s/^$events,[0-9]*,[0-9.]*,//p" "$csv/progress.csv" | quantiles)" \
-			"ratio $(sed -n "s/^$events,[0-9]*,//p" "$csv/progress.csv" | perl -F, -lane 'print $F[0] / $F[1]' | quantiles)   (median,p95,max)"
+		perl -F, -slane '
+			sub quantiles { my @x = sort { $a <=> $b } @_; map { $x[$_ * $#x + 0.5] } 0.5, 0.25, 0.75 }
+			next unless $F[0] eq $events;
+			push @{$ms[$_]}, $F[2 + $_] for 0 .. 2;
+			push @{$ratio[$_]}, $F[2] / $F[2 + $_] for 1, 2;
+			END {
+				printf "  %s events: section %.3f, query %.3f, with the rest %.3f;", $events, map { (quantiles(@$_))[0] } @ms;
+				printf " ratio %.2f (%.2f %.2f), with the rest %.2f (%.2f %.2f)\n", map { quantiles(@$_) } @ratio[1, 2];
+			}' -- -events="$events" "$csv/progress.csv"
 	done
 }
