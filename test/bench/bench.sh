@@ -114,17 +114,20 @@ calibrate() {
 	perl -e 'print int(10 + $ARGV[0] * $ARGV[2] / $ARGV[1])' "$tps" "$3" "$each"
 }
 
-# Rounds of candidates, the first of which is the floor: part, database, clients; candidates.
+# Rounds of candidates, the first of which is the floor: part, database, clients; candidates.  Every
+# other round goes backwards, so that an effect of a place in it shows as spread, not in the median.
 # $before, if set, is called with database and candidate before each run.
 rounds_of() {
-	local part=$1 db=$2 clients=$3 candidate tps r
+	local part=$1 db=$2 clients=$3 candidate tps r i
 	shift 3
 	declare -A n
 	header "$part" "database,clients,round,candidate,tps"
 	place "$clients"
 	for candidate in "$@"; do n[$candidate]=$(calibrate "$candidate" "$db" "$clients"); done
 	for ((r = 1; r <= rounds; r++)); do
-		for candidate in "$@"; do
+		for ((i = 1; i <= $#; i++)); do
+			candidate=${!i}
+			if ((r % 2 == 0)); then candidate=${@:$# + 1 - i:1}; fi
 			if [ -n "${before:-}" ]; then $before "$db" "$candidate"; fi
 			tps=$(run_candidate "$candidate" "$db" "$clients" "${n[$candidate]}")
 			record "$part" "$db" "$clients" "$r" "$candidate" "$tps"
@@ -136,6 +139,7 @@ rounds_of() {
 script() { printf '%s\n' "${@:2}" >"$work/scripts/$1.sql"; }
 mkdir -p "$work/scripts"
 script constant "SELECT folded();"
+script control "SELECT folded();"	# the floor once more: what differs between these two is noise
 script hit "SELECT state_summary();"
 script hit-by-name "SELECT summary_cache_get('state');"
 script matview "SELECT doc FROM mv;"

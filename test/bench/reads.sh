@@ -100,7 +100,7 @@ bench_reads() {
 		db=d$kb
 		need_database "$db" $((kb * 1024)) 13
 		candidates="constant hit"
-		if [ -z "$quick" ]; then candidates="$candidates hit-by-name"; fi
+		if [ -z "$quick" ]; then candidates="$candidates hit-by-name control"; fi
 		if [ "$kb" -ge 64 ]; then candidates="$candidates warm-constant warm-hit"; fi
 		candidates="$candidates matview kv watermarks"
 		if [ -n "$pool" ]; then
