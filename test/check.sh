@@ -3,6 +3,7 @@
 #
 #   SUITES="regress isolation tap demo"   only these suites
 #   TESTS="basic 001_commit"              only the tests of these names, of whatever suite
+#   SETTINGS="name = value"               a line more of the servers' configuration
 #   NO_INSTALL=1                          do not install what is missing
 #   check.sh cassert|sanitize             on a server that looks for mistakes (server.sh)
 #   WORK=directory                        of covers.sh, with everything in place

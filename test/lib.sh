@@ -21,6 +21,10 @@ am_root() { [ "$(id -u)" = 0 ]; }
 no_install=${NO_INSTALL:-}
 unset NO_INSTALL MAKEFLAGS MFLAGS MAKELEVEL
 
+# One more line of every private server's configuration.
+settings=${SETTINGS:-}
+unset SETTINGS
+
 # Nor may the caller's PGHOST or PGOPTIONS reach a private server; and its clusters have one encoding
 # and sort order everywhere.
 for var in $(compgen -e PG) $(compgen -e LC_) LANGUAGE; do
@@ -316,6 +320,7 @@ write_server_conf() {
 		fsync = off
 		autovacuum = off
 		log_line_prefix = '%m %b[%p] %q%a '
+		$settings
 	CONF
 	chmod 644 "$work/server.conf"
 }
