@@ -121,10 +121,17 @@ rethrow_cancel(ErrorData *error)
  *-------------------------------------------------------------------------
  */
 
-/* Who waits 1 ms for a lock is in no deadlock for long enough to be found. */
+/*
+ * Who waits 1 ms for a lock is in no deadlock for long enough to be found.  And
+ * when the time is over it is over for all that come later.
+ */
 static void
 wait_for_nobody(void)
 {
+	if (out_of_time)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("%s", TOO_SLOW)));
 	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
@@ -384,7 +391,8 @@ sc_follow_begin(void)
 	if (error)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
-				 errmsg("sections do not follow what is renamed or moved: %s", error->message),
+				 errmsg("sections do not follow what is renamed or moved: %s",
+						out_of_time ? "their queries take too long to analyze" : error->message),
 				 errhint("For those whose queries name it, call summary_cache_define() with one that does by the new name.")));
 	return followers;
 }

@@ -34,6 +34,10 @@ bench_scale() {
 # Bytes of private memory of a process, from the kernel.
 private_bytes() { as_root awk '/^Private_(Dirty|Clean)/ { n += $2 } END { print n * 1024 }' "/proc/$1/smaps_rollup"; }
 
+# Bytes that it has asked the kernel for.  Private memory also grows without that: a page that was
+# inherited at the fork becomes private when the others that had it let go of it.
+data_bytes() { as_root awk '/^VmData/ { print $2 * 1024 }' "/proc/$1/status"; }
+
 bench_memory() {
 	local kb limit=8192 fit refreshes=$([ -n "$quick" ] && echo 10000 || echo 1000000) pid reader pids done_n r f used used0 private0
 
@@ -88,9 +92,9 @@ bench_memory() {
 	echo '\q' >&"${SESSION[1]}"
 	wait "$SESSION_PID" 2>/dev/null || true
 
-	say "" "Memory over $refreshes refreshes: private bytes of the one that refreshes, and of one that reads in one transaction throughout"
+	say "" "Memory over $refreshes refreshes, of the one that refreshes and of one that reads in one transaction throughout: private bytes, and bytes asked for"
 	need_database d2 2048 13
-	header memory-steady "refreshes,refresher,reader"
+	header memory-steady "refreshes,refresher,reader,refresher_data,reader_data"
 	script refresh "SELECT state_summary(true);"
 	sql -d d2 -c "CREATE TABLE IF NOT EXISTS stop (n int)" -c "TRUNCATE stop"
 	as_server env PGAPPNAME=reader "$bindir/psql" -X -q -At -d d2 -c "BEGIN" -c "DO \$\$ BEGIN LOOP
@@ -106,7 +110,7 @@ bench_memory() {
 		# shellcheck disable=SC2086
 		set -- $pids
 		if used=$(private_bytes "$1" 2>/dev/null) && [ -n "$used" ]; then
-			record memory-steady "$done_n" "$used" "$(private_bytes "$2" 2>/dev/null)"
+			record memory-steady "$done_n" "$used" "$(private_bytes "$2")" "$(data_bytes "$1")" "$(data_bytes "$2")"
 		fi
 		sleep "$([ -n "$quick" ] && echo 0.5 || echo 5)"
 	done

@@ -136,7 +136,7 @@ $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('family'); DROP TAB
 # what a section's query runs while it is analysed: a constant is converted, by whoever's function
 my $slow_table = q{
 	CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
-		IF current_setting('moves.slow', true) = 'on' THEN PERFORM pg_sleep(600); END IF;
+		IF current_setting('moves.slow', true) = 'on' THEN RAISE WARNING 'asleep'; PERFORM pg_sleep(600); END IF;
 		RETURN true;
 	END$$;
 	CREATE DOMAIN slow_text AS text CHECK (slow(VALUE));
@@ -145,9 +145,13 @@ my $slow_table = q{
 };
 $node->safe_psql('postgres', $slow_table . q{
 	SELECT ext.summary_cache_define('slow', 'core', $$SELECT '{x}'::slow_text[] AS x, count(*) AS n FROM quick$$);
+	SELECT ext.summary_cache_define('slow', 'more', $$SELECT '{x}'::slow_text[] AS y$$);
 });
-my $slow = qr/section "core" of summary "slow" does not follow what was renamed or moved: its query takes too long to analyze/;
-like(said(q{SET moves.slow = on; SET statement_timeout = '100s'; ALTER TABLE quick RENAME TO quicker}), $slow, 'a rename does not wait for what a query runs');
+my $slow = q{section "%s" of summary "slow" does not follow what was renamed or moved: its query takes too long to analyze};
+my $said = said(q{SET moves.slow = on; SET statement_timeout = '100s'; ALTER TABLE quick RENAME TO quicker});
+like($said, qr/${\sprintf($slow, 'core')}/, 'a rename does not wait for what a query runs');
+like($said, qr/${\sprintf($slow, 'more')}/, '... or several');
+is(() = $said =~ /asleep/g, 2, '... before the command or after it, for longer than one may take');
 is(said('ALTER TABLE quicker RENAME TO quick'), '', 'and back');
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('slow'); DROP TABLE quick});
 
