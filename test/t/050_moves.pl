@@ -148,7 +148,7 @@ $node->safe_psql('postgres', $slow_table . q{
 	SELECT ext.summary_cache_define('slow', 'more', $$SELECT '{x}'::slow_text[] AS y$$);
 });
 my $slow = q{section "%s" of summary "slow" does not follow what was renamed or moved: its query takes too long to analyze};
-my $said = said(q{SET moves.slow = on; SET statement_timeout = '100s'; ALTER TABLE quick RENAME TO quicker});
+my $said = said(q{SET moves.slow = on; SET statement_timeout = '30s'; ALTER TABLE quick RENAME TO quicker});
 like($said, qr/${\sprintf($slow, 'core')}/, 'a rename does not wait for what a query runs');
 like($said, qr/${\sprintf($slow, 'more')}/, '... or several');
 is(() = $said =~ /asleep/g, 2, '... before the command or after it, for longer than one may take');
