@@ -3,8 +3,8 @@
  * local.c
  *	  This backend's copies of documents.
  *
- * A read returns a pointer to the backend's own copy.  That is safe since
- * nobody writes to it, and it is freed only when nobody can hold the pointer:
+ * A read returns a pointer to the backend's own copy.  That is safe since it
+ * is written and freed only when nobody can hold the pointer:
  * a pointer returned in some transaction may live until that transaction ends,
  * and beyond that in a procedure which commits while it runs.  So a copy that
  * was handed out is kept until a transaction ends with no portal active, and
@@ -314,45 +314,40 @@ forget_document(ScLocal *local)
 	local->capacity = 0;
 }
 
-static void *
-enlarge(void *pointer, Size size)
-{
-	return pointer ? repalloc(pointer, size) : MemoryContextAlloc(TopMemoryContext, size);
-}
-
 /*
  * Keep a copy of the document, if the old one may go and there is room.  Of the
  * old one, what has not changed stays where it is: of a large document mostly a
- * small section is new.
+ * small section is new.  There is some room for it to grow.
  */
 static void
 keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 {
 	Size		size = document_size(chunks, nchunks);
+	Size		capacity = size + size / 16;
+	Size		limit = (Size) sc_local_memory_limit * 1024;
 
 	if (local->document && local->handed_out == epoch)
 		return;
-	if (nchunks == 0 || size > MaxAllocSize ||
-		documents_size - local->capacity + size > (Size) sc_local_memory_limit * 1024)
+	if (nchunks == 0 || size > local->capacity || local->capacity > capacity + capacity / 4 ||
+		documents_size > limit)
+		forget_document(local);
+	if (local->document == NULL)
 	{
-		forget_document(local);
-		return;
+		if (nchunks == 0 || capacity > MaxAllocSize || documents_size + capacity > limit)
+			return;
+		warm_up(size);
+		local->document = MemoryContextAlloc(TopMemoryContext, capacity);
+		local->capacity = capacity;
+		documents_size += capacity;
+		local->document_version = 0;
 	}
-	/* nor is much more kept than is needed */
-	if (local->capacity / 2 > size)
-		forget_document(local);
-
 	if (nchunks > local->max_pieces)
 	{
-		local->pieces = enlarge(local->pieces, sizeof(ScPiece) * nchunks);
+		Size		bytes = sizeof(ScPiece) * nchunks;
+
+		local->pieces = local->pieces ? repalloc(local->pieces, bytes) :
+			MemoryContextAlloc(TopMemoryContext, bytes);
 		local->max_pieces = nchunks;
-	}
-	if (size > local->capacity)
-	{
-		warm_up(size);
-		local->document = enlarge(local->document, size);
-		documents_size += size - local->capacity;
-		local->capacity = size;
 	}
 	fill_document(local->document, chunks, nchunks, local->pieces, local->npieces);
 	local->npieces = nchunks;

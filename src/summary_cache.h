@@ -670,7 +670,7 @@ typedef struct ScEtag
 typedef struct ScPiece
 {
 	uint8		hash[SC_HASH_BYTES];
-	Size		offset;			/* from the document's first byte */
+	Size		offset;			/* from the opening brace */
 } ScPiece;
 
 /* What this backend knows of a summary's document. */
@@ -754,7 +754,8 @@ typedef struct ScAnswer
 	ScStatus	status;
 	text	   *document;		/* may be this backend's own copy: not to be
 								 * written or freed */
-	ScEtag	   *etag;			/* likewise; see sc_etag() */
+	ScEtag	   *etag;			/* this backend's own as well: for sc_etag(),
+								 * before the next read */
 	TimestampTz built_at;		/* the oldest section's */
 } ScAnswer;
 

@@ -317,7 +317,26 @@ FROM (VALUES (1, 'one', 1), (2, 'two', 1), (3, 'three', 1), (4, 'one', 100), (5,
     (8, 'two', 0), (9, 'one', 20000), (10, 'two', 7), (11, 'three', 300000), (12, 'two', 8), (13, 'one', 20001), (14, 'three', 2),
     (15, 'one', 0), (16, 'two', 400000), (17, 'three', 2), (18, 'two', 0), (19, 'one', 1)) AS steps (step, section, length)
 ORDER BY step \gexec
+-- what is said of the old copy is not believed of a new one
+UPDATE one SET t = repeat('x', 10000);
+SELECT * FROM lengths;
+SET summary_cache.local_memory_limit = 0;
+UPDATE two SET t = 'gone';
+SELECT * FROM lengths;
+SELECT length(repeat('z', 10500));
+RESET summary_cache.local_memory_limit;
+UPDATE three SET t = 'new';
+SELECT * FROM lengths;
 DROP VIEW lengths;
+-- nor of a section that was there before
+SELECT summary_cache_drop('lengths', 'three');
+SELECT length(summary_cache_get('lengths')::text);
+UPDATE one SET t = repeat('x', 10050);
+SELECT length(summary_cache_get('lengths')::text);
+UPDATE one SET t = repeat('x', 10000);
+SELECT length(summary_cache_get('lengths')::text);
+SELECT summary_cache_define('lengths', 'three', 'SELECT t AS three FROM three');
+SELECT right(summary_cache_get('lengths')::text, 30);
 
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_document CASCADE;
