@@ -7,8 +7,8 @@
 #
 #   QUICK=1            two minutes: fewer sizes, shorter runs, no large tables
 #   PARTS="reads ..."  only these parts; see `parts` below
-#   ROUNDS=9 SECONDS_EACH=2
-#                      rounds, and length of one run
+#   ROUNDS=10 SECONDS_EACH=2
+#                      rounds, an even number, and length of one run
 #   RESULTS=directory  where CSV and plots go; otherwise doc/bench
 #   NO_INSTALL=1       do not install what the server and the build need
 # Redis, pgpool-II and gnuplot are used if they are there, and never installed.
@@ -19,7 +19,7 @@
 all_parts="function reads conditional writes mixed eager herd progress scale memory"
 quick=${QUICK:-}
 parts=${PARTS:-$all_parts}
-rounds=${ROUNDS:-9}
+rounds=${ROUNDS:-10}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
 # by name only
@@ -139,7 +139,9 @@ rounds_of() {
 script() { printf '%s\n' "${@:2}" >"$work/scripts/$1.sql"; }
 mkdir -p "$work/scripts"
 script constant "SELECT folded();"
-script control "SELECT folded();"	# the floor once more: what differs between these two is noise
+# a floor once more: what differs between the two is noise
+script control "SELECT folded();"
+script control-1 "SELECT 1;"
 script hit "SELECT state_summary();"
 script hit-by-name "SELECT summary_cache_get('state');"
 script matview "SELECT doc FROM mv;"
@@ -147,6 +149,7 @@ script kv "SELECT doc FROM kv WHERE key = 'state';"
 script watermarks "SELECT doc FROM kv, watermarks w WHERE key = 'state' AND kv.fingerprint = w.fingerprint;"
 script recompute "SELECT * FROM recompute;"
 script select-1 "SELECT 1;"
+script any-function "SELECT pg_backend_pid();"
 script unchanged "SELECT status, etag, document FROM summary_cache_fetch('state', :etag);"
 script unchanged-value "SELECT summary_cache_unchanged('state', :etag);"
 # both in a backend that has once read the document

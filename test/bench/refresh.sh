@@ -128,7 +128,8 @@ bench_herd() {
 # the same with as much beside it as the document has besides this section
 #
 bench_progress() {
-	local events r db n sizes="1000000 10000000" query candidate ms row
+	local events r db n sizes="1000000 10000000" query sent candidate
+	declare -A ms
 	local event="INSERT INTO progress_events (topic_id, author, summary) VALUES (1, 'a', 'b');"
 	query=$(grep -v '^--' "$top/test/hub/progress.sql")
 	n=$([ -n "$quick" ] && echo 200 || echo 1000)
@@ -149,21 +150,21 @@ bench_progress() {
 			VACUUM ANALYZE progress_events;
 			SELECT length(state_summary(true)::text) \g /dev/null
 		SQL
-		script progress-sent "$event" "$(sql -d "$db" -v query="$query" <<-'SQL'
+		sent=$(sql -d "$db" -v query="$query" <<-'SQL'
 			SELECT format('SELECT q.*, %L::json AS rest FROM (%s) q;', to_json(repeat('x',
 			    octet_length(state_summary()::text) - octet_length((SELECT recent_progress::text FROM (:query) q)))), :'query')
 		SQL
-		)"
+		)
+		script progress-sent "$event" "$sent"
 		place 1
 		for ((r = 1; r <= rounds; r++)); do
-			row=
-			for candidate in progress progress-query progress-sent; do
+			for candidate in $([ $((r % 2)) = 1 ] && echo progress progress-query progress-sent || echo progress-sent progress-query progress); do
 				run_pgbench "$db" "$work/scripts/$candidate.sql" 1 "$n" -r >/dev/null
-				ms=$(sed -n '/^statement latencies/,$p' "$work/pgbench.log" | grep -A 1 ' INSERT ' | tail -n 1 | awk '{ print $1 }')
-				row=${row:+$row }$ms
+				# of the statement after the INSERT
+				ms[$candidate]=$(sed -n '/^statement latencies/,$p' "$work/pgbench.log" | sed -n '/ INSERT /{n;s/^ *\([0-9.]*\) .*/\1/p;}')
+				[ -n "${ms[$candidate]}" ] || { cat "$work/pgbench.log"; die "no latency of $candidate"; }
 			done
-			# shellcheck disable=SC2086 # three numbers
-			record progress "$events" $r $row
+			record progress "$events" $r "${ms[progress]}" "${ms[progress-query]}" "${ms[progress-sent]}"
 		done
 		perl -F, -slane '
 			sub quantiles { my @x = sort { $a <=> $b } @_; map { $x[$_ * $#x + 0.5] } 0.5, 0.25, 0.75 }

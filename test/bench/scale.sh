@@ -39,7 +39,7 @@ private_bytes() { as_root awk '/^Private_(Dirty|Clean)/ { n += $2 } END { print 
 data_bytes() { as_root awk '/^VmData/ { print $2 * 1024 }' "/proc/$1/status"; }
 
 bench_memory() {
-	local kb limit=8192 fit refreshes=$([ -n "$quick" ] && echo 10000 || echo 1000000) pid reader pids done_n r f used used0 private0
+	local kb limit=8192 fit refreshes=$([ -n "$quick" ] && echo 10000 || echo 1000000) pid reader pids done_n r f row used used0 private0
 
 	# how many documents fit in memory_limit
 	say "" "Shared memory: documents that fit in memory_limit = $limit kB"
@@ -109,8 +109,10 @@ bench_memory() {
 		done_n=$(sql -d d2 -c "SELECT builds_forced FROM summary_cache_stats WHERE summary = 'state'")
 		# shellcheck disable=SC2086
 		set -- $pids
-		if used=$(private_bytes "$1" 2>/dev/null) && [ -n "$used" ]; then
-			record memory-steady "$done_n" "$used" "$(private_bytes "$2")" "$(data_bytes "$1")" "$(data_bytes "$2")"
+		# at the end they may go between two looks
+		if row=$({ private_bytes "$1" && private_bytes "$2" && data_bytes "$1" && data_bytes "$2"; } 2>/dev/null | xargs); then
+			# shellcheck disable=SC2086 # four numbers
+			record memory-steady "$done_n" $row
 		fi
 		sleep "$([ -n "$quick" ] && echo 0.5 || echo 5)"
 	done

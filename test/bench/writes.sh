@@ -1,9 +1,9 @@
 # The parts of bench.sh that write: writes, mixed.
 # shellcheck shell=bash disable=SC2154
 
-vacuum_tables() { sql -d "$1" -c "VACUUM w_none, w_tracked, w_counter, w_notify"; }
+vacuum_tables() { sql -d "$1" -c "VACUUM w_none, w_tracked, w_counter, w_notify, w_control"; }
 
-# A server that waits for its disk, and tables of one shape: without a trigger, a source, one with a
+# A server that waits for its disk, and tables of one shape: without a trigger (twice), a source, one with a
 # trigger that counts in a row, one with a trigger that does NOTIFY.
 start_writes() {
 	local t rows=10000
@@ -21,7 +21,7 @@ start_writes() {
 			    'BEGIN NOTIFY changed; RETURN NULL; END';
 			SELECT format('CREATE TABLE w_%s (LIKE plain INCLUDING ALL) WITH (fillfactor = 50);
 			               INSERT INTO w_%s SELECT i, 0, ''open'', now() FROM generate_series(1, $rows) i', t, t)
-			FROM unnest('{none,tracked,counter,notify}'::text[]) t \gexec
+			FROM unnest('{none,tracked,counter,notify,control}'::text[]) t \gexec
 			CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON w_counter FOR EACH STATEMENT EXECUTE FUNCTION count_up();
 			CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON w_notify FOR EACH STATEMENT EXECUTE FUNCTION tell();
 			SELECT summary_cache_define('w', 'core', 'SELECT count(*) AS n, max(updated_at) FROM w_tracked') \g /dev/null
@@ -30,7 +30,7 @@ start_writes() {
 		SQL
 	fi
 	use_server disk
-	for t in none tracked counter notify; do
+	for t in none tracked counter notify control; do
 		script "update-$t" "\\set id random(1, $rows)" "UPDATE w_$t SET n = n + 1 WHERE id = :id;"
 	done
 }
@@ -48,7 +48,7 @@ bench_writes() {
 	for sync in $([ -n "$quick" ] && echo on || echo on off); do
 		set_sync $sync
 		say "synchronous_commit = $sync"
-		rounds_of "writes-$sync" w 8 update-none update-tracked update-counter update-notify
+		rounds_of "writes-$sync" w 8 update-none update-tracked update-counter update-notify update-control
 	done
 	before=
 	set_sync on
@@ -63,12 +63,13 @@ bench_mixed() {
 	set_sync off
 	place 8
 	say "" "Reads by 4 clients while 4 others commit to the source: latency in microseconds"
-	header mixed "round,candidate,reads,p50,p90,p99,p999,max,commits"
+	header mixed "round,candidate,reads,p50,p90,p99,p999,max,commits,commit_max"
 	for ((r = 1; r <= n; r++)); do
 		for c in constant hit; do
-			rm -f "$work"/tmp/read.*
+			rm -f "$work"/tmp/read.* "$work"/tmp/write.*
 			sql -d w -c "SELECT state_summary()" -c "SELECT summary_cache_reset_stats()" >/dev/null
-			as_server "$bindir/pgbench" -n -M prepared -c 4 -T "$seconds" -f "$work/scripts/update-tracked.sql" w >"$work/writers.log" 2>&1 &
+			as_server "$bindir/pgbench" -n -M prepared -c 4 -T "$seconds" -l --log-prefix="$work/tmp/write" \
+				-f "$work/scripts/update-tracked.sql" w >"$work/writers.log" 2>&1 &
 			pid=$!
 			as_server "$bindir/pgbench" -n -M prepared -c 4 -T "$((seconds - 1))" -l --log-prefix="$work/tmp/read" \
 				-f "$work/scripts/$c.sql" w >"$work/pgbench.log" 2>&1 || { cat "$work/pgbench.log"; die "pgbench failed"; }
@@ -79,7 +80,8 @@ bench_mixed() {
 			fi
 			record mixed $r $c "$(cat "$work"/tmp/read.* | cut -d ' ' -f 3 | sort -n |
 				perl -e '@x = <>; chomp @x; print join ",", scalar @x, map { $x[$_ * $#x] } 0.5, 0.9, 0.99, 0.999, 1')" \
-				"$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$work/writers.log")"
+				"$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$work/writers.log")" \
+				"$(cat "$work"/tmp/write.* | cut -d ' ' -f 3 | sort -n | tail -n 1)"
 			# the distribution of the last round, for the plot
 			cat "$work"/tmp/read.* | cut -d ' ' -f 3 | sort -n |
 				perl -e '@x = <>; chomp @x; for (0 .. 400) { $q = 1 - 10 ** (-$_ / 80); printf "%s,%d\n", $q, $x[$q * $#x] }' >"$csv/mixed-$c.csv"
