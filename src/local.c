@@ -153,12 +153,15 @@ fill_document(text *document, ScChunk **chunks, int nchunks, ScPiece *pieces, in
 	for (int i = 0; i < nchunks; i++)
 	{
 		Size		offset;
+		bool		is_there;
 
 		if (i > 0)
 			*p++ = ',';
 		offset = p - VARDATA(document);
-		if (i >= npieces || pieces[i].offset != offset ||
-			memcmp(pieces[i].hash, chunks[i]->hash, SC_HASH_BYTES) != 0)
+		is_there = pieces && i < npieces &&
+			pieces[i].offset == offset &&
+			memcmp(pieces[i].hash, chunks[i]->hash, SC_HASH_BYTES) == 0;
+		if (!is_there)
 			memcpy(p, SC_CHUNK_BODY(chunks[i]), chunks[i]->body_len);
 		if (pieces)
 		{

@@ -118,16 +118,16 @@ calibrate() {
 # other round goes backwards, so that an effect of a place in it shows as spread, not in the median.
 # $before, if set, is called with database and candidate before each run.
 rounds_of() {
-	local part=$1 db=$2 clients=$3 candidate tps r i
+	local part=$1 db=$2 clients=$3 candidate tps r i all
 	shift 3
+	all=("$@")
 	declare -A n
 	header "$part" "database,clients,round,candidate,tps"
 	place "$clients"
 	for candidate in "$@"; do n[$candidate]=$(calibrate "$candidate" "$db" "$clients"); done
 	for ((r = 1; r <= rounds; r++)); do
-		for ((i = 1; i <= $#; i++)); do
-			candidate=${!i}
-			if ((r % 2 == 0)); then candidate=${@:$# + 1 - i:1}; fi
+		for ((i = 0; i < $#; i++)); do
+			if ((r % 2)); then candidate=${all[i]}; else candidate=${all[$# - 1 - i]}; fi
 			if [ -n "${before:-}" ]; then $before "$db" "$candidate"; fi
 			tps=$(run_candidate "$candidate" "$db" "$clients" "${n[$candidate]}")
 			record "$part" "$db" "$clients" "$r" "$candidate" "$tps"
