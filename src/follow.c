@@ -126,7 +126,7 @@ rethrow_cancel(ErrorData *error)
  * when the time is over it is over for all that come later.
  */
 static void
-wait_for_nobody(void)
+limit_waiting_and_time(void)
 {
 	if (out_of_time)
 		ereport(ERROR,
@@ -140,7 +140,7 @@ analyze_text(void *arg)
 {
 	Follower   *follower = arg;
 
-	wait_for_nobody();
+	limit_waiting_and_time();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	follower->query = sc_query_analyze(follower->section);
 	PopActiveSnapshot();
@@ -151,7 +151,7 @@ print_query(void *arg)
 {
 	Follower   *follower = arg;
 
-	wait_for_nobody();
+	limit_waiting_and_time();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	follower->text = pg_get_querydef(copyObject(follower->query), true);
 	while (*follower->text == ' ')

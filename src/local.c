@@ -326,24 +326,16 @@ static void
 keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 {
 	Size		size = document_size(chunks, nchunks);
-	Size		capacity = size + size / 16;
+	Size		wanted = size + size / 16;
 	Size		limit = (Size) sc_local_memory_limit * 1024;
 
 	if (local->document && local->handed_out == epoch)
 		return;
-	if (nchunks == 0 || size > local->capacity || local->capacity > capacity + capacity / 4 ||
+	if (nchunks == 0 || size > local->capacity || local->capacity > wanted + wanted / 4 ||
 		documents_size > limit)
 		forget_document(local);
-	if (local->document == NULL)
-	{
-		if (nchunks == 0 || capacity > MaxAllocSize || documents_size + capacity > limit)
-			return;
-		warm_up(size);
-		local->document = MemoryContextAlloc(TopMemoryContext, capacity);
-		local->capacity = capacity;
-		documents_size += capacity;
-		local->document_version = 0;
-	}
+	if (nchunks == 0)
+		return;
 	if (nchunks > local->max_pieces)
 	{
 		Size		bytes = sizeof(ScPiece) * nchunks;
@@ -352,6 +344,16 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 			MemoryContextAlloc(TopMemoryContext, bytes);
 		local->max_pieces = nchunks;
 	}
+	if (local->document == NULL)
+	{
+		if (wanted > MaxAllocSize || documents_size + wanted > limit)
+			return;
+		warm_up(size);
+		local->document = MemoryContextAlloc(TopMemoryContext, wanted);
+		local->capacity = wanted;
+		documents_size += wanted;
+	}
+	/* nothing from here on raises an error: the pieces tell of what is there */
 	fill_document(local->document, chunks, nchunks, local->pieces, local->npieces);
 	local->npieces = nchunks;
 	local->document_version = local->version;
