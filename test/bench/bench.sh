@@ -114,20 +114,21 @@ calibrate() {
 	perl -e 'print int(10 + $ARGV[0] * $ARGV[2] / $ARGV[1])' "$tps" "$3" "$each"
 }
 
-# Rounds of candidates, the first of which is the floor: part, database, clients; candidates.  Every
-# other round goes backwards, so that an effect of a place in it shows as spread, not in the median.
+# The candidates of a round, $1, one a line.  Every other round goes backwards, so that an effect of a
+# place in it shows as spread, not in the median.
+in_turn() { printf '%s\n' "${@:2}" | if (($1 % 2)); then cat; else tac; fi; }
+
+# Rounds of candidates, the first of which is the floor: part, database, clients; candidates.
 # $before, if set, is called with database and candidate before each run.
 rounds_of() {
-	local part=$1 db=$2 clients=$3 candidate tps r i all
+	local part=$1 db=$2 clients=$3 candidate tps r
 	shift 3
-	all=("$@")
 	declare -A n
 	header "$part" "database,clients,round,candidate,tps"
 	place "$clients"
 	for candidate in "$@"; do n[$candidate]=$(calibrate "$candidate" "$db" "$clients"); done
 	for ((r = 1; r <= rounds; r++)); do
-		for ((i = 0; i < $#; i++)); do
-			if ((r % 2)); then candidate=${all[i]}; else candidate=${all[$# - 1 - i]}; fi
+		for candidate in $(in_turn $r "$@"); do
 			if [ -n "${before:-}" ]; then $before "$db" "$candidate"; fi
 			tps=$(run_candidate "$candidate" "$db" "$clients" "${n[$candidate]}")
 			record "$part" "$db" "$clients" "$r" "$candidate" "$tps"

@@ -2,6 +2,9 @@
 # function costs in the same round is taken off.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use Quantile;
 
 my (%ns, %seen, @rows);
 open my $in, '<', $ARGV[0] or die "$ARGV[0]: $!\n";
@@ -17,8 +20,8 @@ printf "  %8s %7s   %-24s %s\n", 'bytes', 'tables', 'hit', 'hit by name: ns, med
 for my $row (@rows) {
     my @out;
     for my $function ('hit', 'by-name') {
-        my @d = sort { $a <=> $b } map { $ns{$row}{$function}{$_} - $ns{$row}{none}{$_} } keys %{ $ns{$row}{$function} };
-        push @out, sprintf '%6.1f (%.1f %.1f)', map { $d[ int($_ * $#d + 0.5) ] } 0.5, 0.25, 0.75;
+        my @d = map { $ns{$row}{$function}{$_} - $ns{$row}{none}{$_} } keys %{ $ns{$row}{$function} };
+        push @out, sprintf '%6.1f (%.1f %.1f)', quartiles(@d);
     }
     printf "  %8d %7d   %-24s %s\n", split(/,/, $row), @out;
 }

@@ -1,16 +1,11 @@
 # Makes from the CSV of bench.sh what gnuplot draws: plot.pl part [clients] > data.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use Quantile;
 
 my ($part, @clients) = @ARGV;
-
-sub quantile {
-    my ($q, @x) = @_;
-    @x = sort { $a <=> $b } @x;
-    my $at = $q * (@x - 1);
-    my $low = int $at;
-    return $low + 1 < @x ? $x[$low] + ($at - $low) * ($x[$low + 1] - $x[$low]) : $x[$low];
-}
 
 # Shares of the first candidate's throughput, a block for each candidate: x, median, quartiles.
 my (%tps, @names, %floor, @keys);
@@ -33,7 +28,7 @@ for my $clients (@clients ? @clients : 1) {
             my $t = $tps{$key};
             my @share = map { $t->{$name}{$_} / $t->{ $floor{$key} }{$_} }
                 grep { $t->{ $floor{$key} }{$_} } keys %{ $t->{$name} };
-            push @points, [$x, map { quantile($_, @share) } 0.5, 0.25, 0.75];
+            push @points, [$x, quartiles(@share)];
         }
         next unless @points;
         print "\"$name\"\n";

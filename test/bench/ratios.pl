@@ -2,17 +2,12 @@
 # a share of the first one's in the same round: median and quartiles.
 use strict;
 use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use Quantile;
 
 my ($file, $db, $clients) = @ARGV;
 my (%tps, @names);
-
-sub quantile {
-    my ($q, @x) = @_;
-    @x = sort { $a <=> $b } @x;
-    my $at = $q * (@x - 1);
-    my $low = int $at;
-    return $low + 1 < @x ? $x[$low] + ($at - $low) * ($x[$low + 1] - $x[$low]) : $x[$low];
-}
 
 open my $in, '<', $file or die "$file: $!\n";
 while (<$in>) {
@@ -29,11 +24,11 @@ for my $name (@names) {
     my @r = grep { $tps{$floor}{$_} && $tps{$name}{$_} } keys %{ $tps{$name} };
     my @share = map { $tps{$name}{$_} / $tps{$floor}{$_} } @r;
     printf "  %-18s %10.0f   %6.3f (%.3f %.3f)\n", $name, quantile(0.5, map { $tps{$name}{$_} } @r),
-        quantile(0.5, @share), quantile(0.25, @share), quantile(0.75, @share);
+        quartiles(@share);
     # what was meant to be compared with another than the floor
     if ($name =~ /^warm-(?!constant)/ && $tps{'warm-constant'}) {
         my @warm = map { $tps{$name}{$_} / $tps{'warm-constant'}{$_} } @r;
         printf "  %-18s %10s   %6.3f (%.3f %.3f) of warm-constant\n", '', '',
-            quantile(0.5, @warm), quantile(0.25, @warm), quantile(0.75, @warm);
+            quartiles(@warm);
     }
 }

@@ -158,7 +158,7 @@ bench_progress() {
 		script progress-sent "$event" "$sent"
 		place 1
 		for ((r = 1; r <= rounds; r++)); do
-			for candidate in $([ $((r % 2)) = 1 ] && echo progress progress-query progress-sent || echo progress-sent progress-query progress); do
+			for candidate in $(in_turn $r progress progress-query progress-sent); do
 				run_pgbench "$db" "$work/scripts/$candidate.sql" 1 "$n" -r >/dev/null
 				# of the statement after the INSERT
 				ms[$candidate]=$(sed -n '/^statement latencies/,$p' "$work/pgbench.log" | sed -n '/ INSERT /{n;s/^ *\([0-9.]*\) .*/\1/p;}')
@@ -166,14 +166,6 @@ bench_progress() {
 			done
 			record progress "$events" $r "${ms[progress]}" "${ms[progress-query]}" "${ms[progress-sent]}"
 		done
-		perl -F, -slane '
-			sub quantiles { my @x = sort { $a <=> $b } @_; map { $x[$_ * $#x + 0.5] } 0.5, 0.25, 0.75 }
-			next unless $F[0] eq $events;
-			push @{$ms[$_]}, $F[2 + $_] for 0 .. 2;
-			push @{$ratio[$_]}, $F[2] / $F[2 + $_] for 1, 2;
-			END {
-				printf "  %s events: section %.3f, query %.3f, with the rest %.3f;", $events, map { (quantiles(@$_))[0] } @ms;
-				printf " ratio %.2f (%.2f %.2f), with the rest %.2f (%.2f %.2f)\n", map { quantiles(@$_) } @ratio[1, 2];
-			}' -- -events="$events" "$csv/progress.csv"
+		perl "$bench/progress.pl" "$csv/progress.csv" "$events"
 	done
 }
