@@ -25,8 +25,7 @@ EXTENSION  = summary_cache
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
 
 MODULE_big = summary_cache
-OBJS = $(addprefix src/, summary_cache.o shmem.o revision.o standby.o track.o hooks.o definition.o define.o subtransaction.o query.o document.o build.o \
-	cache.o local.o worker.o stats.o functions.o follow.o hub.o install.o debug.o)
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA = sql/$(EXTENSION)--$(EXTVERSION).sql $(wildcard sql/$(EXTENSION)--*--*.sql)
 PGFILEDESC = "summary_cache - JSON summaries served from shared memory"
 

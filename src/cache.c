@@ -36,7 +36,15 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "summary_cache.h"
+#include "build.h"
+#include "cache.h"
+#include "clock.h"
+#include "commit.h"
+#include "debug.h"
+#include "document.h"
+#include "request.h"
+#include "shmem.h"
+#include "subtransaction.h"
 
 /* objsubid of our locks in pg_locks, beside 1 and 2 of the advisory functions */
 #define SC_LOCK_CLASS	92
@@ -55,7 +63,8 @@ typedef struct Reader
 	const char *summary;
 	bool		force;
 	bool		build_failed;	/* an old document may do */
-	bool		whole;			/* a part was built for a document that is gone */
+	bool		whole;			/* a part was built for a document that is
+								 * gone */
 	int64		asked_at;		/* monotonic ns; what is labelled later is new */
 	Snapshot	snapshot;
 	Flight		flight;			/* that we lead; FLIGHT_NONE */
@@ -71,7 +80,7 @@ typedef struct Decision
 } Decision;
 
 const char *
-sc_status_name(ScStatus status)
+sc_cache_status_name(ScStatus status)
 {
 	switch (status)
 	{
@@ -128,41 +137,37 @@ flight_unlock(const char *summary, Flight flight)
  *-------------------------------------------------------------------------
  */
 
-/* Seconds; -1 unlimited. */
-static inline int
-stale_age(ScLocal *local)
-{
-	return unlikely(local->max_stale_age != SC_UNSET) ? local->max_stale_age : sc_max_stale_age;
-}
-
-/* What was labelled then is to be renewed before it is too old to serve. */
-bool
-sc_is_aging(ScLocal *local, int64 labelled_at, int64 now)
-{
-	return stale_age(local) >= 0 &&
-		now - labelled_at > (int64) stale_age(local) * INT64CONST(800000000);
-}
-
 /* Is the document too old by more than the given extra seconds? */
 static bool
 too_old(ScLocal *local, Reader *reader, int extra)
 {
-	if (stale_age(local) < 0 || local->oldest > reader->asked_at)
+	if (sc_local_stale_age(local) < 0 || local->label.read_at > reader->asked_at)
 		return false;
-	return sc_now() - local->oldest >
-		((int64) stale_age(local) + extra) * INT64CONST(1000000000);
+	return sc_clock_now() - local->label.read_at >
+		((int64) sc_local_stale_age(local) + extra) * SC_NS_PER_S;
 }
 
 /* May an old document be served, since a new one cannot be had? */
 static bool
 stale_if_error(ScLocal *local, Reader *reader)
 {
-	ScSummary  *entry = &sc_summaries[local->index];
+	bool		of_inline;
 
-	if (reader->force || sc_is_building() || too_old(local, reader, sc_stale_if_error))
+	if (reader->force || sc_build_is_running() || too_old(local, reader, sc_stale_if_error))
 		return false;
 	return reader->build_failed ||
-		(entry->failures > 0 && sc_now() < (int64) pg_atomic_read_u64(&entry->retry_at));
+		(sc_store_is_failing(local->index, &of_inline) &&
+		 sc_clock_now() < (int64) pg_atomic_read_u64(&sc_store_requests(local->index)->retry_at));
+}
+
+/* Was it only inline sections that failed last? */
+static bool
+failed_inline(ScLocal *local)
+{
+	bool		of_inline;
+
+	(void) sc_store_is_failing(local->index, &of_inline);
+	return of_inline;
 }
 
 static bool
@@ -171,14 +176,8 @@ hides_own_commit(ScLocal *local)
 	if (!sc_read_your_writes)
 		return false;
 	for (int i = 0; i < local->nsections; i++)
-	{
-		ScLocalSection *section = &local->sections[i];
-
-		/* a standby's has nothing of what was committed after the promotion */
-		if (sc_label_hides_own_commit(section->labels, section->nlabels, section->labelled_at) ||
-			(!XLogRecPtrIsInvalid(section->replayed) && sc_has_committed()))
+		if (sc_commit_is_hidden_by(&local->sections[i].label))
 			return true;
-	}
 	return false;
 }
 
@@ -195,7 +194,7 @@ static bool
 knows_words(ScLocal *local)
 {
 	for (int i = 0; i < local->nsections; i++)
-		if (!XLogRecPtrIsInvalid(local->sections[i].replayed))
+		if (sc_label_is_of_standby(&local->sections[i].label))
 			return false;
 	return local->nsections > 0;
 }
@@ -208,8 +207,8 @@ must_be_private(ScLocal *local, Decision *decision)
 		return decide_private(decision, SC_PRIVATE_DISABLED);
 	if (IsolationIsSerializable())
 		return decide_private(decision, SC_PRIVATE_SERIALIZABLE);
-	if (knows_words(local) ? sc_xact_wrote(local->labels, local->nlabels) :
-		sc_xact_wrote_anything())
+	if (knows_words(local) ? sc_commit_wrote(&local->label) :
+		sc_commit_wrote_anything())
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	return false;
 }
@@ -231,17 +230,17 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	}
 
 	proof = local->consistent ?
-		sc_prove(local->labels, local->nlabels, local->replayed, reader->snapshot) : SC_MOVED;
+		sc_label_prove(&local->label, reader->snapshot) : SC_MOVED;
 	current = local->nsections > 0 && proof == SC_CURRENT;
 	if (proof == SC_PENDING_UNPROVEN)
-		sc_count(local->index, SC_COUNT_UNPROVABLE, 1);
+		sc_counters_add(local->index, SC_COUNT_UNPROVABLE, 1);
 
 	if (IsolationUsesXactSnapshot())
 	{
 		/* a position does not tell what is too new */
 		if (current && !reader->force && !too_old(local, reader, 0) &&
-			XLogRecPtrIsInvalid(local->replayed) &&
-			local->xmax <= sc_full_xid(reader->snapshot->xmin))
+			!sc_label_is_of_standby(&local->label) &&
+			local->xmax <= sc_word_full_xid(reader->snapshot->xmin))
 			decision->status = SC_HIT;
 		else
 			(void) decide_private(decision, SC_PRIVATE_REPEATABLE_READ);
@@ -250,11 +249,11 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 
 	decision->status = SC_MISS;
 	decision->want = SC_WANT_ALL;
-	if (local->nsections == 0 || (reader->force && local->oldest <= reader->asked_at))
+	if (local->nsections == 0 || (reader->force && local->label.read_at <= reader->asked_at))
 		return;
 
 	/* a definition that is gone, or another one, has nothing to do with these */
-	if (!current && !sc_matches_definition(local, sc_definition_get(NameStr(local->name))))
+	if (!current && !sc_build_matches(local, sc_definition_get(NameStr(local->name))))
 		return;
 
 	decision->want = SC_WANT_NEEDED;
@@ -275,8 +274,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 		ScLocalSection *section = &local->sections[i];
 
 		if (!section->invalidated &&
-			sc_prove(section->labels, section->nlabels, section->replayed,
-					 reader->snapshot) == SC_CURRENT)
+			sc_label_prove(&section->label, reader->snapshot) == SC_CURRENT)
 			continue;
 		if (section->is_inline)
 			inline_moved = true;
@@ -290,15 +288,19 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 		return;
 	}
 	if (stale_if_error(local, reader) &&
-		(background_moved || reader->build_failed || sc_summaries[local->index].failed_inline))
+		(background_moved || reader->build_failed || failed_inline(local)))
 		decision->status = SC_STALE;
 	else if (!background_moved)
 	{
 		decision->status = SC_INLINE;
 		decision->want = SC_WANT_INLINE;
 	}
-	/* a section that reads a summary is not to be labelled current with a stale one in it */
-	else if (!sc_is_building() && !hides_own_commit(local))
+
+	/*
+	 * a section that reads a summary is not to be labelled current with a
+	 * stale one in it
+	 */
+	else if (!sc_build_is_running() && !hides_own_commit(local))
 		decision->status = SC_STALE;
 }
 
@@ -320,27 +322,40 @@ static void
 answer_from_build(Reader *reader, ScStatus status, ScBuild *build, ScAnswer *answer)
 {
 	land(reader);
-	answer->document = sc_assemble(build->chunks, build->nchunks);
+	answer->document = sc_local_assemble(build->chunks, build->nchunks);
 	answer->etag = palloc(sizeof(ScEtag));
-	sc_etag_prepare(answer->etag, build->chunks, build->nchunks);
+	sc_local_etag_prepare(answer->etag, build->chunks, build->nchunks);
 	answer->built_at = build->chunks[0]->built_at;
 	answer->status = status;
 }
 
-/* False if the version is gone meanwhile. */
-static bool
-answer_from_cache(Reader *reader, ScStatus status, ScAnswer *answer)
+/*
+ * Answer with the document that is cached: what the short and the long way both
+ * do.  A document that is nearly too old is refreshed before it is, so that a
+ * reader never has to wait for it.  False if the version is gone meanwhile.
+ */
+static inline bool
+answer_from_cache(ScLocal *local, ScStatus status, int64 now, ScAnswer *answer)
 {
-	ScLocal    *local = reader->local;
-
 	answer->document = sc_local_document(local);
-	if (answer->document == NULL)
+	if (unlikely(answer->document == NULL))
 		return false;
-	land(reader);
 	answer->etag = &local->etag;
 	answer->built_at = local->built_at;
 	answer->status = status;
-	sc_count(local->index, (int) status, 1);
+	sc_counters_add(local->index, (int) status, 1);
+	if (status == SC_HIT && unlikely(sc_local_is_aging(local, local->label.read_at, now)))
+		(void) sc_request_refresh(local->index);
+	return true;
+}
+
+/* The same for a reader that may lead a flight. */
+static bool
+answer_reader(Reader *reader, ScStatus status, ScAnswer *answer)
+{
+	if (!answer_from_cache(reader->local, status, sc_clock_now(), answer))
+		return false;
+	land(reader);
 	return true;
 }
 
@@ -356,16 +371,16 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 
 	/* a read that never looked for an entry counts all the same */
 	if (index < 0 && cause == SC_PRIVATE_DISABLED)
-		index = sc_summary_find(reader->summary, true);
+		index = sc_store_find(reader->summary, true);
 	if (index >= 0 && cause < SC_PRIVATE_CAUSES)
-		sc_count(index, SC_COUNT_PRIVATE + cause, 1);
+		sc_counters_add(index, SC_COUNT_PRIVATE + cause, 1);
 }
 
 /* Not the build's fault: it says nothing about the next one. */
 static bool
 is_cancel(ErrorData *error)
 {
-	return (sc_is_cancel(error) && !sc_build_timed_out) ||
+	return (sc_subtransaction_is_cancel(error) && !sc_document_timed_out) ||
 		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
 		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN ||
 		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
@@ -384,7 +399,7 @@ build_action(void *arg)
 {
 	BuildArguments *arguments = arg;
 
-	sc_build(arguments->local, arguments->want, arguments->cause, arguments->build);
+	sc_build_shared(arguments->local, arguments->want, arguments->cause, arguments->build);
 }
 
 /*
@@ -398,23 +413,15 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	BuildArguments arguments = {local, want, cause, build};
 	ErrorData  *error;
 
-	if (sc_xact_is_ending())
-	{
-		build_action(&arguments);
-		return NULL;
-	}
-
-	sc_build_timed_out = false;
-	error = sc_in_subtransaction(build_action, &arguments, true);
+	sc_document_timed_out = false;
+	error = sc_subtransaction_run(build_action, &arguments, true);
 	if (error)
 	{
-		ScSummary  *entry = &sc_summaries[local->index];
-
 		/* what a cancelled builder began, the worker does */
 		if (is_cancel(error))
-			(void) sc_request_refresh(entry);
+			(void) sc_request_refresh(local->index);
 		else
-			sc_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
+			sc_store_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
 	}
 	return error;
 }
@@ -426,21 +433,13 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 static void
 raise_leaders_error(ScLocal *local, Reader *reader)
 {
-	ScSummary  *entry = &sc_summaries[local->index];
-	char		message[SC_ERROR_LEN];
-	int			code = 0;
+	ScFailure	failure;
 
-	LWLockAcquire(&entry->lock, LW_SHARED);
-	if (entry->failures > 0 && entry->failed_at > reader->asked_at)
-	{
-		code = entry->error_code;
-		strlcpy(message, entry->error, sizeof(message));
-	}
-	LWLockRelease(&entry->lock);
-	if (code != 0)
+	sc_store_failure(local->index, &failure);
+	if (failure.failures > 0 && failure.failed_at > reader->asked_at)
 		ereport(ERROR,
-				(errcode(code),
-				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), message),
+				(errcode(failure.code),
+				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), failure.message),
 				 errdetail("Another session built it, and this one waited."),
 				 errhint("The section's query or its tables have changed; view summary_cache_stats has the last error.")));
 }
@@ -456,12 +455,12 @@ board(Reader *reader, Flight flight)
 
 	if (!flight_lock(reader->summary, flight, false))
 	{
-		int64		start = sc_now();
+		int64		start = sc_clock_now();
 
 		(void) flight_lock(reader->summary, flight, true);
 		reader->waited = true;
-		sc_count(index, SC_COUNT_WAITS, 1);
-		sc_count(index, SC_COUNT_WAIT_NS, sc_now() - start);
+		sc_counters_add(index, SC_COUNT_WAITS, 1);
+		sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);
 		if (flight == FLIGHT_BACKGROUND)
 			raise_leaders_error(reader->local, reader);
 	}
@@ -490,7 +489,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		reader->build_failed = true;
 		sc_local_sync(local, true);
 		if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, reader) ||
-			!sc_matches_definition(local, sc_definition_get(reader->summary)))
+			!sc_build_matches(local, sc_definition_get(reader->summary)))
 			ReThrowError(error);
 		FreeErrorData(error);
 		return false;
@@ -500,14 +499,14 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	{
 		sc_local_sync(local, true);
 		if (local->index >= 0 && local->nsections > 0 &&
-			answer_from_cache(reader, decision->status, answer))
+			answer_reader(reader, decision->status, answer))
 			return true;
 	}
 	if (build.chunks && build.complete)
 	{
 		answer_from_build(reader, decision->status, &build, answer);
 		if (local->index >= 0)
-			sc_count(local->index, (int) decision->status, 1);
+			sc_counters_add(local->index, (int) decision->status, 1);
 		return true;
 	}
 	/* parts of a document that is gone */
@@ -516,17 +515,17 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 }
 
 /*
- * A read by all the rules; sc_read() has the short way for the usual one.
+ * A read by all the rules; sc_cache_read() has the short way for the usual one.
  */
 static void
-read_slowly(ScLocal *local, bool force, ScAnswer *answer)
+read_by_rules(ScLocal *local, bool force, ScAnswer *answer)
 {
 	Reader		reader = {0};
 
 	reader.local = local;
 	reader.summary = NameStr(local->name);
 	reader.force = force;
-	reader.asked_at = sc_now();
+	reader.asked_at = sc_clock_now();
 	reader.snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
 
 	for (bool first = true;; first = false)
@@ -537,11 +536,11 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
-		if (local->index < 0 && sc_enabled && !sc_xact_wrote_anything())
+		if (local->index < 0 && sc_enabled && !sc_commit_wrote_anything())
 		{
 			/* no entry for what does not exist */
 			if (sc_definition_get(reader.summary) == NULL)
-				sc_unknown_summary(reader.summary);
+				sc_definition_unknown(reader.summary);
 			sc_local_sync(local, true);
 			if (local->index < 0)
 			{
@@ -558,9 +557,9 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 		 * wait for another.
 		 */
 		if (decision.status == SC_STALE &&
-			!sc_request_refresh(&sc_summaries[local->index]) &&
+			!sc_request_refresh(local->index) &&
 			reader.flight == FLIGHT_NONE && !reader.build_failed &&
-			sc_may_publish(sc_definition_get(reader.summary), SC_WANT_NEEDED) &&
+			sc_build_may_publish(sc_definition_get(reader.summary), SC_WANT_NEEDED) &&
 			flight_lock(reader.summary, FLIGHT_BACKGROUND, false))
 		{
 			reader.flight = FLIGHT_BACKGROUND;
@@ -572,8 +571,8 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 		if (decision.status == SC_HIT || decision.status == SC_STALE)
 		{
 			/* who has waited for a build was answered by a build */
-			if (answer_from_cache(&reader, reader.waited && decision.status == SC_HIT ?
-								  reader.first_status : decision.status, answer))
+			if (answer_reader(&reader, reader.waited && decision.status == SC_HIT ?
+							  reader.first_status : decision.status, answer))
 				return;
 			continue;
 		}
@@ -581,11 +580,11 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 		definition = decision.status != SC_PRIVATE ? sc_definition_get(reader.summary) : NULL;
 		if (decision.status != SC_PRIVATE && definition == NULL)
 		{
-			sc_summary_forget(reader.summary);
-			sc_unknown_summary(reader.summary);
+			sc_store_forget(reader.summary);
+			sc_definition_unknown(reader.summary);
 		}
 		if (decision.status != SC_PRIVATE &&
-			!sc_may_publish(definition, reader.whole ? SC_WANT_ALL : decision.want))
+			!sc_build_may_publish(definition, reader.whole ? SC_WANT_ALL : decision.want))
 			(void) decide_private(&decision, SC_PRIVATE_MAY_NOT_PUBLISH);
 		if (decision.status == SC_PRIVATE)
 		{
@@ -594,10 +593,11 @@ read_slowly(ScLocal *local, bool force, ScAnswer *answer)
 		}
 
 		/*
-		 * Build as the leader, after another look: the one before may just have
-		 * finished.  Those who cannot share a result need not take turns.
+		 * Build as the leader, after another look: the one before may just
+		 * have finished.  Those who cannot share a result need not take
+		 * turns.
 		 */
-		if (reader.flight == FLIGHT_NONE && !sc_summaries[local->index].no_room)
+		if (reader.flight == FLIGHT_NONE && !sc_store_lacks_room(local->index))
 		{
 			board(&reader, decision.status == SC_INLINE ? FLIGHT_INLINE : FLIGHT_BACKGROUND);
 			continue;
@@ -623,7 +623,7 @@ read_unloaded(const char *summary, ScAnswer *answer)
 				 errhint("Add summary_cache to shared_preload_libraries and restart the server.")));
 	warned = true;
 	if (strlen(summary) >= NAMEDATALEN)
-		sc_unknown_summary(summary);
+		sc_definition_unknown(summary);
 	reader.summary = summary;
 	answer_privately(&reader, SC_PRIVATE_NOT_PRELOADED, answer);
 }
@@ -638,8 +638,8 @@ first_read(const char *summary, ScAnswer *answer)
 	Reader		reader = {0};
 
 	if (strlen(summary) >= NAMEDATALEN)
-		sc_unknown_summary(summary);
-	if (sc_summary_find(summary, false) >= 0 || sc_definition_get(summary) != NULL)
+		sc_definition_unknown(summary);
+	if (sc_store_find(summary, false) >= 0 || sc_definition_get(summary) != NULL)
 		return sc_local_get(summary, true);
 	reader.summary = summary;
 	answer_privately(&reader, SC_PRIVATE_REPEATABLE_READ, answer);
@@ -648,7 +648,7 @@ first_read(const char *summary, ScAnswer *answer)
 
 /*
  * Is everything as it was when the document was built, with no transaction in
- * commit?  What sc_label_prove() finds first, without a branch for each word.
+ * commit?  What sc_word_prove() finds first, without a branch for each word.
  */
 static inline bool
 words_unchanged(ScLocal *local)
@@ -665,7 +665,7 @@ words_unchanged(ScLocal *local)
  * stays until the transaction ends; its etag is good until the next read.
  */
 void
-sc_read(const char *summary, bool force, ScAnswer *answer)
+sc_cache_read(const char *summary, bool force, ScAnswer *answer)
 {
 	ScLocal    *local;
 
@@ -688,31 +688,22 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
 	 * special.  No lock, no copy, no shared memory written but the counter.
 	 */
 	if (!force && sc_enabled && local->version != 0 && local->consistent &&
-		pg_atomic_read_u64(&sc_summaries[local->index].version) == local->version &&
+		pg_atomic_read_u64(local->shared_version) == local->version &&
 		local->document && local->document_version == local->version &&
-		!IsolationUsesXactSnapshot() && !sc_xact_wrote_anything() && ActiveSnapshotSet() &&
+		!IsolationUsesXactSnapshot() && !sc_commit_wrote_anything() && ActiveSnapshotSet() &&
 		(likely(words_unchanged(local)) ||
-		 sc_prove(local->labels, local->nlabels, local->replayed,
-				  GetActiveSnapshot()) == SC_CURRENT))
+		 sc_label_prove(&local->label, GetActiveSnapshot()) == SC_CURRENT))
 	{
-		int64		now = sc_now_coarse();
+		int64		now = sc_clock_coarse();
+		int			limit = sc_local_stale_age(local);
 
 		/* the coarse clock may be behind: 0 is not to be compared with it */
-		if (stale_age(local) < 0 ||
-			(stale_age(local) > 0 &&
-			 now - local->oldest <= (int64) stale_age(local) * INT64CONST(1000000000)))
-		{
-			if (unlikely(sc_is_aging(local, local->oldest, now)))
-				(void) sc_request_refresh(&sc_summaries[local->index]);
-			answer->status = SC_HIT;
-			answer->document = sc_local_document(local);
-			answer->etag = &local->etag;
-			answer->built_at = local->built_at;
-			sc_count(local->index, SC_COUNT_HIT, 1);
+		if ((limit < 0 ||
+			 (limit > 0 && now - local->label.read_at <= (int64) limit * SC_NS_PER_S)) &&
+			answer_from_cache(local, SC_HIT, now, answer))
 			return;
-		}
 	}
-	read_slowly(local, force, answer);
+	read_by_rules(local, force, answer);
 }
 
 /*
@@ -720,28 +711,24 @@ sc_read(const char *summary, bool force, ScAnswer *answer)
  * query's error.
  */
 void
-sc_refresh_in_background(int index)
+sc_cache_refresh(int index)
 {
-	ScSummary  *entry = &sc_summaries[index];
 	ScLocal    *local;
 	ScBuild		build;
 	NameData	name;
 
-	LWLockAcquire(&entry->lock, LW_SHARED);
-	name = entry->name;
-	LWLockRelease(&entry->lock);
-
+	sc_store_name(index, &name);
 	if (sc_definition_get(NameStr(name)) == NULL)
 	{
-		sc_summary_forget(NameStr(name));
+		sc_store_forget(NameStr(name));
 		return;
 	}
 	(void) flight_lock(NameStr(name), FLIGHT_BACKGROUND, true);
 	local = sc_local_get(NameStr(name), true);
 	sc_local_sync(local, true);
 	if (local->index >= 0)
-		sc_build(local, local->nsections > 0 ? SC_WANT_NEEDED : SC_WANT_ALL,
-				 SC_BUILD_BACKGROUND, &build);
+		sc_build_shared(local, local->nsections > 0 ? SC_WANT_NEEDED : SC_WANT_ALL,
+						SC_BUILD_BACKGROUND, &build);
 	flight_unlock(NameStr(name), FLIGHT_BACKGROUND);
 }
 
@@ -751,16 +738,15 @@ sc_refresh_in_background(int index)
  * ones.
  */
 void
-sc_invalidate(const char *summary, const char *scope)
+sc_cache_invalidate(const char *summary, const char *scope)
 {
 	ScSummaryDef *definition = sc_definition_get(summary);
 	ScSectionDef *section;
 	StringInfoData scopes;
 	int			index;
-	bool		marked = false;
 
 	if (definition == NULL)
-		sc_unknown_summary(summary);
+		sc_definition_unknown(summary);
 	initStringInfo(&scopes);
 	appendStringInfoString(&scopes, "all");
 	for (int i = 0; i < definition->nsections; i++)
@@ -772,29 +758,10 @@ sc_invalidate(const char *summary, const char *scope)
 				 errmsg("summary \"%s\" has no section \"%s\" to invalidate", summary, scope),
 				 errhint("Valid scopes are: %s.", scopes.data)));
 
-	index = sc_summary_find(summary, false);
+	index = sc_store_find(summary, false);
 	if (index < 0)
 		return;
 
-	if (section && section->is_inline)
-	{
-		ScSummary  *entry = &sc_summaries[index];
-
-		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-		for (int i = entry->sections; i >= 0; i = sc_sections[i].next)
-			if (strcmp(NameStr(sc_sections[i].name), scope) == 0)
-			{
-				sc_sections[i].invalidated = true;
-				marked = true;
-			}
-		if (marked)
-		{
-			/* a build of it that is under way must not undo this */
-			entry->generation++;
-			pg_atomic_fetch_add_u64(&entry->version, 1);
-		}
-		LWLockRelease(&entry->lock);
-	}
-	if (!marked)
-		sc_summary_clear(&sc_summaries[index]);
+	if (section == NULL || !section->is_inline || !sc_store_invalidate_section(index, scope))
+		sc_store_clear(index);
 }

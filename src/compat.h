@@ -46,6 +46,14 @@
 #define SC_OWNS_RELATION(oid) pg_class_ownercheck(oid, GetUserId())
 #endif
 
+/*
+ * Was an error raised because somebody wants this command to end?  Only
+ * ProcessInterrupts() raises it for that reason; nothing but its name tells.
+ */
+#define SC_IS_CANCEL(error) \
+	((error)->sqlerrcode == ERRCODE_QUERY_CANCELED && (error)->funcname && \
+	 strcmp((error)->funcname, "ProcessInterrupts") == 0)
+
 /* Is this process a background worker? */
 #if PG_VERSION_NUM >= 170000
 #define SC_IN_BACKGROUND_WORKER AmBackgroundWorkerProcess()

@@ -23,12 +23,14 @@
 #include <limits.h>
 
 #include "access/xact.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
-#include "summary_cache.h"
+#include "clock.h"
+#include "debug.h"
 
 #ifdef SC_DEBUG
 
@@ -49,7 +51,7 @@ static const struct config_enum_entry protocols[] = {
 };
 
 static void
-commit_callback(XactEvent event, void *arg)
+debug_callback(XactEvent event, void *arg)
 {
 	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
 		debug_commit_sql == NULL || debug_commit_sql[0] == '\0')
@@ -66,7 +68,7 @@ commit_callback(XactEvent event, void *arg)
 void
 sc_debug_init(void)
 {
-	RegisterXactCallback(commit_callback, NULL);
+	RegisterXactCallback(debug_callback, NULL);
 	DefineCustomStringVariable("summary_cache.debug_commit_sql",
 							   "SQL that is executed before each commit, after summary_cache is done.",
 							   NULL, &debug_commit_sql, "", PGC_USERSET, 0, NULL, NULL, NULL);
@@ -102,8 +104,8 @@ sc_debug_point(const char *name)
 		return;
 	/* pg_stat_activity shows that we are here */
 	pgstat_report_wait_start(WAIT_EVENT_PG_SLEEP);
-	until = sc_now() + (int64) debug_sleep * 1000;
-	while ((now = sc_now()) < until && !LogMemoryContextPending)
+	until = sc_clock_now() + (int64) debug_sleep * 1000;
+	while ((now = sc_clock_now()) < until && !LogMemoryContextPending)
 		pg_usleep(Min((until - now) / 1000 + 1, 10000));
 	pgstat_report_wait_end();
 }

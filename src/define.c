@@ -30,7 +30,12 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "summary_cache.h"
+#include "commit.h"
+#include "define.h"
+#include "inspect.h"
+#include "role.h"
+#include "shmem.h"
+#include "track.h"
 
 static ArrayType *
 array_of_oids(List *list)
@@ -40,7 +45,9 @@ array_of_oids(List *list)
 	int			n = 0;
 
 	foreach(lc, list)
+	{
 		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	}
 	return construct_array(elems, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT);
 }
 
@@ -65,12 +72,9 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 	Relation	rel = table_open(table, NoLock);
 	char	   *sql = psprintf(format, quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 																  name));
-	Oid			userid;
-	int			sec_context;
+	ScSavedRole saved = sc_role_become(rel->rd_rel->relowner, 0);
 	uint64		nrows;
 
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	table_close(rel, NoLock);
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -79,19 +83,19 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 		elog(ERROR, "could not change %s", name);
 	nrows = SPI_processed;
 	SPI_finish();
-	SetUserIdAndSecContext(userid, sec_context);
+	sc_role_return(saved);
 	return nrows;
 }
 
 /* Definers wait for each other; readers do not wait for them. */
 Oid
-sc_lock_definitions(void)
+sc_define_lock(void)
 {
 	Oid			table;
 
 	for (;;)
 	{
-		table = sc_definition_table();
+		table = sc_extension_definition_table();
 		if (!OidIsValid(table))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -100,41 +104,25 @@ sc_lock_definitions(void)
 		LockRelationOid(table, ShareRowExclusiveLock);
 
 		/* the extension may have been dropped while we waited */
-		if (sc_definition_table() == table)
+		if (sc_extension_definition_table() == table)
 		{
-			(void) sc_check_version(ERROR);
+			(void) sc_extension_check_version(ERROR);
 			return table;
 		}
 		UnlockRelationOid(table, ShareRowExclusiveLock);
 	}
 }
 
-static ScSummaryDef *
-definition_now(const char *summary)
-{
-	ScSummaryDef *definition;
-	Snapshot	snapshot;
-
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	definition = sc_definition_read(summary, snapshot, CurrentMemoryContext);
-	UnregisterSnapshot(snapshot);
-	return definition;
-}
-
 /* How many sections this database defines, and all their sources. */
 static int
 all_sections(List **sources)
 {
-	Snapshot	snapshot;
 	ListCell   *lc;
 	int			n = 0;
 
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	foreach(lc, sc_definition_names(snapshot))
+	foreach(lc, sc_definition_all_now())
 	{
-		ScSummaryDef *definition = sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext);
+		ScSummaryDef *definition = lfirst(lc);
 
 		for (int i = 0; i < definition->nsections; i++)
 		{
@@ -143,7 +131,6 @@ all_sections(List **sources)
 				*sources = list_append_unique_oid(*sources, definition->sections[i].sources[s]);
 		}
 	}
-	UnregisterSnapshot(snapshot);
 	return n;
 }
 
@@ -191,13 +178,15 @@ detach_unneeded(List *dropped)
 	(void) all_sections(&needed);
 	needed = roots_of(needed);
 	foreach(lc, sc_track_tables(false))
+	{
 		if (!in_trees(lfirst_oid(lc), needed))
 			sc_track_detach(lfirst_oid(lc), in_trees(lfirst_oid(lc), dropped_roots));
+	}
 
 	foreach(lc, dropped_roots)
 	{
 		int			slot = sc_shared ?
-		sc_slot_find(SC_KEY(MyDatabaseId, lfirst_oid(lc)), false) : SC_SLOT_NONE;
+		sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), false) : SC_SLOT_NONE;
 
 		if (slot != SC_SLOT_NONE && !list_member_oid(needed, lfirst_oid(lc)))
 			sc_slot_want(slot, false);
@@ -260,37 +249,33 @@ derived_sources(ScQueryInfo *info)
 	{
 		Oid			relid = lfirst_oid(lc);
 
-		if (sc_definition_is_own_table(relid))
+		if (sc_extension_is_own_table(relid))
 			continue;
 		sc_track_check_source(relid);
 		sources = list_append_unique_oid(sources, relid);
 	}
 	foreach(lc, info->functions)
+	{
 		ereport(NOTICE,
 				(errmsg("tables that function %s reads are not tracked",
 						format_procedure(lfirst_oid(lc))),
 				 errhint("Name them in \"sources\" together with the tables of the query.")));
+	}
 	return sources;
 }
 
 static void
 check_key_conflicts(ScSummaryDef *definition, const char *section, ScQueryInfo *info)
 {
+	ScKeys		mine = {section, info->nkeys, info->keys};
+
 	for (int s = 0; definition && s < definition->nsections; s++)
 	{
 		ScSectionDef *other = &definition->sections[s];
+		ScKeys		others = {NameStr(other->name), other->nkeys, other->keys};
 
-		if (strcmp(NameStr(other->name), section) == 0)
-			continue;
-		for (int k = 0; k < other->nkeys; k++)
-			for (int i = 0; i < info->nkeys; i++)
-				if (strcmp(other->keys[k], info->keys[i]) == 0)
-					ereport(ERROR,
-							(errcode(ERRCODE_DUPLICATE_OBJECT),
-							 errmsg("key \"%s\" of section \"%s\" is already a key of section \"%s\" of summary \"%s\"",
-									info->keys[i], section, NameStr(other->name),
-									NameStr(definition->name)),
-							 errhint("Give the column another name: each column of a section's query is a key of the document.")));
+		if (strcmp(others.section, section) != 0)
+			sc_definition_check_keys(NameStr(definition->name), &others, &mine);
 	}
 }
 
@@ -298,14 +283,11 @@ check_key_conflicts(ScSummaryDef *definition, const char *section, ScQueryInfo *
 static void
 sweep_slots(void)
 {
-	for (int i = SC_CLUSTER_SLOT + 1; i < sc_shared->nslots; i++)
-	{
-		uint64		key = pg_atomic_read_u64(&sc_slots[i].slot.key);
-		Oid			relid = (Oid) key;
+	Oid			relid;
 
-		if ((Oid) (key >> 32) == MyDatabaseId && OidIsValid(relid) && get_rel_name(relid) == NULL)
-			sc_slot_want(i, false);
-	}
+	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
+		if (get_rel_name(relid) == NULL)
+			sc_slot_want(slot, false);
 }
 
 /*
@@ -323,19 +305,19 @@ take_slots(Oid relid)
 	nroots = sc_track_roots(relid, roots);
 	for (int i = 0; i < nroots; i++)
 	{
-		int			slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[i]), true);
+		int			slot = sc_slot_find(SC_KEY_HERE(roots[i]), true);
 
 		if (slot == SC_SLOT_NONE)
 		{
 			sweep_slots();
-			slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[i]), true);
+			slot = sc_slot_find(SC_KEY_HERE(roots[i]), true);
 		}
 		if (slot == SC_SLOT_NONE ||
-			sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), true) == SC_SLOT_NONE)
+			sc_slot_find(SC_KEY_CATCH_ALL, true) == SC_SLOT_NONE)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("no room to track table \"%s\"", get_rel_name(relid)),
-					 errdetail("All %d slots are in use.", sc_shared->nslots),
+					 errdetail("All %d slots are in use.", sc_slot_count()),
 					 errhint("Raise summary_cache.max_tables and restart the server.")));
 		sc_slot_want(slot, true);
 	}
@@ -358,115 +340,101 @@ check_tree_rights(Oid relid, Oid owner)
 							 GetUserNameFromId(owner, false))));
 }
 
-void
-sc_define(const char *summary, const char *section, const char *query,
-		  List *sources, bool derive_sources, bool is_inline,
-		  Oid owner, ArrayType *settings, bool generated)
+/* What can be refused before anything is looked up. */
+static void
+check_spec(const ScSectionSpec *spec)
 {
-	Oid			table;
-	ScSummaryDef *definition;
-	ScSectionDef *existing;
-	ScSectionDef wanted;
-	ScQueryInfo info;
-	List	   *old_sources = NIL;
-	ListCell   *lc;
-	char	  **calls;
-	int			ncalls = 0;
-	NameData	summary_name;
-	NameData	section_name;
-	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
-	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
-	Datum		values[lengthof(types)];
-
-	sc_check_name("summary", summary);
-	sc_check_name("section", section);
-	if (strcmp(section, "all") == 0)
+	sc_definition_check_name("summary", spec->summary);
+	sc_definition_check_name("section", spec->section);
+	if (strcmp(spec->section, "all") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
-				 errmsg("section name \"%s\" is reserved", section),
+				 errmsg("section name \"%s\" is reserved", spec->section),
 				 errhint("It is the scope of summary_cache_invalidate() that stands for all sections.")));
 	if (IsParallelWorker() || RecoveryInProgress())
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot define a section here"),
 				 errhint("Define it on the primary.")));
+}
 
-	table = sc_lock_definitions();
-	definition = definition_now(summary);
-	existing = sc_definition_section(definition, section);
-	if (existing)
-	{
-		check_owner(existing->owner, summary, section);
-		for (int i = 0; i < existing->nsources; i++)
-			old_sources = lappend_oid(old_sources, existing->sources[i]);
-	}
-	else if (definition)
-		check_owner(definition->sections[0].owner, summary,
-					NameStr(definition->sections[0].name));
-	/* as with CREATE OR REPLACE, whoever replaces or adds; attaching sets it */
-	if (definition && !generated)
-		owner = existing ? existing->owner : definition->sections[0].owner;
-	if (!existing && sc_shared && all_sections(NULL) >= sc_shared->nsections)
+/*
+ * The owner that the section will have: as with CREATE OR REPLACE, the one that
+ * it, or its summary, has already; attaching a hub sets it.  An error unless the
+ * current user may act for that.
+ */
+static Oid
+settle_owner(const ScSectionSpec *spec, ScSummaryDef *definition, ScSectionDef *existing)
+{
+	ScSectionDef *former = existing ? existing : definition ? &definition->sections[0] : NULL;
+
+	if (former == NULL)
+		return spec->owner;
+	check_owner(former->owner, spec->summary, NameStr(former->name));
+	return spec->generated ? spec->owner : former->owner;
+}
+
+static void
+check_room(const ScSectionSpec *spec)
+{
+	if (sc_shared && all_sections(NULL) >= sc_store_max_sections())
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many sections to define section \"%s\" of summary \"%s\"", section, summary),
-				 errdetail("At most %d can be cached.", sc_shared->nsections),
+				 errmsg("too many sections to define section \"%s\" of summary \"%s\"",
+						spec->section, spec->summary),
+				 errdetail("At most %d can be cached.", sc_store_max_sections()),
 				 errhint("Raise summary_cache.max_sections and restart the server.")));
+}
 
-	memset(&wanted, 0, sizeof(wanted));
-	namestrcpy(&wanted.summary, summary);
-	namestrcpy(&wanted.name, section);
-	wanted.is_inline = is_inline;
-	wanted.query = pstrdup(query);
-	wanted.owner = owner;
-	wanted.settings = settings ? settings : session_settings();
-	sc_analyze_query(&wanted, derive_sources, &info);
-	check_key_conflicts(definition, section, &info);
+/* An error unless the owner may read and track a source; takes its slots. */
+static void
+check_source_rights(Oid relid, Oid owner)
+{
+	AclMode		rights = ACL_SELECT;
 
-	if (derive_sources)
-		sources = derived_sources(&info);
-	if (info.is_volatile)
-		ereport(NOTICE,
-				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
-						section, summary),
-				 errdetail("Its query uses the current time, the session's user, a setting or a volatile function."),
-				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
-	foreach(lc, sources)
-	{
-		Oid			relid = lfirst_oid(lc);
-		AclMode		rights = ACL_SELECT;
+	sc_track_check_source(relid);
+	if (get_rel_relkind(relid) != RELKIND_MATVIEW)
+		rights |= ACL_TRIGGER;
+	if (pg_class_aclmask(relid, owner, rights, ACLMASK_ALL) != rights)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for source table \"%s\"", get_rel_name(relid)),
+				 errhint("Role \"%s\" needs the privileges SELECT and TRIGGER on it.",
+						 GetUserNameFromId(owner, false))));
+	check_tree_rights(relid, owner);
+	take_slots(relid);
+}
 
-		sc_track_check_source(relid);
-		if (get_rel_relkind(relid) != RELKIND_MATVIEW)
-			rights |= ACL_TRIGGER;
-		if (pg_class_aclmask(relid, owner, rights, ACLMASK_ALL) != rights)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied for source table \"%s\"", get_rel_name(relid)),
-					 errhint("Role \"%s\" needs the privileges SELECT and TRIGGER on it.",
-							 GetUserNameFromId(owner, false))));
-		check_tree_rights(relid, owner);
-		take_slots(relid);
-	}
+/* Insert the section's row, or replace it. */
+static void
+write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info)
+{
+	char	  **calls = palloc(sizeof(char *) * Max(list_length(info->functions), 1));
+	int			ncalls = 0;
+	ListCell   *lc;
+	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
+	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
+	Datum		values[lengthof(types)];
+	int			n = 0;
 
 	/* by name: pg_upgrade refuses columns with numbers of functions */
-	calls = palloc(sizeof(char *) * Max(list_length(info.functions), 1));
-	foreach(lc, info.functions)
+	foreach(lc, info->functions)
+	{
 		calls[ncalls++] = format_procedure_qualified(lfirst_oid(lc));
+	}
 
-	namestrcpy(&summary_name, summary);
-	namestrcpy(&section_name, section);
-	values[0] = NameGetDatum(&summary_name);
-	values[1] = NameGetDatum(&section_name);
-	values[2] = CStringGetTextDatum(is_inline ? "inline" : "background");
-	values[3] = ObjectIdGetDatum(owner);
-	values[4] = CStringGetTextDatum(query);
-	values[5] = PointerGetDatum(array_of_oids(sources));
-	values[6] = PointerGetDatum(array_of_oids(info.relations));
-	values[7] = PointerGetDatum(array_of_strings(calls, ncalls));
-	values[8] = PointerGetDatum(array_of_strings(info.keys, info.nkeys));
-	values[9] = PointerGetDatum(wanted.settings);
-	values[10] = BoolGetDatum(generated);
+	values[n++] = NameGetDatum(&section->summary);
+	values[n++] = NameGetDatum(&section->name);
+	values[n++] = CStringGetTextDatum(section->is_inline ? "inline" : "background");
+	values[n++] = ObjectIdGetDatum(section->owner);
+	values[n++] = CStringGetTextDatum(section->query);
+	values[n++] = PointerGetDatum(array_of_oids(sources));
+	values[n++] = PointerGetDatum(array_of_oids(info->relations));
+	values[n++] = PointerGetDatum(array_of_strings(calls, ncalls));
+	values[n++] = PointerGetDatum(array_of_strings(info->keys, info->nkeys));
+	values[n++] = PointerGetDatum(section->settings);
+	values[n++] = BoolGetDatum(section->generated);
+	Assert(n == lengthof(types));
 	execute_as_table_owner("INSERT INTO %1$s AS d (summary, section, position, refresh, owner, query,"
 						   " sources, reads, calls, keys, settings, generated)"
 						   " SELECT $1, $2, coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1,"
@@ -477,9 +445,58 @@ sc_define(const char *summary, const char *section, const char *query,
 						   " reads = excluded.reads, calls = excluded.calls, keys = excluded.keys,"
 						   " settings = excluded.settings, generated = excluded.generated",
 						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_INSERT);
+}
+
+void
+sc_define_section(const ScSectionSpec *spec)
+{
+	Oid			table;
+	ScSummaryDef *definition;
+	ScSectionDef *existing;
+	ScSectionDef section = {0};
+	ScQueryInfo info;
+	List	   *sources = spec->sources;
+	List	   *old_sources = NIL;
+	ListCell   *lc;
+
+	check_spec(spec);
+	table = sc_define_lock();
+	definition = sc_definition_now(spec->summary);
+	existing = sc_definition_section(definition, spec->section);
+
+	namestrcpy(&section.summary, spec->summary);
+	namestrcpy(&section.name, spec->section);
+	section.query = pstrdup(spec->query);
+	section.is_inline = spec->is_inline;
+	section.generated = spec->generated;
+	section.settings = spec->settings ? spec->settings : session_settings();
+	section.owner = settle_owner(spec, definition, existing);
+	if (existing == NULL)
+		check_room(spec);
+
+	sc_inspect_query(&section, spec->derive_sources, &info);
+	check_key_conflicts(definition, spec->section, &info);
+	if (spec->derive_sources)
+		sources = derived_sources(&info);
+	if (info.is_volatile)
+		ereport(NOTICE,
+				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
+						spec->section, spec->summary),
+				 errdetail("Its query uses the current time, the session's user, a setting or a volatile function."),
+				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
+	foreach(lc, sources)
+	{
+		check_source_rights(lfirst_oid(lc), section.owner);
+	}
+
+	write_section(table, &section, sources, &info);
 
 	foreach(lc, sources)
+	{
 		sc_track_attach(lfirst_oid(lc));
+	}
+	for (int i = 0; existing && i < existing->nsources; i++)
+		old_sources = lappend_oid(old_sources, existing->sources[i]);
 	if (old_sources)
 		detach_unneeded(list_difference_oid(old_sources, sources));
 }
@@ -488,10 +505,10 @@ sc_define(const char *summary, const char *section, const char *query,
  * Drop a section, or with NULL all of a summary.
  */
 void
-sc_drop(const char *summary, const char *section)
+sc_define_drop(const char *summary, const char *section)
 {
-	Oid			table = sc_lock_definitions();
-	ScSummaryDef *definition = definition_now(summary);
+	Oid			table = sc_define_lock();
+	ScSummaryDef *definition = sc_definition_now(summary);
 	List	   *old_sources = NIL;
 	NameData	summary_name;
 	NameData	section_name;
@@ -511,7 +528,7 @@ sc_drop(const char *summary, const char *section)
 			old_sources = list_append_unique_oid(old_sources, dropped->sources[s]);
 	}
 	if (definition == NULL)
-		sc_unknown_summary(summary);
+		sc_definition_unknown(summary);
 	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -530,7 +547,7 @@ sc_drop(const char *summary, const char *section)
 						   " AND section OPERATOR(pg_catalog.=) $2" :
 						   "DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 						   table, SC_DEFINITION_TABLE, section ? 2 : 1, types, values, SPI_OK_DELETE);
-	if (definition_now(summary) == NULL)
+	if (sc_definition_now(summary) == NULL)
 		execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 							   table, SC_OPTION_TABLE, 1, types, values, SPI_OK_DELETE);
 	detach_unneeded(old_sources);
@@ -541,7 +558,7 @@ sc_drop(const char *summary, const char *section)
  * and keys stay, so no table needs to be locked or looked at.
  */
 void
-sc_update_section(ScSectionDef *section)
+sc_define_update(ScSectionDef *section)
 {
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
 	Datum		values[lengthof(types)];
@@ -554,7 +571,7 @@ sc_update_section(ScSectionDef *section)
 	if (execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
 							   " WHERE summary OPERATOR(pg_catalog.=) $1"
 							   " AND section OPERATOR(pg_catalog.=) $2",
-							   sc_definition_table(), SC_DEFINITION_TABLE,
+							   sc_extension_definition_table(), SC_DEFINITION_TABLE,
 							   lengthof(types), types, values, SPI_OK_UPDATE) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -567,11 +584,10 @@ sc_update_section(ScSectionDef *section)
  * for them: we could only look at this database.
  */
 void
-sc_give_sections(List *owners, Oid new_owner)
+sc_define_give(List *owners, Oid new_owner)
 {
-	Snapshot	snapshot;
 	bool		any = false;
-	Oid			table;
+	Oid			table = InvalidOid;
 	ListCell   *lc;
 	Oid			types[] = {OIDOID, OIDARRAYOID};
 	Datum		values[lengthof(types)];
@@ -581,11 +597,9 @@ sc_give_sections(List *owners, Oid new_owner)
 	/* definers are not kept waiting for a role that owns no section */
 	for (bool locked = false;; locked = true)
 	{
-		CommandCounterIncrement();
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		foreach(lc, sc_definition_names(snapshot))
+		foreach(lc, sc_definition_all_now())
 		{
-			ScSummaryDef *definition = sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext);
+			ScSummaryDef *definition = lfirst(lc);
 
 			for (int i = 0; i < definition->nsections; i++)
 			{
@@ -593,21 +607,22 @@ sc_give_sections(List *owners, Oid new_owner)
 					continue;
 				any = true;
 				if (locked && !OidIsValid(new_owner))
-					sc_drop(lfirst(lc), NameStr(definition->sections[i].name));
+					sc_define_drop(NameStr(definition->name), NameStr(definition->sections[i].name));
 			}
 		}
-		UnregisterSnapshot(snapshot);
 		if (!any)
 			return;
 		if (locked)
 			break;
-		table = sc_lock_definitions();
+		table = sc_define_lock();
 	}
 	if (!OidIsValid(new_owner))
 		return;
 
 	foreach(lc, owners)
+	{
 		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	}
 	values[0] = ObjectIdGetDatum(new_owner);
 	values[1] = PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 	execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
@@ -620,10 +635,10 @@ sc_give_sections(List *owners, Oid new_owner)
  * the same name.
  */
 void
-sc_configure(const char *summary, const char *option, const char *value)
+sc_define_configure(const char *summary, const char *option, const char *value)
 {
-	Oid			table = sc_lock_definitions();
-	ScSummaryDef *definition = strlen(summary) < NAMEDATALEN ? definition_now(summary) : NULL;
+	Oid			table = sc_define_lock();
+	ScSummaryDef *definition = strlen(summary) < NAMEDATALEN ? sc_definition_now(summary) : NULL;
 	ScOptions	options;
 	const char *hint;
 	NameData	name;
@@ -632,11 +647,11 @@ sc_configure(const char *summary, const char *option, const char *value)
 	bool		valid;
 
 	if (definition == NULL)
-		sc_unknown_summary(summary);
+		sc_definition_unknown(summary);
 	for (int i = 0; i < definition->nsections; i++)
 		check_owner(definition->sections[i].owner, summary, NameStr(definition->sections[i].name));
 
-	valid = sc_parse_option(&options, option, value ? value : "", &hint);
+	valid = sc_settings_parse_option(&options, option, value ? value : "", &hint);
 	if (hint == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

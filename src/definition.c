@@ -9,8 +9,9 @@
  * a cached definition is good as long as that word has not moved; and a
  * document built from an older one is never proven current.
  *
- * define.c changes them.  Definitions are read by an index scan under the snapshot that is wanted, not
- * by SQL: the reader of a summary has no rights on the table.
+ * define.c changes them.  Definitions are read by an index scan under the
+ * snapshot that is wanted, not by SQL: the reader of a summary has no rights on
+ * the table.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -44,7 +45,10 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "summary_cache.h"
+#include "commit.h"
+#include "debug.h"
+#include "definition.h"
+#include "extension.h"
 
 #define DEFINITION_INDEX "summary_cache_definition_pkey"
 
@@ -80,8 +84,8 @@ enum
 typedef struct CachedDefinition
 {
 	NameData	name;			/* hash key */
-	ScLabel		labels[2];		/* the catch-all words that it was read at */
-	XLogRecPtr	replayed;		/* on a standby, what stands in for them */
+	ScLabel		label;			/* at which it was read: the catch-alls' words */
+	ScWordSeen	words[SC_CATCH_ALLS + 1];	/* of it */
 	ScSummaryDef *definition;	/* NULL: not known */
 } CachedDefinition;
 
@@ -90,117 +94,9 @@ static List *garbage = NIL;		/* superseded while pinned */
 static int	pins = 0;
 static LocalTransactionId pins_lxid = InvalidLocalTransactionId;
 
-/*
- * Versions of the SQL objects that this library works with, its own first.  A
- * release that serves those of an older one as well says so here.
- */
-static const char *const served_versions[] = {SC_VERSION};
-
-/* The schema that the extension lives in, and on request its version. */
-static Oid
-read_extension(bool missing_ok, char **version)
-{
-	Oid			extension = get_extension_oid(SC_NAME, missing_ok);
-	Oid			schema = InvalidOid;
-	Relation	rel;
-	SysScanDesc scan;
-	ScanKeyData key;
-	HeapTuple	tuple;
-
-	if (!OidIsValid(extension))
-		return InvalidOid;
-	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
-		if (version)
-		{
-			bool		isnull;
-
-			*version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
-														RelationGetDescr(rel), &isnull));
-		}
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return schema;
-}
-
-Oid
-sc_extension_schema(bool missing_ok)
-{
-	return read_extension(missing_ok, NULL);
-}
-
-/* Is version a later than b, as far as their numbers go? */
-static bool
-version_is_later(const char *a, const char *b)
-{
-	for (;;)
-	{
-		char	   *a_end;
-		char	   *b_end;
-		long		a_part = strtol(a, &a_end, 10);
-		long		b_part = strtol(b, &b_end, 10);
-
-		if (a_part != b_part)
-			return a_part > b_part;
-		if (*a_end != '.' || *b_end != '.')
-			return *a_end == '.' && *b_end == '\0';
-		a = a_end + 1;
-		b = b_end + 1;
-	}
-}
-
-/*
- * The library and the SQL objects may be of different versions: after the
- * files were replaced, until ALTER EXTENSION or a restart.  Then the tables and
- * result types may be of another shape than this library's, so whatever reads
- * them asks here first, and says so instead.  The triggers depend on nothing of
- * that: writes succeed, and are tracked.  True if they fit.
- */
-bool
-sc_check_version(int elevel)
-{
-	char	   *version = NULL;
-
-	if (!OidIsValid(read_extension(true, &version)) || version == NULL)
-		return true;
-	for (int i = 0; i < (int) lengthof(served_versions); i++)
-		if (strcmp(version, served_versions[i]) == 0)
-			return true;
-	ereport(elevel,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the SQL objects of extension \"%s\" are of version %s, its library is of version %s",
-					SC_NAME, version, SC_VERSION),
-			 errdetail("Summaries cannot be used until they fit. Writes are tracked meanwhile."),
-			 version_is_later(version, SC_VERSION) ?
-			 errhint("Install the library of version %s if that has not been done, then restart the server.",
-					 version) :
-			 errhint("Run ALTER EXTENSION %s UPDATE.", SC_NAME)));
-	return false;
-}
-
-/* A table or result of the right version, but not as the script made it. */
-void
-sc_check_columns(const char *what, int natts, int expected)
-{
-	if (natts != expected)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("\"%s\" has %d columns instead of the %d of version %s",
-						what, natts, expected, SC_VERSION),
-				 errhint("Somebody has altered it: undo that, or drop extension \"%s\" and create it again.",
-						 SC_NAME)));
-}
-
 /* A name that cannot be one is refused, rather than cut. */
 void
-sc_check_name(const char *what, const char *name)
+sc_definition_check_name(const char *what, const char *name)
 {
 	if (name[0] == '\0')
 		ereport(ERROR,
@@ -216,7 +112,7 @@ sc_check_name(const char *what, const char *name)
 
 /* The error of every function that is given a summary that is not there. */
 void
-sc_unknown_summary(const char *summary)
+sc_definition_unknown(const char *summary)
 {
 	if (strcmp(summary, SC_STATE_SUMMARY) == 0)
 		ereport(ERROR,
@@ -227,6 +123,19 @@ sc_unknown_summary(const char *summary)
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("summary \"%s\" is not defined", summary),
 			 errhint("Define it with summary_cache_define(); view summary_cache_sections lists those that are.")));
+}
+
+void
+sc_definition_check_keys(const char *summary, const ScKeys *a, const ScKeys *b)
+{
+	for (int i = 0; i < a->n; i++)
+		for (int j = 0; j < b->n; j++)
+			if (strcmp(a->keys[i], b->keys[j]) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("key \"%s\" of section \"%s\" is already a key of section \"%s\" of summary \"%s\"",
+								a->keys[i], b->section, a->section, summary),
+						 errhint("Give the column another name: each column of a section's query is a key of the document.")));
 }
 
 static char **
@@ -291,39 +200,6 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->hash = hash_add(section->hash, section->settings, VARSIZE(section->settings));
 }
 
-/*
- * Parse an option's value.  False, with a hint, if it is not valid; NULL for
- * the hint if there is no such option.
- */
-bool
-sc_parse_option(ScOptions *options, const char *name, const char *value, const char **hint)
-{
-	bool		flag;
-
-	*hint = NULL;
-	if (strcmp(name, "max_stale_age") == 0)
-	{
-		*hint = "Use a time in seconds or with a unit, 0 to build at every read, or -1 for no limit.";
-		return parse_int(value, &options->max_stale_age, GUC_UNIT_S, NULL) &&
-			options->max_stale_age >= -1 && options->max_stale_age <= INT_MAX / 2;
-	}
-	if (strcmp(name, "min_refresh_interval") == 0)
-	{
-		*hint = "Use a time in milliseconds or with a unit, such as '2s'.";
-		return parse_int(value, &options->min_refresh_interval, GUC_UNIT_MS, NULL) &&
-			options->min_refresh_interval >= 0;
-	}
-	if (strcmp(name, "eager_refresh") == 0)
-	{
-		*hint = "Use on or off.";
-		if (!parse_bool(value, &flag))
-			return false;
-		options->eager_refresh = flag;
-		return true;
-	}
-	return false;
-}
-
 /* The options of a summary that a snapshot sees. */
 static void
 read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
@@ -333,11 +209,11 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 	ScanKeyData key;
 	HeapTuple	tuple;
 
-	options->max_stale_age = options->min_refresh_interval = options->eager_refresh = SC_UNSET;
+	sc_settings_unset(options);
 	rel = try_table_open(get_relname_relid(SC_OPTION_TABLE, schema), AccessShareLock);
 	if (rel == NULL)
 		return;
-	sc_check_columns(SC_OPTION_TABLE, RelationGetNumberOfAttributes(rel), Natts_option);
+	sc_extension_check_columns(SC_OPTION_TABLE, RelationGetNumberOfAttributes(rel), Natts_option);
 	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -350,19 +226,10 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 		const char *hint;
 
 		/* what a newer version knows is no business of ours */
-		(void) sc_parse_option(options, name, value, &hint);
+		(void) sc_settings_parse_option(options, name, value, &hint);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-}
-
-/* The table of the definitions; InvalidOid if the extension is not there. */
-Oid
-sc_definition_table(void)
-{
-	Oid			schema = sc_extension_schema(true);
-
-	return OidIsValid(schema) ? get_relname_relid(SC_DEFINITION_TABLE, schema) : InvalidOid;
 }
 
 /*
@@ -372,26 +239,16 @@ sc_definition_table(void)
 static Relation
 open_definitions(Oid *index)
 {
-	Oid			table = sc_definition_table();
+	Oid			table = sc_extension_definition_table();
 	Relation	rel = OidIsValid(table) ? try_table_open(table, AccessShareLock) : NULL;
 
 	if (rel == NULL)
 		return NULL;
 	/* now that it stays as it is */
-	(void) sc_check_version(ERROR);
-	sc_check_columns(SC_DEFINITION_TABLE, RelationGetNumberOfAttributes(rel), Natts_definition);
+	(void) sc_extension_check_version(ERROR);
+	sc_extension_check_columns(SC_DEFINITION_TABLE, RelationGetNumberOfAttributes(rel), Natts_definition);
 	*index = get_relname_relid(DEFINITION_INDEX, RelationGetNamespace(rel));
 	return rel;
-}
-
-/* Is a table one of those that hold the definitions? */
-bool
-sc_definition_is_own_table(Oid relid)
-{
-	Oid			table = sc_definition_table();
-
-	return OidIsValid(table) &&
-		(relid == table || relid == get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(table)));
 }
 
 /*
@@ -469,8 +326,8 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 }
 
 /* The names of all summaries that a snapshot sees. */
-List *
-sc_definition_names(Snapshot snapshot)
+static List *
+summary_names(Snapshot snapshot)
 {
 	Oid			index;
 	List	   *names = NIL;
@@ -489,16 +346,60 @@ sc_definition_names(Snapshot snapshot)
 		ListCell   *lc;
 		bool		known = false;
 
-		/* the analyzer takes foreach's condition for a doubt about the list's elements */
+		/*
+		 * the analyzer takes foreach's condition for a doubt about the list's
+		 * elements
+		 */
 		foreach(lc, names)
+		{
 			if (strcmp(lfirst(lc), NameStr(*name)) == 0)	/* NOLINT(clang-analyzer-core.NonNullParamChecker) */
 				known = true;
+		}
 		if (!known)
 			names = lappend(names, pstrdup(NameStr(*name)));
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return names;
+}
+
+List *
+sc_definition_all(Snapshot snapshot)
+{
+	List	   *all = NIL;
+	ListCell   *lc;
+
+	foreach(lc, summary_names(snapshot))
+	{
+		all = lappend(all, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
+	}
+	return all;
+}
+
+ScSummaryDef *
+sc_definition_now(const char *summary)
+{
+	ScSummaryDef *definition;
+	Snapshot	snapshot;
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	definition = sc_definition_read(summary, snapshot, CurrentMemoryContext);
+	UnregisterSnapshot(snapshot);
+	return definition;
+}
+
+List *
+sc_definition_all_now(void)
+{
+	List	   *all;
+	Snapshot	snapshot;
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	all = sc_definition_all(snapshot);
+	UnregisterSnapshot(snapshot);
+	return all;
 }
 
 /* The section of that name; NULL without it, or without a definition. */
@@ -543,8 +444,7 @@ sc_definition_unpin(void)
 }
 
 /*
- * The newest committed definition, or the one of this transaction; NULL if
- * there is none.  Valid until the next call, or until unpinned.
+ * The newest committed definition, or the one of this transaction.
  */
 ScSummaryDef *
 sc_definition_get(const char *summary)
@@ -552,8 +452,8 @@ sc_definition_get(const char *summary)
 	CachedDefinition *cached;
 	NameData	name;
 	bool		found;
-	ScLabel		labels[2];
-	XLogRecPtr	replayed;
+	ScLabel		label;
+	ScWordSeen	words[SC_CATCH_ALLS + 1] = {0};
 	ScSummaryDef *definition;
 	Snapshot	snapshot;
 
@@ -572,25 +472,22 @@ sc_definition_get(const char *summary)
 		ListCell   *lc;
 
 		foreach(lc, garbage)
+		{
 			definition_free(lfirst(lc));
+		}
 		list_free(garbage);
 		garbage = NIL;
 	}
 
 	namestrcpy(&name, summary);
 	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
-	if (cached && cached->definition && !sc_xact_wrote(cached->labels, 2) &&
-		sc_prove(cached->labels, 2, cached->replayed, NULL) == SC_CURRENT)
+	if (cached && cached->definition && !sc_commit_wrote(&cached->label) &&
+		sc_label_prove(&cached->label, NULL) == SC_CURRENT)
 		return cached->definition;
 
-	/* words or position first, snapshot second */
-	replayed = sc_replay_label();
-	(void) sc_label_read(&labels[0], SC_KEY_CLUSTER, SC_CLUSTER_SLOT);
-	if (!sc_label_read(&labels[1], SC_KEY(MyDatabaseId, InvalidOid), SC_SLOT_NONE))
-	{
-		labels[1].slot = SC_CLUSTER_SLOT;
-		labels[1].revision = SC_NEVER_CURRENT;
-	}
+	/* the label first, the snapshot second */
+	if (!sc_label_begin(&label, words, false))
+		sc_label_add_never(&label);
 	SC_POINT("definition-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	definition = sc_definition_read(summary, snapshot, TopMemoryContext);
@@ -598,6 +495,9 @@ sc_definition_get(const char *summary)
 	if (definition)
 		for (int i = 0; i < definition->nsections; i++)
 			definition->sections[i].keep_plan = true;
+	/* what only this transaction sees, and may roll back, serves this once */
+	if (sc_commit_wrote(&label))
+		sc_label_add_never(&label);
 
 	cached = hash_search(cached_definitions, NameStr(name), HASH_ENTER, &found);
 	if (found && cached->definition)
@@ -608,11 +508,9 @@ sc_definition_get(const char *summary)
 		MemoryContextSwitchTo(old);
 	}
 	cached->definition = definition;
-	memcpy(cached->labels, labels, sizeof(labels));
-	cached->replayed = replayed;
-	/* what only this transaction sees, and may roll back, serves this once */
-	if (sc_xact_wrote(labels, 2))
-		cached->labels[0].revision = SC_NEVER_CURRENT;
+	memcpy(cached->words, words, sizeof(words));
+	cached->label = label;
+	cached->label.words = cached->words;
 	if (definition == NULL)
 		hash_search(cached_definitions, NameStr(name), HASH_REMOVE, NULL);
 	return definition;
@@ -626,28 +524,23 @@ void
 sc_definition_sweep_entries(void)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	List	   *names = sc_definition_names(snapshot);
+	List	   *names = summary_names(snapshot);
+	Oid			database;
+	NameData	name;
 
 	UnregisterSnapshot(snapshot);
-	for (int i = 0; i < sc_shared->nsummaries; i++)
+	for (int i = -1; (i = sc_store_next(i, &database, &name)) >= 0;)
 	{
-		ScSummary  *entry = &sc_summaries[i];
-		NameData	name;
-		Oid			database;
 		ListCell   *lc;
-		bool		defined;
+		bool		defined = database != MyDatabaseId;
 
-		LWLockAcquire(&entry->lock, LW_SHARED);
-		database = entry->dboid;
-		name = entry->name;
-		LWLockRelease(&entry->lock);
-		defined = database != MyDatabaseId;
-		if (OidIsValid(database) && defined &&
-			!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
-			sc_summary_forget_database(database);
+		if (defined && !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			sc_store_forget_database(database);
 		foreach(lc, names)
+		{
 			defined = defined || strcmp(lfirst(lc), NameStr(name)) == 0;
+		}
 		if (!defined)
-			sc_summary_forget(NameStr(name));
+			sc_store_forget(NameStr(name));
 	}
 }

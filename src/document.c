@@ -35,9 +35,12 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
-#include "summary_cache.h"
+#include "debug.h"
+#include "document.h"
+#include "inspect.h"
+#include "owner.h"
 
-bool		sc_build_timed_out = false;
+bool		sc_document_timed_out = false;
 
 static void
 error_callback(void *arg)
@@ -51,7 +54,7 @@ error_callback(void *arg)
 static void
 build_timeout_handler(void)
 {
-	sc_build_timed_out = true;
+	sc_document_timed_out = true;
 	InterruptPending = true;
 	QueryCancelPending = true;
 	SetLatch(MyLatch);
@@ -102,8 +105,8 @@ print_raw(struct json_object *object, struct printbuf *buffer, int level, int fl
  * result, which is guarded.
  */
 static void
-assemble(ScSectionDef *section, ScBody *body,
-		 char **values, MemoryContext context)
+assemble_members(ScSectionDef *section, ScBody *body,
+				 char **values, MemoryContext context)
 {
 	struct json_object *object = SC_FAILS("json-object") ? NULL : json_object_new_object();
 	const char *text = NULL;
@@ -155,7 +158,7 @@ assemble(ScSectionDef *section, ScBody *body,
 		/* without the braces */
 		body->len = len - 2;
 		body->members = MemoryContextAlloc(context, body->len + 1);
-		memcpy(body->members, text + 1, body->len);
+		memcpy(body->members, text +1, body->len);
 		body->members[body->len] = '\0';
 	}
 	PG_FINALLY();
@@ -177,7 +180,7 @@ typedef struct BuildArguments
  * context.  Inside the build environment.
  */
 static void
-build(void *arg)
+build_body(void *arg)
 {
 	ScSectionDef *section = ((BuildArguments *) arg)->section;
 	Snapshot	snapshot = ((BuildArguments *) arg)->snapshot;
@@ -214,10 +217,10 @@ build(void *arg)
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");
-	/* what is unlike changes the plan */
+	/* what the query reads or calls can only change with its plan */
 	if (!section->keep_plan || section->plan_generation != cached->generation)
 	{
-		sc_query_find_stranger(section, plan, cached, &section->stranger);
+		sc_inspect_find_stranger(section, plan, cached, &section->stranger);
 		section->plan_generation = cached->generation;
 	}
 	body->stranger = section->stranger;
@@ -225,9 +228,9 @@ build(void *arg)
 	desc = SPI_tuptable->tupdesc;
 	sc_query_check_columns(section, desc);
 	if (SPI_processed == 0)
-		sc_bad_query(ERRCODE_NO_DATA_FOUND, section, "returned no row");
+		sc_query_refuse(ERRCODE_NO_DATA_FOUND, section, "returned no row");
 	if (SPI_processed > 1)
-		sc_bad_query(ERRCODE_CARDINALITY_VIOLATION, section, "returned more than one row");
+		sc_query_refuse(ERRCODE_CARDINALITY_VIOLATION, section, "returned more than one row");
 
 	values = palloc(sizeof(char *) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
@@ -241,7 +244,7 @@ build(void *arg)
 	body->nkeys = desc->natts;
 	body->keys = sc_query_column_names(desc);
 	MemoryContextSwitchTo(old);
-	assemble(section, body, values, context);
+	assemble_members(section, body, values, context);
 
 	PopActiveSnapshot();
 	SPI_finish();
@@ -253,7 +256,7 @@ build(void *arg)
  * it; build_timeout ends it like a cancel.
  */
 void
-sc_build_section(ScSectionDef *section, Snapshot snapshot, ScBody *body)
+sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body)
 {
 	static TimeoutId timeout = MAX_TIMEOUTS;
 	volatile bool timed = false;
@@ -269,7 +272,7 @@ sc_build_section(ScSectionDef *section, Snapshot snapshot, ScBody *body)
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 
-	sc_build_timed_out = false;
+	sc_document_timed_out = false;
 	PG_TRY();
 	{
 		/* a section that reads another summary is timed as a whole */
@@ -278,19 +281,19 @@ sc_build_section(ScSectionDef *section, Snapshot snapshot, ScBody *body)
 			enable_timeout_after(timeout, sc_build_timeout);
 			timed = true;
 		}
-		sc_run_as_owner(section, build, &arguments);
+		sc_owner_run(section, build_body, &arguments);
 		if (timed)
 			disable_timeout(timeout, false);
 
 		/* it may have struck after the last look at interrupts */
-		if (timed && sc_build_timed_out)
+		if (timed && sc_document_timed_out)
 			CHECK_FOR_INTERRUPTS();
 	}
 	PG_CATCH();
 	{
 		if (timed)
 			disable_timeout(timeout, false);
-		if (timed && sc_build_timed_out && geterrcode() == ERRCODE_QUERY_CANCELED)
+		if (timed && sc_document_timed_out && geterrcode() == ERRCODE_QUERY_CANCELED)
 		{
 			MemoryContextSwitchTo(caller_context);
 			FlushErrorState();
@@ -300,14 +303,17 @@ sc_build_section(ScSectionDef *section, Snapshot snapshot, ScBody *body)
 							NameStr(section->name), NameStr(section->summary), sc_build_timeout),
 					 errhint("Make its query cheaper or raise summary_cache.build_timeout.")));
 		}
-		/* it struck, but something else was wrong, too: no cancel is to follow */
-		if (timed && sc_build_timed_out)
+
+		/*
+		 * it struck, but something else was wrong, too: no cancel is to
+		 * follow
+		 */
+		if (timed && sc_document_timed_out)
 			QueryCancelPending = false;
-		sc_build_timed_out = false;
+		sc_document_timed_out = false;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 
 	error_context_stack = callback.previous;
 }
-

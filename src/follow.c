@@ -47,7 +47,12 @@
 #include "utils/timeout.h"
 #include "utils/varlena.h"
 
-#include "summary_cache.h"
+#include "define.h"
+#include "follow.h"
+#include "inspect.h"
+#include "owner.h"
+#include "role.h"
+#include "subtransaction.h"
 
 /* For all sections together, before the command and once more after it; ms. */
 #define TIME_LIMIT	1000
@@ -78,7 +83,7 @@ static TimeoutId time_limit = MAX_TIMEOUTS;
 static bool out_of_time = false;
 
 static void
-time_limit_handler(void)
+follow_timeout_handler(void)
 {
 	out_of_time = true;
 	InterruptPending = true;
@@ -90,7 +95,7 @@ static void
 start_clock(void)
 {
 	if (time_limit == MAX_TIMEOUTS)
-		time_limit = RegisterTimeout(USER_TIMEOUT, time_limit_handler);
+		time_limit = RegisterTimeout(USER_TIMEOUT, follow_timeout_handler);
 	out_of_time = false;
 	enable_timeout_after(time_limit, TIME_LIMIT);
 }
@@ -99,7 +104,11 @@ static void
 stop_clock(void)
 {
 	disable_timeout(time_limit, false);
-	/* it struck, but nothing looked at interrupts since: no cancel is to follow */
+
+	/*
+	 * it struck, but nothing looked at interrupts since: no cancel is to
+	 * follow
+	 */
 	if (out_of_time)
 		QueryCancelPending = false;
 }
@@ -108,7 +117,7 @@ stop_clock(void)
 static ErrorData *
 rethrow_cancel(ErrorData *error)
 {
-	if (error && sc_is_cancel(error) && !out_of_time)
+	if (error && sc_subtransaction_is_cancel(error) && !out_of_time)
 	{
 		stop_clock();
 		ReThrowError(error);
@@ -155,7 +164,7 @@ print_query(void *arg)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	follower->text = pg_get_querydef(copyObject(follower->query), true);
 	while (*follower->text == ' ')
-		follower->text++;
+		follower->text ++;
 	PopActiveSnapshot();
 }
 
@@ -170,81 +179,15 @@ analyze_and_print(void *arg)
 static ErrorData *
 attempt(Follower *follower, void (*action) (void *arg))
 {
-	return rethrow_cancel(sc_try_as_owner(follower->section, action, follower));
-}
-
-/*
- * The numbers of all that a query calls and compares by, in order.  The text
- * does not name them all: JOIN USING and CASE find their operators by
- * themselves, and so might find others in another search path.
- */
-static bool
-collect_operators(Node *node, void *context)
-{
-	List	  **list = context;
-	ListCell   *lc;
-
-	if (node == NULL)
-		return false;
-	switch (nodeTag(node))
-	{
-		case T_Query:
-			return query_tree_walker((Query *) node, collect_operators, context, 0);
-		case T_SetOperationStmt:
-			/* the walker passes them by */
-			foreach(lc, ((SetOperationStmt *) node)->groupClauses)
-				(void) collect_operators(lfirst(lc), context);
-			break;
-		case T_SortGroupClause:
-			*list = lappend_oid(*list, ((SortGroupClause *) node)->eqop);
-			*list = lappend_oid(*list, ((SortGroupClause *) node)->sortop);
-			break;
-		case T_OpExpr:
-		case T_DistinctExpr:
-		case T_NullIfExpr:
-			*list = lappend_oid(*list, ((OpExpr *) node)->opno);
-			break;
-		case T_ScalarArrayOpExpr:
-			*list = lappend_oid(*list, ((ScalarArrayOpExpr *) node)->opno);
-			break;
-		case T_RowCompareExpr:
-			foreach(lc, ((RowCompareExpr *) node)->opnos)
-				*list = lappend_oid(*list, lfirst_oid(lc));
-			break;
-		case T_FuncExpr:
-			*list = lappend_oid(*list, ((FuncExpr *) node)->funcid);
-			break;
-		case T_Aggref:
-			*list = lappend_oid(*list, ((Aggref *) node)->aggfnoid);
-			break;
-		case T_WindowFunc:
-			*list = lappend_oid(*list, ((WindowFunc *) node)->winfnoid);
-			break;
-		case T_Const:
-		case T_RelabelType:
-		case T_CoerceViaIO:
-		case T_ArrayCoerceExpr:
-		case T_ConvertRowtypeExpr:
-		case T_CoerceToDomain:
-			*list = lappend_oid(*list, exprType(node));
-			*list = lappend_oid(*list, exprCollation(node));
-			break;
-		default:
-			break;
-	}
-	return expression_tree_walker(node, collect_operators, context);
+	return rethrow_cancel(sc_owner_try(follower->section, action, follower));
 }
 
 /* Both have been printed under the same names. */
 static bool
 means_the_same(Follower *a, Follower *b)
 {
-	List	   *operators_of_a = NIL;
-	List	   *operators_of_b = NIL;
-
-	(void) collect_operators((Node *) a->query, &operators_of_a);
-	(void) collect_operators((Node *) b->query, &operators_of_b);
-	return strcmp(a->text, b->text) == 0 && equal(operators_of_a, operators_of_b);
+	return strcmp(a->text, b->text) == 0 &&
+		equal(sc_inspect_operators(a->query), sc_inspect_operators(b->query));
 }
 
 /*-------------------------------------------------------------------------
@@ -263,33 +206,33 @@ static void
 find_function(void *arg)
 {
 	NamedObject *name = arg;
-	Oid			userid;
-	int			sec_context;
+	ScSavedRole saved;
+
 	LOCAL_FCINFO(fcinfo, 1);
 	Datum		function;
 
-	/* names are looked up and nothing else, so without asking for rights to schemas */
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	/*
+	 * names are looked up and nothing else, so without asking for rights to
+	 * schemas
+	 */
+	saved = sc_role_become(BOOTSTRAP_SUPERUSERID, 0);
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = CStringGetTextDatum(name->name);
 	fcinfo->args[0].isnull = false;
 	function = to_regprocedure(fcinfo);
 	name->oid = fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
-	SetUserIdAndSecContext(userid, sec_context);
+	sc_role_return(saved);
 }
 
 static void
 find_text_search(void *arg)
 {
 	NamedObject *name = arg;
-	Oid			userid;
-	int			sec_context;
+	ScSavedRole saved;
 
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	saved = sc_role_become(BOOTSTRAP_SUPERUSERID, 0);
 	name->oid = get_ts_config_oid(stringToQualifiedNameList(name->name SC_NO_SOFT_ERROR), true);
-	SetUserIdAndSecContext(userid, sec_context);
+	sc_role_return(saved);
 }
 
 /* InvalidOid if it cannot be found. */
@@ -298,7 +241,7 @@ find(void (*action) (void *arg), const char *name)
 {
 	NamedObject arguments = {name, InvalidOid};
 
-	if (rethrow_cancel(sc_in_subtransaction(action, &arguments, false)) != NULL)
+	if (rethrow_cancel(sc_subtransaction_run(action, &arguments, false)) != NULL)
 		return InvalidOid;
 	return arguments.oid;
 }
@@ -355,19 +298,19 @@ static void
 find_followers(void *arg)
 {
 	List	  **followers = arg;
-	Oid			table = sc_definition_table();
+	Oid			table = sc_extension_definition_table();
 	Snapshot	snapshot;
 	ListCell   *lc;
 
 	/* held to the end of this subtransaction, so it stays, too */
 	if (!ConditionalLockRelationOid(table, AccessShareLock))
 		error_locked("is changing the extension");
-	if (sc_definition_table() != table)
+	if (sc_extension_definition_table() != table)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	foreach(lc, sc_definition_names(snapshot))
+	foreach(lc, sc_definition_all(snapshot))
 	{
-		ScSummaryDef *definition = sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext);
+		ScSummaryDef *definition = lfirst(lc);
 
 		for (int i = 0; i < definition->nsections; i++)
 			*followers = lappend(*followers, find_follower(&definition->sections[i]));
@@ -386,7 +329,7 @@ sc_follow_begin(void)
 	ErrorData  *error;
 
 	start_clock();
-	error = rethrow_cancel(sc_in_subtransaction(find_followers, &followers, false));
+	error = rethrow_cancel(sc_subtransaction_run(find_followers, &followers, false));
 	stop_clock();
 	if (error)
 		ereport(WARNING,
@@ -526,12 +469,9 @@ follow_text(Follower *follower)
 static bool
 is_unchanged(ScSectionDef *section)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScSummaryDef *definition = sc_definition_read(NameStr(section->summary), snapshot,
-												  CurrentMemoryContext);
+	ScSummaryDef *definition = sc_definition_now(NameStr(section->summary));
 	ScSectionDef *stored = sc_definition_section(definition, NameStr(section->name));
 
-	UnregisterSnapshot(snapshot);
 	return stored && stored->hash == section->hash;
 }
 
@@ -550,7 +490,7 @@ end_one(void *arg)
 	bool		printed;
 
 	/* the hub's sections may have followed in their own way */
-	if (!ConditionalLockRelationOid(sc_definition_table(), AccessShareLock))
+	if (!ConditionalLockRelationOid(sc_extension_definition_table(), AccessShareLock))
 		error_locked("is changing the extension");
 	if (!is_unchanged(section))
 		return;
@@ -560,11 +500,11 @@ end_one(void *arg)
 		return;
 
 	/* a definer may be waiting for the very table that was renamed */
-	if (!ConditionalLockRelationOid(sc_definition_table(), ShareRowExclusiveLock))
+	if (!ConditionalLockRelationOid(sc_extension_definition_table(), ShareRowExclusiveLock))
 		error_locked("is changing definitions");
 	if (!is_unchanged(section))
 		return;
-	sc_update_section(section);
+	sc_define_update(section);
 	if (printed)
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" follows what was renamed or moved",
@@ -588,7 +528,7 @@ sc_follow_end(List *followers, Node *parsetree)
 	{
 		Ending		ending = {lfirst(lc), rename};
 		ScSectionDef *section = ending.follower->section;
-		ErrorData  *error = rethrow_cancel(sc_in_subtransaction(end_one, &ending, true));
+		ErrorData  *error = rethrow_cancel(sc_subtransaction_run(end_one, &ending, true));
 
 		/* what is wrong with its query is its owner's business */
 		if (error)

@@ -23,7 +23,9 @@
 #include "utils/typcache.h"
 #include "utils/timestamp.h"
 
-#include "summary_cache.h"
+#include "cache.h"
+#include "define.h"
+#include "shmem.h"
 
 PG_FUNCTION_INFO_V1(sc_state_summary);
 PG_FUNCTION_INFO_V1(sc_get);
@@ -65,7 +67,7 @@ sc_state_summary(PG_FUNCTION_ARGS)
 {
 	ScAnswer	answer;
 
-	sc_read(SC_STATE_SUMMARY, force_argument(fcinfo, 0), &answer);
+	sc_cache_read(SC_STATE_SUMMARY, force_argument(fcinfo, 0), &answer);
 	PG_RETURN_TEXT_P(answer.document);
 }
 
@@ -74,7 +76,7 @@ sc_get(PG_FUNCTION_ARGS)
 {
 	ScAnswer	answer;
 
-	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 1), &answer);
+	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 1), &answer);
 	PG_RETURN_TEXT_P(answer.document);
 }
 
@@ -90,7 +92,7 @@ answer_type(Oid function)
 		TupleDesc	type = lookup_rowtype_tupdesc(get_func_rettype(function), -1);
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		sc_check_columns("summary_cache_answer", type->natts, 4);
+		sc_extension_check_columns("summary_cache_answer", type->natts, 4);
 		desc = CreateTupleDescCopy(type);
 		of_function = function;
 		MemoryContextSwitchTo(old);
@@ -109,7 +111,7 @@ is_etag(FunctionCallInfo fcinfo, int n, const ScAnswer *answer)
 		return false;
 	known = PG_GETARG_TEXT_PP(n);
 	return VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
-		memcmp(VARDATA_ANY(known), sc_etag(answer->etag), SC_ETAG_LEN) == 0;
+		memcmp(VARDATA_ANY(known), sc_local_etag(answer->etag), SC_ETAG_LEN) == 0;
 }
 
 Datum
@@ -119,10 +121,10 @@ sc_fetch(PG_FUNCTION_ARGS)
 	Datum		values[4];
 	bool		nulls[4] = {0};
 
-	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 2), &answer);
+	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 2), &answer);
 
-	values[0] = CStringGetTextDatum(sc_status_name(answer.status));
-	values[1] = CStringGetTextDatum(sc_etag(answer.etag));
+	values[0] = CStringGetTextDatum(sc_cache_status_name(answer.status));
+	values[1] = CStringGetTextDatum(sc_local_etag(answer.etag));
 	values[2] = TimestampTzGetDatum(answer.built_at);
 	values[3] = PointerGetDatum(answer.document);
 	nulls[3] = is_etag(fcinfo, 1, &answer);
@@ -135,17 +137,19 @@ sc_unchanged(PG_FUNCTION_ARGS)
 {
 	ScAnswer	answer;
 
-	sc_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), false, &answer);
+	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), false, &answer);
 	PG_RETURN_BOOL(is_etag(fcinfo, 1, &answer));
 }
 
 Datum
 sc_define_sql(PG_FUNCTION_ARGS)
 {
-	char	   *summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT);
-	char	   *section = text_argument(fcinfo, 1, "section", "Name the section, such as 'core'.");
-	char	   *query = text_argument(fcinfo, 2, "query", "Give a SELECT that returns one row.");
-	bool		derive = PG_ARGISNULL(3);
+	ScSectionSpec spec = {
+		.summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT),
+		.section = text_argument(fcinfo, 1, "section", "Name the section, such as 'core'."),
+		.query = text_argument(fcinfo, 2, "query", "Give a SELECT that returns one row."),
+		.derive_sources = PG_ARGISNULL(3),
+	};
 	char	   *refresh = text_argument(fcinfo, 4, "refresh", "Use 'background' or 'inline'.");
 	List	   *sources = NIL;
 
@@ -154,7 +158,7 @@ sc_define_sql(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is not a way to refresh a section", refresh),
 				 errhint("Use 'background' (served stale while a worker rebuilds) or 'inline' (rebuilt by the reader).")));
-	if (!derive)
+	if (!spec.derive_sources)
 	{
 		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(3);
 		Datum	   *elems;
@@ -169,8 +173,10 @@ sc_define_sql(PG_FUNCTION_ARGS)
 			sources = list_append_unique_oid(sources, DatumGetObjectId(elems[i]));
 		}
 	}
-	sc_define(summary, section, query, sources, derive, strcmp(refresh, "inline") == 0,
-			  GetUserId(), NULL, false);
+	spec.sources = sources;
+	spec.is_inline = strcmp(refresh, "inline") == 0;
+	spec.owner = GetUserId();
+	sc_define_section(&spec);
 	PG_RETURN_VOID();
 }
 
@@ -181,10 +187,10 @@ sc_drop_sql(PG_FUNCTION_ARGS)
 	char	   *section = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 
 	if (strlen(summary) >= NAMEDATALEN)
-		sc_unknown_summary(summary);
+		sc_definition_unknown(summary);
 	if (section && strlen(section) >= NAMEDATALEN)
-		sc_check_name("section", section);
-	sc_drop(summary, section);
+		sc_definition_check_name("section", section);
+	sc_define_drop(summary, section);
 	PG_RETURN_VOID();
 }
 
@@ -195,9 +201,9 @@ sc_invalidate_sql(PG_FUNCTION_ARGS)
 	char	   *scope = text_argument(fcinfo, 1, "scope", "Use 'all' or the name of a section.");
 
 	if (strlen(summary) >= NAMEDATALEN)
-		sc_unknown_summary(summary);
+		sc_definition_unknown(summary);
 	if (sc_shared)
-		sc_invalidate(summary, scope);
+		sc_cache_invalidate(summary, scope);
 	PG_RETURN_VOID();
 }
 
@@ -207,6 +213,6 @@ sc_configure_sql(PG_FUNCTION_ARGS)
 	char	   *summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT);
 	char	   *option = text_argument(fcinfo, 1, "option", "Name an option, such as 'max_stale_age'.");
 
-	sc_configure(summary, option, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	sc_define_configure(summary, option, PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	PG_RETURN_VOID();
 }

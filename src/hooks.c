@@ -37,17 +37,20 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#include "summary_cache.h"
+#include "commit.h"
+#include "ddl.h"
+#include "define.h"
+#include "follow.h"
+#include "hooks.h"
+#include "hub.h"
+#include "request.h"
+#include "shmem.h"
+#include "store.h"
+#include "subtransaction.h"
+#include "track.h"
 
 static ExecutorStart_hook_type prev_ExecutorStart;
 static ProcessUtility_hook_type prev_ProcessUtility;
-
-typedef enum DdlScope
-{
-	DDL_NONE,
-	DDL_DATABASE,
-	DDL_CLUSTER
-} DdlScope;
 
 static void
 executor_start(QueryDesc *queryDesc, int eflags)
@@ -67,265 +70,21 @@ executor_start(QueryDesc *queryDesc, int eflags)
 	}
 }
 
-/* Does COPY or TRUNCATE name a tracked table? */
-static bool
-writes_tracked(Node *parsetree)
-{
-	List	   *relations = NIL;
-	ListCell   *lc;
-
-	if (IsA(parsetree, TruncateStmt))
-	{
-		/* CASCADE finds more */
-		if (((TruncateStmt *) parsetree)->behavior == DROP_CASCADE)
-			return true;
-		relations = ((TruncateStmt *) parsetree)->relations;
-	}
-	else if (IsA(parsetree, CopyStmt) && ((CopyStmt *) parsetree)->is_from)
-		relations = list_make1(((CopyStmt *) parsetree)->relation);
-
-	foreach(lc, relations)
-	{
-		Oid			relid = RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true);
-
-		if (OidIsValid(relid) && sc_track_is_tracked(relid))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Is a relation that a command names temporary, or to be created so?  No
- * section can read such a one.
- */
-static bool
-is_temporary(RangeVar *relation, bool creates)
-{
-	Oid			oid;
-
-	if (relation == NULL)
-		return false;
-	if (relation->relpersistence == RELPERSISTENCE_TEMP)
-		return true;
-	if (creates)
-		return relation->schemaname != NULL &&
-			(strcmp(relation->schemaname, "pg_temp") == 0 ||
-			 (OidIsValid(oid = get_namespace_oid(relation->schemaname, true)) && isTempNamespace(oid)));
-	oid = RangeVarGetRelid(relation, NoLock, true);
-	return OidIsValid(oid) && get_rel_persistence(oid) == RELPERSISTENCE_TEMP;
-}
-
-/* Does a command name temporary relations only? */
-static bool
-all_temporary(DropStmt *stmt)
-{
-	ListCell   *lc;
-
-	if (stmt->removeType != OBJECT_TABLE && stmt->removeType != OBJECT_VIEW &&
-		stmt->removeType != OBJECT_INDEX && stmt->removeType != OBJECT_SEQUENCE)
-		return false;
-	foreach(lc, stmt->objects)
-	{
-		RangeVar   *name = makeRangeVarFromNameList((List *) lfirst(lc));
-		Oid			relid = RangeVarGetRelid(name, NoLock, true);
-
-		if (OidIsValid(relid) && get_rel_persistence(relid) != RELPERSISTENCE_TEMP)
-			return false;
-	}
-	return true;
-}
-
-/* What may this command change the result of? */
-static DdlScope
-ddl_scope(Node *parsetree)
-{
-	switch (nodeTag(parsetree))
-	{
-			/* no definition of anything that a query reads */
-		case T_TransactionStmt:
-		case T_DeclareCursorStmt:
-		case T_ClosePortalStmt:
-		case T_FetchStmt:
-		case T_CopyStmt:
-		case T_TruncateStmt:
-		case T_PrepareStmt:
-		case T_ExecuteStmt:
-		case T_DeallocateStmt:
-		case T_NotifyStmt:
-		case T_ListenStmt:
-		case T_UnlistenStmt:
-		case T_LoadStmt:
-		case T_CallStmt:
-		case T_DoStmt:
-			SC_CASE_HARMLESS:
-		case T_VacuumStmt:
-		case T_ReindexStmt:
-		case T_IndexStmt:
-		case T_CheckPointStmt:
-		case T_DiscardStmt:
-		case T_VariableSetStmt:
-		case T_VariableShowStmt:
-		case T_AlterSystemStmt:
-		case T_LockStmt:
-		case T_ConstraintsSetStmt:
-		case T_CommentStmt:
-		case T_SecLabelStmt:
-		case T_CreateStatsStmt:
-		case T_AlterStatsStmt:
-		case T_CreatedbStmt:
-		case T_DropdbStmt:
-		case T_AlterDatabaseStmt:
-		case T_AlterDatabaseSetStmt:
-		case T_CreateTableSpaceStmt:
-		case T_DropTableSpaceStmt:
-		case T_AlterTableSpaceOptionsStmt:
-		case T_AlterTableMoveAllStmt:
-		case T_CreatePublicationStmt:
-		case T_AlterPublicationStmt:
-		case T_CreateSubscriptionStmt:
-		case T_AlterSubscriptionStmt:
-		case T_DropSubscriptionStmt:
-		case T_CreateEventTrigStmt:
-		case T_AlterEventTrigStmt:
-			return DDL_NONE;
-
-			/* with ANALYZE it may create a table */
-		case T_ExplainStmt:
-			return ((ExplainStmt *) parsetree)->query &&
-				IsA(((ExplainStmt *) parsetree)->query, Query) &&
-				castNode(Query, ((ExplainStmt *) parsetree)->query)->commandType == CMD_UTILITY ?
-				DDL_DATABASE : DDL_NONE;
-
-			/* roles decide what an owner may read */
-		case T_CreateRoleStmt:
-		case T_AlterRoleStmt:
-		case T_AlterRoleSetStmt:
-		case T_DropRoleStmt:
-		case T_GrantRoleStmt:
-		case T_DropOwnedStmt:
-		case T_ReassignOwnedStmt:
-			return DDL_CLUSTER;
-
-			/* temporary relations are never read by a section */
-		case T_CreateStmt:
-			return is_temporary(((CreateStmt *) parsetree)->relation, true) ? DDL_NONE : DDL_DATABASE;
-		case T_CreateTableAsStmt:
-			return is_temporary(((CreateTableAsStmt *) parsetree)->into->rel, true) ?
-				DDL_NONE : DDL_DATABASE;
-		case T_ViewStmt:
-			return is_temporary(((ViewStmt *) parsetree)->view, true) ? DDL_NONE : DDL_DATABASE;
-		case T_CreateSeqStmt:
-			return is_temporary(((CreateSeqStmt *) parsetree)->sequence, true) ?
-				DDL_NONE : DDL_DATABASE;
-		case T_AlterTableStmt:
-			return is_temporary(((AlterTableStmt *) parsetree)->relation, false) ?
-				DDL_NONE : DDL_DATABASE;
-		case T_DropStmt:
-			return all_temporary((DropStmt *) parsetree) ? DDL_NONE : DDL_DATABASE;
-		case T_RenameStmt:
-			if (((RenameStmt *) parsetree)->renameType == OBJECT_DATABASE)
-				return DDL_NONE;
-			if (is_temporary(((RenameStmt *) parsetree)->relation, false))
-				return DDL_NONE;
-			return ((RenameStmt *) parsetree)->renameType == OBJECT_ROLE ?
-				DDL_CLUSTER : DDL_DATABASE;
-
-		default:
-			return DDL_DATABASE;
-	}
-}
-
 /* Is anything of this database cached, or could it be? */
 static bool
 database_concerned(void)
 {
-	return sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false) != SC_SLOT_NONE ||
+	return sc_slot_find(SC_KEY_CATCH_ALL, false) != SC_SLOT_NONE ||
 		OidIsValid(get_extension_oid(SC_NAME, true));
 }
 
 static void
-mark_ddl(DdlScope scope)
+mark_ddl(ScDdlScope scope)
 {
-	if (scope == DDL_CLUSTER)
-		sc_mark_cluster();
-	else if (scope == DDL_DATABASE && IsTransactionState() && database_concerned())
-		sc_mark_catch_all();
-}
-
-static bool
-may_create_databases(void)
-{
-	HeapTuple	role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
-	bool		may = superuser();
-
-	if (HeapTupleIsValid(role))
-	{
-		may = may || ((Form_pg_authid) GETSTRUCT(role))->rolcreatedb;
-		ReleaseSysCache(role);
-	}
-	return may;
-}
-
-/*
- * The database that a command copies or removes, so that our worker there
- * must leave; InvalidOid if it is not such a command.
- */
-static Oid
-database_to_leave(Node *parsetree)
-{
-	const char *name = NULL;
-	Oid			database;
-	ListCell   *lc;
-
-	switch (nodeTag(parsetree))
-	{
-		case T_DropdbStmt:
-			name = ((DropdbStmt *) parsetree)->dbname;
-			break;
-		case T_CreatedbStmt:
-			name = "template1";
-			foreach(lc, ((CreatedbStmt *) parsetree)->options)
-			{
-				DefElem    *option = lfirst(lc);
-
-				if (strcmp(option->defname, "template") == 0 && option->arg)
-					name = defGetString(option);
-			}
-			break;
-		case T_AlterDatabaseStmt:
-			foreach(lc, ((AlterDatabaseStmt *) parsetree)->options)
-				if (strcmp(((DefElem *) lfirst(lc))->defname, "tablespace") == 0)
-					name = ((AlterDatabaseStmt *) parsetree)->dbname;
-			break;
-		case T_RenameStmt:
-			if (((RenameStmt *) parsetree)->renameType == OBJECT_DATABASE)
-				name = ((RenameStmt *) parsetree)->subname;
-			break;
-		default:
-			break;
-	}
-	if (name == NULL)
-		return InvalidOid;
-	database = get_database_oid(name, true);
-
-	/* who may not do it shall not send our worker away either */
-	if (!OidIsValid(database) || (nodeTag(parsetree) == T_CreatedbStmt ?
-								  !may_create_databases() : !SC_OWNS_DATABASE(database)))
-		return InvalidOid;
-	return database;
-}
-
-/* The transaction whose COMMIT has been executed, and is carried out next. */
-static LocalTransactionId ending_lxid = InvalidLocalTransactionId;
-
-/*
- * Is the transaction block at its COMMIT?  What runs then, the queries of
- * cursors WITH HOLD, may not roll back a subtransaction.
- */
-bool
-sc_xact_is_ending(void)
-{
-	return LocalTransactionIdIsValid(ending_lxid) && ending_lxid == SC_MY_LXID;
+	if (scope == SC_DDL_CLUSTER)
+		sc_commit_mark_cluster();
+	else if (scope == SC_DDL_DATABASE && IsTransactionState() && database_concerned())
+		sc_commit_mark_catch_all();
 }
 
 /*
@@ -335,19 +94,12 @@ sc_xact_is_ending(void)
 static void
 try_after_ddl(void (*action) (void *arg), void *arg, const char *failure, const char *hint)
 {
-	ErrorData  *error;
+	ErrorData  *error = sc_subtransaction_run(action, arg, true);
 
-	/* in a cursor's function, at a COMMIT: no subtransaction can be rolled back */
-	if (sc_xact_is_ending())
-	{
-		action(arg);
-		return;
-	}
-	error = sc_in_subtransaction(action, arg, true);
 	if (error == NULL)
 		return;
 	/* a cancelled command is cancelled */
-	if (sc_is_cancel(error))
+	if (sc_subtransaction_is_cancel(error))
 		ReThrowError(error);
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
@@ -463,7 +215,7 @@ follow_hub(void *arg)
 static void
 drop_owned(void *arg)
 {
-	sc_give_sections(roleSpecsToIds(((DropOwnedStmt *) arg)->roles), InvalidOid);
+	sc_define_give(roleSpecsToIds(((DropOwnedStmt *) arg)->roles), InvalidOid);
 }
 
 static void
@@ -471,68 +223,17 @@ reassign_owned(void *arg)
 {
 	ReassignOwnedStmt *stmt = arg;
 
-	sc_give_sections(roleSpecsToIds(stmt->roles), get_rolespec_oid(stmt->newrole, false));
-}
-
-/* Does a command rename or move what a query may name? */
-static bool
-renames(Node *parsetree)
-{
-	if (IsA(parsetree, AlterObjectSchemaStmt))
-		return true;
-	if (IsA(parsetree, AlterEnumStmt))
-		return ((AlterEnumStmt *) parsetree)->oldVal != NULL;
-	if (!IsA(parsetree, RenameStmt))
-		return false;
-	switch (((RenameStmt *) parsetree)->renameType)
-	{
-		case OBJECT_SCHEMA:
-		case OBJECT_TABLE:
-		case OBJECT_INDEX:		/* ALTER INDEX renames tables as well */
-		case OBJECT_VIEW:
-		case OBJECT_MATVIEW:
-		case OBJECT_FOREIGN_TABLE:
-		case OBJECT_SEQUENCE:
-		case OBJECT_COLUMN:
-		case OBJECT_TYPE:
-		case OBJECT_DOMAIN:
-		case OBJECT_ATTRIBUTE:
-		case OBJECT_FUNCTION:
-		case OBJECT_PROCEDURE:
-		case OBJECT_ROUTINE:
-		case OBJECT_AGGREGATE:
-		case OBJECT_COLLATION:
-		case OBJECT_TSCONFIGURATION:
-		case OBJECT_TSDICTIONARY:
-			return true;
-		default:
-			return false;
-	}
-}
-
-/* The schema that a command gave a new name, or moved a table to; or NULL. */
-static char *
-schema_moved_to(Node *parsetree)
-{
-	if (IsA(parsetree, RenameStmt) && ((RenameStmt *) parsetree)->renameType == OBJECT_SCHEMA)
-		return ((RenameStmt *) parsetree)->newname;
-	if (IsA(parsetree, AlterObjectSchemaStmt) &&
-		((AlterObjectSchemaStmt *) parsetree)->objectType == OBJECT_TABLE)
-		return ((AlterObjectSchemaStmt *) parsetree)->newschema;
-	return NULL;
+	sc_define_give(roleSpecsToIds(stmt->roles), get_rolespec_oid(stmt->newrole, false));
 }
 
 /*
- * What holds for PostgreSQL's own objects is to hold for sections: they follow
- * what is renamed or moved, and go with what else their owner has in this
- * database.
+ * Sections behave as PostgreSQL's own objects do: they follow what is renamed or
+ * moved, and go with what else their owner has in this database.
  */
 static void
-sections_after_ddl(Node *parsetree, List *followers)
+sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
 {
-	char	   *schema = schema_moved_to(parsetree);
-
-	if (schema == NULL && followers == NIL && !IsA(parsetree, DropOwnedStmt) &&
+	if (effect->schema == NULL && followers == NIL && !IsA(parsetree, DropOwnedStmt) &&
 		!IsA(parsetree, ReassignOwnedStmt))
 		return;
 	if (!OidIsValid(get_extension_oid(SC_NAME, true)))
@@ -543,11 +244,75 @@ sections_after_ddl(Node *parsetree, List *followers)
 	else if (IsA(parsetree, ReassignOwnedStmt))
 		try_after_ddl(reassign_owned, parsetree, "could not reassign the sections of these roles",
 					  "Repeat the command.");
-	if (schema)
-		try_after_ddl(follow_hub, schema, "the summary of the State Hub does not follow its tables",
+	if (effect->schema)
+		try_after_ddl(follow_hub, unconstify(char *, effect->schema),
+					  "the summary of the State Hub does not follow its tables",
 					  "Call summary_cache_attach_state_hub() with their schema.");
 	if (followers)
 		sc_follow_end(followers, parsetree);
+}
+
+/*
+ * What happens around a utility command, in this order.
+ *
+ * Before it:
+ *	1.	COPY and TRUNCATE of a tracked table write from here on, although their
+ *		triggers fire at the end: the transaction's reads are private.
+ *	2.	A database that is copied or removed may have no session in it: our
+ *		worker there leaves.
+ *	3.	If it renames something, the queries of all sections are analysed, while
+ *		they still mean what they meant.
+ *	4.	The catch-all word is marked.
+ *
+ * After it:
+ *	5.	Session state: LISTEN, a finished prepared transaction, COMMIT.
+ *	6.	What a dropped database had in shared memory is given back.
+ *	7.	The catch-all word is marked once more: the command may have committed
+ *		in between (CREATE INDEX CONCURRENTLY, say), and what follows is in the
+ *		next transaction.
+ *	8.	New members of tracked trees get their triggers, or the sections follow.
+ *	9.	If the extension is gone, what it had in shared memory is given back.
+ */
+static void
+before_command(const ScDdlEffect *effect, List **followers)
+{
+	if (effect->writes_untracked)
+		sc_commit_begin_untracked_write();
+	if (OidIsValid(effect->database))
+		sc_request_leave(effect->database);
+
+	/* in a build, or else read-only, it will be refused */
+	if (effect->renames && !XactReadOnly && !sc_subtransaction_is_ending() &&
+		OidIsValid(get_extension_oid(SC_NAME, true)))
+		*followers = sc_follow_begin();
+	mark_ddl(effect->scope);
+}
+
+static void
+after_command(Node *parsetree, const ScDdlEffect *effect, List *followers)
+{
+	if (effect->listens && database_concerned())
+		sc_slot_listen();
+	if (effect->finishes_prepared)
+		sc_commit_note_unknown();
+	if (effect->commits)
+		sc_subtransaction_note_ending();
+	if (effect->drops_database)
+		sc_store_forget_database(effect->database);
+	if (effect->scope == SC_DDL_NONE)
+		return;
+
+	mark_ddl(effect->scope);
+	if (!IsTransactionState())
+		return;
+	if (effect->may_join_trees)
+		repair_triggers(parsetree);
+	else
+		sections_after_ddl(parsetree, effect, followers);
+	if (effect->may_drop_extension &&
+		sc_slot_find(SC_KEY_CATCH_ALL, false) != SC_SLOT_NONE &&
+		!OidIsValid(get_extension_oid(SC_NAME, true)))
+		sc_store_forget_database(MyDatabaseId);
 }
 
 static void
@@ -555,70 +320,18 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
-	Node	   *parsetree = pstmt->utilityStmt;
-	NodeTag		tag = nodeTag(parsetree);
-	DdlScope	scope = ddl_scope(parsetree);
-	Oid			database = InvalidOid;
-	bool		finishes_prepared = false;
+	ScDdlEffect effect;
 	List	   *followers = NIL;
 
-	if (tag == T_TransactionStmt)
-	{
-		TransactionStmtKind kind = ((TransactionStmt *) parsetree)->kind;
-
-		finishes_prepared = kind == TRANS_STMT_COMMIT_PREPARED ||
-			kind == TRANS_STMT_ROLLBACK_PREPARED;
-	}
-	else if (writes_tracked(parsetree))
-		sc_begin_untracked_write();
-	else if (scope == DDL_NONE || tag == T_RenameStmt)
-	{
-		database = database_to_leave(parsetree);
-		if (OidIsValid(database))
-			sc_worker_leave(database);
-	}
-
-	/* in a build, or else read-only, it will be refused */
-	if (scope != DDL_NONE && renames(parsetree) && !XactReadOnly && !sc_xact_is_ending() &&
-		OidIsValid(get_extension_oid(SC_NAME, true)))
-		followers = sc_follow_begin();
-	mark_ddl(scope);
-
+	sc_ddl_effect(pstmt->utilityStmt, &effect);
+	before_command(&effect, &followers);
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 							queryEnv, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 								queryEnv, dest, qc);
-
-	if (tag == T_ListenStmt && strcmp(((ListenStmt *) parsetree)->conditionname, SC_NAME) == 0 &&
-		database_concerned())
-	{
-		int			catch_all = sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), true);
-
-		if (catch_all != SC_SLOT_NONE)
-			sc_slots[catch_all].slot.listened = true;
-	}
-	if (finishes_prepared)
-		sc_note_unknown_commit();
-	if (tag == T_TransactionStmt && ((TransactionStmt *) parsetree)->kind == TRANS_STMT_COMMIT)
-		ending_lxid = SC_MY_LXID;
-	if (tag == T_DropdbStmt && OidIsValid(database))
-		sc_summary_forget_database(database);
-	if (scope == DDL_NONE)
-		return;
-
-	mark_ddl(scope);
-	if (!IsTransactionState())
-		return;
-	if (tag == T_CreateStmt || tag == T_AlterTableStmt)
-		repair_triggers(parsetree);
-	else
-		sections_after_ddl(parsetree, followers);
-	if ((tag == T_DropStmt || tag == T_DropOwnedStmt) &&
-			 sc_slot_find(SC_KEY(MyDatabaseId, InvalidOid), false) != SC_SLOT_NONE &&
-			 !OidIsValid(get_extension_oid(SC_NAME, true)))
-		sc_summary_forget_database(MyDatabaseId);
+	after_command(pstmt->utilityStmt, &effect, followers);
 }
 
 void

@@ -10,7 +10,7 @@
  *
  * CREATE EXTENSION runs this as a superuser over the tables of others, so
  * nothing here executes anything of theirs: catalogs are looked at, and the
- * generated queries are analysed by sc_define() as the tables' owner.
+ * generated queries are analysed by sc_define_section() as the tables' owner.
  *
  * Locks: every table attached is locked in ShareRowExclusiveLock, which
  * CREATE TRIGGER would take anyway, before its columns are relied on; in the
@@ -42,7 +42,9 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "summary_cache.h"
+#include "define.h"
+#include "hub.h"
+#include "track.h"
 
 #define HUB_CORE		"core"
 #define HUB_PROGRESS	"progress"
@@ -53,6 +55,7 @@ static const struct
 	const char *name;
 	const char *watermark;
 }			hub_list[] =
+
 {
 	{"topics", "updated_at"},
 	{"workplans", "updated_at"},
@@ -170,11 +173,10 @@ static bool
 inspect_hub(Oid schema, Hub *hub)
 {
 	bool		any_core = false;
-	int			i;
 
 	hub->schema = schema;
 	hub->schema_name = get_namespace_name(schema);
-	for (i = 0; i < HUB_NTABLES; i++)
+	for (int i = 0; i < HUB_NTABLES; i++)
 	{
 		inspect_table(schema, i, &hub->tables[i]);
 		if (i != HUB_PROGRESS_TABLE && hub->tables[i].fault == NULL)
@@ -190,10 +192,9 @@ sc_hub_search_path(void)
 	List	   *schemas = NIL;
 	int			n = fetch_search_path_array(NULL, 0);
 	Oid		   *oids = palloc(n * sizeof(Oid) + 1);
-	int			i;
 
 	n = Min(n, fetch_search_path_array(oids, n));
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 		schemas = lappend_oid(schemas, oids[i]);
 	return schemas;
 }
@@ -231,11 +232,10 @@ report_no_hub(List *schemas, bool named, int elevel)
 	StringInfoData core;
 	StringInfoData found;
 	ListCell   *lc;
-	int			i;
 
 	initStringInfo(&core);
 	initStringInfo(&found);
-	for (i = 0; i < HUB_PROGRESS_TABLE; i++)
+	for (int i = 0; i < HUB_PROGRESS_TABLE; i++)
 	{
 		append_item(&core, "%s", hub_list[i].name);
 		if (strcmp(hub_list[i].watermark, hub_list[i + 1].watermark) != 0)
@@ -253,7 +253,7 @@ report_no_hub(List *schemas, bool named, int elevel)
 		if (hub.tables[HUB_PROGRESS_TABLE].fault)
 			append_item(&faults, "%s %s", hub_list[HUB_PROGRESS_TABLE].name,
 						hub.tables[HUB_PROGRESS_TABLE].fault);
-		for (i = 0; i < HUB_PROGRESS_TABLE; i++)
+		for (int i = 0; i < HUB_PROGRESS_TABLE; i++)
 		{
 			if (!OidIsValid(hub.tables[i].relid))
 				continue;
@@ -289,10 +289,9 @@ hub_owner(const Hub *hub, int elevel)
 	Oid			owner = hub->tables[HUB_PROGRESS_TABLE].owner;
 	bool		common = true;
 	StringInfoData owners;
-	int			i;
 
 	initStringInfo(&owners);
-	for (i = 0; i < HUB_NTABLES; i++)
+	for (int i = 0; i < HUB_NTABLES; i++)
 	{
 		if (hub->tables[i].fault)
 			continue;
@@ -335,7 +334,6 @@ lock_hub(Hub *hub, int elevel)
 		List	   *todo = NIL;
 		ListCell   *lc;
 		Oid			owner;
-		int			i;
 
 		if (!inspect_hub(hub->schema, hub))
 		{
@@ -343,7 +341,7 @@ lock_hub(Hub *hub, int elevel)
 			return InvalidOid;
 		}
 		owner = hub_owner(hub, elevel);
-		for (i = 0; i < HUB_NTABLES; i++)
+		for (int i = 0; i < HUB_NTABLES; i++)
 			if (!hub->tables[i].fault && !list_member_oid(locked, hub->tables[i].relid))
 				todo = lappend_oid(todo, hub->tables[i].relid);
 		if (todo == NIL || !OidIsValid(owner))
@@ -351,7 +349,9 @@ lock_hub(Hub *hub, int elevel)
 
 		list_sort(todo, list_oid_cmp);
 		foreach(lc, todo)
+		{
 			(void) sc_track_lock(lfirst_oid(lc));
+		}
 		locked = list_concat(locked, todo);
 	}
 }
@@ -364,10 +364,9 @@ static char *
 core_query(const Hub *hub)
 {
 	StringInfoData buf;
-	int			i;
 
 	initStringInfo(&buf);
-	for (i = 0; i < HUB_PROGRESS_TABLE; i++)
+	for (int i = 0; i < HUB_PROGRESS_TABLE; i++)
 	{
 		const char *watermark = quote_identifier(hub_list[i].watermark);
 		const char *name = quote_identifier(hub_list[i].name);
@@ -408,7 +407,6 @@ inspect_indexes(const HubTable *table, List **key_columns)
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *lc;
 	bool		has_watermark = false;
-	int			i;
 
 	foreach(lc, indexes)
 	{
@@ -419,7 +417,7 @@ inspect_indexes(const HubTable *table, List **key_columns)
 			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
 			form->indkey.values[0] == table->watermark)
 			has_watermark = true;
-		for (i = 0; form->indisprimary && i < form->indnkeyatts; i++)
+		for (int i = 0; form->indisprimary && i < form->indnkeyatts; i++)
 			if (form->indkey.values[i] != table->watermark)
 				*key_columns = lappend(*key_columns,
 									   get_attname(table->relid, form->indkey.values[i], false));
@@ -445,7 +443,9 @@ progress_query(const Hub *hub, List *key_columns)
 	initStringInfo(&order);
 	append_item(&order, "e.%s DESC", watermark);
 	foreach(lc, key_columns)
+	{
 		append_item(&order, "e.%s DESC", quote_identifier(lfirst(lc)));
+	}
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf,
@@ -464,9 +464,8 @@ progress_query(const Hub *hub, List *key_columns)
 static bool
 has_source(const ScSectionDef *section, Oid relid)
 {
-	int			i;
 
-	for (i = 0; section != NULL && i < section->nsources; i++)
+	for (int i = 0; section != NULL && i < section->nsources; i++)
 		if (section->sources[i] == relid)
 			return true;
 	return false;
@@ -478,12 +477,9 @@ has_source(const ScSectionDef *section, Oid relid)
  * One that someone has redefined is theirs and not touched: false.
  */
 static bool
-attach_section(const Hub *hub, ScSummaryDef *def, const char *name,
-			   const char *query, List *sources, bool is_inline, Oid owner,
-			   bool *changed)
+attach_section(const Hub *hub, ScSummaryDef *def, const ScSectionSpec *spec, bool *changed)
 {
-	ScSectionDef *section = sc_definition_section(def, name);
-	Datum		path = CStringGetTextDatum("search_path=pg_catalog, pg_temp");
+	ScSectionDef *section = sc_definition_section(def, spec->section);
 	const char *reason;
 	bool		same;
 	ListCell   *lc;
@@ -492,28 +488,31 @@ attach_section(const Hub *hub, ScSummaryDef *def, const char *name,
 	{
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" has been redefined and is left alone",
-						name, SC_STATE_SUMMARY),
+						spec->section, spec->summary),
 				 errhint("To have it generated again: SELECT summary_cache_drop('%s', '%s'); %s",
-						 SC_STATE_SUMMARY, name, attach_call(hub->schema_name))));
+						 spec->summary, spec->section, attach_call(hub->schema_name))));
 		return false;
 	}
 
-	same = section != NULL && section->owner == owner &&
-		section->is_inline == is_inline && strcmp(section->query, query) == 0 &&
-		section->nsources == list_length(sources);
-	foreach(lc, sources)
+	same = section != NULL && section->owner == spec->owner &&
+		section->is_inline == spec->is_inline && strcmp(section->query, spec->query) == 0 &&
+		section->nsources == list_length(spec->sources);
+	foreach(lc, spec->sources)
+	{
 		same = same && has_source(section, lfirst_oid(lc));
+	}
 	if (!same)
 	{
-		sc_define(SC_STATE_SUMMARY, name, query, sources, false, is_inline, owner,
-				  construct_array(&path, 1, TEXTOID, -1, false, TYPALIGN_INT), true);
+		sc_define_section(spec);
 		*changed = true;
 	}
 	else
 	{
-		foreach(lc, sources)
+		foreach(lc, spec->sources)
+		{
 			if (!sc_track_provable(lfirst_oid(lc), true, &reason))
 				sc_track_attach(lfirst_oid(lc));
+		}
 	}
 	return true;
 }
@@ -526,16 +525,14 @@ static Oid
 attached_schema(ScSummaryDef *def)
 {
 	const char *names[] = {HUB_PROGRESS, HUB_CORE};
-	int			i;
-	int			j;
 
-	for (i = 0; i < lengthof(names); i++)
+	for (int i = 0; i < lengthof(names); i++)
 	{
 		ScSectionDef *section = sc_definition_section(def, names[i]);
 
 		if (section == NULL || !section->generated)
 			continue;
-		for (j = 0; j < section->nsources; j++)
+		for (int j = 0; j < section->nsources; j++)
 		{
 			Oid			schema = get_rel_namespace(section->sources[j]);
 
@@ -544,17 +541,6 @@ attached_schema(ScSummaryDef *def)
 		}
 	}
 	return InvalidOid;
-}
-
-/* The definition of "state" as it is now, whatever the caller's snapshot. */
-static ScSummaryDef *
-state_definition(void)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	ScSummaryDef *def = sc_definition_read(SC_STATE_SUMMARY, snapshot, CurrentMemoryContext);
-
-	UnregisterSnapshot(snapshot);
-	return def;
 }
 
 /*
@@ -633,6 +619,8 @@ report_attached(const Hub *hub, Oid owner, bool core, bool progress,
 void
 sc_hub_attach(List *schemas, bool named, int elevel)
 {
+	ScSectionSpec spec = {0};
+	Datum		path;
 	Hub			hub;
 	ListCell   *lc;
 	Oid			owner;
@@ -644,11 +632,12 @@ sc_hub_attach(List *schemas, bool named, int elevel)
 	bool		changed = false;
 	bool		has_core;
 	bool		has_progress;
-	int			i;
 
 	foreach(lc, schemas)
+	{
 		if (inspect_hub(lfirst_oid(lc), &hub))
 			break;
+	}
 	if (lc == NULL)
 	{
 		report_no_hub(schemas, named, elevel);
@@ -656,12 +645,12 @@ sc_hub_attach(List *schemas, bool named, int elevel)
 	}
 
 	/* As every definer does: this lock first, those of the tables then. */
-	(void) sc_lock_definitions();
+	(void) sc_define_lock();
 	owner = lock_hub(&hub, elevel);
 	if (!OidIsValid(owner))
 		return;
 
-	for (i = 0; i < HUB_NTABLES; i++)
+	for (int i = 0; i < HUB_NTABLES; i++)
 	{
 		if (hub.tables[i].fault)
 			continue;
@@ -671,13 +660,27 @@ sc_hub_attach(List *schemas, bool named, int elevel)
 			core = lappend_oid(core, hub.tables[i].relid);
 	}
 
-	/* Read under the locks: of two sessions attaching, the second sees the first. */
-	def = state_definition();
-	has_core = attach_section(&hub, def, HUB_CORE, core_query(&hub), core,
-							  false, owner, &changed);
-	has_progress = attach_section(&hub, def, HUB_PROGRESS, progress_query(&hub, keys),
-								  list_make1_oid(hub.tables[HUB_PROGRESS_TABLE].relid),
-								  true, owner, &changed);
+	/*
+	 * Read under the locks: of two sessions attaching, the second sees the
+	 * first.
+	 */
+	def = sc_definition_now(SC_STATE_SUMMARY);
+	path = CStringGetTextDatum("search_path=pg_catalog, pg_temp");
+	spec.summary = SC_STATE_SUMMARY;
+	spec.generated = true;
+	spec.owner = owner;
+	spec.settings = construct_array(&path, 1, TEXTOID, -1, false, TYPALIGN_INT);
+
+	spec.section = HUB_CORE;
+	spec.query = core_query(&hub);
+	spec.sources = core;
+	has_core = attach_section(&hub, def, &spec, &changed);
+
+	spec.section = HUB_PROGRESS;
+	spec.query = progress_query(&hub, keys);
+	spec.sources = list_make1_oid(hub.tables[HUB_PROGRESS_TABLE].relid);
+	spec.is_inline = true;
+	has_progress = attach_section(&hub, def, &spec, &changed);
 	report_attached(&hub, owner, has_core, has_progress, indexed, changed);
 }
 
@@ -690,7 +693,7 @@ sc_hub_attach(List *schemas, bool named, int elevel)
 static List *
 moved_sections(const char *schema_name)
 {
-	ScSummaryDef *def = state_definition();
+	ScSummaryDef *def = sc_definition_now(SC_STATE_SUMMARY);
 	ScSectionDef *sections[] = {sc_definition_section(def, HUB_CORE), sc_definition_section(def, HUB_PROGRESS)};
 	Oid			schema = attached_schema(def);
 	Hub			hub;
@@ -758,13 +761,15 @@ sc_hub_follow(const char *schema_name)
 		return;
 
 	/* a definer may be waiting for the very table that was moved */
-	if (!ConditionalLockRelationOid(sc_definition_table(), ShareRowExclusiveLock))
+	if (!ConditionalLockRelationOid(sc_extension_definition_table(), ShareRowExclusiveLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("another session is changing definitions")));
 	moved = moved_sections(schema_name);
 	foreach(lc, moved)
-		sc_update_section(lfirst(lc));
+	{
+		sc_define_update(lfirst(lc));
+	}
 	if (moved)
 		ereport(NOTICE,
 				(errmsg("summary \"%s\" follows the State Hub tables to schema \"%s\"",
@@ -784,7 +789,7 @@ sc_attach_state_hub(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 	{
-		Oid			attached = attached_schema(state_definition());
+		Oid			attached = attached_schema(sc_definition_now(SC_STATE_SUMMARY));
 
 		schemas = sc_hub_search_path();
 		if (OidIsValid(attached))
@@ -808,11 +813,9 @@ sc_hub_missing(List **reasons)
 	ScSummaryDef *def = sc_definition_read(SC_STATE_SUMMARY, GetActiveSnapshot(), CurrentMemoryContext);
 	Oid			schema = attached_schema(def);
 	List	   *missing = NIL;
-	int			i;
-	int			j;
 
 	*reasons = NIL;
-	for (i = 0; OidIsValid(schema) && i < HUB_NTABLES; i++)
+	for (int i = 0; OidIsValid(schema) && i < HUB_NTABLES; i++)
 	{
 		ScSectionDef *section;
 		HubTable	table;
@@ -822,7 +825,7 @@ sc_hub_missing(List **reasons)
 		if (section != NULL && !section->generated)
 			continue;
 		inspect_table(schema, i, &table);
-		for (j = 0; j < def->nsections; j++)
+		for (int j = 0; j < def->nsections; j++)
 			attached |= has_source(&def->sections[j], table.relid);
 		if (table.fault || attached)
 			continue;

@@ -10,12 +10,17 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc_tables.h"
 #include "utils/varlena.h"
 
-#include "summary_cache.h"
+#include "base.h"
+#include "extension.h"
+#include "hub.h"
+#include "shmem.h"
+#include "subtransaction.h"
 
 PG_FUNCTION_INFO_V1(sc_installed);
 
@@ -80,8 +85,10 @@ warn_not_preloaded(void)
 	initStringInfo(&libraries);
 	if (SplitDirectoriesString(value, ',', &names))
 		foreach(lc, names)
-			if (strcmp(lfirst(lc), SC_NAME) != 0)
-				appendStringInfo(&libraries, "%s, ", quote_literal_cstr(lfirst(lc)));
+	{
+		if (strcmp(lfirst(lc), SC_NAME) != 0)
+			appendStringInfo(&libraries, "%s, ", quote_literal_cstr(lfirst(lc)));
+	}
 	appendStringInfoString(&libraries, quote_literal_cstr(SC_NAME));
 	ereport(WARNING,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -105,7 +112,7 @@ attach_action(void *schemas)
 static void
 attach_at_install(List *schemas)
 {
-	ErrorData  *error = sc_in_subtransaction(attach_action, schemas, true);
+	ErrorData  *error = sc_subtransaction_run(attach_action, schemas, true);
 
 	if (error == NULL)
 		return;
@@ -153,7 +160,7 @@ sc_installed(PG_FUNCTION_ARGS)
 	if (sc_shared == NULL)
 		warn_not_preloaded();
 	/* only a warning: a restore must not stop here */
-	if (sc_check_version(WARNING))
+	if (sc_extension_check_version(WARNING))
 		attach_at_install(schemas);
 	AtEOXact_GUC(true, nestlevel);
 	PG_RETURN_VOID();

@@ -26,7 +26,8 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "summary_cache.h"
+#include "local.h"
+#include "shmem.h"
 
 /*
  * With documents of this size on, glibc gives the memory of each result back
@@ -41,7 +42,7 @@ static Size documents_size = 0; /* bytes allocated for all kept documents */
 static uint64 epoch = 1;		/* moves when no returned pointer can be held */
 
 static void
-xact_callback(XactEvent event, void *arg)
+local_callback(XactEvent event, void *arg)
 {
 	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		 event == XACT_EVENT_PREPARE) && ActivePortal == NULL)
@@ -70,7 +71,7 @@ sc_local_get(const char *summary, bool create)
 		info.hcxt = TopMemoryContext;
 		locals = hash_create("summary_cache documents", 8, &info,
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-		RegisterXactCallback(xact_callback, NULL);
+		RegisterXactCallback(local_callback, NULL);
 	}
 	if (strlcpy(name, summary, NAMEDATALEN) >= NAMEDATALEN)
 		return NULL;
@@ -87,7 +88,7 @@ sc_local_get(const char *summary, bool create)
 }
 
 void
-sc_sha256(const void *bytes, Size len, uint8 *digest)
+sc_local_sha256(const void *bytes, Size len, uint8 *digest)
 {
 	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
 	bool		ok = sha && pg_cryptohash_init(sha) >= 0 &&
@@ -99,9 +100,9 @@ sc_sha256(const void *bytes, Size len, uint8 *digest)
 		elog(ERROR, "could not compute SHA-256");
 }
 
-/* Prepare for sc_etag(), in the current memory context. */
+/* Prepare for sc_local_etag(), in the current memory context. */
 void
-sc_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks)
+sc_local_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks)
 {
 	etag->text[0] = '\0';
 	etag->nhashes = nchunks;
@@ -116,13 +117,13 @@ sc_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks)
  * do.
  */
 const char *
-sc_etag(ScEtag *etag)
+sc_local_etag(ScEtag *etag)
 {
 	if (unlikely(etag->text[0] == '\0'))
 	{
 		uint8		digest[SC_HASH_BYTES];
 
-		sc_sha256(etag->hashes, SC_HASH_BYTES * etag->nhashes, digest);
+		sc_local_sha256(etag->hashes, SC_HASH_BYTES * etag->nhashes, digest);
 		etag->text[hex_encode((char *) digest, SC_ETAG_LEN / 2, etag->text)] = '\0';
 	}
 	return etag->text;
@@ -176,7 +177,7 @@ fill_document(text *document, ScChunk **chunks, int nchunks, ScPiece *pieces, in
 
 /* A document of its own, in the current memory context. */
 text *
-sc_assemble(ScChunk **chunks, int nchunks)
+sc_local_assemble(ScChunk **chunks, int nchunks)
 {
 	Size		size = document_size(chunks, nchunks);
 	text	   *document;
@@ -192,107 +193,107 @@ sc_assemble(ScChunk **chunks, int nchunks)
 }
 
 static int
-label_cmp(const void *a, const void *b)
+word_cmp(const void *a, const void *b)
 {
-	const ScLabel *la = a;
-	const ScLabel *lb = b;
+	const ScWordSeen *wa = a;
+	const ScWordSeen *wb = b;
 
-	if (la->slot != lb->slot)
-		return la->slot < lb->slot ? -1 : 1;
-	if (la->revision != lb->revision)
-		return la->revision < lb->revision ? -1 : 1;
+	if (wa->slot != wb->slot)
+		return wa->slot < wb->slot ? -1 : 1;
+	if (wa->revision != wb->revision)
+		return wa->revision < wb->revision ? -1 : 1;
 	return 0;
 }
 
-/* Copy what the sections say about themselves; all labels, each word once. */
+/* Bring the words of all sections into order, each once. */
 static void
-copy_sections(ScLocal *local, ScSummary *summary, ScChunk **chunks, int nchunks)
+merge_words(ScLocal *local)
 {
-	int			section = summary->sections;
-	int			total = 0;
+	ScLabel    *label = &local->label;
 	int			n = 0;
 
-	for (int i = 0; i < nchunks; i++)
-		total += chunks[i]->nlabels;
-	local->sections = palloc(sizeof(ScLocalSection) * Max(nchunks, 1));
-	local->labels = palloc(sizeof(ScLabel) * Max(total, 1));
-	local->nsections = nchunks;
-	local->consistent = true;
-	local->oldest = PG_INT64_MAX;
-	local->built_at = PG_INT64_MAX;
-	local->xmax = 0;
-	local->replayed = nchunks > 0 ? chunks[0]->replayed : InvalidXLogRecPtr;
-	local->max_stale_age = summary->options.max_stale_age;
-
-	for (int i = 0; i < nchunks; i++, section = sc_sections[section].next)
+	qsort(label->words, label->nwords, sizeof(ScWordSeen), word_cmp);
+	for (int i = 0; i < label->nwords; i++)
 	{
-		ScChunk    *chunk = chunks[i];
-		ScLocalSection *mine = &local->sections[i];
-
-		mine->name = chunk->section;
-		mine->is_inline = chunk->is_inline;
-		mine->invalidated = sc_sections[section].invalidated;
-		mine->definition = chunk->definition;
-		mine->labelled_at = chunk->labelled_at;
-		mine->replayed = chunk->replayed;
-		mine->nlabels = chunk->nlabels;
-		mine->labels = palloc(sizeof(ScLabel) * Max(chunk->nlabels, 1));
-		memcpy(mine->labels, chunk->labels, sizeof(ScLabel) * chunk->nlabels);
-		memcpy(local->labels + n, chunk->labels, sizeof(ScLabel) * chunk->nlabels);
-		n += chunk->nlabels;
-		if (mine->invalidated || mine->replayed != local->replayed)
-			local->consistent = false;
-		local->oldest = Min(local->oldest, chunk->labelled_at);
-		local->built_at = Min(local->built_at, chunk->built_at);
-		local->xmax = Max(local->xmax, chunk->xmax);
-	}
-
-	qsort(local->labels, n, sizeof(ScLabel), label_cmp);
-	local->nlabels = 0;
-	for (int i = 0; i < n; i++)
-	{
-		ScLabel    *last = local->nlabels > 0 ? &local->labels[local->nlabels - 1] : NULL;
-
-		if (last && last->slot == local->labels[i].slot)
+		if (n > 0 && label->words[n - 1].slot == label->words[i].slot)
 		{
-			if (last->revision != local->labels[i].revision)
+			if (label->words[n - 1].revision != label->words[i].revision)
 				local->consistent = false;
 			continue;
 		}
-		local->labels[local->nlabels++] = local->labels[i];
+		label->words[n++] = label->words[i];
+	}
+	label->nwords = n;
+}
+
+/* What the words hold as long as nothing has changed: for words_unchanged() of cache.c. */
+static void
+expect_words(ScLocal *local)
+{
+	ScLabel    *label = &local->label;
+
+	local->words = palloc(sizeof(pg_atomic_uint64 *) * (label->nwords + 1));
+	local->expected = palloc(sizeof(uint64) * (label->nwords + 1));
+	local->nwords = label->nwords;
+	for (int i = 0; i < label->nwords; i++)
+	{
+		local->words[i] = sc_word_address(&label->words[i]);
+		local->expected[i] = sc_word_at_rest(&label->words[i]);
 	}
 
-	local->words = palloc(sizeof(pg_atomic_uint64 *) * (local->nlabels + 1));
-	local->expected = palloc(sizeof(uint64) * (local->nlabels + 1));
-	for (int i = 0; i < local->nlabels; i++)
+	/* words alone do not prove a standby's label: add one that never fits */
+	if (sc_label_is_of_standby(label))
 	{
-		local->words[i] = &sc_slots[local->labels[i].slot].slot.word;
-		local->expected[i] = local->labels[i].revision << SC_PENDING_BITS;
-	}
-	local->nwords = local->nlabels;
+		ScWordSeen	never = {SC_CLUSTER_SLOT, SC_NEVER_CURRENT};
 
-	/* a position is not a matter of words alone: let them always differ */
-	if (!XLogRecPtrIsInvalid(local->replayed))
-	{
-		local->words[local->nwords] = &sc_slots[SC_CLUSTER_SLOT].slot.word;
-		local->expected[local->nwords++] = SC_NEVER_CURRENT << SC_PENDING_BITS;
+		local->words[local->nwords] = sc_word_address(&never);
+		local->expected[local->nwords++] = sc_word_at_rest(&never);
 	}
 }
 
-/* The chunks of a summary; caller holds its lock. */
-static ScChunk **
-summary_chunks(ScSummary *summary, int *nchunks)
+/* Copy what the sections say about themselves, in the local context. */
+static void
+copy_sections(ScLocal *local, const ScView *view)
 {
-	ScChunk   **chunks;
+	ScLabel    *all = &local->label;
+	int			total = 0;
 
-	*nchunks = 0;
-	for (int i = summary->sections; i >= 0; i = sc_sections[i].next)
-		(*nchunks)++;
-	chunks = palloc(sizeof(ScChunk *) * Max(*nchunks, 1));
-	*nchunks = 0;
-	for (int i = summary->sections; i >= 0; i = sc_sections[i].next)
-		chunks[(*nchunks)++] = dsa_get_address(sc_dsa(), sc_sections[i].chunk);
-	return chunks;
+	for (int i = 0; i < view->nchunks; i++)
+		total += (int) view->chunks[i]->nwords;
+	local->sections = palloc(sizeof(ScLocalSection) * Max(view->nchunks, 1));
+	local->nsections = view->nchunks;
+	local->consistent = true;
+	local->built_at = PG_INT64_MAX;
+	local->xmax = 0;
+	local->max_stale_age = view->max_stale_age;
+	all->words = palloc(sizeof(ScWordSeen) * Max(total, 1));
+	all->nwords = 0;
+	all->definition = 0;
+	all->read_at = PG_INT64_MAX;
+	all->replayed = view->nchunks > 0 ? view->chunks[0]->replayed : InvalidXLogRecPtr;
+
+	for (int i = 0; i < view->nchunks; i++)
+	{
+		ScChunk    *chunk = view->chunks[i];
+		ScLocalSection *mine = &local->sections[i];
+		Size		bytes = sizeof(ScWordSeen) * chunk->nwords;
+
+		mine->name = chunk->section;
+		mine->is_inline = chunk->is_inline;
+		mine->invalidated = view->invalidated[i];
+		mine->label = sc_chunk_label(chunk);
+		mine->label.words = palloc(Max(bytes, 1));
+		memcpy(mine->label.words, chunk->words, bytes);
+		memcpy(all->words + all->nwords, chunk->words, bytes);
+		all->nwords += mine->label.nwords;
+		if (mine->invalidated || mine->label.replayed != all->replayed)
+			local->consistent = false;
+		all->read_at = Min(all->read_at, mine->label.read_at);
+		local->built_at = Min(local->built_at, chunk->built_at);
+		local->xmax = Max(local->xmax, chunk->xmax);
+	}
+	merge_words(local);
+	expect_words(local);
 }
 
 static void
@@ -364,24 +365,19 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 static bool
 copy_entry(ScLocal *local)
 {
-	ScSummary  *summary = &sc_summaries[local->index];
 	MemoryContext old = MemoryContextSwitchTo(local->context);
-	bool		ours;
+	ScView		view;
+	bool		ours = sc_store_open(local->index, NameStr(local->name), &view);
 
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	ours = summary->dboid == MyDatabaseId &&
-		strcmp(NameStr(summary->name), NameStr(local->name)) == 0;
 	if (ours)
 	{
-		int			nchunks;
-		ScChunk   **chunks = summary_chunks(summary, &nchunks);
-
-		copy_sections(local, summary, chunks, nchunks);
-		sc_etag_prepare(&local->etag, chunks, nchunks);
-		local->version = pg_atomic_read_u64(&summary->version);
-		keep_document(local, chunks, nchunks);
+		copy_sections(local, &view);
+		sc_local_etag_prepare(&local->etag, view.chunks, view.nchunks);
+		local->version = view.version;
+		local->shared_version = sc_store_version(local->index);
+		keep_document(local, view.chunks, view.nchunks);
+		sc_store_close(local->index);
 	}
-	LWLockRelease(&summary->lock);
 	MemoryContextSwitchTo(old);
 	return ours;
 }
@@ -393,8 +389,7 @@ copy_entry(ScLocal *local)
 void
 sc_local_sync(ScLocal *local, bool create)
 {
-	if (local->index >= 0 &&
-		pg_atomic_read_u64(&sc_summaries[local->index].version) == local->version)
+	if (local->index >= 0 && pg_atomic_read_u64(sc_store_version(local->index)) == local->version)
 	{
 		/* an older copy was still in use, and is not any more? */
 		if (local->document == NULL || local->document_version == local->version ||
@@ -403,19 +398,19 @@ sc_local_sync(ScLocal *local, bool create)
 	}
 
 	if (local->context == NULL)
-		local->context = AllocSetContextCreate(TopMemoryContext, "summary_cache labels",
+		local->context = AllocSetContextCreate(TopMemoryContext, "summary_cache local",
 											   ALLOCSET_SMALL_SIZES);
-	(void) sc_dsa();
+	sc_store_attach();
 
 	/* the entry may have been given away since it was found */
 	for (int attempt = 0; attempt < 2; attempt++)
 	{
 		if (local->index < 0)
-			local->index = sc_summary_find(NameStr(local->name), create);
+			local->index = sc_store_find(NameStr(local->name), create);
 		MemoryContextReset(local->context);
 		local->version = 0;
 		local->nsections = 0;
-		local->nlabels = local->nwords = 0;
+		local->label.nwords = local->nwords = 0;
 		local->consistent = false;
 		if (local->index < 0)
 			break;
@@ -433,22 +428,18 @@ sc_local_sync(ScLocal *local, bool create)
 text *
 sc_local_document(ScLocal *local)
 {
-	ScSummary  *summary = &sc_summaries[local->index];
 	text	   *document = NULL;
+	ScView		view;
 
 	if (local->document && local->document_version == local->version)
 	{
 		local->handed_out = epoch;
 		return local->document;
 	}
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	if (pg_atomic_read_u64(&summary->version) == local->version)
-	{
-		int			nchunks;
-		ScChunk   **chunks = summary_chunks(summary, &nchunks);
-
-		document = sc_assemble(chunks, nchunks);
-	}
-	LWLockRelease(&summary->lock);
+	if (!sc_store_open(local->index, NameStr(local->name), &view))
+		return NULL;
+	if (view.version == local->version)
+		document = sc_local_assemble(view.chunks, view.nchunks);
+	sc_store_close(local->index);
 	return document;
 }

@@ -20,7 +20,13 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "summary_cache.h"
+#include "clock.h"
+#include "counters.h"
+#include "definition.h"
+#include "hub.h"
+#include "shmem.h"
+#include "store.h"
+#include "track.h"
 
 PG_FUNCTION_INFO_V1(sc_stat_summaries);
 PG_FUNCTION_INFO_V1(sc_stat_sections);
@@ -33,25 +39,6 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define SUMMARY_COLUMNS 34
 #define SECTION_COLUMNS 14
 #define TABLE_COLUMNS	7
-
-/* Count in this backend's shard. */
-void
-sc_count(int summary, int counter, uint64 n)
-{
-	ScShard    *shard = &sc_shards[summary * SC_SHARDS + SC_MY_BACKEND % SC_SHARDS].shard;
-
-	pg_atomic_fetch_add_u64(&shard->counter[counter], n);
-}
-
-uint64
-sc_counter(int summary, int counter)
-{
-	uint64		sum = 0;
-
-	for (int i = 0; i < SC_SHARDS; i++)
-		sum += pg_atomic_read_u64(&sc_shards[summary * SC_SHARDS + i].shard.counter[counter]);
-	return sum;
-}
 
 /*
  * The server run, and the revision of each word that the section was built at;
@@ -69,9 +56,9 @@ fingerprint(ScChunk *chunk)
 		appendStringInfo(&out, ":%X/%X", LSN_FORMAT_ARGS(chunk->replayed));
 		return out.data;
 	}
-	for (uint32 i = 0; i < chunk->nlabels; i++)
-		appendStringInfo(&out, "%c%u.%llu", i == 0 ? ':' : ',', chunk->labels[i].slot,
-						 (unsigned long long) chunk->labels[i].revision);
+	for (uint32 i = 0; i < chunk->nwords; i++)
+		appendStringInfo(&out, "%c%u.%llu", i == 0 ? ':' : ',', chunk->words[i].slot,
+						 (unsigned long long) chunk->words[i].revision);
 	return out.data;
 }
 
@@ -95,27 +82,21 @@ unprovable_reason(const ScStranger *stranger)
 	return "a source cannot be tracked: see summary_cache_tables";
 }
 
-/* Copies of a summary's chunks without their bodies; for one row of a view. */
-static ScChunk **
-copy_chunks(int index, bool **invalidated, int *n)
+/* Copies of a summary's chunks without their bodies, for one row of a view. */
+static void
+copy_view(int index, const char *name, ScView *copy)
 {
-	ScSummary  *entry = &sc_summaries[index];
-	ScChunk   **chunks = palloc(sizeof(ScChunk *) * sc_shared->nsections);
-
-	*invalidated = palloc(sizeof(bool) * sc_shared->nsections);
-	*n = 0;
-	(void) sc_dsa();
-	LWLockAcquire(&entry->lock, LW_SHARED);
-	for (int i = entry->sections; i >= 0; i = sc_sections[i].next)
+	memset(copy, 0, sizeof(*copy));
+	if (index < 0 || !sc_store_open(index, name, copy))
+		return;
+	for (int i = 0; i < copy->nchunks; i++)
 	{
-		ScChunk    *chunk = dsa_get_address(sc_dsa(), sc_sections[i].chunk);
+		ScChunk    *chunk = copy->chunks[i];
 
-		(*invalidated)[*n] = sc_sections[i].invalidated;
-		chunks[*n] = palloc(chunk->body_offset);
-		memcpy(chunks[(*n)++], chunk, chunk->body_offset);
+		copy->chunks[i] = palloc(chunk->body_offset);
+		memcpy(copy->chunks[i], chunk, chunk->body_offset);
 	}
-	LWLockRelease(&entry->lock);
-	return chunks;
+	sc_store_close(index);
 }
 
 static Datum
@@ -134,22 +115,9 @@ begin_rows(FunctionCallInfo fcinfo, const char *view, int natts)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, 0);
-	(void) sc_check_version(ERROR);
-	sc_check_columns(view, rsinfo->setDesc->natts, natts);
+	(void) sc_extension_check_version(ERROR);
+	sc_extension_check_columns(view, rsinfo->setDesc->natts, natts);
 	return rsinfo;
-}
-
-/* The definitions that this statement sees. */
-static List *
-definitions(void)
-{
-	Snapshot	snapshot = GetActiveSnapshot();
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	foreach(lc, sc_definition_names(snapshot))
-		result = lappend(result, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
-	return result;
 }
 
 /* One row a defined summary. */
@@ -162,10 +130,10 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 	if (sc_shared == NULL)
 		return (Datum) 0;
 
-	foreach(lc, definitions())
+	foreach(lc, sc_definition_all(GetActiveSnapshot()))
 	{
 		ScSummaryDef *definition = lfirst(lc);
-		int			index = sc_summary_find(NameStr(definition->name), false);
+		int			index = sc_store_find(NameStr(definition->name), false);
 		Datum		values[SUMMARY_COLUMNS];
 		bool		nulls[SUMMARY_COLUMNS] = {0};
 		int			c = 0;
@@ -185,63 +153,63 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 		}
 		else
 		{
-			ScSummary	entry;
-			bool	   *invalidated;
-			int			nchunks;
-			ScChunk   **chunks = copy_chunks(index, &invalidated, &nchunks);
+			ScView		view;
+			ScBuildStats stats;
+			ScFailure	failure;
 			uint64		private_reads = 0;
 			uint64		builds = 0;
-			int64		bytes = nchunks > 0 ? 2 + nchunks - 1 : 0;
+			int64		bytes;
 			StringInfoData prints;
 
-			LWLockAcquire(&sc_summaries[index].lock, LW_SHARED);
-			memcpy(&entry, &sc_summaries[index], sizeof(entry));
-			LWLockRelease(&sc_summaries[index].lock);
+			copy_view(index, NameStr(definition->name), &view);
+			sc_store_statistics(index, &stats);
+			sc_store_failure(index, &failure);
+			bytes = view.nchunks > 0 ? 2 + view.nchunks - 1 : 0;
 
 			for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
-				private_reads += sc_counter(index, SC_COUNT_PRIVATE + i);
+				private_reads += sc_counters_get(index, SC_COUNT_PRIVATE + i);
 			for (int i = 0; i < SC_BUILD_PRIVATE; i++)
-				builds += entry.builds[i];
+				builds += stats.builds[i];
 			initStringInfo(&prints);
-			for (int i = 0; i < nchunks; i++)
+			for (int i = 0; i < view.nchunks; i++)
 			{
-				bytes += chunks[i]->body_len;
-				appendStringInfo(&prints, "%s%s", i > 0 ? "|" : "", fingerprint(chunks[i]));
+				bytes += view.chunks[i]->body_len;
+				appendStringInfo(&prints, "%s%s", i > 0 ? "|" : "", fingerprint(view.chunks[i]));
 			}
 
-			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_HIT));
-			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_INLINE));
-			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_STALE));
-			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_MISS));
+			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_HIT));
+			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_INLINE));
+			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_STALE));
+			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_MISS));
 			values[c++] = Int64GetDatum(private_reads);
 			for (int i = SC_PRIVATE_DISABLED; i < SC_PRIVATE_CAUSES; i++)
-				values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_PRIVATE + i));
-			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_UNPROVABLE));
+				values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_PRIVATE + i));
+			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_UNPROVABLE));
 			for (int i = 0; i < SC_BUILD_PRIVATE; i++)
-				values[c++] = Int64GetDatum(entry.builds[i]);
+				values[c++] = Int64GetDatum(stats.builds[i]);
 			values[c++] = Int64GetDatum(private_reads);
-			values[c++] = Int64GetDatum(entry.builds_wasted);
-			values[c++] = Int64GetDatum(entry.builds_failed);
-			values[c++] = Int64GetDatum(entry.unpublished);
+			values[c++] = Int64GetDatum(stats.wasted);
+			values[c++] = Int64GetDatum(stats.failed);
+			values[c++] = Int64GetDatum(stats.unpublished);
 			for (int i = 0; builds == 0 && i < 3; i++)
 				nulls[c + i] = true;
-			values[c++] = Float8GetDatum(MS(entry.build_ns_min));
-			values[c++] = Float8GetDatum(builds ? MS(entry.build_ns_total) / builds : 0);
-			values[c++] = Float8GetDatum(MS(entry.build_ns_max));
-			values[c++] = Float8GetDatum(MS(entry.build_ns_total));
-			values[c++] = Int64GetDatum(sc_counter(index, SC_COUNT_WAITS));
-			values[c++] = Float8GetDatum(MS(sc_counter(index, SC_COUNT_WAIT_NS)));
+			values[c++] = Float8GetDatum(MS(stats.ns_min));
+			values[c++] = Float8GetDatum(builds ? MS(stats.ns_total) / builds : 0);
+			values[c++] = Float8GetDatum(MS(stats.ns_max));
+			values[c++] = Float8GetDatum(MS(stats.ns_total));
+			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_WAITS));
+			values[c++] = Float8GetDatum(MS(sc_counters_get(index, SC_COUNT_WAIT_NS)));
 			values[c++] = Int64GetDatum(bytes);
-			nulls[c] = nchunks == 0;
+			nulls[c] = view.nchunks == 0;
 			values[c++] = CStringGetTextDatum(prints.data);
-			values[c++] = BoolGetDatum(pg_atomic_read_u32(&entry.refresh_requested) != 0);
-			nulls[c] = nulls[c + 1] = entry.failures == 0;
-			values[c++] = CStringGetTextDatum(entry.error);
-			values[c++] = CStringGetTextDatum(unpack_sql_state(entry.error_code));
-			nulls[c] = entry.error_at == 0;
-			values[c++] = TimestampTzGetDatum(entry.error_at);
-			values[c++] = Int32GetDatum(entry.failures);
-			values[c++] = TimestampTzGetDatum(entry.stats_reset);
+			values[c++] = BoolGetDatum(pg_atomic_read_u32(&sc_store_requests(index)->refresh) != 0);
+			nulls[c] = nulls[c + 1] = failure.failures == 0;
+			values[c++] = CStringGetTextDatum(failure.message);
+			values[c++] = CStringGetTextDatum(unpack_sql_state(failure.code));
+			nulls[c] = failure.at == 0;
+			values[c++] = TimestampTzGetDatum(failure.at);
+			values[c++] = Int32GetDatum(failure.failures);
+			values[c++] = TimestampTzGetDatum(stats.reset_at);
 		}
 		Assert(c == SUMMARY_COLUMNS);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -260,16 +228,15 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	if (sc_shared && !RecoveryInProgress())
-		sc_settle_finished();
+		sc_orphan_settle_finished();
 
-	foreach(lc, definitions())
+	foreach(lc, sc_definition_all(GetActiveSnapshot()))
 	{
 		ScSummaryDef *definition = lfirst(lc);
-		int			index = sc_shared ? sc_summary_find(NameStr(definition->name), false) : -1;
-		bool	   *invalidated = NULL;
-		int			nchunks = 0;
-		ScChunk   **chunks = index >= 0 ? copy_chunks(index, &invalidated, &nchunks) : NULL;
+		int			index = sc_shared ? sc_store_find(NameStr(definition->name), false) : -1;
+		ScView		view;
 
+		copy_view(index, NameStr(definition->name), &view);
 		for (int s = 0; s < definition->nsections; s++)
 		{
 			ScSectionDef *section = &definition->sections[s];
@@ -282,27 +249,26 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 			bool		nulls[SECTION_COLUMNS] = {0};
 			int			c = 0;
 
-			for (int i = 0; i < nchunks; i++)
-				if (strcmp(NameStr(chunks[i]->section), NameStr(section->name)) == 0)
+			for (int i = 0; i < view.nchunks; i++)
+				if (strcmp(NameStr(view.chunks[i]->section), NameStr(section->name)) == 0)
 				{
-					chunk = chunks[i];
-					invalid = invalidated[i];
+					chunk = view.chunks[i];
+					invalid = view.invalidated[i];
 				}
 			if (chunk)
 			{
-				ScProof		proof = sc_prove(chunk->labels, chunk->nlabels, chunk->replayed,
-											 GetActiveSnapshot());
+				ScLabel		label = sc_chunk_label(chunk);
+				ScProof		proof = sc_label_prove(&label, GetActiveSnapshot());
 
 				state = invalid ? "invalidated" :
 					chunk->definition != section->hash ? "redefined" :
 					proof == SC_CURRENT ? "current" :
 					proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
-				for (uint32 i = 0; i < chunk->nlabels; i++)
-					if (chunk->labels[i].revision == SC_NEVER_CURRENT)
-					{
-						state = "unprovable";
-						reason = unprovable_reason(&chunk->stranger);
-					}
+				if (sc_label_is_never_current(&label))
+				{
+					state = "unprovable";
+					reason = unprovable_reason(&chunk->stranger);
+				}
 			}
 			for (int i = 0; i < section->nsources; i++)
 				sources[i] = ObjectIdGetDatum(section->sources[i]);
@@ -322,14 +288,15 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 				uint64		pending = 0;
 				Interval   *age = palloc0(sizeof(Interval));
 
-				for (uint32 i = 0; i < chunk->nlabels; i++)
+				for (uint32 i = 0; i < chunk->nwords; i++)
 				{
-					uint64		word = pg_atomic_read_u64(&sc_slots[chunk->labels[i].slot].slot.word);
+					ScWordState word;
 
-					revision += chunk->labels[i].revision;
-					pending = Max(pending, SC_PENDING(word));
+					sc_word_state(chunk->words[i].slot, &word);
+					revision += chunk->words[i].revision;
+					pending = Max(pending, word.pending);
 				}
-				age->time = (sc_now() - chunk->labelled_at) / 1000;
+				age->time = (sc_clock_now() - chunk->labelled_at) / 1000;
 				values[c++] = TimestampTzGetDatum(chunk->built_at);
 				values[c++] = IntervalPGetDatum(age);
 				values[c++] = Float8GetDatum(MS(chunk->build_ns));
@@ -365,10 +332,12 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 	bool		provable = false;
 
 	foreach(lc, sections)
+	{
 		names[n++] = CStringGetTextDatum(lfirst(lc));
+	}
 	nroots = get_rel_name(relid) ? sc_track_roots(relid, roots) : 0;
 	if (nroots > 0 && sc_shared)
-		slot = sc_slot_find(SC_KEY(MyDatabaseId, roots[0]), false);
+		slot = sc_slot_find(SC_KEY_HERE(roots[0]), false);
 	if (reason == NULL)
 		provable = sc_track_provable(relid, false, &reason);
 	if (provable && sc_shared == NULL)
@@ -382,13 +351,13 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 	nulls[2] = nulls[3] = nulls[4] = slot == SC_SLOT_NONE;
 	if (slot != SC_SLOT_NONE)
 	{
-		uint64		word = pg_atomic_read_u64(&sc_slots[slot].slot.word);
-		TimestampTz change = pg_atomic_read_u64(&sc_slots[slot].slot.last_change);
+		ScWordState word;
 
-		values[2] = Int64GetDatum((int64) SC_REVISION(word));
-		values[3] = Int32GetDatum((int32) SC_PENDING(word));
-		values[4] = TimestampTzGetDatum(change);
-		nulls[4] = change == 0;
+		sc_word_state(slot, &word);
+		values[2] = Int64GetDatum((int64) word.revision);
+		values[3] = Int32GetDatum((int32) word.pending);
+		values[4] = TimestampTzGetDatum(word.last_change);
+		nulls[4] = word.last_change == 0;
 	}
 	values[5] = BoolGetDatum(provable);
 	nulls[6] = reason == NULL;
@@ -401,14 +370,14 @@ Datum
 sc_stat_tables(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_tables", TABLE_COLUMNS);
-	List	   *all = definitions();
+	List	   *all = sc_definition_all(GetActiveSnapshot());
 	List	   *tables = NIL;
 	List	   *reasons = NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
 
 	if (sc_shared && !RecoveryInProgress())
-		sc_settle_finished();
+		sc_orphan_settle_finished();
 
 	foreach(lc, all)
 	{
@@ -443,7 +412,9 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 		bool		needed = false;
 
 		foreach(lc2, tables)
+		{
 			needed = needed || sc_track_share_root(lfirst_oid(lc), lfirst_oid(lc2));
+		}
 		if (!needed)
 			put_table(rsinfo, lfirst_oid(lc), NIL,
 					  "no section reads it: its triggers go with the next summary_cache_drop()");
@@ -451,7 +422,9 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 
 	tables = sc_hub_missing(&reasons);
 	forboth(lc, tables, lc2, reasons)
+	{
 		put_table(rsinfo, lfirst_oid(lc), NIL, lfirst(lc2));
+	}
 	return (Datum) 0;
 }
 
@@ -459,22 +432,7 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 Datum
 sc_reset_stats(PG_FUNCTION_ARGS)
 {
-	for (int i = 0; sc_shared && i < sc_shared->nsummaries; i++)
-	{
-		ScSummary  *entry = &sc_summaries[i];
-
-		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-		if (entry->dboid == MyDatabaseId)
-		{
-			for (int s = 0; s < SC_SHARDS; s++)
-				for (int c = 0; c < SC_COUNTERS; c++)
-					pg_atomic_write_u64(&sc_shards[i * SC_SHARDS + s].shard.counter[c], 0);
-			memset(entry->builds, 0, sizeof(entry->builds));
-			entry->builds_failed = entry->builds_wasted = entry->unpublished = 0;
-			entry->build_ns_min = entry->build_ns_max = entry->build_ns_total = 0;
-			entry->stats_reset = GetCurrentTimestamp();
-		}
-		LWLockRelease(&entry->lock);
-	}
+	for (int i = -1; sc_shared && (i = sc_store_next_here(i)) >= 0;)
+		sc_store_reset_statistics(i);
 	PG_RETURN_VOID();
 }

@@ -10,10 +10,30 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "summary_cache.h"
+#include "subtransaction.h"
+
+/* The transaction whose COMMIT has been executed, and is carried out next. */
+static LocalTransactionId ending_lxid = InvalidLocalTransactionId;
+
+/*
+ * The transaction block is at its COMMIT.  What runs from here on, the queries
+ * of cursors WITH HOLD, may not roll back a subtransaction.
+ */
+void
+sc_subtransaction_note_ending(void)
+{
+	ending_lxid = SC_MY_LXID;
+}
+
+bool
+sc_subtransaction_is_ending(void)
+{
+	return LocalTransactionIdIsValid(ending_lxid) && ending_lxid == SC_MY_LXID;
+}
 
 /*
  * Run an action in a subtransaction, in the current memory context.  Returns
@@ -21,15 +41,25 @@
  * keep it is rolled back in any case: its locks are released, and nothing
  * remains of it but what it left in memory.
  *
- * On a standby, what conflicts with recovery ends a session that is in one
- * rather than its statement.
+ * At a COMMIT no subtransaction can be rolled back (see
+ * sc_subtransaction_note_ending()): then the action is run as it is, and its
+ * error is thrown.
+ *
+ * On a standby, a conflict with recovery ends a session that is in a
+ * subtransaction, where it would otherwise end the statement.
  */
 ErrorData *
-sc_in_subtransaction(void (*action) (void *arg), void *arg, bool keep)
+sc_subtransaction_run(void (*action) (void *arg), void *arg, bool keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
+
+	if (sc_subtransaction_is_ending())
+	{
+		action(arg);
+		return NULL;
+	}
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -59,12 +89,11 @@ sc_in_subtransaction(void (*action) (void *arg), void *arg, bool keep)
 }
 
 /*
- * Was it that somebody wants this command to end?  A function can raise the
- * same SQLSTATE, and then it is an error like any other.
+ * Does the error say that somebody wants this command to end?  A function can
+ * raise the same SQLSTATE, and then it is an error like any other.
  */
 bool
-sc_is_cancel(const ErrorData *error)
+sc_subtransaction_is_cancel(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED && error->funcname &&
-		strcmp(error->funcname, "ProcessInterrupts") == 0;
+	return SC_IS_CANCEL(error);
 }

@@ -52,7 +52,12 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "summary_cache.h"
+#include "commit.h"
+#include "debug.h"
+#include "extension.h"
+#include "role.h"
+#include "shmem.h"
+#include "track.h"
 
 #define TRIGGER_NAME	"summary_cache_statement"
 #define TRIGGER_TGTYPE	(TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | \
@@ -274,7 +279,10 @@ table_lookup(Oid relid)
 	table->read_at = invalidations;
 	table->valid = true;
 
-	/* looks at catalogs: after that, a trigger that was found might be freed memory */
+	/*
+	 * looks at catalogs: after that, a trigger that was found might be freed
+	 * memory
+	 */
 	ours = touch_function();
 	rel = RelationIdGetRelation(relid);
 	if (rel == NULL)
@@ -300,7 +308,7 @@ table_lookup(Oid relid)
 			catch_all = true;
 		for (int i = 0; i < nroots; i++)
 		{
-			table->refs[i].key = SC_KEY(MyDatabaseId, roots[i]);
+			table->refs[i].key = SC_KEY_HERE(roots[i]);
 			table->refs[i].slot = sc_slot_find(table->refs[i].key, true);
 		}
 		table->nrefs = Max(nroots, 0);
@@ -325,18 +333,18 @@ track_write(Oid relid)
 
 	if (table == NULL)
 	{
-		sc_mark_catch_all();
+		sc_commit_mark_catch_all();
 		return;
 	}
 	if (!table->tracked)
 		return;
 	/* during the commit a mark that was made before it is yet to be placed */
-	if (table->marked_lxid == SC_MY_LXID && !sc_is_committing())
+	if (table->marked_lxid == SC_MY_LXID && !sc_commit_has_begun())
 		return;
 	if (table->catch_all)
-		sc_mark_catch_all();
+		sc_commit_mark_catch_all();
 	else
-		sc_mark_slots(table->refs, table->nrefs);
+		sc_commit_mark(table->refs, table->nrefs);
 	table->marked_lxid = SC_MY_LXID;
 }
 
@@ -400,11 +408,13 @@ mark_applied(void)
 											MCXT_ALLOC_NO_OOM);
 		if (tables == NULL)
 		{
-			sc_mark_catch_all();
+			sc_commit_mark_catch_all();
 			return;
 		}
 		foreach(lc, list)
+		{
 			tables[ntables++] = lfirst_oid(lc);
+		}
 		list_free(list);
 	}
 
@@ -419,9 +429,9 @@ mark_applied(void)
 }
 
 static void
-xact_callback(XactEvent event, void *arg)
+track_callback(XactEvent event, void *arg)
 {
-	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) && sc_xact_applies())
+	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) && sc_commit_applies())
 		mark_applied();
 }
 
@@ -438,7 +448,7 @@ sc_track_init(void)
 	tracked_tables = hash_create("summary_cache tables", 64, &info,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT | HASH_ALLOC);
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
-	RegisterXactCallback(xact_callback, NULL);
+	RegisterXactCallback(track_callback, NULL);
 }
 
 /*
@@ -482,7 +492,7 @@ sc_track_check_source(Oid relid)
 				 errmsg("system catalog \"%s\" cannot be a source", name),
 				 errdetail("Changes of system catalogs cannot be tracked."),
 				 errhint("Give \"sources\" without it; the document then follows it by max_stale_age only.")));
-	if (sc_definition_is_own_table(relid))
+	if (sc_extension_is_own_table(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("table \"%s\" cannot be a source", name),
@@ -586,8 +596,7 @@ create_trigger(Relation rel, Oid function)
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
 	ObjectAddress trigger;
 	ObjectAddress extension;
-	Oid			userid;
-	int			sec_context;
+	ScSavedRole saved;
 
 	stmt->trigname = pstrdup(TRIGGER_NAME);
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
@@ -600,12 +609,11 @@ create_trigger(Relation rel, Oid function)
 	 * function is not granted to anybody, and other members of a tree need no
 	 * rights of their own.
 	 */
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	saved = sc_role_become(BOOTSTRAP_SUPERUSERID, 0);
 	trigger = CreateTriggerFiringOn(stmt, NULL, RelationGetRelid(rel), InvalidOid,
 									InvalidOid, InvalidOid, function, InvalidOid,
 									NULL, false, false, TRIGGER_FIRES_ALWAYS);
-	SetUserIdAndSecContext(userid, sec_context);
+	sc_role_return(saved);
 
 	/* ALTER TRIGGER ... DEPENDS ON EXTENSION */
 	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(SC_NAME, false));
@@ -661,9 +669,11 @@ sc_track_attach(Oid relid)
 	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
 		return;
 	foreach(lc, tree_members(relid))
+	{
 		attach_one(lfirst_oid(lc));
+	}
 	if (sc_shared)
-		sc_mark_catch_all();
+		sc_commit_mark_catch_all();
 }
 
 /* Put the trigger on a table that joined a tracked tree, and its children. */
@@ -673,8 +683,10 @@ sc_track_attach_members(Oid relid)
 	ListCell   *lc;
 
 	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+	{
 		attach_one(lfirst_oid(lc));
-	sc_mark_catch_all();
+	}
+	sc_commit_mark_catch_all();
 }
 
 /*
@@ -724,7 +736,9 @@ sc_track_tables(bool definitions)
 void
 sc_track_detach(Oid relid, bool wait)
 {
-	Oid			function = touch_function();	/* before the trigger is looked at: see table_lookup() */
+	Oid			function = touch_function();	/* before the trigger is
+												 * looked at: see
+												 * table_lookup() */
 	Relation	rel;
 	Trigger    *trigger;
 	ObjectAddress object;
@@ -744,7 +758,7 @@ sc_track_detach(Oid relid, bool wait)
 		performDeletion(&object, DROP_RESTRICT, 0);
 	CommandCounterIncrement();
 	if (sc_shared)
-		sc_mark_catch_all();
+		sc_commit_mark_catch_all();
 }
 
 /* Is the trigger there and exactly as installed? */
@@ -800,7 +814,10 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 	{
 		ListCell   *lc;
 
-		/* the root before its members, as queries and DDL do, or they deadlock */
+		/*
+		 * the root before its members, as queries and DDL do, or they
+		 * deadlock
+		 */
 		if (wait)
 			LockRelationOid(roots[i], AccessShareLock);
 		/* dropped, while we waited: nothing below would look for that */
@@ -881,7 +898,7 @@ sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs)
 	for (int i = 0; i < *nrefs; i++)
 	{
 		refs[i].slot = SC_SLOT_NONE;
-		refs[i].key = SC_KEY(MyDatabaseId, roots[i]);
+		refs[i].key = SC_KEY_HERE(roots[i]);
 	}
 	provable = sc_track_provable(relid, true, &reason);
 	table = table_lookup(relid);

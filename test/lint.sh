@@ -2,7 +2,8 @@
 # make lint: what tools find without running anything.  Scripts by shellcheck; the library built by gcc
 # and by clang with warnings as errors, also as a debug build and with a server's LLVM bitcode; the C
 # programs of the tests likewise; clang-tidy (.clang-tidy) and cppcheck (test/cppcheck.cfg) on the
-# sources.  What they are not to say is in their files, with the reason.
+# sources; the floors of src/README.md against the includes.  What the tools do not report is in their
+# files, with the reason.
 #
 #   NO_INSTALL=1   do not install what is missing
 
@@ -68,7 +69,7 @@ run_clang_tidy() {
 }
 
 # Its picture of the server is cppcheck.cfg.  Without "style": PostgreSQL declares variables at the head of
-# a block, and passes pointers without const.  sc_build_section() only hands on where its result is to go,
+# a block, and passes pointers without const.  sc_document_build() only hands on where its result is to go,
 # which is taken for a use of what is there.
 run_cppcheck() {
 	cd "$top"
@@ -88,6 +89,7 @@ mkdir "$work/tmp"
 export TMPDIR=$work/tmp
 
 check shellcheck run_shellcheck
+check "floors of src/" bash "$top/test/floors.sh"
 for compiler in gcc clang; do
 	check "$compiler" build CC=$compiler with_llvm=no
 	check "$compiler, debug build" build CC=$compiler with_llvm=no SC_DEBUG=1

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * build.h
+ *	  Builds and publishes sections.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_BUILD_H
+#define SC_BUILD_H
+
+#include "definition.h"
+#include "local.h"
+
+typedef enum ScWant
+{
+	SC_WANT_ALL,				/* every section */
+	SC_WANT_NEEDED,				/* those that are not proven current, or aged */
+	SC_WANT_INLINE				/* the inline ones of those */
+} ScWant;
+
+/* What a build made: a chunk for each section of the definition, or NULL. */
+typedef struct ScBuild
+{
+	int			nchunks;
+	ScChunk   **chunks;
+	bool		complete;		/* no NULL */
+	bool		published;
+} ScBuild;
+
+extern void sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);
+extern void sc_build_private(const char *summary, ScBuild *build);
+extern bool sc_build_is_running(void);
+extern bool sc_build_may_publish(ScSummaryDef *definition, ScWant want);
+extern bool sc_build_matches(ScLocal *local, ScSummaryDef *definition);
+
+#endif							/* SC_BUILD_H */

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * cache.h
+ *	  The decision table: what a read is answered with.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_CACHE_H
+#define SC_CACHE_H
+
+#include "local.h"
+
+typedef struct ScAnswer
+{
+	ScStatus	status;
+	text	   *document;		/* may be this backend's own copy: not to be
+								 * written or freed */
+	ScEtag	   *etag;			/* this backend's own as well: for
+								 * sc_local_etag(), before the next read */
+	TimestampTz built_at;		/* the oldest section's */
+} ScAnswer;
+
+extern void sc_cache_read(const char *summary, bool force, ScAnswer *answer);
+extern const char *sc_cache_status_name(ScStatus status);
+extern void sc_cache_invalidate(const char *summary, const char *scope);
+extern void sc_cache_refresh(int index);
+
+#endif							/* SC_CACHE_H */

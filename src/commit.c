@@ -1,0 +1,524 @@
+/*-------------------------------------------------------------------------
+ *
+ * commit.c
+ *	  A transaction's marks, published at its commit; and the proof that what
+ *	  was built at a label is current.
+ *
+ * The write side, in the order in which it happens:
+ *
+ *	0.	A statement that writes a tracked table marks the table's slot in a
+ *		list of this backend (track.c finds out which).  Nothing is shared yet:
+ *		a rollback costs nothing.  A subtransaction that rolls back leaves its
+ *		marks, which may cost a needless rebuild.
+ *	1.	PRE_COMMIT (or PRE_PREPARE): without an xid nothing was written, so
+ *		nothing is done.  Else store the xid in this backend's cell, then add a
+ *		pending transaction to each marked word.  An error after this, ours or
+ *		another's, leads to step 4.
+ *	2.	The transaction becomes visible to new snapshots.
+ *	3.	COMMIT: one atomic add a word moves its revision and takes the pending
+ *		transaction away; then the cell is emptied.  No error may be raised
+ *		here, so nothing is allocated or locked.  A catch-all word, which stands
+ *		for DDL, and with it the cell, waits until the transaction has sent its
+ *		invalidations: a builder that read the new revision before might still
+ *		plan its query by what is in its caches.
+ *	4.	ABORT after step 1: pending transactions are taken away, then the cell
+ *		is emptied.
+ *	5.	PREPARE: the xid moves with its words into an orphan cell, since the
+ *		backend that finishes it may be another one, which knows nothing of
+ *		its tables.  Whoever finds that the transaction is over settles the
+ *		orphan: swap the xid for SETTLING, do step 3 for its words, empty it.
+ *		It is over when its lock on its xid is gone, which is released after its
+ *		invalidations are sent.  After a rollback that is a needless change of
+ *		revision.
+ *
+ * Between 2 and 3 the transaction is visible, but no revision tells: that is
+ * what the pending count is for.  The reader's side:
+ *
+ *		load the words; any revision that is not the label's: moved
+ *		if no word has a transaction pending: current
+ *		for each cell: its xid must still be running for the reader's snapshot
+ *		load the words again; if the revisions are the label's still: current
+ *
+ * Why that is enough.  Let T be visible to the reader's snapshot, and not in
+ * the label.  T added to its words before it became visible, so before the
+ * snapshot was taken and the words loaded.  If the first load does not see
+ * T's revision, it sees T pending.  Then the scan either meets T in its cell,
+ * where it is not running for the snapshot; or finds the cell empty, so that
+ * T's revision, moved before the cell was emptied, is seen by the second load.
+ * An xid in a cell that has nothing to do with the words costs a hit at worst.
+ *
+ * A label is read before the snapshot that a section is built with: a
+ * transaction missing from the snapshot moves a revision after the label.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "commit.h"
+#include "request.h"
+#include "word_internal.h"
+
+/* The marks of the current transaction. */
+static ScSlotRef *marks = NULL;
+static int	nmarks = 0;
+static int	max_marks = 0;
+static bool marks_overflow = false; /* no memory: stand for the cluster's word */
+static int	nplaced = 0;		/* how many of them are pending in shared
+								 * memory */
+static bool overflow_placed = false;
+static bool committing = false; /* between steps 1 and 3 */
+static bool eager = false;		/* a word is one of an eagerly refreshed
+								 * summary */
+static bool untracked_write = false;	/* see
+										 * sc_commit_begin_untracked_write() */
+
+/*
+ * The revisions that this session's own commits made, by slot, for
+ * read-your-writes; and when it finished a prepared transaction, whose tables
+ * it cannot know.
+ */
+static uint64 *own_revisions = NULL;
+static int64 own_unknown_commit = 0;
+
+/*
+ * Step 1 for one mark.  Its slot may have been given to another table since
+ * the mark was made, then find the table's new one; without one use a
+ * catch-all word.  Throws nothing.
+ */
+static void
+mark_place(ScSlotRef *mark)
+{
+	for (;;)
+	{
+		uint64		catch_all = SC_KEY(SC_KEY_DATABASE(mark->key), InvalidOid);
+
+		if (mark->slot >= 0)
+		{
+			SC_POINT("mark-place");
+			/* the add is a full barrier: cell before it, key after it */
+			sc_word_add_pending(mark->slot);
+			if (pg_atomic_read_u64(&sc_slot_at(mark->slot)->key) == mark->key)
+				return;
+			sc_word_withdraw(mark->slot);
+		}
+
+		mark->slot = sc_slot_find(mark->key, true);
+		if (mark->slot >= 0)
+			continue;
+		if (mark->key != catch_all)
+			mark->key = catch_all;
+		else
+		{
+			mark->slot = SC_CLUSTER_SLOT;
+			mark->key = SC_KEY_CLUSTER;
+		}
+	}
+}
+
+/* Step 1 for all marks that are not placed yet. */
+static void
+marks_place(void)
+{
+	ScCell	   *cell = sc_cell_mine();
+
+	if (pg_atomic_read_u64(&cell->xid) == SC_CELL_EMPTY)
+	{
+		/*
+		 * A mark that comes with no xid while the transaction is committing
+		 * is that of a statement which another library begins in its own
+		 * callback: it is about to have one.
+		 */
+		FullTransactionId xid = GetTopFullTransactionId();
+
+		uint32		used = pg_atomic_read_u32(&sc_words->ncells_used);
+
+		/* with few connections a scan is short, whatever max_connections is */
+		while (used <= (uint32) SC_MY_BACKEND &&
+			   !pg_atomic_compare_exchange_u32(&sc_words->ncells_used, &used, SC_MY_BACKEND + 1))
+			;
+		pg_atomic_write_u64(&cell->xid, U64FromFullTransactionId(xid));
+		pg_memory_barrier();
+		SC_POINT("commit-cell");
+	}
+
+	while (nplaced < nmarks)
+		mark_place(&marks[nplaced++]);
+	if (marks_overflow && !overflow_placed)
+	{
+		overflow_placed = true;
+		sc_word_add_pending(SC_CLUSTER_SLOT);
+	}
+}
+
+/*
+ * Mark one slot.  This runs inside somebody's write, so it raises nothing:
+ * without memory the cluster's word stands for the mark.
+ */
+static void
+mark_slot(int slot, uint64 key)
+{
+	if (SC_WEAK(SC_PROTOCOL_AT_WRITE) && slot >= 0)
+	{
+		pg_atomic_fetch_add_u64(&sc_slot_at(slot)->word, SC_REVISION_ONE);
+		return;
+	}
+
+	for (int i = 0; i < nmarks; i++)
+		if (marks[i].key == key)
+			return;
+
+	if (nmarks == max_marks || SC_FAILS("marks"))
+	{
+		int			new_max = Max(max_marks * 2, 64);
+		ScSlotRef  *bigger = MemoryContextAllocExtended(TopMemoryContext,
+														sizeof(ScSlotRef) * new_max,
+														MCXT_ALLOC_NO_OOM);
+
+		if (bigger == NULL || SC_FAILS("marks"))
+		{
+			marks_overflow = true;
+			return;
+		}
+		if (marks)
+		{
+			memcpy(bigger, marks, sizeof(ScSlotRef) * nmarks);
+			pfree(marks);
+		}
+		marks = bigger;
+		max_marks = new_max;
+	}
+	marks[nmarks].slot = slot;
+	marks[nmarks].key = key;
+	nmarks++;
+}
+
+/*
+ * Mark the slots of a table that the current transaction writes.  Raises
+ * nothing.
+ */
+void
+sc_commit_mark(const ScSlotRef *refs, int nrefs)
+{
+	for (int i = 0; i < nrefs; i++)
+		mark_slot(refs[i].slot, refs[i].key);
+	if (committing)
+		marks_place();
+}
+
+/*
+ * Mark everything in this database: DDL, and what cannot be placed.
+ */
+void
+sc_commit_mark_catch_all(void)
+{
+	mark_slot(SC_SLOT_NONE, SC_KEY_CATCH_ALL);
+	if (committing)
+		marks_place();
+}
+
+/* Mark everything in the cluster: DDL on shared objects. */
+void
+sc_commit_mark_cluster(void)
+{
+	mark_slot(SC_CLUSTER_SLOT, SC_KEY_CLUSTER);
+	if (committing)
+		marks_place();
+}
+
+/*
+ * The transaction begins to write tables that will be marked only when their
+ * triggers fire (COPY, TRUNCATE): from here on its own reads are private.
+ */
+void
+sc_commit_begin_untracked_write(void)
+{
+	untracked_write = true;
+}
+
+/* Is this transaction past its step 1? */
+bool
+sc_commit_has_begun(void)
+{
+	return committing;
+}
+
+/*
+ * Does this transaction apply what another server has written?  It is then
+ * marked at its commit only (track.c).
+ */
+bool
+sc_commit_applies(void)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+		TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
+/* Has this transaction begun to write what its marks do not tell? */
+static inline bool
+wrote_unmarked(void)
+{
+	return untracked_write || marks_overflow || unlikely(sc_commit_applies());
+}
+
+bool
+sc_commit_wrote_anything(void)
+{
+	return nmarks > 0 || wrote_unmarked();
+}
+
+/* Has this transaction begun to write what the label stands for? */
+bool
+sc_commit_wrote(const ScLabel *label)
+{
+	if (wrote_unmarked())
+		return true;
+	for (int m = 0; m < nmarks; m++)
+	{
+		/* a mark on a catch-all may not know its slot yet, or lose it */
+		if (marks[m].slot < 0 ||
+			pg_atomic_read_u64(&sc_slot_at(marks[m].slot)->key) != marks[m].key)
+			return true;
+		for (int i = 0; i < label->nwords; i++)
+			if (label->words[i].slot == (uint32) marks[m].slot)
+				return true;
+	}
+	return false;
+}
+
+/*
+ * Step 5.  The words stay pending; only who answers for them changes.
+ */
+static void
+marks_to_orphan(void)
+{
+	ScCell	   *cell = sc_cell_mine();
+	uint64		xid = pg_atomic_read_u64(&cell->xid);
+	uint32		slots[SC_ORPHAN_SLOTS];
+	int			nslots = 0;
+
+	if (nmarks + (marks_overflow ? 1 : 0) <= SC_ORPHAN_SLOTS)
+	{
+		for (int i = 0; i < nmarks; i++)
+			slots[nslots++] = marks[i].slot;
+		if (marks_overflow)
+			slots[nslots++] = SC_CLUSTER_SLOT;
+	}
+	else
+	{
+		ScSlotRef	all = {SC_SLOT_NONE, SC_KEY_CATCH_ALL};
+
+		/* too many for a cell: one catch-all stands for them */
+		mark_place(&all);
+		slots[nslots++] = all.slot;
+		for (int i = 0; i < nmarks; i++)
+			sc_word_withdraw(marks[i].slot);
+		if (marks_overflow)
+			sc_word_withdraw(SC_CLUSTER_SLOT);
+	}
+
+	sc_orphan_enter(xid, slots, nslots);
+	SC_POINT("prepare-orphan");
+	pg_write_barrier();
+	pg_atomic_write_u64(&cell->xid, SC_CELL_EMPTY);
+}
+
+/*-------------------------------------------------------------------------
+ * Transaction callbacks
+ *-------------------------------------------------------------------------
+ */
+
+static void
+marks_reset(void)
+{
+	nmarks = 0;
+	nplaced = 0;
+	marks_overflow = false;
+	overflow_placed = false;
+	committing = false;
+	eager = false;
+	untracked_write = false;
+}
+
+/* Does a mark stand for DDL, or for what has no word of its own? */
+static inline bool
+is_catch_all(const ScSlotRef *mark)
+{
+	return mark->key == SC_KEY_CLUSTER || !OidIsValid(SC_KEY_RELATION(mark->key));
+}
+
+/* Step 3, for the catch-all words or for the others. */
+static void
+marks_publish(bool catch_alls)
+{
+	TimestampTz now = GetCurrentTransactionStopTimestamp();
+
+	for (int i = 0; i < nplaced; i++)
+	{
+		uint64		revision;
+
+		if (is_catch_all(&marks[i]) != catch_alls)
+			continue;
+		revision = sc_word_publish(marks[i].slot);
+		pg_atomic_write_u64(&sc_slot_at(marks[i].slot)->last_change, (uint64) now);
+		if (own_revisions)
+			own_revisions[marks[i].slot] = revision;
+	}
+	if (overflow_placed && catch_alls)
+		sc_word_publish(SC_CLUSTER_SLOT);
+	if (overflow_placed || own_revisions == NULL)
+		own_unknown_commit = sc_clock_now();
+}
+
+/* All that was placed is published. */
+static void
+commit_done(void)
+{
+	SC_POINT("commit-published");
+	/* the adds are full barriers */
+	pg_atomic_write_u64(&sc_cell_mine()->xid, SC_CELL_EMPTY);
+	if (eager)
+		sc_request_wake_worker();
+	marks_reset();
+}
+
+/*
+ * The rest of step 3, when the transaction's memory goes: nothing of it is
+ * left to do but to answer the client.
+ */
+static void
+late_commit(void *arg)
+{
+	marks_publish(true);
+	commit_done();
+}
+
+static void
+commit_callback(XactEvent event, void *arg)
+{
+	static MemoryContextCallback late = {.func = late_commit};
+	bool		is_late;
+
+	switch (event)
+	{
+		case XACT_EVENT_PRE_PREPARE:
+			/* make room for an orphan: later no lock can be taken */
+			if (nmarks > 0 || marks_overflow)
+				sc_orphan_settle_finished();
+			/* FALLTHROUGH */
+		case XACT_EVENT_PRE_COMMIT:
+			if (own_revisions == NULL && nmarks > 0)
+				own_revisions = MemoryContextAllocExtended(TopMemoryContext,
+														   sizeof(uint64) * sc_words->nslots,
+														   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+			committing = true;
+			if ((nmarks > 0 || marks_overflow) && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+				!SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
+				marks_place();
+			for (int i = 0; i < nplaced; i++)
+				eager = eager || sc_slot_at(marks[i].slot)->eager;
+			if (eager)
+				sc_request_ensure_worker();
+			SC_POINT("commit-pending");
+			break;
+
+		case XACT_EVENT_COMMIT:
+			SC_POINT("commit-visible");
+			if (SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
+				for (int i = 0; i < nmarks; i++)
+					if (marks[i].slot >= 0)
+						pg_atomic_fetch_add_u64(&sc_slot_at(marks[i].slot)->word, SC_REVISION_ONE);
+			if (nplaced == 0 && !overflow_placed)
+			{
+				Assert(pg_atomic_read_u64(&sc_cell_mine()->xid) == SC_CELL_EMPTY);
+				marks_reset();
+				break;
+			}
+			marks_publish(false);
+			is_late = overflow_placed;
+			for (int i = 0; i < nplaced; i++)
+				is_late = is_late || is_catch_all(&marks[i]);
+			if (is_late)
+				MemoryContextRegisterResetCallback(TopTransactionContext, &late);
+			else
+				commit_done();
+			break;
+
+		case XACT_EVENT_ABORT:
+			for (int i = 0; i < nplaced; i++)
+				sc_word_withdraw(marks[i].slot);
+			if (overflow_placed)
+				sc_word_withdraw(SC_CLUSTER_SLOT);
+			if (pg_atomic_read_u64(&sc_cell_mine()->xid) != SC_CELL_EMPTY)
+				pg_atomic_write_u64(&sc_cell_mine()->xid, SC_CELL_EMPTY);
+			marks_reset();
+			break;
+
+		case XACT_EVENT_PREPARE:
+			if (nplaced > 0 || overflow_placed)
+				marks_to_orphan();
+			marks_reset();
+			break;
+
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			/* a parallel worker writes nothing */
+			break;
+	}
+}
+
+void
+sc_commit_init(void)
+{
+	RegisterXactCallback(commit_callback, NULL);
+}
+
+/*-------------------------------------------------------------------------
+ * What this session has committed
+ *-------------------------------------------------------------------------
+ */
+
+/* Has this session committed anything that was tracked? */
+bool
+sc_commit_has_happened(void)
+{
+	return own_revisions != NULL || own_unknown_commit > 0;
+}
+
+/* Would what was built at the label hide a commit of this session? */
+bool
+sc_commit_is_hidden_by(const ScLabel *label)
+{
+	if (label->read_at <= own_unknown_commit)
+		return true;
+	/* a standby's has nothing of what was committed after the promotion */
+	if (sc_label_is_of_standby(label) && sc_commit_has_happened())
+		return true;
+	if (own_revisions == NULL)
+		return false;
+	for (int i = 0; i < label->nwords; i++)
+		if (label->words[i].revision != SC_NEVER_CURRENT &&
+			label->words[i].revision < own_revisions[label->words[i].slot])
+			return true;
+	return false;
+}
+
+/* This session has finished a prepared transaction. */
+void
+sc_commit_note_unknown(void)
+{
+	sc_orphan_settle_finished();
+	own_unknown_commit = sc_clock_now();
+}

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * commit.h
+ *	  A transaction's marks, published at its commit.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_COMMIT_H
+#define SC_COMMIT_H
+
+#include "label.h"
+
+extern void sc_commit_init(void);	/* from _PG_init */
+
+/* Marks raise nothing. */
+extern void sc_commit_mark(const ScSlotRef *refs, int nrefs);
+extern void sc_commit_mark_catch_all(void);
+extern void sc_commit_mark_cluster(void);
+extern void sc_commit_begin_untracked_write(void);
+
+/* About the current transaction. */
+extern bool sc_commit_has_begun(void);	/* it is past its step 1 */
+extern bool sc_commit_applies(void);
+extern bool sc_commit_wrote_anything(void);
+extern bool sc_commit_wrote(const ScLabel *label);
+
+/* About what this session has committed before. */
+extern bool sc_commit_has_happened(void);
+extern bool sc_commit_is_hidden_by(const ScLabel *label);
+extern void sc_commit_note_unknown(void);
+
+#endif							/* SC_COMMIT_H */

@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * ddl.h
+ *	  What a command does, as its parse tree says.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_DDL_H
+#define SC_DDL_H
+
+#include "nodes/parsenodes.h"
+
+#include "base.h"
+
+typedef enum ScDdlScope
+{
+	SC_DDL_NONE,				/* changes the result of no query */
+	SC_DDL_DATABASE,
+	SC_DDL_CLUSTER
+} ScDdlScope;
+
+/* What a command does that concerns us. */
+typedef struct ScDdlEffect
+{
+	ScDdlScope	scope;
+	bool		renames;		/* something that a query may name */
+	const char *schema;			/* that it gave a new name, or moved a table
+								 * to */
+	bool		writes_untracked;	/* a tracked table, whose triggers fire
+									 * later */
+	Oid			database;		/* that it copies or removes, so that our
+								 * worker there must leave; InvalidOid: none */
+	bool		drops_database; /* that one */
+	bool		finishes_prepared;	/* a transaction */
+	bool		commits;		/* the transaction block */
+	bool		listens;		/* to our channel */
+	bool		may_join_trees; /* CREATE TABLE or ALTER TABLE */
+	bool		may_drop_extension;
+} ScDdlEffect;
+
+extern void sc_ddl_effect(Node *parsetree, ScDdlEffect *effect);
+
+#endif							/* SC_DDL_H */

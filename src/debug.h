@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * debug.h
+ *	  Waiting points and weakened protocols; nothing of it in a release build.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_DEBUG_H
+#define SC_DEBUG_H
+
+#include "base.h"
+
+#ifdef SC_DEBUG
+enum
+{
+	SC_PROTOCOL_TWO_PHASE,
+	SC_PROTOCOL_AT_WRITE,		/* wrong: revision moves before the commit */
+	SC_PROTOCOL_AFTER_COMMIT,	/* wrong: nothing pending during it */
+	SC_PROTOCOL_REPLAYED_ONLY,	/* wrong: on a standby, the end of the last
+								 * record that was replayed in full on both
+								 * sides */
+	SC_PROTOCOL_BEGUN_ONLY		/* wrong: of the one whose replay began last */
+};
+
+extern int	sc_debug_protocol;
+extern void sc_debug_init(void);
+extern void sc_debug_point(const char *name);
+extern bool sc_debug_fails(const char *name);
+
+#define SC_POINT(name) sc_debug_point(name)
+#define SC_WEAK(protocol) (sc_debug_protocol == (protocol))
+#define SC_FAILS(name) sc_debug_fails(name)
+#else
+#define SC_POINT(name) ((void) 0)
+#define SC_WEAK(protocol) false
+#define SC_FAILS(name) false
+#endif
+
+#endif							/* SC_DEBUG_H */

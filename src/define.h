@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ *
+ * define.h
+ *	  Changes definitions.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_DEFINE_H
+#define SC_DEFINE_H
+
+#include "definition.h"
+
+/* What a section is to be. */
+typedef struct ScSectionSpec
+{
+	const char *summary;
+	const char *section;
+	const char *query;
+	List	   *sources;		/* Oids; unless they are derived */
+	bool		derive_sources; /* from the query */
+	bool		is_inline;
+	bool		generated;		/* by attaching a State Hub, which also
+								 * decides about the owner */
+	Oid			owner;
+	ArrayType  *settings;		/* NULL: those of the session */
+} ScSectionSpec;
+
+/* Lock out other definers; the table. */
+extern Oid	sc_define_lock(void);
+
+/* Define or replace a section; checks everything but the caller's right to act
+ * for the owner. */
+extern void sc_define_section(const ScSectionSpec *spec);
+
+/* Drop a section, or with NULL all of a summary. */
+extern void sc_define_drop(const char *summary, const char *section);
+
+/* Set an option of a summary; with a NULL value go back to the setting of the
+ * same name. */
+extern void sc_define_configure(const char *summary, const char *option, const char *value);
+
+/* Other definers are locked out already. */
+extern void sc_define_update(ScSectionDef *section);
+
+/* The sections of some roles get another owner; InvalidOid: are dropped.  The
+ * caller may do that with whatever they own. */
+extern void sc_define_give(List *owners, Oid new_owner);
+
+#endif							/* SC_DEFINE_H */

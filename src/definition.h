@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ *
+ * definition.h
+ *	  Summaries and sections in the catalog, and this backend's view of them.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_DEFINITION_H
+#define SC_DEFINITION_H
+
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/snapshot.h"
+
+#include "extension.h"
+#include "label.h"
+#include "settings.h"
+#include "store.h"
+
+typedef struct ScSectionDef
+{
+	NameData	summary;
+	NameData	name;
+	char	   *query;
+	ArrayType  *settings;		/* as in pg_proc.proconfig */
+	Oid		   *sources;
+	Oid		   *reads;			/* tables that the query read when it was
+								 * defined: reading others, it is not proven */
+	char	  **calls;			/* likewise the functions that cannot be seen
+								 * into, as format_procedure_qualified() has
+								 * it */
+	char	  **keys;			/* as they were at definition */
+	uint64		hash;			/* of all that decides about the bytes */
+	SPIPlanPtr	plan;			/* document.c's, NULL until first built; it
+								 * points back to this */
+	int			nsources;
+	int			nreads;
+	int			ncalls;
+	int			nkeys;
+	Oid			owner;
+	int			plan_generation;	/* of the plan in which strangers were
+									 * looked for, 0: of none */
+	ScStranger	stranger;		/* and what was found */
+	bool		is_inline;
+	bool		generated;		/* by summary_cache_attach_state_hub() */
+	bool		keep_plan;		/* the definition is a cached one */
+} ScSectionDef;
+
+typedef struct ScSummaryDef
+{
+	NameData	name;
+	Oid			table;			/* summary_cache_definition */
+	ScOptions	options;
+	MemoryContext context;
+	int			nsections;
+	ScSectionDef *sections;		/* in the order of the document */
+} ScSummaryDef;
+
+/* The newest, cached; NULL if there is none.  Valid until the next call, or
+ * until unpinned. */
+extern ScSummaryDef *sc_definition_get(const char *summary);
+extern void sc_definition_pin(void);
+extern void sc_definition_unpin(void);
+
+/* The definition that a snapshot sees, in a context of its own below the one
+ * given; NULL if there is none. */
+extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
+										MemoryContext parent);
+extern ScSectionDef *sc_definition_section(ScSummaryDef *definition, const char *name);
+
+/* All definitions that a snapshot sees, in the current memory context. */
+extern List *sc_definition_all(Snapshot snapshot);
+
+/* Likewise what is newest now, this command's own changes included. */
+extern ScSummaryDef *sc_definition_now(const char *summary);
+extern List *sc_definition_all_now(void);
+
+extern void sc_definition_sweep_entries(void);
+
+/* An error unless it can be a name. */
+extern void sc_definition_check_name(const char *what, const char *name);
+SC_NORETURN extern void sc_definition_unknown(const char *summary);
+
+/* A key may be in one section only: an error if one of the first section's is
+ * one of the second's as well. */
+typedef struct ScKeys
+{
+	const char *section;
+	int			n;
+	char	  **keys;
+} ScKeys;
+
+extern void sc_definition_check_keys(const char *summary, const ScKeys *a, const ScKeys *b);
+
+#endif							/* SC_DEFINITION_H */

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * document.h
+ *	  Builds one section: its query's row as JSON.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_DOCUMENT_H
+#define SC_DOCUMENT_H
+
+#include "definition.h"
+
+typedef struct ScBody
+{
+	char	   *members;		/* of the JSON object, without the braces */
+	Size		len;
+	int			nkeys;
+	char	  **keys;
+	ScStranger	stranger;
+} ScBody;
+
+extern bool sc_document_timed_out;	/* the last error was build_timeout's */
+extern void sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body);
+
+#endif							/* SC_DOCUMENT_H */

@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * extension.c
+ *	  The extension's own objects: its schema, version and tables.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "extension.h"
+
+/*
+ * Versions of the SQL objects that this library works with, its own first.  A
+ * release that serves those of an older one as well says so here.
+ */
+static const char *const served_versions[] = {SC_VERSION};
+
+/* The schema that the extension lives in, and on request its version. */
+static Oid
+read_extension(bool missing_ok, char **version)
+{
+	Oid			extension = get_extension_oid(SC_NAME, missing_ok);
+	Oid			schema = InvalidOid;
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(extension))
+		return InvalidOid;
+	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		if (version)
+		{
+			bool		isnull;
+
+			*version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
+														RelationGetDescr(rel), &isnull));
+		}
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return schema;
+}
+
+Oid
+sc_extension_schema(bool missing_ok)
+{
+	return read_extension(missing_ok, NULL);
+}
+
+/* Is version a later than b, as far as their numbers go? */
+static bool
+version_is_later(const char *a, const char *b)
+{
+	for (;;)
+	{
+		char	   *a_end;
+		char	   *b_end;
+		long		a_part = strtol(a, &a_end, 10);
+		long		b_part = strtol(b, &b_end, 10);
+
+		if (a_part != b_part)
+			return a_part > b_part;
+		if (*a_end != '.' || *b_end != '.')
+			return *a_end == '.' && *b_end == '\0';
+		a = a_end + 1;
+		b = b_end + 1;
+	}
+}
+
+/*
+ * The library and the SQL objects may be of different versions: after the
+ * files were replaced, until ALTER EXTENSION or a restart.  Then the tables and
+ * result types may be of another shape than this library's, so whatever reads
+ * them asks here first, and says so instead.  The triggers depend on nothing of
+ * that: writes succeed, and are tracked.  True if they fit.
+ */
+bool
+sc_extension_check_version(int elevel)
+{
+	char	   *version = NULL;
+
+	if (!OidIsValid(read_extension(true, &version)) || version == NULL)
+		return true;
+	for (int i = 0; i < (int) lengthof(served_versions); i++)
+		if (strcmp(version, served_versions[i]) == 0)
+			return true;
+	ereport(elevel,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the SQL objects of extension \"%s\" are of version %s, its library is of version %s",
+					SC_NAME, version, SC_VERSION),
+			 errdetail("Summaries cannot be used until they fit. Writes are tracked meanwhile."),
+			 version_is_later(version, SC_VERSION) ?
+			 errhint("Install the library of version %s if that has not been done, then restart the server.",
+					 version) :
+			 errhint("Run ALTER EXTENSION %s UPDATE.", SC_NAME)));
+	return false;
+}
+
+/* A table or result of the right version, but not as the script made it. */
+void
+sc_extension_check_columns(const char *what, int natts, int expected)
+{
+	if (natts != expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" has %d columns instead of the %d of version %s",
+						what, natts, expected, SC_VERSION),
+				 errhint("Somebody has altered it: undo that, or drop extension \"%s\" and create it again.",
+						 SC_NAME)));
+}
+
+/* The table of the definitions; InvalidOid if the extension is not there. */
+Oid
+sc_extension_definition_table(void)
+{
+	Oid			schema = sc_extension_schema(true);
+
+	return OidIsValid(schema) ? get_relname_relid(SC_DEFINITION_TABLE, schema) : InvalidOid;
+}
+
+/* Is a table one of those that hold the definitions? */
+bool
+sc_extension_is_own_table(Oid relid)
+{
+	Oid			table = sc_extension_definition_table();
+
+	return OidIsValid(table) &&
+		(relid == table || relid == get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(table)));
+}

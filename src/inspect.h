@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * inspect.h
+ *	  What a section's query reads and calls.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_INSPECT_H
+#define SC_INSPECT_H
+
+#include "query.h"
+
+/* What analysing a query found: its columns, and what it reads. */
+typedef struct ScQueryInfo
+{
+	int			nkeys;
+	char	  **keys;
+	List	   *relations;		/* Oids, views followed */
+	List	   *functions;		/* Oids that cannot be seen into */
+	bool		is_volatile;
+} ScQueryInfo;
+
+/* Analyse a query as its owner: syntax, kind and columns are checked, and what
+ * it reads is found out; with check_sources, all of that must be trackable.  It
+ * is not executed.  Results are in the current memory context. */
+extern void sc_inspect_query(ScSectionDef *section, bool check_sources, ScQueryInfo *info);
+
+/* Inside sc_owner_run(): what the plan reads or calls that the query did not
+ * when it was defined. */
+extern void sc_inspect_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cached,
+									 ScStranger *stranger);
+
+/* The numbers of all that an analysed query calls and compares by, and of the
+ * types that it converts to, in order. */
+extern List *sc_inspect_operators(Query *query);
+
+#endif							/* SC_INSPECT_H */

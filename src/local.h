@@ -1,0 +1,99 @@
+/*-------------------------------------------------------------------------
+ *
+ * local.h
+ *	  This backend's copies of documents.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_LOCAL_H
+#define SC_LOCAL_H
+
+#include "store.h"
+
+typedef struct ScLocalSection
+{
+	NameData	name;
+	bool		is_inline;
+	bool		invalidated;
+	ScLabel		label;
+} ScLocalSection;
+
+/* An etag, which is computed when it is asked for: by sc_local_etag(). */
+typedef struct ScEtag
+{
+	int			nhashes;
+	uint8		(*hashes)[SC_HASH_BYTES];	/* of the sections */
+	char text[	SC_ETAG_LEN + 1];	/* "" until then */
+} ScEtag;
+
+/* A section in a document that was put together. */
+typedef struct ScPiece
+{
+	uint8		hash[SC_HASH_BYTES];
+	Size		offset;			/* from the opening brace */
+} ScPiece;
+
+/* What this backend knows of a summary's document. */
+typedef struct ScLocal
+{
+	NameData	name;			/* hash key */
+	int			index;			/* of the shared entry; -1: none */
+	uint64		version;		/* the entry's when this was read; 0: never */
+	pg_atomic_uint64 *shared_version;	/* what the entry has now */
+
+	/* What the version holds; in context. */
+	MemoryContext context;
+	int			nsections;		/* 0: nothing is cached */
+	ScLocalSection *sections;
+	ScLabel		label;			/* of all sections, each word once; read_at is
+								 * the oldest's */
+	int			nwords;
+	pg_atomic_uint64 **words;	/* of the label, and what they hold if nothing */
+	uint64	   *expected;		/* has changed and nothing is pending */
+	bool		consistent;		/* no word stands there with two revisions,
+								 * all sections have the same position, and
+								 * none is invalidated */
+	TimestampTz built_at;		/* the oldest section's, wall clock */
+	uint64		xmax;			/* of the sections, the greatest */
+	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
+	ScEtag		etag;
+
+	/* The document itself, of document_version; NULL: not kept here. */
+	text	   *document;
+	uint64		document_version;
+	Size		capacity;		/* bytes allocated for it */
+	int			npieces;		/* that it consists of */
+	int			max_pieces;		/* allocated */
+	ScPiece    *pieces;
+	uint64		handed_out;		/* epoch in which a pointer to it was returned */
+} ScLocal;
+
+extern ScLocal *sc_local_get(const char *summary, bool create);
+extern void sc_local_sync(ScLocal *local, bool create);
+extern text *sc_local_document(ScLocal *local);
+extern text *sc_local_assemble(ScChunk **chunks, int nchunks);
+extern void sc_local_sha256(const void *bytes, Size len, uint8 *digest);
+extern void sc_local_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks);
+extern const char *sc_local_etag(ScEtag *etag);
+
+/* Seconds for which a document is served; -1 unlimited. */
+static inline int
+sc_local_stale_age(const ScLocal *local)
+{
+	return unlikely(local->max_stale_age != SC_UNSET) ? local->max_stale_age : sc_max_stale_age;
+}
+
+/* Past this part of max_stale_age a document is refreshed before it is too old. */
+#define SC_AGING_PERCENT	80
+
+/* Is what was labelled then to be renewed before it is too old to serve? */
+static inline bool
+sc_local_is_aging(const ScLocal *local, int64 read_at, int64 now)
+{
+	return sc_local_stale_age(local) >= 0 &&
+		now - read_at > (int64) sc_local_stale_age(local) * (SC_NS_PER_S / 100 * SC_AGING_PERCENT);
+}
+
+#endif							/* SC_LOCAL_H */

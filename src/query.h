@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.h
+ *	  A section's query: prepared and looked at as its owner.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_QUERY_H
+#define SC_QUERY_H
+
+#include "definition.h"
+#include "utils/plancache.h"
+
+/* Inside sc_owner_run() and SPI. */
+extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
+extern Query *sc_query_analyze(ScSectionDef *section);
+extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
+extern char **sc_query_column_names(TupleDesc desc);
+extern void sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan);
+
+/* For all that is wrong with a query: an SQLSTATE, and the section's name. */
+SC_NORETURN extern void sc_query_refuse(int code, ScSectionDef *section, const char *what);
+
+#endif							/* SC_QUERY_H */

@@ -1,0 +1,150 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *	  The settings summary_cache.*, and a summary's own options.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "settings.h"
+
+bool		sc_enabled = true;
+int			sc_max_stale_age = 300;
+int			sc_stale_if_error = 3600;
+bool		sc_read_your_writes = true;
+int			sc_memory_limit = 64 * 1024;
+int			sc_local_memory_limit = 64 * 1024;
+int			sc_max_tables = 1024;
+int			sc_max_sections = 256;
+int			sc_build_timeout = 5 * 60 * 1000;
+int			sc_worker_idle_timeout = 3000;
+int			sc_min_refresh_interval = 0;
+bool		sc_eager_refresh = false;
+bool		sc_notify = true;
+int			sc_log_min_build_duration = -1;
+
+/* What a session may set for itself; defined however the library is loaded. */
+void
+sc_settings_define_for_sessions(void)
+{
+	DefineCustomBoolVariable("summary_cache.enabled",
+							 "Serves summaries from the cache.",
+							 "When off, every read computes the document; changes are tracked all the same.",
+							 &sc_enabled, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.max_stale_age",
+							"Age above which a document is not served.",
+							"-1 means no limit; 0 makes every read build.",
+							&sc_max_stale_age, 300, -1, INT_MAX / 2,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.stale_if_error",
+							"Time beyond max_stale_age for which a document is served while it cannot be rebuilt.",
+							NULL,
+							&sc_stale_if_error, 3600, 0, INT_MAX / 2,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable("summary_cache.read_your_writes",
+							 "A session is never served a document that lacks a change it has committed.",
+							 NULL,
+							 &sc_read_your_writes, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.local_memory_limit",
+							"Memory for a backend's own copies of documents.",
+							"Documents beyond it are copied from shared memory at every read.",
+							&sc_local_memory_limit, 64 * 1024, 0, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.build_timeout",
+							"Longest time that building a section may take.",
+							"0 means no limit.",
+							&sc_build_timeout, 5 * 60 * 1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.log_min_build_duration",
+							"Build time of a section above which the build is logged.",
+							"0 logs every build; -1 none.",
+							&sc_log_min_build_duration, -1, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+/* What sizes shared memory or governs the worker: only while preloading. */
+void
+sc_settings_define_for_server(void)
+{
+	DefineCustomIntVariable("summary_cache.memory_limit",
+							"Shared memory for the documents of all databases.",
+							"Reserved at server start. A document that does not fit is returned, but not cached.",
+							&sc_memory_limit, 64 * 1024, 1024, MAX_KILOBYTES,
+							PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.max_tables",
+							"Number of source tables, and of databases that have some, that can be tracked apart.",
+							NULL,
+							&sc_max_tables, 1024, 8, 1000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.max_sections",
+							"Number of sections that can be cached, over all databases.",
+							NULL,
+							&sc_max_sections, 256, 2, 100000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.min_refresh_interval",
+							"Shortest time between two refreshes of a summary in the background.",
+							"What changes meanwhile is refreshed when it is over.",
+							&sc_min_refresh_interval, 0, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("summary_cache.eager_refresh",
+							 "Refreshes a cached summary on commit, without waiting for a reader.",
+							 NULL,
+							 &sc_eager_refresh, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("summary_cache.notify",
+							 "Notifies listeners on channel summary_cache of every new document.",
+							 "Nothing is sent in a database in which nobody has listened since the server start.",
+							 &sc_notify, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.worker_idle_timeout",
+							"Time after which an idle refresh worker leaves.",
+							NULL,
+							&sc_worker_idle_timeout, 3000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+/* No option of a summary is set. */
+void
+sc_settings_unset(ScOptions *options)
+{
+	options->max_stale_age = SC_UNSET;
+	options->min_refresh_interval = SC_UNSET;
+	options->eager_refresh = SC_UNSET;
+}
+
+/*
+ * Parse an option's value.  False, with a hint, if it is not valid; NULL for
+ * the hint if there is no such option.
+ */
+bool
+sc_settings_parse_option(ScOptions *options, const char *name, const char *value, const char **hint)
+{
+	bool		flag;
+
+	*hint = NULL;
+	if (strcmp(name, "max_stale_age") == 0)
+	{
+		*hint = "Use a time in seconds or with a unit, 0 to build at every read, or -1 for no limit.";
+		return parse_int(value, &options->max_stale_age, GUC_UNIT_S, NULL) &&
+			options->max_stale_age >= -1 && options->max_stale_age <= INT_MAX / 2;
+	}
+	if (strcmp(name, "min_refresh_interval") == 0)
+	{
+		*hint = "Use a time in milliseconds or with a unit, such as '2s'.";
+		return parse_int(value, &options->min_refresh_interval, GUC_UNIT_MS, NULL) &&
+			options->min_refresh_interval >= 0;
+	}
+	if (strcmp(name, "eager_refresh") == 0)
+	{
+		*hint = "Use on or off.";
+		if (!parse_bool(value, &flag))
+			return false;
+		options->eager_refresh = flag;
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,61 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.h
+ *	  The settings summary_cache.*, and a summary's own options.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_SETTINGS_H
+#define SC_SETTINGS_H
+
+#include <limits.h>
+
+#include "base.h"
+
+extern bool sc_enabled;
+extern int	sc_max_stale_age;	/* s; -1 unlimited, 0 always a miss */
+extern int	sc_stale_if_error;	/* s */
+extern bool sc_read_your_writes;
+extern int	sc_memory_limit;	/* kB */
+extern int	sc_local_memory_limit;	/* kB */
+extern int	sc_max_tables;
+extern int	sc_max_sections;
+extern int	sc_build_timeout;	/* ms; 0 none */
+extern int	sc_worker_idle_timeout; /* ms */
+extern int	sc_min_refresh_interval;	/* ms */
+extern bool sc_eager_refresh;
+extern bool sc_notify;
+extern int	sc_log_min_build_duration;	/* ms; -1 none */
+
+/*
+ * What summary_cache_configure() can set for one summary.  SC_UNSET stands for
+ * the setting of the same name.
+ */
+#define SC_UNSET	INT_MIN
+
+typedef struct ScOptions
+{
+	int			max_stale_age;	/* s */
+	int			min_refresh_interval;	/* ms */
+	int			eager_refresh;	/* boolean */
+} ScOptions;
+
+extern void sc_settings_define_for_sessions(void);
+extern void sc_settings_define_for_server(void);
+extern void sc_settings_unset(ScOptions *options);
+
+/* Parse an option's value.  Returns false, with a hint, if it is not valid; and
+ * NULL for the hint if there is no option of this name. */
+extern bool sc_settings_parse_option(ScOptions *options, const char *name, const char *value,
+									 const char **hint);
+
+/* Is a summary with these options refreshed on commit? */
+static inline bool
+sc_settings_is_eager(const ScOptions *options)
+{
+	return options->eager_refresh != SC_UNSET ? options->eager_refresh : sc_eager_refresh;
+}
+
+#endif							/* SC_SETTINGS_H */

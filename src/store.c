@@ -1,0 +1,908 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.c
+ *	  The store: each summary's entry, and the document that it holds.
+ *
+ * Entries and their sections are of fixed number.  The documents' bytes are in
+ * an area that has its full size from server start: an allocation can fail, but
+ * not throw.
+ *
+ * Locking: ScShared.lock protects which summary has which entry and sections;
+ * an entry's lock protects what it holds.  Where both are held, the former is
+ * taken first.  Bytes are copied into the area before a lock is taken; under the
+ * lock only pointers are swapped.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/dsa.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "shmem.h"
+#include "store.h"
+
+/* Failed builds are tried again after 1 s, then 2, 4, ... */
+#define RETRY_FIRST_NS	SC_NS_PER_S
+#define RETRY_LIMIT_NS	(60 * SC_NS_PER_S)
+#define RETRY_DOUBLINGS	6		/* then the limit is reached */
+
+/*
+ * A document that cannot be proven current is not rebuilt more often than
+ * this in the background.
+ */
+#define UNPROVABLE_REFRESH_NS	SC_NS_PER_S
+
+/* Versions of different entries never meet: a copy knows its own. */
+#define VERSION_BITS	40
+
+/* Under the lock of the summary that it belongs to. */
+typedef struct Section
+{
+	NameData	name;
+	dsa_pointer chunk;
+	bool		invalidated;	/* summary_cache_invalidate() of an inline one */
+	int			next;			/* index of the summary's next section, or -1;
+								 * of the next free one, under ScShared.lock */
+} Section;
+
+typedef struct Summary
+{
+	LWLock		lock;			/* protects what follows unless said otherwise */
+
+	Oid			dboid;			/* changed under ScShared.lock and lock, both
+								 * exclusive; InvalidOid: free.  A loop over
+								 * all entries reads it without: at worst it
+								 * passes by one that is just being taken,
+								 * whose reader asks again, or locks and looks
+								 * once more */
+	NameData	name;			/* likewise */
+	int			sections;		/* first of the list, or -1: nothing cached */
+	uint64		generation;		/* moved by invalidation: a build begun under
+								 * an older one is not published */
+	pg_atomic_uint64 version;	/* see sc_store_version() */
+	ScRequests	requests;		/* without the lock */
+	ScOptions	options;		/* the definition's, as of the last
+								 * publication. The worker reads
+								 * min_refresh_interval without the lock: a
+								 * stale one is good for one refresh */
+	char		notified_etag[SC_ETAG_LEN + 1]; /* of the last document that
+												 * listeners were notified of */
+	ScFailure	failure;		/* failures and of_inline are read without the
+								 * lock as well: see sc_store_is_failing() */
+	ScBuildStats stats;
+	bool		no_room;		/* for the newest build: nobody waits for
+								 * another's.  Read without the lock: a stale
+								 * one costs a wait, or a build too many */
+} Summary;
+
+typedef struct Store
+{
+	int			nsummaries;		/* the counts never change */
+	int			nsections;
+	int			free_section;	/* head of the free list; under ScShared.lock */
+} Store;
+
+static Store *store;
+static Summary *summaries;
+static Section *sections;
+static void *area_place;
+
+/*-------------------------------------------------------------------------
+ * Shared memory
+ *-------------------------------------------------------------------------
+ */
+
+static Size
+area_size(void)
+{
+	return (Size) sc_memory_limit * 1024;
+}
+
+static Size
+store_size(void)
+{
+	Size		size = MAXALIGN(sizeof(Store));
+
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Summary), sc_max_sections)));
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Section), sc_max_sections)));
+	return add_size(size, area_size());
+}
+
+static void
+store_attach(void)
+{
+	bool		found;
+
+	store = ShmemInitStruct(SC_NAME " store", sizeof(Store), &found);
+	summaries = ShmemInitStruct(SC_NAME " summaries", sizeof(Summary) * sc_max_sections, &found);
+	sections = ShmemInitStruct(SC_NAME " sections", sizeof(Section) * sc_max_sections, &found);
+	area_place = ShmemInitStruct(SC_NAME " documents", area_size(), &found);
+}
+
+static void
+store_init(int tranche)
+{
+	dsa_area   *area;
+
+	store->nsummaries = sc_max_sections;
+	store->nsections = sc_max_sections;
+	store->free_section = 0;
+
+	memset(summaries, 0, sizeof(Summary) * store->nsummaries);
+	for (int i = 0; i < store->nsummaries; i++)
+	{
+		Summary    *summary = &summaries[i];
+
+		LWLockInitialize(&summary->lock, tranche);
+		summary->sections = -1;
+		pg_atomic_init_u64(&summary->version, ((uint64) i << VERSION_BITS) + 1);
+		pg_atomic_init_u32(&summary->requests.refresh, 0);
+		pg_atomic_init_u32(&summary->requests.notify, 0);
+		pg_atomic_init_u64(&summary->requests.retry_at, 0);
+		pg_atomic_init_u64(&summary->requests.refreshed_at, 0);
+	}
+	for (int i = 0; i < store->nsections; i++)
+	{
+		sections[i].chunk = InvalidDsaPointer;
+		sections[i].next = i + 1 < store->nsections ? i + 1 : -1;
+	}
+
+	/*
+	 * The area never grows beyond its place: no segment is created later, so
+	 * an allocation can fail, but not throw.
+	 */
+	area = dsa_create_in_place(area_place, area_size(), tranche, NULL);
+	dsa_pin(area);
+	dsa_set_size_limit(area, area_size());
+	dsa_detach(area);
+}
+
+void
+sc_store_init(void)
+{
+	static const ScPart part = {store_size, store_attach, store_init};
+
+	sc_shmem_add(&part);
+}
+
+/* The area of the documents, attached on first use in a backend. */
+static dsa_area *
+documents_area(void)
+{
+	static dsa_area *area = NULL;
+
+	if (area == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		area = dsa_attach_in_place(area_place, NULL);
+		dsa_pin_mapping(area);
+		on_shmem_exit(dsa_on_shmem_exit_release_in_place, PointerGetDatum(area_place));
+		MemoryContextSwitchTo(old);
+	}
+	return area;
+}
+
+void
+sc_store_attach(void)
+{
+	(void) documents_area();
+}
+
+static ScChunk *
+chunk_of(const Section *section)
+{
+	return dsa_get_address(documents_area(), section->chunk);
+}
+
+/*-------------------------------------------------------------------------
+ * Entries
+ *-------------------------------------------------------------------------
+ */
+
+static void
+statistics_reset(ScBuildStats *stats)
+{
+	memset(stats, 0, sizeof(*stats));
+	stats->reset_at = GetCurrentTimestamp();
+}
+
+/* Is an entry a summary's of this database?  Caller holds a lock that protects it. */
+static bool
+is_summary(const Summary *summary, const char *name)
+{
+	return summary->dboid == MyDatabaseId && strcmp(NameStr(summary->name), name) == 0;
+}
+
+/* Caller holds ScShared.lock. */
+static int
+summary_lookup(const char *name)
+{
+	for (int i = 0; i < store->nsummaries; i++)
+		if (is_summary(&summaries[i], name))
+			return i;
+	return -1;
+}
+
+/* Take a free entry into use; caller holds ScShared.lock, exclusive. */
+static int
+summary_take(const char *name)
+{
+	for (int i = 0; i < store->nsummaries; i++)
+	{
+		Summary    *summary = &summaries[i];
+
+		if (OidIsValid(summary->dboid))
+			continue;
+
+		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+		namestrcpy(&summary->name, name);
+		summary->dboid = MyDatabaseId;
+		summary->no_room = false;
+		summary->notified_etag[0] = '\0';
+		sc_settings_unset(&summary->options);
+		memset(&summary->failure, 0, sizeof(summary->failure));
+		statistics_reset(&summary->stats);
+		sc_counters_reset(i);
+		pg_atomic_write_u32(&summary->requests.refresh, 0);
+		pg_atomic_write_u32(&summary->requests.notify, 0);
+		pg_atomic_write_u64(&summary->requests.retry_at, 0);
+		pg_atomic_write_u64(&summary->requests.refreshed_at, 0);
+		LWLockRelease(&summary->lock);
+		return i;
+	}
+	return -1;
+}
+
+int
+sc_store_find(const char *name, bool create)
+{
+	int			index;
+
+	LWLockAcquire(&sc_shared->lock, create ? LW_EXCLUSIVE : LW_SHARED);
+	index = summary_lookup(name);
+	if (index < 0 && create)
+		index = summary_take(name);
+	LWLockRelease(&sc_shared->lock);
+	return index;
+}
+
+/* Take a free section entry, -1 if there is none; caller holds ScShared.lock, exclusive. */
+static int
+section_take(void)
+{
+	int			section = store->free_section;
+
+	if (section >= 0)
+	{
+		store->free_section = sections[section].next;
+		sections[section].next = -1;
+		sections[section].invalidated = false;
+		sections[section].chunk = InvalidDsaPointer;
+	}
+	return section;
+}
+
+/* Give one back, with its bytes; caller holds ScShared.lock, exclusive. */
+static void
+section_release(int section)
+{
+	if (DsaPointerIsValid(sections[section].chunk))
+		dsa_free(documents_area(), sections[section].chunk);
+	sections[section].chunk = InvalidDsaPointer;
+	sections[section].next = store->free_section;
+	store->free_section = section;
+}
+
+/*
+ * Drop what a summary has cached.  Caller holds ScShared.lock and the
+ * summary's, both exclusive.
+ */
+static void
+clear_locked(Summary *summary)
+{
+	int			next;
+
+	for (int i = summary->sections; i >= 0; i = next)
+	{
+		next = sections[i].next;
+		section_release(i);
+	}
+	summary->sections = -1;
+	summary->generation++;
+	pg_atomic_fetch_add_u64(&summary->version, 1);
+}
+
+/* Drop what a summary has cached; the entry and its counters stay. */
+void
+sc_store_clear(int index)
+{
+	Summary    *summary = &summaries[index];
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	clear_locked(summary);
+	if (summary->failure.failures > 0)
+	{
+		summary->failure.failures = 0;
+		summary->failure.message[0] = '\0';
+	}
+	pg_atomic_write_u64(&summary->requests.retry_at, 0);
+	LWLockRelease(&summary->lock);
+	LWLockRelease(&sc_shared->lock);
+}
+
+/* Caller holds ScShared.lock, exclusive. */
+static void
+forget_locked(Summary *summary)
+{
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	clear_locked(summary);
+	summary->dboid = InvalidOid;
+	LWLockRelease(&summary->lock);
+}
+
+/* A summary of this database is gone. */
+void
+sc_store_forget(const char *name)
+{
+	int			index;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	index = summary_lookup(name);
+	if (index >= 0)
+		forget_locked(&summaries[index]);
+	LWLockRelease(&sc_shared->lock);
+}
+
+/* A database, or the extension in it, is gone. */
+void
+sc_store_forget_database(Oid dboid)
+{
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < store->nsummaries; i++)
+		if (summaries[i].dboid == dboid)
+			forget_locked(&summaries[i]);
+	sc_slot_forget_database(dboid);
+	LWLockRelease(&sc_shared->lock);
+}
+
+int
+sc_store_max_sections(void)
+{
+	return store->nsections;
+}
+
+int
+sc_store_next(int index, Oid *dboid, NameData *name)
+{
+	while (++index < store->nsummaries)
+	{
+		Summary    *summary = &summaries[index];
+
+		LWLockAcquire(&summary->lock, LW_SHARED);
+		*dboid = summary->dboid;
+		*name = summary->name;
+		LWLockRelease(&summary->lock);
+		if (OidIsValid(*dboid))
+			return index;
+	}
+	return -1;
+}
+
+int
+sc_store_next_here(int index)
+{
+	while (++index < store->nsummaries)
+		if (summaries[index].dboid == MyDatabaseId)
+			return index;
+	return -1;
+}
+
+void
+sc_store_name(int index, NameData *name)
+{
+	LWLockAcquire(&summaries[index].lock, LW_SHARED);
+	*name = summaries[index].name;
+	LWLockRelease(&summaries[index].lock);
+}
+
+pg_atomic_uint64 *
+sc_store_version(int index)
+{
+	return &summaries[index].version;
+}
+
+uint64
+sc_store_generation(int index)
+{
+	uint64		generation;
+
+	LWLockAcquire(&summaries[index].lock, LW_SHARED);
+	generation = summaries[index].generation;
+	LWLockRelease(&summaries[index].lock);
+	return generation;
+}
+
+ScRequests *
+sc_store_requests(int index)
+{
+	return &summaries[index].requests;
+}
+
+bool
+sc_store_lacks_room(int index)
+{
+	return summaries[index].no_room;
+}
+
+int
+sc_store_min_refresh_interval(int index)
+{
+	return summaries[index].options.min_refresh_interval;
+}
+
+/*-------------------------------------------------------------------------
+ * Reading
+ *-------------------------------------------------------------------------
+ */
+
+bool
+sc_store_open(int index, const char *name, ScView *view)
+{
+	Summary    *summary = &summaries[index];
+	int			n = 0;
+
+	sc_store_attach();
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	if (!is_summary(summary, name))
+	{
+		LWLockRelease(&summary->lock);
+		return false;
+	}
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+		n++;
+	view->nchunks = 0;
+	view->chunks = palloc(sizeof(ScChunk *) * Max(n, 1));
+	view->invalidated = palloc(sizeof(bool) * Max(n, 1));
+	view->version = pg_atomic_read_u64(&summary->version);
+	view->max_stale_age = summary->options.max_stale_age;
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	{
+		view->invalidated[view->nchunks] = sections[i].invalidated;
+		view->chunks[view->nchunks++] = chunk_of(&sections[i]);
+	}
+	return true;
+}
+
+void
+sc_store_close(int index)
+{
+	LWLockRelease(&summaries[index].lock);
+}
+
+/*-------------------------------------------------------------------------
+ * Publishing
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * Copy built sections into shared memory, without a lock.  False, with nothing
+ * kept, if there is no room for all of them.
+ */
+static bool
+allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
+{
+	dsa_area   *area = documents_area();
+
+	for (int i = 0; i < publication->nsections; i++)
+		copies[i] = InvalidDsaPointer;
+	for (int i = 0; i < publication->nsections; i++)
+	{
+		ScChunk    *chunk = publication->chunks[i];
+
+		if (chunk == NULL)
+			continue;
+		copies[i] = dsa_allocate_extended(area, chunk->size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+		if (!DsaPointerIsValid(copies[i]))
+		{
+			while (--i >= 0)
+				if (DsaPointerIsValid(copies[i]))
+					dsa_free(area, copies[i]);
+			return false;
+		}
+		memcpy(dsa_get_address(area, copies[i]), chunk, chunk->size);
+	}
+	return true;
+}
+
+/* The entry's section of a name, -1 if there is none; caller holds the lock. */
+static int
+find_section(const Summary *summary, const char *name)
+{
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+		if (strcmp(NameStr(sections[i].name), name) == 0)
+			return i;
+	return -1;
+}
+
+/*
+ * Give an entry the list of sections that the definition has, in its order;
+ * caller holds ScShared.lock and the entry's, exclusive.  False, with nothing
+ * changed, if there is no room.
+ */
+static bool
+arrange_sections(Summary *summary, const ScPublication *publication)
+{
+	int			old = summary->sections;
+	int			next = store->free_section;
+	int		   *link = &summary->sections;
+
+	for (int s = 0; s < publication->nsections; s++)
+		if (find_section(summary, publication->names[s]) < 0)
+		{
+			if (next < 0)
+				return false;
+			next = sections[next].next;
+		}
+
+	summary->sections = -1;
+	for (int s = 0; s < publication->nsections; s++)
+	{
+		int			section = -1;
+
+		for (int *l = &old; *l >= 0; l = &sections[*l].next)
+			if (strcmp(NameStr(sections[*l].name), publication->names[s]) == 0)
+			{
+				section = *l;
+				*l = sections[section].next;
+				break;
+			}
+		if (section < 0)
+		{
+			section = section_take();
+			namestrcpy(&sections[section].name, publication->names[s]);
+		}
+		sections[section].next = -1;
+		*link = section;
+		link = &sections[section].next;
+	}
+
+	/* those that the definition has no longer */
+	for (; old >= 0; old = next)
+	{
+		next = sections[old].next;
+		section_release(old);
+	}
+	return true;
+}
+
+/*
+ * Swap the copies in, which sets those to invalid that were; a section that
+ * somebody has built from a later label meanwhile stays.  True if the bytes of
+ * any section are new.  Caller holds both locks, exclusive.
+ */
+static bool
+swap_chunks(Summary *summary, const ScPublication *publication, dsa_pointer *copies)
+{
+	bool		changed = false;
+
+	for (int i = 0; i < publication->nsections; i++)
+	{
+		ScChunk    *chunk = publication->chunks[i];
+		Section    *section;
+		ScChunk    *old;
+
+		if (chunk == NULL)
+			continue;
+		section = &sections[find_section(summary, publication->names[i])];
+		old = DsaPointerIsValid(section->chunk) ? chunk_of(section) : NULL;
+		if (old == NULL || memcmp(old->hash, chunk->hash, SC_HASH_BYTES) != 0)
+			changed = true;
+		if (old && old->labelled_at > chunk->labelled_at)
+			continue;
+		if (old)
+			dsa_free(documents_area(), section->chunk);
+		section->chunk = copies[i];
+		section->invalidated = false;
+		copies[i] = InvalidDsaPointer;
+	}
+	return changed;
+}
+
+/*
+ * What else a publication changes: options, when to try next, which slots are
+ * eager.  Caller holds both locks, exclusive.
+ */
+static void
+note_publication(Summary *summary, const ScPublication *publication)
+{
+	uint64		retry_at = 0;
+	bool		eager = sc_settings_is_eager(&publication->options);
+
+	summary->options = publication->options;
+	for (int i = 0; i < publication->nsections; i++)
+	{
+		ScChunk    *chunk = publication->chunks[i];
+		ScLabel		label;
+
+		if (chunk == NULL)
+			continue;
+		label = sc_chunk_label(chunk);
+		for (int w = 0; eager && w < label.nwords; w++)
+			sc_slot_set_eager(label.words[w].slot, true);
+		if (sc_label_is_never_current(&label))
+			retry_at = sc_clock_now() + UNPROVABLE_REFRESH_NS;
+	}
+	summary->failure.failures = 0;
+	summary->failure.message[0] = '\0';
+	pg_atomic_write_u64(&summary->requests.retry_at, retry_at);
+}
+
+/*
+ * Publish what was built: all or nothing of it.
+ */
+ScPutResult
+sc_store_put(int index, const ScPublication *publication)
+{
+	Summary    *summary = &summaries[index];
+	dsa_pointer *copies = palloc(sizeof(dsa_pointer) * publication->nsections);
+	ScPutResult result;
+
+	if (!allocate_chunks(publication, copies))
+		return SC_PUT_NO_MEMORY;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	if (summary->generation != publication->generation ||
+		!is_summary(summary, publication->summary))
+		result = SC_PUT_OUTDATED;
+	else if (publication->complete && !arrange_sections(summary, publication))
+		result = SC_PUT_NO_SECTIONS;
+	else
+	{
+		result = SC_PUT_SAME;
+		for (int i = 0; i < publication->nsections; i++)
+			if (find_section(summary, publication->names[i]) < 0)
+				result = SC_PUT_OUTDATED;
+		if (result == SC_PUT_SAME)
+		{
+			if (swap_chunks(summary, publication, copies))
+				result = SC_PUT_CHANGED;
+			note_publication(summary, publication);
+		}
+		pg_atomic_fetch_add_u64(&summary->version, 1);
+	}
+	LWLockRelease(&summary->lock);
+	LWLockRelease(&sc_shared->lock);
+
+	for (int i = 0; i < publication->nsections; i++)
+		if (DsaPointerIsValid(copies[i]))
+			dsa_free(documents_area(), copies[i]);
+	pfree(copies);
+	return result;
+}
+
+/* Count a build, and what came of it. */
+void
+sc_store_account(int index, const char *name, ScCause cause, int64 build_ns, ScPutResult result)
+{
+	Summary    *summary = &summaries[index];
+	ScBuildStats *stats = &summary->stats;
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	if (is_summary(summary, name))
+	{
+		stats->builds[cause]++;
+		stats->ns_min = stats->ns_total == 0 ? build_ns : Min(stats->ns_min, build_ns);
+		stats->ns_max = Max(stats->ns_max, build_ns);
+		stats->ns_total += build_ns;
+		summary->no_room = sc_store_lacked_room(result);
+		if (summary->no_room)
+			stats->unpublished++;
+		else if (result == SC_PUT_SAME)
+			stats->wasted++;
+	}
+	LWLockRelease(&summary->lock);
+}
+
+/* Mark a section to be built again; false if it is not there. */
+bool
+sc_store_invalidate_section(int index, const char *name)
+{
+	Summary    *summary = &summaries[index];
+	int			section;
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	section = find_section(summary, name);
+	if (section >= 0)
+	{
+		sections[section].invalidated = true;
+		/* a build of it that is under way must not undo this */
+		summary->generation++;
+		pg_atomic_fetch_add_u64(&summary->version, 1);
+	}
+	LWLockRelease(&summary->lock);
+	return section >= 0;
+}
+
+/* Listeners are notified of a document; false if they were of this one before. */
+bool
+sc_store_note_etag(int index, const char *etag)
+{
+	Summary    *summary = &summaries[index];
+	bool		is_new;
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	is_new = strcmp(summary->notified_etag, etag) != 0;
+	strlcpy(summary->notified_etag, etag, sizeof(summary->notified_etag));
+	LWLockRelease(&summary->lock);
+	return is_new;
+}
+
+/*-------------------------------------------------------------------------
+ * Failures and statistics
+ *-------------------------------------------------------------------------
+ */
+
+bool
+sc_store_is_failing(int index, bool *of_inline)
+{
+	*of_inline = summaries[index].failure.of_inline;
+	return summaries[index].failure.failures > 0;
+}
+
+/*
+ * Keep a failure for the views, for those who waited, and for the time of the
+ * next try.
+ */
+void
+sc_store_record_failure(int index, const char *name, const ErrorData *error, bool of_inline)
+{
+	Summary    *summary = &summaries[index];
+	ScFailure  *failure = &summary->failure;
+	int64		now = sc_clock_now();
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	/* unless the entry is another's by now */
+	if (is_summary(summary, name))
+	{
+		int			doublings = Min(failure->failures, RETRY_DOUBLINGS);
+
+		failure->failures++;
+		failure->of_inline = of_inline;
+		failure->code = error->sqlerrcode;
+		strlcpy(failure->message, error->message ? error->message : "unknown error", SC_ERROR_LEN);
+		failure->at = GetCurrentTimestamp();
+		failure->failed_at = now;
+		summary->stats.failed++;
+		pg_atomic_write_u64(&summary->requests.retry_at,
+							now + Min(RETRY_FIRST_NS << doublings, RETRY_LIMIT_NS));
+	}
+	LWLockRelease(&summary->lock);
+}
+
+void
+sc_store_failure(int index, ScFailure *failure)
+{
+	LWLockAcquire(&summaries[index].lock, LW_SHARED);
+	*failure = summaries[index].failure;
+	LWLockRelease(&summaries[index].lock);
+}
+
+void
+sc_store_statistics(int index, ScBuildStats *stats)
+{
+	LWLockAcquire(&summaries[index].lock, LW_SHARED);
+	*stats = summaries[index].stats;
+	LWLockRelease(&summaries[index].lock);
+}
+
+void
+sc_store_reset_statistics(int index)
+{
+	LWLockAcquire(&summaries[index].lock, LW_EXCLUSIVE);
+	if (summaries[index].dboid == MyDatabaseId)
+	{
+		sc_counters_reset(index);
+		statistics_reset(&summaries[index].stats);
+	}
+	LWLockRelease(&summaries[index].lock);
+}
+
+/*-------------------------------------------------------------------------
+ * For the worker
+ *-------------------------------------------------------------------------
+ */
+
+bool
+sc_store_request_eager(void)
+{
+	bool		pending = false;
+
+	sc_store_attach();
+	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
+	{
+		Summary    *summary = &summaries[i];
+		bool		moved = false;
+
+		LWLockAcquire(&summary->lock, LW_SHARED);
+		if (sc_settings_is_eager(&summary->options))
+			for (int s = summary->sections; s >= 0; s = sections[s].next)
+			{
+				ScChunk    *chunk = chunk_of(&sections[s]);
+
+				for (uint32 w = 0; w < chunk->nwords; w++)
+				{
+					ScWordState state;
+
+					sc_word_state(chunk->words[w].slot, &state);
+					moved = moved || state.revision != chunk->words[w].revision;
+					pending = pending || state.pending != 0;
+				}
+			}
+		LWLockRelease(&summary->lock);
+		if (moved)
+			pg_atomic_write_u32(&summary->requests.refresh, 1);
+	}
+	return pending;
+}
+
+/*
+ * A slot stays eager until somebody finds that no document over it is refreshed
+ * eagerly any more: the worker does, which commits would go on starting for
+ * nothing.  Publishers set the flag under the same lock.
+ */
+void
+sc_store_settle_eager(void)
+{
+	int			nslots = sc_slot_count();
+	bool	   *eager = palloc0(sizeof(bool) * nslots);
+
+	sc_store_attach();
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < store->nsummaries; i++)
+	{
+		Summary    *summary = &summaries[i];
+
+		if (!OidIsValid(summary->dboid) || !sc_settings_is_eager(&summary->options))
+			continue;
+		LWLockAcquire(&summary->lock, LW_SHARED);
+		for (int s = summary->sections; s >= 0; s = sections[s].next)
+		{
+			ScChunk    *chunk = chunk_of(&sections[s]);
+
+			for (uint32 w = 0; w < chunk->nwords; w++)
+				eager[chunk->words[w].slot] = true;
+		}
+		LWLockRelease(&summary->lock);
+	}
+	for (int i = 0; i < nslots; i++)
+		sc_slot_set_eager(i, eager[i]);
+	LWLockRelease(&sc_shared->lock);
+	pfree(eager);
+}
+
+bool
+sc_store_waits_for_replay(int index)
+{
+	Summary    *summary = &summaries[index];
+	bool		waits;
+
+	sc_store_attach();
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	waits = summary->sections >= 0;
+	for (int s = summary->sections; waits && s >= 0; s = sections[s].next)
+		waits = !sections[s].invalidated && sc_label_is_amid_replay(chunk_of(&sections[s])->replayed);
+	LWLockRelease(&summary->lock);
+	return waits;
+}

@@ -1,0 +1,223 @@
+/*-------------------------------------------------------------------------
+ *
+ * store.h
+ *	  The store: each summary's entry, and the document that it holds.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_STORE_H
+#define SC_STORE_H
+
+#include "counters.h"
+#include "label.h"
+#include "settings.h"
+
+#define SC_HASH_BYTES	32		/* SHA-256 */
+#define SC_ETAG_LEN		32		/* hex digits: 128 bits of it */
+#define SC_ERROR_LEN	512
+
+/*
+ * What a query did not read or call when it was defined, so that its changes
+ * might go unnoticed.
+ */
+typedef struct ScStranger
+{
+	Oid			table;
+	Oid			function;		/* that cannot be seen into */
+} ScStranger;
+
+/*
+ * A built section: immutable once published, freed under the summary's lock.
+ * Variable part: the label's words, then the keys (each with its terminating
+ * zero), then the members of the JSON object without the braces.
+ */
+typedef struct ScChunk
+{
+	Size		size;			/* of the whole, bytes */
+	NameData	section;
+	bool		is_inline;
+	uint64		definition;		/* hash of what it was built from */
+	ScStranger	stranger;
+	int64		labelled_at;	/* monotonic ns, just before the label was
+								 * read */
+	TimestampTz built_at;		/* wall clock of the snapshot */
+	int64		build_ns;
+	uint64		xmax;			/* full xid: nothing from here on is in it */
+	XLogRecPtr	replayed;		/* built on a standby: see label.c */
+	uint8		hash[SC_HASH_BYTES];	/* of the members */
+	uint32		nwords;
+	uint32		nkeys;
+	uint32		keys_offset;
+	uint32		keys_len;
+	uint32		body_offset;
+	uint32		body_len;
+	ScWordSeen	words[FLEXIBLE_ARRAY_MEMBER];
+} ScChunk;
+
+#define SC_CHUNK_KEYS(c) ((char *) (c) + (c)->keys_offset)
+#define SC_CHUNK_BODY(c) ((char *) (c) + (c)->body_offset)
+
+/* The label of a chunk; its words are the chunk's own. */
+static inline ScLabel
+sc_chunk_label(ScChunk *chunk)
+{
+	ScLabel		label = {chunk->words, (int) chunk->nwords, chunk->replayed,
+	chunk->labelled_at, chunk->definition};
+
+	return label;
+}
+
+/* Why something was built. */
+typedef enum ScCause
+{
+	SC_BUILD_MISS,
+	SC_BUILD_FORCED,
+	SC_BUILD_INLINE,
+	SC_BUILD_BACKGROUND,
+	SC_BUILD_PRIVATE,
+	SC_BUILD_CAUSES
+} ScCause;
+
+/*
+ * What sessions ask of the worker for one summary, and when.  All of it is read
+ * and written without a lock.
+ */
+typedef struct ScRequests
+{
+	pg_atomic_uint32 refresh;	/* set by readers, cleared by the worker
+								 * before it reads its labels */
+	pg_atomic_uint32 notify;	/* likewise by those who published: listeners
+								 * are to be notified */
+	pg_atomic_uint64 retry_at;	/* monotonic ns before which no refresh is
+								 * tried */
+	pg_atomic_uint64 refreshed_at;	/* monotonic ns of the last background
+									 * refresh */
+} ScRequests;
+
+/* The last failure; cleared by success, but for its time. */
+typedef struct ScFailure
+{
+	uint32		failures;		/* consecutive */
+	bool		of_inline;		/* only inline sections were built */
+	int			code;			/* SQLSTATE, MAKE_SQLSTATE form */
+	char		message[SC_ERROR_LEN];
+	TimestampTz at;
+	int64		failed_at;		/* monotonic ns */
+} ScFailure;
+
+typedef struct ScBuildStats
+{
+	uint64		builds[SC_BUILD_CAUSES];
+	uint64		failed;
+	uint64		wasted;			/* the bytes were what they had been */
+	uint64		unpublished;	/* built, but there was no room: memory_limit
+								 * or max_sections */
+	int64		ns_min;
+	int64		ns_max;
+	int64		ns_total;		/* over published and unpublished builds */
+	TimestampTz reset_at;
+} ScBuildStats;
+
+/* A look at a document that stays as it is until sc_store_close(). */
+typedef struct ScView
+{
+	int			nchunks;
+	ScChunk   **chunks;			/* in shared memory, in the document's order */
+	bool	   *invalidated;	/* of each: by summary_cache_invalidate() */
+	uint64		version;
+	int			max_stale_age;	/* s; SC_UNSET: the setting */
+} ScView;
+
+/* What is to be published. */
+typedef struct ScPublication
+{
+	const char *summary;
+	uint64		generation;		/* as it was before the build */
+	int			nsections;		/* of the definition, in its order */
+	const char **names;			/* theirs */
+	ScChunk   **chunks;			/* theirs; NULL: not built */
+	bool		complete;		/* no NULL */
+	ScOptions	options;
+} ScPublication;
+
+typedef enum ScPutResult
+{
+	SC_PUT_CHANGED,				/* published */
+	SC_PUT_SAME,				/* published; the bytes were what they had
+								 * been */
+	SC_PUT_OUTDATED,			/* the entry was invalidated or given away */
+	SC_PUT_NO_MEMORY,
+	SC_PUT_NO_SECTIONS
+} ScPutResult;
+
+static inline bool
+sc_store_is_published(ScPutResult result)
+{
+	return result == SC_PUT_CHANGED || result == SC_PUT_SAME;
+}
+
+static inline bool
+sc_store_lacked_room(ScPutResult result)
+{
+	return result == SC_PUT_NO_MEMORY || result == SC_PUT_NO_SECTIONS;
+}
+
+extern void sc_store_init(void);	/* from _PG_init */
+extern void sc_store_attach(void);	/* before a lock is held: maps the
+									 * documents */
+
+/* The entry of a summary in this database; -1 if there is none. */
+extern int	sc_store_find(const char *name, bool create);
+extern void sc_store_forget(const char *name);
+extern void sc_store_forget_database(Oid dboid);
+extern void sc_store_clear(int index);
+extern int	sc_store_max_sections(void);
+
+/* The next entry in use after this one, or -1; begin with -1. */
+extern int	sc_store_next(int index, Oid *dboid, NameData *name);
+
+/* The same of this database only.  Reads without a lock: an entry that is taken
+ * or given back meanwhile may be missed, or be another's. */
+extern int	sc_store_next_here(int index);
+extern void sc_store_name(int index, NameData *name);
+
+/* Moves with every change of an entry's sections.  Written under the entry's
+ * lock, read without: a backend whose copy has this version has the newest. */
+extern pg_atomic_uint64 *sc_store_version(int index);
+extern uint64 sc_store_generation(int index);
+extern ScRequests *sc_store_requests(int index);
+
+/* Opens a document for reading, holding the entry's lock shared: the caller
+ * does nothing that may wait.  False, and nothing held, if the entry is not
+ * that summary's (of this database) any more.  The arrays are palloc'd. */
+extern bool sc_store_open(int index, const char *name, ScView *view);
+extern void sc_store_close(int index);
+
+extern ScPutResult sc_store_put(int index, const ScPublication *publication);
+extern void sc_store_account(int index, const char *summary, ScCause cause, int64 build_ns,
+							 ScPutResult result);
+extern bool sc_store_invalidate_section(int index, const char *section);
+extern bool sc_store_note_etag(int index, const char *etag);
+
+/* Read without a lock; a stale value costs a build, or a wait for one. */
+extern bool sc_store_lacks_room(int index);
+extern bool sc_store_is_failing(int index, bool *of_inline);
+extern int	sc_store_min_refresh_interval(int index);
+
+extern void sc_store_record_failure(int index, const char *summary, const ErrorData *error,
+									bool of_inline);
+extern void sc_store_failure(int index, ScFailure *failure);
+extern void sc_store_statistics(int index, ScBuildStats *stats);
+extern void sc_store_reset_statistics(int index);
+
+/* Of this database's summaries that are refreshed eagerly: ask for those whose
+ * words have moved.  True if some transaction is still committing one's. */
+extern bool sc_store_request_eager(void);
+extern void sc_store_settle_eager(void);
+
+/* On a standby: would a build now get no better label than the document has? */
+extern bool sc_store_waits_for_replay(int index);
+
+#endif							/* SC_STORE_H */

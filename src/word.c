@@ -1,0 +1,618 @@
+/*-------------------------------------------------------------------------
+ *
+ * word.c
+ *	  Words: the revisions of tables, as everybody may see them.
+ *
+ * Every tracked table has a *slot* with a *word*: a revision, and a count of
+ * transactions in commit.  Every backend has a *cell*, which says what
+ * transaction it is committing; a prepared transaction has one of its own, an
+ * *orphan*.  commit.c is the home of the protocol by which they move, and of
+ * the proof that a label which matches them is current.
+ *
+ * Nothing here runs SQL, opens a relation or depends on the database that the
+ * process is connected to, but for the few functions that say so.
+ *
+ * Locking: which key has which slot, and claiming an orphan's cell, is under
+ * ScShared.lock.  Words and cells are atomic.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/twophase.h"
+#include "postmaster/postmaster.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "utils/hsearch.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "settings.h"
+#include "word_internal.h"
+
+ScWords    *sc_words;
+ScSlotPadded *sc_slots;
+ScCellPadded *sc_cells;
+
+static HTAB *slot_hash;			/* key -> slot; under ScShared.lock */
+
+typedef struct SlotEntry
+{
+	uint64		key;
+	int			slot;
+} SlotEntry;
+
+/*
+ * A prepared transaction has one cell, or two if the first use of a database
+ * meets it while it is being prepared.  The last cell stays free for the
+ * transaction that finds no other (see sc_orphan_enter()).
+ */
+#define ORPHAN_CELLS	(2 * max_prepared_xacts + 1)
+
+/* All backends in commit and twice all that can be prepared do not overflow a word's count. */
+StaticAssertDecl(3 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for pending transactions");
+
+/*-------------------------------------------------------------------------
+ * Shared memory
+ *-------------------------------------------------------------------------
+ */
+
+static Size
+words_size(void)
+{
+	Size		size = MAXALIGN(sizeof(ScWords));
+
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScSlotPadded), sc_max_tables)));
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScCellPadded), MaxBackends + ORPHAN_CELLS)));
+	return add_size(size, hash_estimate_size(sc_max_tables, sizeof(SlotEntry)));
+}
+
+static void
+words_attach(void)
+{
+	bool		found;
+	HASHCTL		info;
+
+	sc_words = ShmemInitStruct(SC_NAME " words", sizeof(ScWords), &found);
+	sc_slots = ShmemInitStruct(SC_NAME " slots", sizeof(ScSlotPadded) * sc_max_tables, &found);
+	sc_cells = ShmemInitStruct(SC_NAME " cells",
+							   sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS), &found);
+	info.keysize = sizeof(uint64);
+	info.entrysize = sizeof(SlotEntry);
+	slot_hash = SC_SHMEM_INIT_HASH(SC_NAME " slot hash", sc_max_tables,
+								   &info, HASH_ELEM | HASH_BLOBS);
+}
+
+static void
+words_init(int tranche)
+{
+	memset(sc_words, 0, sizeof(ScWords));
+	sc_words->nslots = sc_max_tables;
+	sc_words->nbackends = MaxBackends;
+	sc_words->ncells = MaxBackends + ORPHAN_CELLS;
+	pg_atomic_init_u32(&sc_words->ncells_used, 0);
+	sc_words->next_revision = 1;
+
+	memset(sc_slots, 0, sizeof(ScSlotPadded) * sc_words->nslots);
+	for (int i = 0; i < sc_words->nslots; i++)
+	{
+		pg_atomic_init_u64(&sc_slot_at(i)->word, SC_REVISION_ONE);
+		pg_atomic_init_u64(&sc_slot_at(i)->key, SC_KEY_FREE);
+		pg_atomic_init_u64(&sc_slot_at(i)->last_change, 0);
+	}
+	pg_atomic_write_u64(&sc_slot_at(SC_CLUSTER_SLOT)->key, SC_KEY_CLUSTER);
+
+	memset(sc_cells, 0, sizeof(ScCellPadded) * sc_words->ncells);
+	for (int i = 0; i < sc_words->ncells; i++)
+		pg_atomic_init_u64(&sc_cells[i].cell.xid, SC_CELL_EMPTY);
+}
+
+void
+sc_word_init(void)
+{
+	static const ScPart part = {words_size, words_attach, words_init};
+
+	sc_shmem_add(&part);
+}
+
+/*-------------------------------------------------------------------------
+ * Slots
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * Take a slot into use: a free one, or one that nobody wants any more and
+ * that no committing transaction counts on.  Caller holds the lock.
+ *
+ * A writer adds to a word without the lock and looks at the key afterwards.
+ * So the key is first made one that nobody looks for, and the word then
+ * swapped from "nothing pending" to a higher revision: either that fails,
+ * since a writer was there first, or the writer sees that the key is not its
+ * own, takes its count back and comes here for the lock.
+ */
+static int
+slot_take(uint64 key)
+{
+	for (int unwanted = 0; unwanted <= 1; unwanted++)
+	{
+		for (int i = SC_CLUSTER_SLOT + 1; i < sc_words->nslots; i++)
+		{
+			ScSlot	   *slot = sc_slot_at(i);
+			uint64		old_key = pg_atomic_read_u64(&slot->key);
+			uint64		word;
+			uint64		revision;
+
+			if (unwanted ? slot->wanted : old_key != SC_KEY_FREE)
+				continue;
+
+			word = pg_atomic_read_u64(&slot->word);
+			if (SC_PENDING(word) != 0)
+				continue;
+			SC_POINT("slot-take");
+			pg_atomic_write_u64(&slot->key, SC_KEY_TAKING);
+			pg_memory_barrier();
+			revision = Max(SC_REVISION(word), sc_words->next_revision) + 1;
+			if (!pg_atomic_compare_exchange_u64(&slot->word, &word,
+												revision << SC_PENDING_BITS))
+			{
+				pg_atomic_write_u64(&slot->key, old_key);
+				continue;
+			}
+
+			pg_atomic_write_u64(&slot->key, key);
+			if (old_key != SC_KEY_FREE)
+				hash_search(slot_hash, &old_key, HASH_REMOVE, NULL);
+			sc_words->next_revision = revision;
+			pg_atomic_write_u64(&slot->last_change, 0);
+			slot->prepared_known = false;
+			slot->eager = false;
+			slot->listened = false;
+			/* in use until somebody says otherwise */
+			slot->wanted = true;
+			return i;
+		}
+	}
+	return SC_SLOT_NONE;
+}
+
+/*
+ * A table gets a slot of its own.  Documents may have been built while it had
+ * none, and know of its changes by the catch-all word only: move that, before
+ * any writer can find the slot.  Caller holds the lock.
+ */
+static void
+slot_tell_others(uint64 key)
+{
+	uint64		catch_all = SC_KEY(SC_KEY_DATABASE(key), InvalidOid);
+	SlotEntry  *entry = hash_search(slot_hash, &catch_all, HASH_FIND, NULL);
+
+	pg_atomic_fetch_add_u64(&sc_slots[entry ? entry->slot : SC_CLUSTER_SLOT].slot.word,
+							SC_REVISION_ONE);
+}
+
+int
+sc_slot_find(uint64 key, bool create)
+{
+	SlotEntry  *entry;
+	int			slot = SC_SLOT_NONE;
+
+	LWLockAcquire(&sc_shared->lock, LW_SHARED);
+	entry = hash_search(slot_hash, &key, HASH_FIND, NULL);
+	if (entry)
+		slot = entry->slot;
+	LWLockRelease(&sc_shared->lock);
+	if (slot != SC_SLOT_NONE || !create)
+		return slot;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	entry = hash_search(slot_hash, &key, HASH_FIND, NULL);
+	if (entry)
+		slot = entry->slot;
+	else
+	{
+		slot = slot_take(key);
+		if (slot == SC_SLOT_NONE)
+			sc_words->slot_refused = true;
+		else
+		{
+			if (sc_words->slot_refused)
+				slot_tell_others(key);
+			entry = hash_search(slot_hash, &key, HASH_ENTER_NULL, NULL);
+			if (entry)
+				entry->slot = slot;
+			else
+			{
+				/* cannot be: the hash has room for every slot */
+				pg_atomic_write_u64(&sc_slot_at(slot)->key, SC_KEY_FREE);
+				sc_slot_at(slot)->wanted = false;
+				slot = SC_SLOT_NONE;
+			}
+		}
+	}
+	LWLockRelease(&sc_shared->lock);
+	return slot;
+}
+
+/* Note whether a definition still uses a slot. */
+void
+sc_slot_want(int slot, bool wanted)
+{
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	sc_slot_at(slot)->wanted = wanted;
+	LWLockRelease(&sc_shared->lock);
+}
+
+/* How many slots there are, free ones included. */
+int
+sc_slot_count(void)
+{
+	return sc_words->nslots;
+}
+
+int
+sc_slot_next(int slot, Oid dboid, Oid *relid)
+{
+	while (++slot < sc_words->nslots)
+	{
+		uint64		key = pg_atomic_read_u64(&sc_slot_at(slot)->key);
+
+		*relid = SC_KEY_RELATION(key);
+		if (SC_KEY_DATABASE(key) == dboid && OidIsValid(*relid))
+			return slot;
+	}
+	return SC_SLOT_NONE;
+}
+
+void
+sc_slot_forget_database(Oid dboid)
+{
+	for (int i = SC_CLUSTER_SLOT + 1; i < sc_words->nslots; i++)
+		if (SC_KEY_DATABASE(pg_atomic_read_u64(&sc_slot_at(i)->key)) == dboid)
+			sc_slot_at(i)->wanted = false;
+}
+
+void
+sc_slot_set_eager(int slot, bool eager)
+{
+	/* only then is the cache line written, which all writers read */
+	if (sc_slot_at(slot)->eager != eager)
+		sc_slot_at(slot)->eager = eager;
+}
+
+/* For the database that this process is connected to. */
+void
+sc_slot_listen(void)
+{
+	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, true);
+
+	if (catch_all != SC_SLOT_NONE)
+		sc_slot_at(catch_all)->listened = true;
+}
+
+bool
+sc_slot_is_listened(void)
+{
+	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
+
+	return catch_all != SC_SLOT_NONE && sc_slot_at(catch_all)->listened;
+}
+
+/*-------------------------------------------------------------------------
+ * Orphans
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * Settle an orphan if its transaction is over; losing the race is fine.  Takes
+ * a lock for a moment, without waiting.  The words are read before the swap:
+ * they are stable while the xid is there.
+ */
+static void
+orphan_settle(ScCell *orphan, uint64 xid)
+{
+	uint32		nslots = orphan->nslots;
+	uint32		slots[SC_ORPHAN_SLOTS];
+	LOCKTAG		tag;
+
+	/* of a session, since the worker does this between transactions */
+	SET_LOCKTAG_TRANSACTION(tag, (TransactionId) xid);
+	if (SC_LOCK_ACQUIRE_NOWAIT(&tag, ShareLock) == LOCKACQUIRE_NOT_AVAIL)
+		return;
+	LockRelease(&tag, ShareLock, true);
+
+	memcpy(slots, orphan->slots, sizeof(slots));
+	SC_POINT("settle-found");
+	if (!pg_atomic_compare_exchange_u64(&orphan->xid, &xid, SC_CELL_SETTLING))
+		return;
+	SC_POINT("settle");
+	for (uint32 i = 0; i < nslots; i++)
+	{
+		sc_word_publish(slots[i]);
+		pg_atomic_write_u64(&sc_slot_at(slots[i])->last_change, (uint64) GetCurrentTimestamp());
+	}
+	pg_write_barrier();
+	pg_atomic_write_u64(&orphan->xid, SC_CELL_EMPTY);
+}
+
+/*
+ * Settle every orphan whose transaction is over.
+ */
+void
+sc_orphan_settle_finished(void)
+{
+	for (int i = sc_words->nbackends; i < sc_words->ncells; i++)
+	{
+		ScCell	   *cell = &sc_cells[i].cell;
+		uint64		xid = pg_atomic_read_u64(&cell->xid);
+
+		pg_read_barrier();
+		if (xid > SC_CELL_SETTLING)
+			orphan_settle(cell, xid);
+	}
+}
+
+/*
+ * Enter a prepared transaction with pending words.  The caller has counted on
+ * each of them, and those that were over when it began to prepare are settled:
+ * so there is a cell (see ORPHAN_CELLS).  Should that be wrong, the last cell
+ * is made one that nobody can settle, and nothing is proven any more until the
+ * server restarts.
+ */
+void
+sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots)
+{
+	int			last = sc_words->ncells - 1;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	for (int i = sc_words->nbackends; i < last; i++)
+	{
+		ScCell	   *cell = &sc_cells[i].cell;
+
+		if (pg_atomic_read_u64(&cell->xid) != SC_CELL_EMPTY)
+			continue;
+		cell->nslots = nslots;
+		memcpy(cell->slots, slots, sizeof(uint32) * nslots);
+		pg_write_barrier();
+		pg_atomic_write_u64(&cell->xid, xid);
+		LWLockRelease(&sc_shared->lock);
+		return;
+	}
+	LWLockRelease(&sc_shared->lock);
+
+	Assert(false);
+	pg_atomic_write_u64(&sc_cells[last].cell.xid, SC_CELL_SETTLING);
+}
+
+/*
+ * Enter the transactions of this database that were found to be prepared,
+ * unless somebody else has done so: full xids, with the slot of the database's
+ * catch-all word, which stands for whatever tables they have written.
+ */
+void
+sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids)
+{
+	sc_orphan_settle_finished();
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&sc_slot_at(catch_all)->key) == SC_KEY_CATCH_ALL &&
+		!sc_slot_at(catch_all)->prepared_known)
+	{
+		for (int i = 0; i < nxids; i++)
+		{
+			int			unused = -1;
+
+			/*
+			 * What has finished is in the label that is read after this.  It
+			 * may also have been settled already, and is not to be entered
+			 * twice.
+			 */
+			bool		known = !TransactionIdIsInProgress((TransactionId) xids[i]);
+
+			for (int c = sc_words->nbackends; c < sc_words->ncells - 1; c++)
+			{
+				uint64		xid = pg_atomic_read_u64(&sc_cells[c].cell.xid);
+
+				if (xid == xids[i])
+					known = true;
+				else if (xid == SC_CELL_EMPTY && unused < 0)
+					unused = c;
+			}
+			if (known)
+				continue;
+
+			/*
+			 * count first, then show the xid; nothing is proven before we are
+			 * done, since no label of this database was read yet
+			 */
+			sc_word_add_pending(catch_all);
+			if (unused < 0)
+			{
+				Assert(false);
+				unused = sc_words->ncells - 1;
+				xids[i] = SC_CELL_SETTLING;
+			}
+			sc_cells[unused].cell.nslots = 1;
+			sc_cells[unused].cell.slots[0] = catch_all;
+			pg_write_barrier();
+			pg_atomic_write_u64(&sc_cells[unused].cell.xid, xids[i]);
+		}
+		sc_slot_at(catch_all)->prepared_known = true;
+	}
+	LWLockRelease(&sc_shared->lock);
+}
+
+/*-------------------------------------------------------------------------
+ * Reading words
+ *-------------------------------------------------------------------------
+ */
+
+/* Widen an xid that is near the present. */
+uint64
+sc_word_full_xid(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32		epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+}
+
+/*
+ * Read one word of a label, found by its key, at first in the slot where it is
+ * thought to be; false if it has no slot.  To be called before the snapshot is
+ * taken.  The key is looked at again after the word: the slot may be given away
+ * between, and then its word is another's.  If it is given away later, its
+ * revision tells.
+ */
+bool
+sc_word_read(ScWordSeen *seen, uint64 key, int slot)
+{
+	for (;; slot = SC_SLOT_NONE)
+	{
+		if (slot == SC_SLOT_NONE)
+			slot = sc_slot_find(key, true);
+		if (slot == SC_SLOT_NONE)
+			return false;
+		SC_POINT(slot != SC_CLUSTER_SLOT && OidIsValid((Oid) key) ? "label-found" : "catch-all-found");
+		seen->slot = slot;
+		seen->revision = SC_REVISION(pg_atomic_read_u64(&sc_slot_at(slot)->word));
+		pg_read_barrier();
+		if (pg_atomic_read_u64(&sc_slot_at(slot)->key) != key)
+			continue;
+		if (!sc_slot_at(slot)->wanted && key != SC_KEY_CLUSTER)
+			sc_slot_want(slot, true);
+		return true;
+	}
+}
+
+void
+sc_word_state(int slot, ScWordState *state)
+{
+	uint64		word = pg_atomic_read_u64(&sc_slot_at(slot)->word);
+
+	state->revision = SC_REVISION(word);
+	state->pending = SC_PENDING(word);
+	state->last_change = (TimestampTz) pg_atomic_read_u64(&sc_slot_at(slot)->last_change);
+}
+
+pg_atomic_uint64 *
+sc_word_address(const ScWordSeen *seen)
+{
+	return &sc_slot_at(seen->slot)->word;
+}
+
+uint64
+sc_word_at_rest(const ScWordSeen *seen)
+{
+	return seen->revision << SC_PENDING_BITS;
+}
+
+/*
+ * Is a top-level transaction that was running at some time still running for
+ * the snapshot?  Not by XidInMVCCSnapshot(), which may have to read pg_subtrans
+ * first.
+ */
+static bool
+running_for(TransactionId xid, Snapshot snapshot)
+{
+	if (TransactionIdPrecedes(xid, snapshot->xmin))
+		return false;
+	if (TransactionIdFollowsOrEquals(xid, snapshot->xmax))
+		return true;
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		if (TransactionIdEquals(xid, snapshot->xip[i]))
+			return true;
+	return false;
+}
+
+/* Are all transactions in cells running for the snapshot? */
+static bool
+cells_running_for(Snapshot snapshot)
+{
+	bool		running = true;
+	uint64		oldest = 0;
+	int			used = (int) pg_atomic_read_u32(&sc_words->ncells_used);
+
+	/* a snapshot taken on a standby lists its xids otherwise */
+	if (snapshot->takenDuringRecovery)
+		return false;
+
+	for (int i = 0; i < sc_words->ncells; i++)
+	{
+		ScCell	   *cell;
+		uint64		xid;
+
+		/* on to the orphans */
+		if (i < sc_words->nbackends && i >= used)
+			i = sc_words->nbackends;
+		cell = &sc_cells[i].cell;
+		xid = pg_atomic_read_u64(&cell->xid);
+
+		if (xid == SC_CELL_EMPTY)
+			continue;
+		if (xid == SC_CELL_SETTLING)
+		{
+			running = false;
+			continue;
+		}
+
+		if (i < sc_words->nbackends)
+		{
+			if (!running_for((TransactionId) xid, snapshot))
+				return false;
+		}
+		else
+		{
+			/*
+			 * A finished one can have stood here for any time, also for more
+			 * than half of the xids: compare in full.
+			 */
+			pg_read_barrier();
+			if (oldest == 0)
+				oldest = sc_word_full_xid(snapshot->xmin);
+			if (xid < oldest || !running_for((TransactionId) xid, snapshot))
+			{
+				orphan_settle(cell, xid);
+				running = false;
+			}
+		}
+	}
+	return running;
+}
+
+/*
+ * Do the words that were seen stand for all that the snapshot sees?  Takes no lock
+ * while no transaction is in commit.
+ */
+ScProof
+sc_word_prove(const ScWordSeen *seen, int n, Snapshot snapshot)
+{
+	uint64		pending = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint64		word = pg_atomic_read_u64(&sc_slot_at(seen[i].slot)->word);
+
+		if (SC_REVISION(word) != seen[i].revision)
+			return SC_MOVED;
+		pending |= SC_PENDING(word);
+	}
+	if (likely(pending == 0))
+		return SC_CURRENT;
+
+	SC_POINT("prove-pending");
+	pg_read_barrier();
+	if (snapshot == NULL || !cells_running_for(snapshot))
+		return SC_PENDING_UNPROVEN;
+	SC_POINT("prove-scanned");
+	pg_read_barrier();
+
+	for (int i = 0; i < n; i++)
+		if (SC_REVISION(pg_atomic_read_u64(&sc_slot_at(seen[i].slot)->word)) != seen[i].revision)
+			return SC_MOVED;
+	return SC_CURRENT;
+}

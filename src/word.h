@@ -1,0 +1,103 @@
+/*-------------------------------------------------------------------------
+ *
+ * word.h
+ *	  Words: the revisions of tables, as everybody may see them.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_WORD_H
+#define SC_WORD_H
+
+#include "base.h"
+#include "datatype/timestamp.h"
+#include "utils/snapshot.h"
+
+/*
+ * A slot's key: database and relation.  The catch-all word of a database has
+ * relation 0.  Slot 0 is the cluster's own catch-all: it takes marks that not
+ * even a database's catch-all word can take, and DDL on roles.  Every label has
+ * both.
+ */
+#define SC_KEY(dboid, relid) (((uint64) (dboid) << 32) | (uint64) (relid))
+#define SC_KEY_DATABASE(key)	((Oid) ((key) >> 32))
+#define SC_KEY_RELATION(key)	((Oid) (key))
+#define SC_KEY_HERE(relid)		SC_KEY(MyDatabaseId, relid)
+#define SC_KEY_CATCH_ALL		SC_KEY_HERE(InvalidOid)
+#define SC_CLUSTER_SLOT		0
+#define SC_KEY_CLUSTER		(~UINT64CONST(0))
+
+#define SC_SLOT_NONE		(-1)
+
+/* A revision that no word ever has: a label with it is never current. */
+#define SC_NEVER_CURRENT	UINT64CONST(0)
+
+/* A table's slot as some backend knows it; the key tells whether it still is. */
+typedef struct ScSlotRef
+{
+	int			slot;			/* SC_SLOT_NONE: not known */
+	uint64		key;
+} ScSlotRef;
+
+/* One word as it was when it was read. */
+typedef struct ScWordSeen
+{
+	uint32		slot;
+	uint64		revision;
+} ScWordSeen;
+
+/* The same for views, with what else there is to see. */
+typedef struct ScWordState
+{
+	uint64		revision;
+	uint64		pending;		/* transactions in commit */
+	TimestampTz last_change;	/* of the last commit, 0 if there was none */
+} ScWordState;
+
+typedef enum ScProof
+{
+	SC_CURRENT,					/* proven for the snapshot */
+	SC_PENDING_UNPROVEN,		/* a transaction in commit is in the way */
+	SC_MOVED					/* a revision moved */
+} ScProof;
+
+extern void sc_word_init(void); /* from _PG_init */
+
+/* Find or, with create, take a slot; SC_SLOT_NONE if there is none.  Locks
+ * inside, throws nothing: also called while a transaction commits. */
+extern int	sc_slot_find(uint64 key, bool create);
+
+/* Does some definition use it?  Only a hint which slot to give away first. */
+extern void sc_slot_want(int slot, bool wanted);
+extern int	sc_slot_count(void);
+
+/* The next slot of a database after this one that is a table's, or
+ * SC_SLOT_NONE; begin with SC_CLUSTER_SLOT.  Reads without a lock. */
+extern int	sc_slot_next(int slot, Oid dboid, Oid *relid);
+
+/* A database is gone: its slots may be reused.  Until they are, writers go on
+ * finding them.  Caller holds ScShared.lock, exclusive. */
+extern void sc_slot_forget_database(Oid dboid);
+
+/* Is a summary over the slot's table refreshed on commit?  May be true for a
+ * while when it is no longer so.  Reads and writes without a lock. */
+extern void sc_slot_set_eager(int slot, bool eager);
+
+/* Somebody has listened to our channel in this database, in this server run. */
+extern void sc_slot_listen(void);
+extern bool sc_slot_is_listened(void);
+
+extern bool sc_word_read(ScWordSeen *seen, uint64 key, int slot);
+extern void sc_word_state(int slot, ScWordState *state);
+
+/* For a hit: what holds the word, and what it holds if nothing has changed
+ * since it was seen and nothing is pending. */
+extern pg_atomic_uint64 *sc_word_address(const ScWordSeen *seen);
+extern uint64 sc_word_at_rest(const ScWordSeen *seen);
+
+/* Settle every prepared transaction that is over. */
+extern void sc_orphan_settle_finished(void);
+extern uint64 sc_word_full_xid(TransactionId xid);
+
+#endif							/* SC_WORD_H */

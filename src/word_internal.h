@@ -1,0 +1,155 @@
+/*-------------------------------------------------------------------------
+ *
+ * word_internal.h
+ *	  Words, slots and cells as they lie in shared memory: for word.c, label.c and commit.c.
+ *
+ * Portions Copyright (c) 2026, summary_cache contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SC_WORD_INTERNAL_H
+#define SC_WORD_INTERNAL_H
+
+#include "miscadmin.h"
+#include "storage/proc.h"
+
+#include "debug.h"
+#include "shmem.h"
+#include "word.h"
+
+/* A word: revision in the high 44 bits, transactions in commit in the low 20. */
+#define SC_PENDING_BITS		20
+#define SC_PENDING_ONE		UINT64CONST(1)
+#define SC_PENDING_MASK		((UINT64CONST(1) << SC_PENDING_BITS) - 1)
+#define SC_REVISION_ONE		(UINT64CONST(1) << SC_PENDING_BITS)
+#define SC_REVISION(word)	((word) >> SC_PENDING_BITS)
+#define SC_PENDING(word)	((word) & SC_PENDING_MASK)
+
+#define SC_KEY_FREE			UINT64CONST(0)
+#define SC_KEY_TAKING		UINT64CONST(1)	/* being taken into use */
+
+/*
+ * One per tracked table (a partition tree shares its root's) and one per
+ * database.  A cache line each, so that writers of different tables do not
+ * contend.
+ */
+typedef struct ScSlot
+{
+	pg_atomic_uint64 word;		/* atomic; never reset while the server runs */
+	pg_atomic_uint64 key;		/* changed under ScShared.lock, exclusive,
+								 * while the word's pending is 0; read
+								 * without: who acts on it looks again */
+	pg_atomic_uint64 last_change;	/* TimestampTz of the last commit, 0 if
+									 * none; for the views only */
+	bool		eager;			/* a summary over it is refreshed on commit;
+								 * read and written without a lock: a stale
+								 * value costs a refresh, or a start of the
+								 * worker for nothing */
+	bool		wanted;			/* written under ScShared.lock, read without:
+								 * some definition uses it.  Only a hint which
+								 * slot to reuse first */
+	bool		listened;		/* a catch-all's: somebody has listened to our
+								 * channel in this server run; only ever set,
+								 * without a lock */
+	bool		prepared_known; /* a catch-all's, written under ScShared.lock,
+								 * read without: the transactions that were
+								 * prepared when the server started are
+								 * entered.  Read too early, it is entered
+								 * under the lock after another look */
+} ScSlot;
+
+typedef union ScSlotPadded
+{
+	ScSlot		slot;
+	char		pad[PG_CACHE_LINE_SIZE];
+} ScSlotPadded;
+
+StaticAssertDecl(sizeof(ScSlotPadded) == PG_CACHE_LINE_SIZE, "a slot is one cache line");
+
+/* What a cell may hold instead of a FullTransactionId, which starts at 3. */
+#define SC_CELL_EMPTY		UINT64CONST(0)
+#define SC_CELL_SETTLING	UINT64CONST(1)
+
+#define SC_ORPHAN_SLOTS		24
+
+/*
+ * The transaction that a backend is committing, or one that is prepared (an
+ * orphan: the backend that finishes it does not know its tables).
+ */
+typedef struct ScCell
+{
+	pg_atomic_uint64 xid;		/* a backend's cell: written by its owner
+								 * only. An orphan: claimed under
+								 * ScShared.lock, settled by compare-and-swap */
+	uint32		nslots;			/* orphans only, stable while xid is set */
+	uint32		slots[SC_ORPHAN_SLOTS];
+} ScCell;
+
+typedef union ScCellPadded
+{
+	ScCell		cell;
+	char		pad[PG_CACHE_LINE_SIZE];
+} ScCellPadded;
+
+StaticAssertDecl(sizeof(ScCellPadded) == PG_CACHE_LINE_SIZE, "a cell is one cache line");
+
+/* What there is of them. */
+typedef struct ScWords
+{
+	int			nslots;			/* the counts never change */
+	int			ncells;			/* backends' cells first, then orphans' */
+	int			nbackends;
+	pg_atomic_uint32 ncells_used;	/* backends' cells from here on were never
+									 * written; raised before the first is */
+	uint64		next_revision;	/* of a slot taken into use; under
+								 * ScShared.lock */
+	bool		slot_refused;	/* somebody found no slot, so a label may lack
+								 * one that its table gets later; under
+								 * ScShared.lock */
+} ScWords;
+
+extern ScWords *sc_words;
+extern ScSlotPadded *sc_slots;
+extern ScCellPadded *sc_cells;
+
+static inline ScSlot *
+sc_slot_at(int slot)
+{
+	return &sc_slots[slot].slot;
+}
+
+static inline ScCell *
+sc_cell_mine(void)
+{
+	return &sc_cells[SC_MY_BACKEND].cell;
+}
+
+/* A pending transaction: step 1 for one word.  A full barrier. */
+static inline void
+sc_word_add_pending(int slot)
+{
+	pg_atomic_fetch_add_u64(&sc_slot_at(slot)->word, SC_PENDING_ONE);
+}
+
+/* Step 3 for one word.  Returns the revision that this made.  A full barrier. */
+static inline uint64
+sc_word_publish(int slot)
+{
+	uint64		old = pg_atomic_fetch_add_u64(&sc_slot_at(slot)->word,
+											  SC_REVISION_ONE - SC_PENDING_ONE);
+
+	return SC_REVISION(old) + 1;
+}
+
+/* A pending transaction that published nothing. */
+static inline void
+sc_word_withdraw(int slot)
+{
+	pg_atomic_fetch_sub_u64(&sc_slot_at(slot)->word, SC_PENDING_ONE);
+}
+
+extern void sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots);
+extern void sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids);
+extern ScProof sc_word_prove(const ScWordSeen *seen, int n, Snapshot snapshot);
+
+#endif							/* SC_WORD_INTERNAL_H */
