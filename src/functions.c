@@ -60,6 +60,9 @@ force_argument(FunctionCallInfo fcinfo, int n)
 	return !PG_ARGISNULL(n) && PG_GETARG_BOOL(n);
 }
 
+/* Columns of summary_cache_answer, as the install script declares it. */
+#define ANSWER_COLUMNS	4
+
 #define SUMMARY_HINT "Name a summary, such as 'state'."
 
 Datum
@@ -92,7 +95,7 @@ answer_type(Oid function)
 		TupleDesc	type = lookup_rowtype_tupdesc(get_func_rettype(function), -1);
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		sc_extension_check_columns("summary_cache_answer", type->natts, 4);
+		sc_extension_check_columns("summary_cache_answer", type->natts, ANSWER_COLUMNS);
 		desc = CreateTupleDescCopy(type);
 		of_function = function;
 		MemoryContextSwitchTo(old);
@@ -118,8 +121,8 @@ Datum
 sc_fetch(PG_FUNCTION_ARGS)
 {
 	ScAnswer	answer;
-	Datum		values[4];
-	bool		nulls[4] = {0};
+	Datum		values[ANSWER_COLUMNS];
+	bool		nulls[ANSWER_COLUMNS] = {0};
 
 	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 2), &answer);
 

@@ -13,33 +13,15 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc_tables.h"
 #include "utils/varlena.h"
 
-#include "base.h"
+#include "compat_guc.h"
 #include "extension.h"
 #include "hub.h"
 #include "shmem.h"
 #include "subtransaction.h"
 
 PG_FUNCTION_INFO_V1(sc_installed);
-
-/* The server's own record of a setting. */
-static struct config_generic *
-find_setting(const char *name)
-{
-#if PG_VERSION_NUM >= 160000
-	return find_option(name, false, true, DEBUG1);
-#else
-	struct config_generic **settings = get_guc_variables();
-	int			i;
-
-	for (i = 0; i < GetNumConfigOptions(); i++)
-		if (strcmp(settings[i]->name, name) == 0)
-			return settings[i];
-	return NULL;
-#endif
-}
 
 /*
  * The value that a setting had before CREATE EXTENSION changed it for the
@@ -50,19 +32,14 @@ find_setting(const char *name)
 static const char *
 setting_outside_script(const char *name)
 {
-	struct config_generic *setting = find_setting(name);
-	struct config_generic *path = find_setting("search_path");
+	struct config_generic *setting = sc_compat_find_setting(name);
+	struct config_generic *path = sc_compat_find_setting("search_path");
+	const char *saved = NULL;
 
-	if (setting != NULL && setting->stack != NULL &&
-		setting->stack->state == GUC_SAVE &&
-		path->stack != NULL && path->stack->nest_level == setting->stack->nest_level)
-	{
-		if (setting->vartype == PGC_STRING)
-			return setting->stack->prior.val.stringval;
-		if (setting->vartype == PGC_ENUM)
-			return SC_ENUM_NAME(setting, setting->stack->prior.val.enumval);
-	}
-	return GetConfigOption(name, false, false);
+	if (setting != NULL && sc_compat_saved_level(setting) > 0 &&
+		sc_compat_saved_level(setting) == sc_compat_saved_level(path))
+		saved = sc_compat_saved_value(setting);
+	return saved ? saved : GetConfigOption(name, false, false);
 }
 
 /* Set a setting until the caller's nest level ends. */

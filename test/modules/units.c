@@ -1,0 +1,425 @@
+/*
+ * Tests of single functions that SQL reaches only by luck: taking a slot, arranging sections, keeping a
+ * document.  The files under test are included, so that their static functions and variables are here;
+ * what they have in shared memory is ordinary memory of this backend.  Built and run by test/t/047_units.pl,
+ * on a server that does not preload the library: their names would meet.
+ *
+ * Each function returns nothing, or raises an error that names the line.
+ */
+#include "postgres.h"
+
+#include "../../src/settings.c"
+#include "../../src/shmem.c"
+#include "../../src/counters.c"
+#include "../../src/word.c"
+#include "../../src/label.c"
+#include "../../src/store.c"
+#include "../../src/local.c"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(test_slots);
+PG_FUNCTION_INFO_V1(test_store);
+PG_FUNCTION_INFO_V1(test_local);
+
+#define CHECK(condition) \
+	do { if (!(condition)) elog(ERROR, "line %d: not so: %s", __LINE__, #condition); } while (0)
+
+#ifdef SC_DEBUG
+#error "the units are tested without waiting points"
+#endif
+
+#define TRANCHE		LWTRANCHE_FIRST_USER_DEFINED
+#define AREA_KB		2048
+
+/* Memory as it is at server start, for so many tables and sections. */
+static void
+start(int max_tables, int max_sections)
+{
+	HASHCTL		info = {.keysize = sizeof(uint64), .entrysize = sizeof(SlotEntry)};
+	static bool attached = false;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	sc_max_tables = max_tables;
+	sc_max_sections = max_sections;
+	sc_memory_limit = AREA_KB;
+
+	sc_shared = palloc0(sizeof(ScShared));
+	LWLockInitialize(&sc_shared->lock, TRANCHE);
+	sc_words = palloc0(sizeof(ScWords));
+	sc_slots = palloc0(sizeof(ScSlotPadded) * max_tables);
+	sc_cells = palloc0(sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS));
+	slot_hash = hash_create("slots", max_tables, &info, HASH_ELEM | HASH_BLOBS);
+	words_init(TRANCHE);
+
+	sc_shards = palloc0(sizeof(ScShardPadded) * SC_SHARDS * max_sections);
+	counters_init(TRANCHE);
+
+	store = palloc0(sizeof(Store));
+	summaries = palloc0(sizeof(Summary) * max_sections);
+	sections = palloc0(sizeof(Section) * max_sections);
+	/* a backend attaches once: documents that an earlier test has left there were cleared */
+	if (!attached)
+		area_place = palloc0(area_size());
+	if (!attached)
+		store_init(TRANCHE);
+	else
+	{
+		dsa_area   *area = documents_area();
+
+		(void) area;
+		store->nsummaries = store->nsections = max_sections;
+		for (int i = 0; i < max_sections; i++)
+		{
+			LWLockInitialize(&summaries[i].lock, TRANCHE);
+			summaries[i].sections = -1;
+			pg_atomic_init_u64(&summaries[i].version, ((uint64) i << VERSION_BITS) + 1);
+			sections[i].chunk = InvalidDsaPointer;
+			sections[i].next = i + 1 < max_sections ? i + 1 : -1;
+		}
+	}
+	attached = true;
+}
+
+static uint64
+revision_of(int slot)
+{
+	ScWordState state;
+
+	sc_word_state(slot, &state);
+	return state.revision;
+}
+
+Datum
+test_slots(PG_FUNCTION_ARGS)
+{
+	int			slot[4];
+	uint64		before;
+	Oid			relid;
+	ScWordSeen	seen;
+
+	start(5, 2);
+
+	/* the cluster's slot is taken; the others are given away until there are none */
+	slot[0] = sc_slot_find(SC_KEY_CATCH_ALL, true);
+	for (int i = 1; i < 4; i++)
+		slot[i] = sc_slot_find(SC_KEY_HERE(100 + i), true);
+	for (int i = 0; i < 4; i++)
+		CHECK(slot[i] == i + 1);
+	CHECK(sc_slot_find(SC_KEY_HERE(102), false) == slot[2]);
+	CHECK(!sc_words->slot_refused);
+	CHECK(sc_slot_find(SC_KEY_HERE(200), true) == SC_SLOT_NONE);
+	CHECK(sc_words->slot_refused);
+
+	/* the tables of this database, without its catch-all */
+	CHECK(sc_slot_next(SC_CLUSTER_SLOT, MyDatabaseId, &relid) == slot[1] && relid == 101);
+	CHECK(sc_slot_next(slot[3], MyDatabaseId, &relid) == SC_SLOT_NONE);
+
+	/* one that nobody wants is given away, but not while a transaction counts on it */
+	sc_slot_want(slot[2], false);
+	sc_word_add_pending(slot[2]);
+	CHECK(sc_slot_find(SC_KEY_HERE(200), true) == SC_SLOT_NONE);
+	CHECK(pg_atomic_read_u64(&sc_slot_at(slot[2])->key) == SC_KEY_HERE(102));
+	sc_word_withdraw(slot[2]);
+	CHECK(sc_word_read(&seen, SC_KEY_HERE(102), slot[2]));
+	/* reading a label wants it again */
+	CHECK(sc_slot_find(SC_KEY_HERE(200), true) == SC_SLOT_NONE);
+	sc_slot_want(slot[2], false);
+	before = revision_of(slot[0]);
+	CHECK(sc_slot_find(SC_KEY_HERE(200), true) == slot[2]);
+	CHECK(sc_slot_find(SC_KEY_HERE(102), false) == SC_SLOT_NONE);
+
+	/* the label of its former table is not current, and what was built while the new one had no slot neither */
+	CHECK(revision_of(slot[2]) > seen.revision);
+	CHECK(sc_word_prove(&seen, 1, NULL) == SC_MOVED);
+	CHECK(revision_of(slot[0]) == before + 1);
+
+	/* no revision of a slot is ever that of another one's past */
+	before = revision_of(slot[2]);
+	sc_slot_want(slot[3], false);
+	CHECK(sc_slot_find(SC_KEY_HERE(300), true) == slot[3]);
+	CHECK(revision_of(slot[3]) > before);
+
+	/* a pending transaction proves nothing, one that is over moves */
+	CHECK(sc_word_read(&seen, SC_KEY_HERE(300), slot[3]));
+	CHECK(sc_word_prove(&seen, 1, NULL) == SC_CURRENT);
+	sc_word_add_pending(slot[3]);
+	CHECK(sc_word_prove(&seen, 1, NULL) == SC_PENDING_UNPROVEN);
+	CHECK(sc_word_publish(slot[3]) == seen.revision + 1);
+	CHECK(sc_word_prove(&seen, 1, NULL) == SC_MOVED);
+
+	/* a database that is gone leaves slots that may be reused, but are found until then */
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	sc_slot_forget_database(MyDatabaseId);
+	LWLockRelease(&sc_shared->lock);
+	CHECK(sc_slot_find(SC_KEY_HERE(300), false) == slot[3]);
+	CHECK(sc_slot_find(SC_KEY(1, 400), true) != SC_SLOT_NONE);
+	PG_RETURN_VOID();
+}
+
+static ScChunk *
+make(const char *section, const char *body, Size len, int64 labelled_at)
+{
+	Size		offset = MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen));
+	ScChunk    *chunk = palloc0(offset + len);
+
+	chunk->size = offset + len;
+	namestrcpy(&chunk->section, section);
+	chunk->labelled_at = labelled_at;
+	chunk->nwords = 1;
+	chunk->words[0].slot = SC_CLUSTER_SLOT;
+	chunk->words[0].revision = revision_of(SC_CLUSTER_SLOT);
+	chunk->keys_offset = chunk->body_offset = (uint32) offset;
+	chunk->body_len = (uint32) len;
+	memset(SC_CHUNK_BODY(chunk), body[0], len);
+	memcpy(SC_CHUNK_BODY(chunk), body, Min(strlen(body), len));
+	sc_local_sha256(SC_CHUNK_BODY(chunk), len, chunk->hash);
+	return chunk;
+}
+
+/* Publish sections: names, and for each a chunk or NULL. */
+static ScPutResult
+put(int index, const char *summary, int n, const char **names, ScChunk **chunks)
+{
+	ScPublication publication = {summary, sc_store_generation(index), n, names, chunks, true};
+
+	sc_settings_unset(&publication.options);
+	for (int i = 0; i < n; i++)
+		publication.complete = publication.complete && chunks[i] != NULL;
+	return sc_store_put(index, &publication);
+}
+
+/* The names of the sections of a document, one after the other. */
+static char *
+names_of(int index, const char *summary)
+{
+	StringInfoData names;
+	ScView		view;
+
+	initStringInfo(&names);
+	CHECK(sc_store_open(index, summary, &view));
+	for (int i = 0; i < view.nchunks; i++)
+		appendStringInfo(&names, "%s%s", NameStr(view.chunks[i]->section), view.invalidated[i] ? "!" : "");
+	sc_store_close(index);
+	return names.data;
+}
+
+static int
+free_sections(void)
+{
+	int			n = 0;
+
+	for (int i = store->free_section; i >= 0; i = sections[i].next)
+		n++;
+	return n;
+}
+
+Datum
+test_store(PG_FUNCTION_ARGS)
+{
+	int			s;
+	int			t;
+	const char *ab[] = {"a", "b"};
+	const char *ba[] = {"b", "a"};
+	const char *abcd[] = {"a", "b", "c", "d"};
+	const char *d[] = {"d"};
+	ScChunk    *chunks[4];
+	ScChunk    *none[2] = {NULL, NULL};
+	ScPublication late = {"s"};
+	ErrorData	error = {.sqlerrcode = ERRCODE_DIVISION_BY_ZERO, .message = "why"};
+	ScFailure	failure;
+	ScBuildStats stats;
+	int64		waited;
+	uint64		version;
+	Oid			dboid;
+	NameData	name;
+
+	start(8, 3);
+	s = sc_store_find("s", true);
+	CHECK(s >= 0 && sc_store_find("s", false) == s && sc_store_find("t", false) < 0);
+	t = sc_store_find("t", true);
+	CHECK(t >= 0 && t != s);
+	CHECK(sc_store_find("u", true) >= 0 && sc_store_find("v", true) < 0);
+	sc_store_forget("u");
+	CHECK(sc_store_find("v", true) >= 0 && sc_store_find("u", false) < 0);
+	CHECK(sc_store_next(-1, &dboid, &name) == s && dboid == MyDatabaseId && strcmp(NameStr(name), "s") == 0);
+
+	/* a document, in the definition's order */
+	chunks[0] = make("a", "1", 10, 1);
+	chunks[1] = make("b", "2", 10, 1);
+	version = pg_atomic_read_u64(sc_store_version(s));
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+	CHECK(pg_atomic_read_u64(sc_store_version(s)) > version);
+	CHECK(strcmp(names_of(s, "s"), "ab") == 0 && free_sections() == 1);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
+
+	/* the definition's order changes; then it has another section instead of one */
+	chunks[0] = make("b", "2", 10, 2);
+	chunks[1] = make("a", "1", 10, 2);
+	CHECK(put(s, "s", 2, ba, chunks) == SC_PUT_SAME);
+	CHECK(strcmp(names_of(s, "s"), "ba") == 0 && free_sections() == 1);
+	chunks[0] = make("d", "4", 10, 3);
+	CHECK(put(s, "s", 1, d, chunks) == SC_PUT_CHANGED);
+	CHECK(strcmp(names_of(s, "s"), "d") == 0 && free_sections() == 2);
+
+	/* too many sections: nothing changes */
+	for (int i = 0; i < 4; i++)
+		chunks[i] = make(abcd[i], "x", 10, 4);
+	CHECK(put(s, "s", 4, abcd, chunks) == SC_PUT_NO_SECTIONS);
+	CHECK(strcmp(names_of(s, "s"), "d") == 0 && free_sections() == 2);
+
+	/* too many bytes, of which nothing stays allocated: a hundred tries leave room for one that fits */
+	chunks[0] = make("a", "x", AREA_KB * 1024 / 3, 5);
+	chunks[1] = make("b", "x", AREA_KB * 1024, 5);
+	for (int i = 0; i < 100; i++)
+		CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_NO_MEMORY);
+	chunks[1] = make("b", "2", 10, 5);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+	CHECK(strcmp(names_of(s, "s"), "ab") == 0 && free_sections() == 1);
+
+	/* a section with a later label stays; a part is published beside what is there */
+	chunks[0] = NULL;
+	chunks[1] = make("b", "3", 10, 4);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+	chunks[1] = make("b", "2", 10, 6);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
+	chunks[1] = make("b", "3", 10, 7);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+
+	/* a part of a document that is not there is not published */
+	CHECK(put(t, "t", 2, ab, chunks) == SC_PUT_OUTDATED);
+	CHECK(strcmp(names_of(t, "t"), "") == 0);
+
+	/* nor what was begun before an invalidation, or for an entry that is another's */
+	late.generation = sc_store_generation(s);
+	late.nsections = 2;
+	late.names = ab;
+	late.chunks = none;
+	CHECK(sc_store_invalidate_section(s, "b") && !sc_store_invalidate_section(s, "d"));
+	CHECK(strcmp(names_of(s, "s"), "ab!") == 0);
+	CHECK(sc_store_put(s, &late) == SC_PUT_OUTDATED);
+	CHECK(put(s, "t", 2, ab, chunks) == SC_PUT_OUTDATED);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
+	CHECK(strcmp(names_of(s, "s"), "ab") == 0);
+
+	/* failures: the pause doubles, up to a minute; a publication ends them */
+	for (int i = 0; i < 10; i++)
+		sc_store_record_failure(s, "s", &error, false);
+	sc_store_record_failure(s, "t", &error, false);
+	sc_store_failure(s, &failure);
+	CHECK(failure.failures == 10 && failure.code == ERRCODE_DIVISION_BY_ZERO && strcmp(failure.message, "why") == 0);
+	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - failure.failed_at;
+	CHECK(waited == 60 * SC_NS_PER_S);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
+	sc_store_failure(s, &failure);
+	CHECK(failure.failures == 0 && failure.message[0] == '\0' && failure.at != 0);
+	CHECK(pg_atomic_read_u64(&sc_store_requests(s)->retry_at) == 0);
+	sc_store_record_failure(s, "s", &error, false);
+	sc_store_record_failure(s, "s", &error, false);
+	sc_store_failure(s, &failure);
+	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - failure.failed_at;
+	CHECK(waited == 2 * SC_NS_PER_S);
+
+	/* statistics are this summary's only, and a reset leaves nothing */
+	sc_store_account(s, "s", SC_BUILD_MISS, 5, SC_PUT_CHANGED);
+	sc_store_account(s, "s", SC_BUILD_MISS, 3, SC_PUT_SAME);
+	sc_store_account(s, "s", SC_BUILD_MISS, 4, SC_PUT_NO_MEMORY);
+	sc_store_account(s, "t", SC_BUILD_MISS, 1, SC_PUT_CHANGED);
+	sc_store_statistics(s, &stats);
+	CHECK(stats.builds[SC_BUILD_MISS] == 3 && stats.ns_min == 3 && stats.ns_max == 5 && stats.ns_total == 12);
+	CHECK(stats.wasted == 1 && stats.unpublished == 1 && stats.failed == 12 && sc_store_lacks_room(s));
+	sc_store_reset_statistics(s);
+	sc_store_statistics(s, &stats);
+	CHECK(stats.builds[SC_BUILD_MISS] == 0 && stats.ns_total == 0 && stats.failed == 0);
+
+	/* what is forgotten gives its sections and bytes back */
+	sc_store_forget_database(MyDatabaseId);
+	CHECK(free_sections() == 3 && sc_store_next(-1, &dboid, &name) < 0);
+	PG_RETURN_VOID();
+}
+
+Datum
+test_local(PG_FUNCTION_ARGS)
+{
+	int			s;
+	const char *ab[] = {"a", "b"};
+	ScChunk    *chunks[2];
+	ScLocal    *local;
+	text	   *first;
+	text	   *second;
+	Size		capacity;
+
+	start(8, 4);
+	sc_local_memory_limit = 1024;
+	s = sc_store_find("s", true);
+	chunks[0] = make("a", "1", 1000, 1);
+	chunks[1] = make("b", "2", 10, 1);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+
+	local = sc_local_get("s", true);
+	sc_local_sync(local, false);
+	CHECK(local->index == s && local->nsections == 2 && local->consistent);
+	first = sc_local_document(local);
+	CHECK(first == local->document && VARSIZE_ANY_EXHDR(first) == 1000 + 10 + 3);
+	CHECK(VARDATA_ANY(first)[0] == '{' && VARDATA_ANY(first)[1001] == ',' && VARDATA_ANY(first)[1012] == '}');
+
+	/* while its pointer may be held, a newer version is an ordinary copy */
+	chunks[0] = NULL;
+	chunks[1] = make("b", "3", 10, 2);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+	sc_local_sync(local, false);
+	second = sc_local_document(local);
+	CHECK(second != first && VARDATA_ANY(second)[1002] == '3' && VARDATA_ANY(first)[1002] == '2');
+
+	/* afterwards it is brought up to date in place: the section that has not changed is not even copied */
+	epoch++;
+	VARDATA_ANY(first)[1] = '#';
+	sc_local_sync(local, false);
+	CHECK(sc_local_document(local) == first && VARDATA_ANY(first)[1002] == '3' && VARDATA_ANY(first)[1] == '#');
+
+	/* a section of another length moves those behind it */
+	epoch++;
+	chunks[0] = make("a", "1", 1001, 3);
+	chunks[1] = NULL;
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+	sc_local_sync(local, false);
+	second = sc_local_document(local);
+	CHECK(VARSIZE_ANY_EXHDR(second) == 1001 + 10 + 3 && VARDATA_ANY(second)[1] == '1' && VARDATA_ANY(second)[1003] == '3');
+
+	/* a much smaller document does not keep the room of a large one */
+	epoch++;
+	capacity = local->capacity;
+	chunks[0] = make("a", "1", 100, 4);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+	sc_local_sync(local, false);
+	CHECK(local->document && local->capacity < capacity / 2 && documents_size == local->capacity);
+
+	/* beyond local_memory_limit none is kept */
+	epoch++;
+	sc_local_memory_limit = 0;
+	chunks[0] = make("a", "1", 101, 5);
+	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
+	sc_local_sync(local, false);
+	CHECK(local->document == NULL && documents_size == 0);
+	CHECK(VARSIZE_ANY_EXHDR(sc_local_document(local)) == 101 + 10 + 3);
+
+	/* an etag is that of the sections' bytes, whatever else has changed */
+	sc_local_memory_limit = 1024;
+	{
+		char		etag[SC_ETAG_LEN + 1];
+
+		strlcpy(etag, sc_local_etag(&local->etag), sizeof(etag));
+		CHECK(strlen(etag) == SC_ETAG_LEN);
+		chunks[0] = make("a", "1", 101, 6);
+		CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
+		sc_local_sync(local, false);
+		CHECK(strcmp(etag, sc_local_etag(&local->etag)) == 0);
+	}
+
+	/* an entry that is another summary's by now */
+	sc_store_forget("s");
+	CHECK(sc_store_find("t", true) == s);
+	sc_local_sync(local, false);
+	CHECK(local->index < 0 && local->nsections == 0 && local->document == NULL);
+	PG_RETURN_VOID();
+}
