@@ -7,7 +7,7 @@ Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
 
     GET /state/summary            the document; conditional by ETag and If-None-Match; HEAD too
     GET /state/summary?refresh=1  built anew; needs "Authorization: Bearer $REFRESH_TOKEN", else 403
-    GET /state/events             Server-Sent Events: the etag, now and whenever it changes
+    GET /state/events             Server-Sent Events: the etag, at once and whenever it changes
     GET /healthz                  200 while the database answers, else 503
 
 Settings, all from the environment:
@@ -21,8 +21,8 @@ Settings, all from the environment:
     COMMAND_TIMEOUT      seconds for a statement: more than the longest build    30
     SUMMARY              name of the summary                                     state
     CACHE_CONTROL        of answers      private, max-age=5, stale-while-revalidate=10
-    REFRESH_TOKEN        who has it may force a build; not set: nobody may
-    EVENTS_POLL          seconds between looks at the etag without a NOTIFY      15
+    REFRESH_TOKEN        clients that send it may force a build; not set: none may
+    EVENTS_POLL          seconds between two reads of the etag without a NOTIFY  15
     KEEP_ALIVE           seconds between comments in a silent event stream       15
     HOST, PORT           where to listen                                         127.0.0.1, 8000
     UNIX_SOCKET          listen there instead
@@ -57,12 +57,13 @@ KEEP_ALIVE = float(os.environ.get("KEEP_ALIVE", "15"))
 HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8000"))
 UNIX_SOCKET = os.environ.get("UNIX_SOCKET")
-RETRY_AFTER = 2  # seconds, told to clients while the database is down
+RETRY_AFTER = 2  # seconds, sent to clients while the database is down
 BACKOFF = 0.5, 10.0  # seconds, first and longest, between tries to LISTEN
 
-# $1 summary, $2 the etag to leave the document out for, $3 all such etags, $4 whether to force.
-# json arrives as str and is sent as it is: nothing here parses it.  Of what is proven current the
-# age is 0, however long ago it was built; by the database's clock, which also set built_at.
+# $1 summary, $2 the etag for which the document is left out, $3 all such etags, $4 whether to force.
+# json arrives as str and is sent unchanged: nothing here parses it.  The age of a document that is
+# proven current is 0, however long ago it was built.  Other ages are by the database's clock, which
+# also set built_at.
 FETCH = """
     SELECT status, etag, built_at,
            CASE WHEN status = 'stale'
@@ -73,7 +74,7 @@ FETCH = """
 FETCH_ETAG = "SELECT etag FROM summary_cache_fetch($1, $2)"
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
 
-# RFC 9211 has words for these
+# The words that RFC 9211 has for these
 CACHE_STATUS = {
     "hit-revision": "hit",
     "stale": "hit",
@@ -82,8 +83,8 @@ CACHE_STATUS = {
     "private": "fwd=bypass",
 }
 
-# The database cannot be reached, is going down or coming up, or is too busy: it will pass.  Time-outs
-# are OSErrors.
+# The database cannot be reached, is going down or coming up, or is too busy: this will pass.
+# Time-outs are OSErrors.
 UNAVAILABLE = (
     OSError,
     asyncpg.InterfaceError,
@@ -91,7 +92,7 @@ UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.LockNotAvailableError,
-    asyncpg.SerializationError,  # a standby's replay was in the way
+    asyncpg.SerializationError,  # the query conflicted with a standby's replay
 )
 
 log = logging.getLogger("uvicorn.error")
@@ -100,9 +101,9 @@ log = logging.getLogger("uvicorn.error")
 class Feed:
     """Follows the summary's etag on one connection, for any number of event streams.
 
-    A NOTIFY only rings the bell; the etag is then read.  So nothing in a payload, which any role
-    can send, is trusted; what was missed while the database was away does not matter; and what is
-    read later is newer.  Only the newest etag is kept: a client that is slow to take it skips some.
+    A NOTIFY only rings the bell; the etag is then read.  Every role can send one, so its payload is
+    not trusted.  A NOTIFY that was missed while the database was away does not matter, and an etag
+    that is read later is newer.  Only the newest etag is kept: a slow client skips some.
     """
 
     def __init__(self) -> None:
@@ -141,8 +142,8 @@ class Feed:
                 self._bell.clear()
                 self._tell(await connection.fetchval(FETCH_ETAG, SUMMARY, self.etag))
                 self._backoff = BACKOFF[0]
-                # Who is told of changes reads on their behalf: without eager_refresh nobody else
-                # may.  This also finds a connection that has died without a word.
+                # Read on behalf of the clients that wait for changes: without eager_refresh there
+                # may be no other reader.  This also finds a connection that died silently.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._bell.wait(), EVENTS_POLL if self._clients else None)
         finally:
@@ -163,7 +164,7 @@ class Feed:
         self._changed.set()
 
     async def stream(self, told: str | None) -> AsyncIterator[str]:
-        """Events for one client, which was last told of that etag."""
+        """Events for one client; told is the etag that it was sent last."""
         self._clients += 1
         self._ring()
         try:
@@ -197,11 +198,11 @@ async def query(sql: str, *arguments: object) -> asyncpg.Record:
 
 
 def known_etags(request: Request) -> list[str]:
-    """What If-None-Match lists: opaque tags (weak comparison, RFC 9110 section 8.8.3.2), or '*'."""
+    """The tags that If-None-Match lists (weak comparison, RFC 9110 section 8.8.3.2), or '*'."""
     header = ",".join(request.headers.getlist("if-none-match"))
     if header.strip() == "*":
         return ["*"]
-    # others than of our form cannot be ours, and '"*"' is not '*'
+    # a tag of another form is not one of ours, and '"*"' is not '*'
     return [tag for tag in re.findall(r'"([^"]*)"', header) if re.fullmatch("[0-9a-f]{32}", tag)]
 
 
@@ -253,7 +254,7 @@ class Server(uvicorn.Server):
 
 
 async def main() -> None:
-    # no connection at first: the service comes up without the database, too
+    # no connection at first, so that the service also starts without the database
     app.state.pool = await asyncpg.create_pool(
         DATABASE_URL,
         min_size=0,
