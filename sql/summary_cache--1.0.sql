@@ -22,7 +22,7 @@ CREATE TABLE summary_cache_definition (
     PRIMARY KEY (summary, section)
 );
 COMMENT ON TABLE summary_cache_definition IS
-    'sections of the cached summaries; change it with summary_cache_define() and summary_cache_drop()';
+    'the sections of all summaries; change them with summary_cache_define() and summary_cache_drop()';
 REVOKE ALL ON summary_cache_definition FROM PUBLIC;
 -- A section of a dropped role stays behind: its owner would be dumped as a number, and be
 -- whatever role has that number where the dump is restored.
@@ -36,7 +36,7 @@ CREATE TABLE summary_cache_option (
     PRIMARY KEY (summary, option)
 );
 COMMENT ON TABLE summary_cache_option IS
-    'options of single summaries; change it with summary_cache_configure()';
+    'options of single summaries; change them with summary_cache_configure()';
 REVOKE ALL ON summary_cache_option FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('summary_cache_option', '');
 
@@ -84,7 +84,7 @@ CREATE FUNCTION summary_cache_fetch(
     AS 'MODULE_PATHNAME', 'sc_fetch'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION summary_cache_fetch(text, text, boolean) IS
-    'a summary with how it was answered, its etag and its age; no document when if_none_match is its etag';
+    'a summary''s document with its status, etag and build time; no document if if_none_match is its etag';
 
 CREATE FUNCTION summary_cache_unchanged(summary text, if_none_match text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'sc_unchanged'
@@ -116,7 +116,7 @@ CREATE FUNCTION summary_cache_configure(summary text, option text, value text)
     AS 'MODULE_PATHNAME', 'sc_configure_sql'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION summary_cache_configure(text, text, text) IS
-    'set max_stale_age, min_refresh_interval or eager_refresh of one summary; NULL goes back to the setting';
+    'set max_stale_age, min_refresh_interval or eager_refresh of one summary; NULL removes the option';
 
 CREATE FUNCTION summary_cache_invalidate(summary text DEFAULT 'state', scope text DEFAULT 'all')
     RETURNS void
