@@ -7,8 +7,8 @@
  * summary_cache.debug_point to the name of a point, or to "all", sleeps there
  * for summary_cache.debug_sleep microseconds, so that a window that is a few
  * instructions wide can be looked through.  summary_cache.debug_protocol
- * selects a way of publishing that is known to be wrong: the checker must find
- * it out.
+ * selects a way of publishing that is known to be wrong: the checker must notice
+ * it.
  *
  * summary_cache.debug_commit_sql is executed by a callback that runs after
  * ours before each commit, as another library's might: to write late, or to
@@ -88,10 +88,10 @@ sc_debug_init(void)
 }
 
 /*
- * Raises nothing: some points are inside a commit.  Any signal ends a sleep, a
- * timer's too that nobody waits for any more: so sleep on, until the time is
- * over or somebody calls pg_log_backend_memory_contexts(), which can be told
- * from others without doing anything here.
+ * Raises nothing: some points are inside a commit.  Any signal ends a sleep,
+ * also that of a timer that nobody waits for any more.  So sleep on until the time is
+ * over, or until somebody calls pg_log_backend_memory_contexts() for this
+ * backend: that signal leaves a flag of its own.
  */
 void
 sc_debug_point(const char *name)

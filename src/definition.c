@@ -225,7 +225,7 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 															 RelationGetDescr(rel), &isnull));
 		const char *hint;
 
-		/* what a newer version knows is no business of ours */
+		/* an option that only a newer version knows has no effect */
 		(void) sc_settings_parse_option(options, name, value, &hint);
 	}
 	systable_endscan(scan);
@@ -244,7 +244,7 @@ open_definitions(Oid *index)
 
 	if (rel == NULL)
 		return NULL;
-	/* now that it stays as it is */
+	/* it is locked, so it stays as it is */
 	(void) sc_extension_check_version(ERROR);
 	sc_extension_check_columns(SC_DEFINITION_TABLE, RelationGetNumberOfAttributes(rel), Natts_definition);
 	*index = get_relname_relid(DEFINITION_INDEX, RelationGetNamespace(rel));
@@ -518,7 +518,8 @@ sc_definition_get(const char *summary)
 
 /*
  * Give back the shared entries of summaries that are no longer defined here,
- * and those of databases that are gone: on a standby nobody tells of that.
+ * and those of databases that are gone.  On a standby, no command reports that
+ * either has gone.
  */
 void
 sc_definition_sweep_entries(void)

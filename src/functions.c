@@ -3,8 +3,8 @@
  * functions.c
  *	  The SQL-callable functions: arguments in, results out.
  *
- * None is strict: a NULL that means nothing is an error with a hint, not a
- * silent NULL.
+ * None of them is strict: a NULL that means nothing is an error with a hint
+ * rather than a silent NULL.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -53,7 +53,7 @@ text_argument(FunctionCallInfo fcinfo, int n, const char *argument, const char *
 	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
-/* NULL is no refresh: it is what an absent parameter of an application is. */
+/* NULL means no refresh: an application passes it for a parameter that is absent. */
 static bool
 force_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -134,7 +134,7 @@ sc_fetch(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(answer_type(fcinfo->flinfo->fn_oid), values, nulls)));
 }
 
-/* One value instead of a row: a row costs the executor half a statement. */
+/* One value instead of a row: making a row costs half as much as the whole statement. */
 Datum
 sc_unchanged(PG_FUNCTION_ARGS)
 {

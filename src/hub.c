@@ -545,7 +545,7 @@ attached_schema(ScSummaryDef *def)
 
 /*
  * Say what was attached, what is missing, and which indexes would serve.
- * A section that someone has redefined, and its tables, are not spoken of.
+ * A section that someone has redefined, and its tables, are not mentioned.
  */
 static void
 report_attached(const Hub *hub, Oid owner, bool core, bool progress,
@@ -614,7 +614,8 @@ report_attached(const Hub *hub, Oid owner, bool core, bool progress,
 
 /*
  * Attach the first hub in the schemas: define "state" over it, or bring it up
- * to date.  What stands in the way is an ERROR or, with elevel NOTICE, told.
+ * to date.  What stands in the way is an ERROR or, with elevel NOTICE, reported
+ * in a NOTICE.
  */
 void
 sc_hub_attach(List *schemas, bool named, int elevel)
@@ -728,7 +729,10 @@ moved_sections(const char *schema_name)
 		{
 			Oid			relid = hub.tables[HUB_PROGRESS_TABLE].relid;
 
-			/* who moved something else shall not wait for this table */
+			/*
+			 * a command that moved something else must not wait for this
+			 * table
+			 */
 			if (!ConditionalLockRelationOid(relid, AccessShareLock))
 				ereport(ERROR,
 						(errcode(ERRCODE_LOCK_NOT_AVAILABLE),

@@ -82,9 +82,9 @@ attach_action(void *schemas)
 
 /*
  * Attach a hub of the user's search path, if there is one.  The extension is
- * worth having without, so an error that the hub is at the bottom of becomes
- * a warning; others (a lock not had, a cancel, no memory) abort the command
- * as they would any.
+ * useful without, so an error that is caused by the hub becomes a warning.
+ * Other errors (a lock that is not to be had, a cancel, no memory) abort the
+ * command.
  */
 static void
 attach_at_install(List *schemas)
@@ -113,8 +113,9 @@ attach_at_install(List *schemas)
 }
 
 /*
- * The install script's last statement.  What it has to say is said at the
- * level, and the hub looked for in the search path, that the user had set.
+ * The install script's last statement.  Messages are sent at the level that the
+ * user had set, and the hub is looked for in the search path that the user had
+ * set.
  */
 Datum
 sc_installed(PG_FUNCTION_ARGS)
