@@ -11,7 +11,7 @@
 
 renew=${RENEW:-}
 mirror=${MIRROR:-http://deb.debian.org/debian}
-cache=${SC_CACHE:-/var/cache/summary_cache}
+cache=$(cache_dir)
 unset RENEW MIRROR
 snapshot=	# the copy of the tree that chroots see
 scratch=	# a directory below the cache that goes with the run

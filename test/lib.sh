@@ -25,6 +25,13 @@ unset NO_INSTALL MAKEFLAGS MFLAGS MAKELEVEL
 settings=${SETTINGS:-}
 unset SETTINGS
 
+# Compile all anew.
+fresh=${FRESH:-}
+unset FRESH
+
+# We change to other directories.
+if [ -n "${SC_CACHE:-}" ]; then SC_CACHE=$(realpath -m "$SC_CACHE"); fi
+
 # Nor may the caller's PGHOST or PGOPTIONS reach a private server; and its clusters have one encoding
 # and sort order everywhere.
 for var in $(compgen -e PG) $(compgen -e LC_) LANGUAGE; do
@@ -256,9 +263,6 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# make in the copy, as the server's user.
-copy_make() { as_server make -C "$work/src" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no "$@"; }
-
 # Sets work.
 make_work() {
 	# Root's TMPDIR may be closed to others as well.
@@ -267,15 +271,35 @@ make_work() {
 	own_work=1
 }
 
-# A copy: a checkout below /root is closed to the server's user, and objects of another server or
-# with other flags may lie about.  $@: goals and variables of make.
+# A copy of the tree at $1 in the directory $2 of the run: a checkout below /root is closed to the
+# server's user, and objects of another server or with other flags may lie about.
+copy_tree() {
+	mkdir "$2"
+	tar -C "$1" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+		--exclude=./results --exclude=./log --exclude='./tmp_check*' --exclude='./regression.*' . |
+		tar -C "$2" -xf - --no-same-owner
+	if am_root; then chown -R "$server_uid:$server_gid" "$2"; fi
+}
+
+# make in a copy, as the server's user.
+make_in() { as_server make -C "$1" --no-print-directory PG_CONFIG="$pg_config" with_llvm=no "${@:2}"; }
+copy_make() { make_in "$work/src" "$@"; }
+
+# Builds in the copy at $1.  The rest: goals and variables of make.
+build_in() {
+	local names
+	names=$(object_names "$@")
+	take_objects "$1" <<<"$names"
+	run_logged make_in "$1" -s -j "$(nproc)" "${@:2}"
+	keep_objects "$1" <<<"$names"
+}
+
+# The private copy, built.  $@: goals and variables of make.
 build_copy() {
 	make_work
-	mkdir "$work/src" "$work/tmp"
-	tar -C "$top" -cf - --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
-		--exclude=./results --exclude=./log --exclude='./tmp_check*' --exclude='./regression.*' . |
-		tar -C "$work/src" -xf - --no-same-owner
-	if am_root; then chown -R "$server_uid:$server_gid" "$work"; fi
+	mkdir "$work/tmp"
+	if am_root; then chown "$server_uid:$server_gid" "$work" "$work/tmp"; fi
+	copy_tree "$top" "$work/src"
 	# Sockets go there; a socket's path may not be longer than 107 bytes.
 	if [ ${#work} -lt 60 ]; then export TMPDIR=$work/tmp; else export TMPDIR=/tmp; fi
 
@@ -283,10 +307,80 @@ build_copy() {
 	cd "$work"
 
 	say "building for $("$pg_config" --version)"
-	if ! copy_make -s -j "$(nproc)" "$@" >"$work/build.log" 2>&1; then
-		cat "$work/build.log"
-		die "the build failed"
+	build_in "$work/src" "$@"
+}
+
+#
+# Kept objects.  Compiling used to take longer than most tests, and few files change from one run to the
+# next.  So each object is kept outside the tree, under a name that is computed from all that it was made
+# from, and a later build with the same name takes it instead of compiling.  An object is never changed
+# in place and never out of date: what does not match is not found.  So runs, checkouts, servers and
+# flags can share one directory, and there is nothing to lock.
+#
+
+# Where this and other scripts keep things between runs.
+cache_dir() {
+	if [ -n "${SC_CACHE:-}" ]; then
+		echo "$SC_CACHE"
+	elif am_root; then
+		echo /var/cache/summary_cache
+	else
+		echo "${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/summary_cache"
 	fi
+}
+
+kept_objects=1000	# the least recently used of more are removed; a build has about 25
+
+# For each C file of the copy at $1 that make would compile with the arguments that follow: the name that
+# its object is kept under, and the file.  The name stands for the compiler and its commands, the headers
+# of the server, of json-c and of the tree, and the file itself.
+object_names() {
+	local dir=$1 commands common sum file
+	shift
+	commands=$(make_in "$dir" -n "$@" 2>/dev/null) || true
+	# what is built to be measured leaves files beside its objects
+	case $commands in *--coverage* | *-ftest-coverage* | *-fprofile-*) return ;; esac
+	common=$({
+		printf '%s\n' "$commands"
+		printf '%s\n' "${CPATH:-}" "${C_INCLUDE_PATH:-}"
+		$("$pg_config" --cc) --version
+		find "$("$pg_config" --includedir-server)" "$(pkg-config --variable=includedir json-c)/json-c" \
+			-name '*.h' -printf '%p %s %T@\n' 2>/dev/null | sort
+		(cd "$dir" && find . -name '*.h' -type f -exec sha256sum {} + | sort)
+	} | sha256sum) || true
+	(cd "$dir" && find . -name '*.c' -type f -exec sha256sum {} +) | while read -r sum file; do
+		file=${file#./}
+		printf '%s\t%s\n' "${common%% *}-$sum-${file//\//_}" "${file%.c}"
+	done
+}
+
+# Reads names; copies what is kept to the copy at $1.
+take_objects() {
+	local dir=$1 objects name file
+	objects=$(cache_dir)/objects
+	[ -z "$fresh" ] || return 0
+	while IFS=$'\t' read -r name file; do
+		[ -s "$objects/$name" ] || continue
+		# another run may be removing it
+		cp "$objects/$name" "$dir/$file.o" 2>/dev/null || { rm -f "$dir/$file.o"; continue; }
+		touch -c "$objects/$name"
+	done
+	if am_root; then chown -R "$server_uid:$server_gid" "$dir"; fi
+}
+
+# Reads names; keeps the objects of the copy at $1.  A directory that cannot be written costs time only.
+keep_objects() {
+	local dir=$1 objects name file
+	objects=$(cache_dir)/objects
+	(umask 022 && mkdir -p "$objects") 2>/dev/null && [ -w "$objects" ] || return 0
+	while IFS=$'\t' read -r name file; do
+		[ -e "$dir/$file.o" ] || continue
+		if [ -n "$fresh" ] || [ ! -s "$objects/$name" ]; then
+			cp "$dir/$file.o" "$objects/new.$$" && mv -f "$objects/new.$$" "$objects/$name" || rm -f "$objects/new.$$"
+		fi
+	done
+	# shellcheck disable=SC2012 # the names are ours
+	ls -t "$objects" | tail -n +$((kept_objects + 1)) | (cd "$objects" && xargs -r rm -f)
 }
 
 # The settings that point a server at an installation below $1; empty if it cannot be done.
@@ -365,10 +459,9 @@ install_debug_copy() {
 	local paths
 	paths=$(private_paths "$work/inst-debug")
 	[ -n "$paths" ] || return 0
-	as_server cp -R "$work/src" "$work/src-debug"
-	as_server make -s -C "$work/src-debug" PG_CONFIG="$pg_config" with_llvm=no clean
-	run_logged as_server make -s -j "$(nproc)" -C "$work/src-debug" PG_CONFIG="$pg_config" with_llvm=no \
-		SC_DEBUG=1 COPT=-Werror all install DESTDIR="$work/inst-debug"
+	copy_tree "$work/src" "$work/src-debug"
+	build_in "$work/src-debug" SC_DEBUG=1 COPT=-Werror all
+	run_logged make_in "$work/src-debug" -s SC_DEBUG=1 COPT=-Werror install DESTDIR="$work/inst-debug"
 	echo "$paths" >"$work/debug.conf"
 	chmod 644 "$work/debug.conf"
 	export SC_DEBUG_CONF=$work/debug.conf

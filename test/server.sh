@@ -34,8 +34,7 @@ case $variant in
 	*) die "usage: server.sh cassert|sanitize" ;;
 esac
 
-if am_root; then cache=/var/cache/summary_cache; else cache=${XDG_CACHE_HOME:-$HOME/.cache}/summary_cache; fi
-cache=${SC_CACHE:-$cache}
+cache=$(cache_dir)
 umask 022
 # What is run here is not under test, and leaves memory behind at its end.
 export ASAN_OPTIONS=detect_leaks=0
