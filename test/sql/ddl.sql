@@ -10,21 +10,9 @@ SET client_min_messages = notice;
 
 \set look 'SELECT status, document FROM summary_cache_fetch(''d'');'
 \set force 'SELECT status, document FROM summary_cache_fetch(''d'', NULL, true);'
-CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
-DECLARE
-    fulfilled boolean;
-BEGIN
-    FOR i IN 1 .. 500 LOOP
-        EXECUTE 'SELECT ' || condition INTO fulfilled;
-        IF fulfilled THEN
-            RETURN;
-        END IF;
-        PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
-    END LOOP;
-    RAISE 'timeout: %', condition;
-END $$;
--- until no refresh is asked for and the worker is gone, which would otherwise build before we look
-\set quiet 'CALL wait_until($c$ NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested) AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = ''summary_cache worker'' AND datname = current_database()) $c$);'
+\getenv test PG_ABS_SRCDIR
+\set helpers :test '/sql/include/helpers.sql'
+\i :helpers
 ALTER SYSTEM SET summary_cache.worker_idle_timeout = 0;
 SELECT pg_reload_conf();
 

@@ -8,6 +8,9 @@ SET search_path = regress_define, public;
 \pset format unaligned
 \pset tuples_only
 SET client_min_messages = notice;
+\getenv test PG_ABS_SRCDIR
+\set helpers :test '/sql/include/helpers.sql'
+\i :helpers
 
 CREATE TABLE a (id int PRIMARY KEY, n int);
 CREATE TABLE b (id int, n int);
@@ -222,19 +225,6 @@ BEGIN
         PERFORM summary_cache_define('twelve', 'section' || i, format('SELECT count(*) AS t%1$s FROM t%1$s', i));
     END LOOP;
 END $$;
-CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
-DECLARE
-    fulfilled boolean;
-BEGIN
-    FOR i IN 1 .. 500 LOOP
-        EXECUTE 'SELECT ' || condition INTO fulfilled;
-        IF fulfilled THEN
-            RETURN;
-        END IF;
-        PERFORM pg_sleep(0.02);
-    END LOOP;
-    RAISE 'timeout: %', condition;
-END $$;
 CREATE TABLE seen (section name, built_at timestamptz);
 CREATE FUNCTION rebuilt() RETURNS text LANGUAGE sql AS $$
     WITH forget AS (DELETE FROM seen RETURNING *),
@@ -266,16 +256,6 @@ SELECT summary_cache_drop('twelve');
 --
 -- Options of a summary go before the settings of a session
 --
-CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    hint text;
-BEGIN
-    EXECUTE command;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-    RETURN concat_ws(E'\n', SQLSTATE || ' ' || SQLERRM, '    hint: ' || hint);
-END $$;
 SELECT try($$SELECT summary_cache_configure('none', 'max_stale_age', '1')$$);
 SELECT try($$SELECT summary_cache_configure(repeat('s', 64), 'max_stale_age', '1')$$);
 SELECT summary_cache_define('s', 'core', 'SELECT count(*) FROM a');

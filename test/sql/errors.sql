@@ -21,21 +21,11 @@ CREATE FOREIGN DATA WRAPPER regress_errors_fdw;
 CREATE SERVER regress_errors_server FOREIGN DATA WRAPPER regress_errors_fdw;
 CREATE FOREIGN TABLE far (id int) SERVER regress_errors_server;
 
--- What an error says; each must have a hint of ours, and PostgreSQL's own errors their position.
-CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    state text; message text; detail text; hint text;
-BEGIN
-    EXECUTE command;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
-        detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    RETURN concat_ws(E'\n', state || ' ' || message,
-        CASE WHEN detail <> '' THEN '    detail: ' || detail END,
-        CASE WHEN hint <> '' THEN '    hint: ' || hint ELSE '    no hint' END);
-END $$;
--- The same for the query of a section.
+-- each error must have a hint of ours, and PostgreSQL's own errors their position
+\getenv test PG_ABS_SRCDIR
+\set helpers :test '/sql/include/helpers.sql'
+\i :helpers
+-- try() for the query of a section
 CREATE FUNCTION define(query text, sources regclass[] DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
     SELECT try(format('SELECT summary_cache_define(''bad'', ''core'', %L, %L)', query, sources))
 $$;
@@ -285,19 +275,6 @@ SELECT summary_cache_drop('fails');
 --
 -- A table or column that goes away: reads go on stale, with the error to be seen, until it is back
 --
-CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
-DECLARE
-    fulfilled boolean;
-BEGIN
-    FOR i IN 1 .. 500 LOOP
-        EXECUTE 'SELECT ' || condition INTO fulfilled;
-        IF fulfilled THEN
-            RETURN;
-        END IF;
-        PERFORM pg_sleep(0.02);
-    END LOOP;
-    RAISE 'timeout: %', condition;
-END $$;
 CREATE TABLE soon (id int, c int);
 INSERT INTO soon VALUES (1, 11);
 SELECT summary_cache_define('heals', 'core', 'SELECT sum(c) AS c FROM soon');

@@ -37,23 +37,9 @@ CREATE FUNCTION truth() RETURNS jsonb LANGUAGE sql AS $$
         'events', (SELECT jsonb_agg(json_build_object('id', id, 'note', note) ORDER BY id) FROM event))
 $$;
 \set look 'SELECT status, document::jsonb = truth() AS fresh FROM summary_cache_fetch(''s'');'
-
--- until a condition holds
-CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
-DECLARE
-    fulfilled boolean;
-BEGIN
-    FOR i IN 1 .. 500 LOOP
-        EXECUTE 'SELECT ' || condition INTO fulfilled;
-        IF fulfilled THEN
-            RETURN;
-        END IF;
-        PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
-    END LOOP;
-    RAISE 'timeout: %', condition;
-END $$;
--- until no refresh is asked for, and the worker, which could still serve an older request, is gone
-\set quiet 'CALL wait_until($c$ NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested) AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = ''summary_cache worker'' AND datname = current_database()) $c$);'
+\getenv test PG_ABS_SRCDIR
+\set helpers :test '/sql/include/helpers.sql'
+\i :helpers
 \set wait_for_hit 'CALL wait_until($c$ status = ''hit-revision'' FROM summary_cache_fetch(''s'') $c$);'
 SET client_min_messages = notice;
 
