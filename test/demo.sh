@@ -28,18 +28,9 @@ fi
 
 data=$work/demo
 sock=$work/sock
-as_server mkdir -p "$sock"
-
 # No port; nobody but the owner of the directory, mode 700, gets at the socket.
-as_server "$bindir/initdb" -D "$data" -U postgres -A trust --no-sync >"$work/demo.log" 2>&1 ||
-	{ cat "$work/demo.log"; die "initdb failed"; }
-as_server tee -a "$data/postgresql.conf" <"$work/server.conf" >/dev/null
-as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
-	listen_addresses = ''
-	unix_socket_directories = '$sock'
-CONF
-as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$data/log" ||
-	{ as_server cat "$data/log"; die "the server did not start"; }
+create_server "$data" "$sock" </dev/null
+run_server "$data" "$data/log"
 
 export PGHOST=$sock PGPORT=5432 PGDATABASE=hub
 sql() { "$bindir/psql" -X -v ON_ERROR_STOP=1 "$@"; }

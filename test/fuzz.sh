@@ -25,23 +25,14 @@ watch_server
 
 data=$work/fuzz-data
 sock=$work/sock
-as_server mkdir -p "$sock"
-as_server "$bindir/initdb" -D "$data" -U postgres -A trust --no-sync >"$work/initdb.log" 2>&1 ||
-	{ cat "$work/initdb.log"; die "initdb failed"; }
-as_server tee -a "$data/postgresql.conf" <"$work/server.conf" >/dev/null
 # Little room, so that it runs out.
-as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
-	listen_addresses = ''
-	unix_socket_directories = '$sock'
+create_server "$data" "$sock" <<-CONF
 	summary_cache.max_sections = 24
 	summary_cache.max_tables = 40
 	summary_cache.memory_limit = 2MB
 CONF
-as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$work/fuzz.log" ||
-	{ cat "$work/fuzz.log"; die "the server did not start"; }
-
-as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$work/fuzz" "$top/test/fuzz/fuzz.c" \
-	-I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" -Wl,-rpath,"$("$pg_config" --libdir)" -lpq
+run_server "$data" "$work/fuzz.log"
+compile_client "$work/fuzz" "$work/src/test/fuzz/fuzz.c"
 
 smith=0
 # It needs some seconds to begin.

@@ -466,3 +466,30 @@ install_debug_copy() {
 	chmod 644 "$work/debug.conf"
 	export SC_DEBUG_CONF=$work/debug.conf
 }
+
+#
+# Servers that a script starts itself
+#
+
+# Makes one with the data directory $1 that listens on a socket in the directory $2 only.  Reads more lines
+# of its configuration.
+create_server() {
+	as_server mkdir -p "$2"
+	run_logged as_server "$bindir/initdb" -D "$1" -U postgres -A trust --no-sync
+	{
+		cat "$work/server.conf"
+		printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$2'"
+		cat
+	} | as_server tee -a "$1/postgresql.conf" >/dev/null
+}
+
+# Starts the one with the data directory $1; its log is $2.
+run_server() {
+	as_server "$bindir/pg_ctl" start -w -s -D "$1" -l "$2" || { as_server cat "$2"; die "the server did not start"; }
+}
+
+# Compiles the client $1 of the C files that follow.
+compile_client() {
+	run_logged as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$@" \
+		-I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" -Wl,-rpath,"$("$pg_config" --libdir)" -lpq
+}

@@ -29,14 +29,9 @@ install_debug_copy
 
 data=$work/stress-data
 sock=$work/sock
-as_server mkdir -p "$sock"
-run_logged as_server "$bindir/initdb" -D "$data" -U postgres -A trust --no-sync
-as_server tee -a "$data/postgresql.conf" <"$work/server.conf" >/dev/null
-as_server tee -a "$data/postgresql.conf" <"$SC_DEBUG_CONF" >/dev/null
 # commit_delay holds commits back before they are visible, but only if they are flushed
-as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
-	listen_addresses = ''
-	unix_socket_directories = '$sock'
+create_server "$data" "$sock" <<-CONF
+	$(cat "$SC_DEBUG_CONF")
 	max_connections = 60
 	fsync = on
 	wal_sync_method = fdatasync
@@ -45,13 +40,10 @@ as_server tee -a "$data/postgresql.conf" <<-CONF >/dev/null
 	summary_cache.memory_limit = 1MB
 	include_if_exists = 'way.conf'
 CONF
-run_logged as_server "$("$pg_config" --cc)" -O2 -Wall -Wextra -Wno-unused-parameter -Werror -o "$work/checker" \
-	"$work"/src/test/stress/{checker,sessions,disturb}.c -I"$("$pg_config" --includedir)" -L"$("$pg_config" --libdir)" \
-	-Wl,-rpath,"$("$pg_config" --libdir)" -lpq
+compile_client "$work/checker" "$work"/src/test/stress/{checker,sessions,disturb}.c
 run_logged as_server "$("$pg_config" --cc)" -O2 -fPIC -shared -Wall -Werror -o "$work/callback.so" \
 	"$work/src/test/stress/callback.c" -I"$("$pg_config" --includedir-server)"
-as_server "$bindir/pg_ctl" start -w -s -D "$data" -l "$work/stress.log" ||
-	{ cat "$work/stress.log"; die "the server did not start"; }
+run_server "$data" "$work/stress.log"
 
 # Rounds of all modes, in one way after the other, until the time is over.
 ways=("" "options='-c summary_cache.debug_point=all -c summary_cache.debug_sleep=200'" "--commit-delay=500"
