@@ -3,7 +3,10 @@
 use strict;
 use warnings;
 
-use PostgreSQL::Test::Cluster;
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Node;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -35,7 +38,7 @@ sub preload
 	$node->restart;
 }
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
 $node->start;

@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
@@ -25,7 +25,7 @@ my $worker_at_gate = q{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING
 	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted
 	AND backend_type = 'summary_cache worker'};
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', q{
 	summary_cache.worker_idle_timeout = 500ms
@@ -44,15 +44,8 @@ $node->safe_psql('postgres', qq{
 sub hit
 {
 	my ($name, $n, $db) = @_;
-	ok($node->poll_query_until($db // 'postgres', $status, 'hit-revision'), "$name: it is refreshed");
+	ok($node->hit('s', $db), "$name: it is refreshed");
 	like($node->safe_psql($db // 'postgres', $document), qr/"n":$n\b/, "$name: with the newest data");
-	return;
-}
-
-sub polled
-{
-	my ($query, $expected, $name, $db) = @_;
-	ok($node->poll_query_until($db // 'postgres', $query, $expected), $name);
 	return;
 }
 
@@ -65,13 +58,13 @@ $node->safe_psql('postgres', 'UPDATE t SET n = 2');
 is($node->safe_psql('postgres', $workers), '0', 'a write starts none');
 $holder->query('SELECT pg_advisory_lock(42)');
 is($node->safe_psql('postgres', $status), 'stale', 'a read of what has changed is answered at once');
-polled($worker_at_gate, '1', 'and starts a worker that builds');
+$node->polled($worker_at_gate, '1', 'and starts a worker that builds');
 like($node->safe_psql('postgres', q{SELECT query FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'}),
 	qr/refreshing summary "s"/, '... whose activity says so');
 is($node->safe_psql('postgres', "$status; $status; $workers"), "stale\nstale\n1", 'one worker, and readers do not wait for it');
 $holder->query('SELECT pg_advisory_unlock(42)');
 hit('worker', 2);
-polled($workers, '0', 'an idle worker leaves');
+$node->polled($workers, '0', 'an idle worker leaves');
 $node->safe_psql('postgres', 'UPDATE t SET n = 3');
 hit('next worker', 3);
 
@@ -88,7 +81,7 @@ $node->safe_psql('postgres', q{
 });
 $holder->query('SELECT pg_advisory_lock(42)');
 $node->safe_psql('postgres', $status);
-polled($worker_at_gate, '1', 'a worker is between its snapshot and the second section');
+$node->polled($worker_at_gate, '1', 'a worker is between its snapshot and the second section');
 $node->safe_psql('postgres', 'BEGIN; UPDATE t SET n = 5; UPDATE t2 SET n = 5; COMMIT');
 $holder->query('SELECT pg_advisory_unlock(42); SELECT pg_advisory_lock(42)');
 my $both = $node->safe_psql('postgres', q{SELECT document->>'n' || ' ' || (document->>'m') FROM summary_cache_fetch('s')});
@@ -104,10 +97,10 @@ hit('after the drop of a section', 5);
 $holder->query('SELECT pg_advisory_lock(42)');
 $node->safe_psql('postgres', 'UPDATE t SET n = 6');
 is($node->safe_psql('postgres', $status), 'stale', 'stale before SIGTERM');
-polled($worker_at_gate, '1', 'a worker to terminate');
+$node->polled($worker_at_gate, '1', 'a worker to terminate');
 my $pid = $node->safe_psql('postgres', $worker_pid);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-polled("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0', 'it is gone at once');
+$node->polled("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0', 'it is gone at once');
 is($node->safe_psql('postgres', q{SELECT last_error IS NULL FROM summary_cache_stats}), 't', 'that is not a failure of the build');
 is($node->safe_psql('postgres', $status), 'stale', 'reads go on');
 $holder->query('SELECT pg_advisory_unlock(42)');
@@ -116,13 +109,13 @@ hit('after SIGTERM', 6);
 $holder->query('SELECT pg_advisory_lock(42)');
 $node->safe_psql('postgres', 'UPDATE t SET n = 7');
 is($node->safe_psql('postgres', $status), 'stale', 'stale before SIGKILL');
-polled($worker_at_gate, '1', 'a worker to kill');
+$node->polled($worker_at_gate, '1', 'a worker to kill');
 $pid = $node->safe_psql('postgres', $worker_pid);
 my $started = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
 kill 'KILL', $pid;
 eval { $holder->query('SELECT 1') };
 $holder->quit;
-comes_back($node) or die 'the server did not come back';
+$node->comes_back or die 'the server did not come back';
 is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server restarts after SIGKILL');
 is($node->safe_psql('postgres', "$status; $status"), "miss\nhit-revision", 'reads are answered');
 $node->safe_psql('postgres', 'UPDATE t SET n = 8');
@@ -143,13 +136,13 @@ my $failing = q{SELECT last_error, last_error_sqlstate, last_error_at IS NOT NUL
 	FROM summary_cache_stats WHERE summary = 'f'};
 my $offset = -s $node->logfile;
 $node->safe_psql('postgres', 'UPDATE d SET x = 0');
-polled("SELECT 'stale' = status AND (SELECT consecutive_failures >= 2 FROM summary_cache_stats
+$node->polled("SELECT 'stale' = status AND (SELECT consecutive_failures >= 2 FROM summary_cache_stats
 	WHERE summary = 'f') FROM summary_cache_fetch('f')", 't', 'a refresh that fails is tried again, and reads go on');
 is($node->safe_psql('postgres', $failing), 'division by zero|22012|t', 'the failure is visible');
 my $log = slurp_file($node->logfile, $offset);
 is(() = $log =~ /could not refresh summary "f"/g, 1, 'it is logged once');
 $node->safe_psql('postgres', 'UPDATE d SET x = 4');
-polled($f_status, 'hit-revision', 'it heals by itself');
+$node->polled($f_status, 'hit-revision', 'it heals by itself');
 is($node->safe_psql('postgres', q{SELECT (summary_cache_get('f'))->>'q'}), '25', 'with the newest data');
 is($node->safe_psql('postgres', $failing), '||t', 'the error is gone, its time stays');
 $log = slurp_file($node->logfile, $offset);
@@ -260,7 +253,7 @@ for my $case (
 	$holder->query('SELECT pg_advisory_lock(42)');
 	$node->safe_psql('postgres', 'UPDATE t SET n = -n');
 	my $caller = Session->new($node)->send_sql("SELECT status, document->>'n' = (SELECT n FROM t)::text FROM summary_cache_fetch('s')");
-	polled($at_gate, '1', "$name: one caller builds");
+	$node->polled($at_gate, '1', "$name: one caller builds");
 	is($node->safe_psql('postgres', "$status; $status"), "stale\nstale", "$name: the others need not wait");
 	$holder->query('SELECT pg_advisory_unlock(42)');
 	is($caller->result, 'miss|t', "$name: the caller has the newest data");

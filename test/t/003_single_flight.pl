@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
@@ -24,7 +24,7 @@ my $fetch = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
 my $forced = q{SELECT status, document->>'n' FROM summary_cache_fetch('s', force_refresh => true)};
 my $herd_size = 20;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', "autovacuum = off\nmax_connections = 60");
 $node->start;
@@ -35,16 +35,7 @@ $node->safe_psql('postgres', qq{
 	SELECT summary_cache_define('s', 'main', \$q\$SELECT $gate, (SELECT 100 / n FROM t) AS x, (SELECT n FROM t) AS n\$q\$);
 });
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
-sub polled
-{
-	my ($query, $expected, $name) = @_;
-	ok($node->poll_query_until('postgres', $query, $expected), $name);
-	return;
-}
-
-sub counter { return sql("SELECT $_[0] FROM summary_cache_stats WHERE summary = 's'"); }
+sub counter { return $node->sql("SELECT $_[0] FROM summary_cache_stats WHERE summary = 's'"); }
 
 my $holder = Session->new($node);
 my @herd = map { Session->new($node) } 1 .. $herd_size;
@@ -58,12 +49,12 @@ sub open_gate { $holder->query('SELECT pg_advisory_unlock(42)'); return; }
 sub gather
 {
 	my ($name, $n) = @_;
-	sql(q{SELECT summary_cache_invalidate('s'); SELECT summary_cache_reset_stats()});
+	$node->sql(q{SELECT summary_cache_invalidate('s'); SELECT summary_cache_reset_stats()});
 	close_gate();
 	$leader->send_sql($fetch);
-	polled($at_gate, '1', "$name: the leader builds");
+	$node->polled($at_gate, '1', "$name: the leader builds");
 	$_->send_sql($fetch) for @others[ 0 .. $n - 1 ];
-	polled($waiting, $n, "$name: the others wait, which pg_locks shows");
+	$node->polled($waiting, $n, "$name: the others wait, which pg_locks shows");
 	return;
 }
 
@@ -71,14 +62,14 @@ sub gather
 # One build for all
 #
 gather('cold herd', $herd_size - 1);
-is(sql($at_gate), '1', 'cold herd: only one builds');
-is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND granted}), '1',
+is($node->sql($at_gate), '1', 'cold herd: only one builds');
+is($node->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND granted}), '1',
 	'cold herd: only one has the lock');
 open_gate();
 is_deeply([ map { $_->result } @herd ], [ ('miss|1') x $herd_size ], 'cold herd: all get the document, as a miss');
 is(counter('builds_miss + builds_background + builds_forced'), '1', 'cold herd: by one build');
 is(counter('waits'), $herd_size - 1, 'cold herd: the waits are counted');
-is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left behind');
+is($node->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left behind');
 
 #
 # Waiting is as any other waiting
@@ -89,8 +80,8 @@ is($others[0]->query($fetch), '', 'a waiter obeys lock_timeout');
 like($others[0]->error, qr/canceling statement due to lock timeout/, '... and says so');
 $others[0]->query('RESET lock_timeout');
 $others[1]->send_sql($fetch);
-polled($waiting, '1', 'another waits');
-sql('SELECT pg_cancel_backend(' . $others[1]->pid . ')');
+$node->polled($waiting, '1', 'another waits');
+$node->sql('SELECT pg_cancel_backend(' . $others[1]->pid . ')');
 is($others[1]->result, '', 'a waiter can be cancelled');
 like($others[1]->error, qr/canceling statement due to user request/, '... and says so');
 $others[2]->query("SET statement_timeout = '100ms'");
@@ -99,17 +90,17 @@ $others[2]->query('RESET statement_timeout');
 is($others[3]->query("BEGIN; SAVEPOINT a; SET LOCAL lock_timeout = '100ms'; $fetch; ROLLBACK TO a; SHOW lock_timeout"), '0',
 	'another gives up in a savepoint');
 $others[3]->send_sql("$fetch; COMMIT");
-polled($waiting, '1', '... and waits again in the same transaction');
+$node->polled($waiting, '1', '... and waits again in the same transaction');
 open_gate();
 is($leader->result, 'miss|1', 'the leader is not disturbed');
 is($others[3]->result, 'miss|1', 'nor who had waited twice');
 is(counter('builds_miss'), '1', 'and all took one build');
-is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left behind by those who gave up');
+is($node->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left behind by those who gave up');
 
 #
 # The leader fails
 #
-sql('UPDATE t SET n = 0');
+$node->sql('UPDATE t SET n = 0');
 gather('failure', 5);
 open_gate();
 is($leader->result, '', 'the leader fails');
@@ -118,13 +109,13 @@ is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('') x 5 ], 'the waiters f
 is(scalar(grep { $_->error =~ /summary "s" could not be built: division by zero.*Another session/s } @others[ 0 .. 4 ]),
 	5, '... with the error of the leader');
 is(counter('builds_failed'), '1', '... and did not build in turn');
-sql('UPDATE t SET n = 2');
+$node->sql('UPDATE t SET n = 2');
 
 #
 # The leader is cancelled, or terminated: that is no failure of the build
 #
 gather('cancelled leader', 5);
-sql('SELECT pg_cancel_backend(' . $leader->pid . ')');
+$node->sql('SELECT pg_cancel_backend(' . $leader->pid . ')');
 is($leader->result, '', 'the leader is cancelled');
 like($leader->error, qr/canceling statement due to user request/, '... and told so');
 open_gate();
@@ -133,7 +124,7 @@ is(counter('builds_failed'), '0', 'which is no failure of the build');
 is(counter('last_error IS NULL'), 't', '... and no last error');
 
 gather('terminated leader', 5);
-sql('SELECT pg_terminate_backend(' . $leader->pid . ')');
+$node->sql('SELECT pg_terminate_backend(' . $leader->pid . ')');
 open_gate();
 is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('miss|2') x 5 ], 'the waiters of a terminated leader get the document');
 is(counter('builds_failed'), '0', 'which is no failure of the build either');
@@ -146,14 +137,14 @@ $leader->query("SET test.gate = 'on'");
 #
 gather('terminated waiter', 3);
 my $victim = $others[1]->pid;
-sql("SELECT pg_terminate_backend($victim)");
-polled("SELECT count(*) FROM pg_stat_activity WHERE pid = $victim", '0', 'a waiter can be terminated');
-is(sql("$waiting; $at_gate"), "2\n1", '... while the others wait, and the leader builds');
+$node->sql("SELECT pg_terminate_backend($victim)");
+$node->polled("SELECT count(*) FROM pg_stat_activity WHERE pid = $victim", '0', 'a waiter can be terminated');
+is($node->sql("$waiting; $at_gate"), "2\n1", '... while the others wait, and the leader builds');
 open_gate();
 is_deeply([ map { $_->result } $leader, @others[ 0, 2 ] ], [ ('miss|2') x 3 ], '... who get the document');
 is(counter('builds_miss'), '1', '... by one build');
 is(counter('builds_failed'), '0', '... which has not failed');
-is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92}), '0', '... and no lock is left behind');
+is($node->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92}), '0', '... and no lock is left behind');
 $others[1]->quit;
 $others[1] = Session->new($node);
 $others[1]->query("SET test.gate = 'on'");
@@ -161,15 +152,15 @@ $others[1]->query("SET test.gate = 'on'");
 #
 # Who forces takes only what was labelled after it asked
 #
-sql(q{SELECT summary_cache_get('s', true); SELECT summary_cache_reset_stats()});
+$node->sql(q{SELECT summary_cache_get('s', true); SELECT summary_cache_reset_stats()});
 close_gate();
 $leader->send_sql($forced);
-polled($at_gate, '1', 'a forced reader builds');
-sql('UPDATE t SET n = 3');
+$node->polled($at_gate, '1', 'a forced reader builds');
+$node->sql('UPDATE t SET n = 3');
 $others[0]->send_sql($forced);
-polled($waiting, '1', 'another one asks after a change, and waits');
+$node->polled($waiting, '1', 'another one asks after a change, and waits');
 $others[1]->send_sql($forced);
-polled($waiting, '2', 'and a third one');
+$node->polled($waiting, '2', 'and a third one');
 open_gate();
 is($leader->result, 'miss|2', 'the first one has what was true when it asked');
 is($others[0]->result, 'miss|3', 'the second one not that document');
@@ -181,10 +172,10 @@ is(counter('builds_forced'), '2', 'but the second and the third share one');
 #
 close_gate();
 $leader->send_sql($forced);
-polled($at_gate, '1', 'a forced reader builds once more');
+$node->polled($at_gate, '1', 'a forced reader builds once more');
 $others[0]->query('UPDATE t SET n = 4');
 $others[0]->send_sql($fetch);
-polled($waiting, '1', 'a session that has committed since waits');
+$node->polled($waiting, '1', 'a session that has committed since waits');
 open_gate();
 is($leader->result, 'miss|3', 'the forced reader has the older document');
 is($others[0]->result, 'miss|4', 'the other one its own change');
@@ -192,17 +183,17 @@ is($others[0]->result, 'miss|4', 'the other one its own change');
 #
 # Who builds for itself never waits
 #
-sql('UPDATE t SET n = 5');
+$node->sql('UPDATE t SET n = 5');
 gather('private', 1);
 my $bounded = "SET statement_timeout = '60s'; SET lock_timeout = '60s'";
 my $alone = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
-is(sql("$bounded; BEGIN; UPDATE t SET n = 6; $alone; ROLLBACK"), 'private|6', 'in a transaction that writes');
-is(sql("$bounded; BEGIN ISOLATION LEVEL REPEATABLE READ; $alone; COMMIT"), 'private|5', 'in REPEATABLE READ');
-is(sql("$bounded; BEGIN ISOLATION LEVEL SERIALIZABLE; $alone; COMMIT"), 'private|5', 'in SERIALIZABLE');
-is(sql("$bounded; SET summary_cache.enabled = off; $alone"), 'private|5', 'with the cache switched off');
-is(sql("$bounded; BEGIN; LOCK t IN ROW EXCLUSIVE MODE; $alone; COMMIT"), 'private|5', 'with a lock on a source');
-is(sql("$bounded; BEGIN; CREATE TEMP TABLE own_xid (); $alone; COMMIT"), 'private|5', 'with an xid');
-is(sql($waiting), '1', 'while the others wait');
+is($node->sql("$bounded; BEGIN; UPDATE t SET n = 6; $alone; ROLLBACK"), 'private|6', 'in a transaction that writes');
+is($node->sql("$bounded; BEGIN ISOLATION LEVEL REPEATABLE READ; $alone; COMMIT"), 'private|5', 'in REPEATABLE READ');
+is($node->sql("$bounded; BEGIN ISOLATION LEVEL SERIALIZABLE; $alone; COMMIT"), 'private|5', 'in SERIALIZABLE');
+is($node->sql("$bounded; SET summary_cache.enabled = off; $alone"), 'private|5', 'with the cache switched off');
+is($node->sql("$bounded; BEGIN; LOCK t IN ROW EXCLUSIVE MODE; $alone; COMMIT"), 'private|5', 'with a lock on a source');
+is($node->sql("$bounded; BEGIN; CREATE TEMP TABLE own_xid (); $alone; COMMIT"), 'private|5', 'with an xid');
+is($node->sql($waiting), '1', 'while the others wait');
 open_gate();
 is($_->result, 'miss|5', 'until they are answered') for $leader, $others[0];
 

@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
@@ -18,15 +18,13 @@ my $total = q{SELECT (document->>'total')::int FROM summary_cache_fetch('s')};
 my $pending = q{SELECT coalesce(sum(pending), 0) FROM summary_cache_tables};
 my $sum = join ' + ', map { "(SELECT sum(n) FROM t$_)" } 1 .. $tables;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', "autovacuum = off\nmax_prepared_transactions = 10");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION summary_cache; '
 	. join('', map { "CREATE TABLE t$_ (n int); INSERT INTO t$_ VALUES (0); " } 1 .. $tables)
 	. "SELECT summary_cache_define('s', 'main', 'SELECT $sum AS total')");
-
-sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 sub update
 {
@@ -38,16 +36,16 @@ sub update
 sub settled
 {
 	my ($name) = @_;
-	my $truth = sql("SELECT $sum");
-	ok($node->poll_query_until('postgres', $status, 'hit-revision'), "$name: the summary becomes a hit");
-	is(sql($fetch), "hit-revision|$truth", "$name: it has what the tables have");
+	my $truth = $node->sql("SELECT $sum");
+	ok($node->hit('s'), "$name: the summary becomes a hit");
+	is($node->sql($fetch), "hit-revision|$truth", "$name: it has what the tables have");
 	return $truth;
 }
 
 sub at_rest
 {
 	my ($name) = @_;
-	is(sql($pending), '0', "$name: nothing is pending");
+	is($node->sql($pending), '0', "$name: nothing is pending");
 	settled($name);
 	return;
 }
@@ -56,7 +54,7 @@ sub at_rest
 sub noticed
 {
 	my ($name, $old) = @_;
-	my $answer = sql($fetch);
+	my $answer = $node->sql($fetch);
 	isnt($answer, "hit-revision|$old", "$name: it is noticed");
 	return;
 }
@@ -65,23 +63,23 @@ sub noticed
 # Finished by the same session, and by another one
 #
 my $before = settled('start');
-sql('BEGIN; ' . update(1) . q{; PREPARE TRANSACTION 'a'});
-is(sql($fetch), "hit-revision|$before", 'a prepared transaction is not visible: hits go on');
-is(sql(q{SELECT pending FROM summary_cache_tables WHERE source = 't1'::regclass}), '1', 'it is pending');
-sql(q{COMMIT PREPARED 'a'});
+$node->sql('BEGIN; ' . update(1) . q{; PREPARE TRANSACTION 'a'});
+is($node->sql($fetch), "hit-revision|$before", 'a prepared transaction is not visible: hits go on');
+is($node->sql(q{SELECT pending FROM summary_cache_tables WHERE source = 't1'::regclass}), '1', 'it is pending');
+$node->sql(q{COMMIT PREPARED 'a'});
 noticed('COMMIT PREPARED', $before);
 at_rest('COMMIT PREPARED');
 
 $before = settled('before ROLLBACK PREPARED');
-sql('BEGIN; ' . update(1, 2) . q{; PREPARE TRANSACTION 'a'});
-sql(q{ROLLBACK PREPARED 'a'});
-is(sql($total), $before, 'ROLLBACK PREPARED: the document is as it was');
+$node->sql('BEGIN; ' . update(1, 2) . q{; PREPARE TRANSACTION 'a'});
+$node->sql(q{ROLLBACK PREPARED 'a'});
+is($node->sql($total), $before, 'ROLLBACK PREPARED: the document is as it was');
 at_rest('ROLLBACK PREPARED');
 
 # the session that commits it has committed it: it is not served a stale document
 my $session = Session->new($node);
 $before = settled('before own COMMIT PREPARED');
-sql('BEGIN; ' . update(3) . q{; PREPARE TRANSACTION 'a'});
+$node->sql('BEGIN; ' . update(3) . q{; PREPARE TRANSACTION 'a'});
 $session->query(q{COMMIT PREPARED 'a'});
 is($session->query($fetch), 'miss|' . ($before + 1), 'COMMIT PREPARED is a write of the session that commits');
 $before = settled('after own COMMIT PREPARED');
@@ -97,52 +95,52 @@ my ($ret, $out, $err) = $node->psql('postgres',
 	'BEGIN; ' . update(4) . q{; CREATE TEMP TABLE x (); PREPARE TRANSACTION 'a'});
 isnt($ret, 0, 'a transaction that cannot be prepared');
 at_rest('failed PREPARE TRANSACTION');
-sql('BEGIN; ' . update(4) . q{; PREPARE TRANSACTION 'a'});
+$node->sql('BEGIN; ' . update(4) . q{; PREPARE TRANSACTION 'a'});
 ($ret, $out, $err) = $node->psql('postgres', 'BEGIN; ' . update(5) . q{; PREPARE TRANSACTION 'a'});
 like($err, qr/already in use/, 'one whose name is in use');
-sql(q{COMMIT PREPARED 'a'});
+$node->sql(q{COMMIT PREPARED 'a'});
 at_rest('name in use');
 
 #
 # More tables than a cell holds, and more transactions than one, finished in another order
 #
 $before = settled('before many');
-sql('BEGIN; ' . update(1 .. $tables) . q{; PREPARE TRANSACTION 'many'});
-is(sql($fetch), "hit-revision|$before", 'many tables: hits go on');
-sql(q{COMMIT PREPARED 'many'});
+$node->sql('BEGIN; ' . update(1 .. $tables) . q{; PREPARE TRANSACTION 'many'});
+is($node->sql($fetch), "hit-revision|$before", 'many tables: hits go on');
+$node->sql(q{COMMIT PREPARED 'many'});
 noticed('many tables', $before);
 at_rest('many tables');
 
 # by a summary of one of them alone, whichever it is
 for my $n (1, $tables)
 {
-	sql("SELECT summary_cache_define('one', 'main', 'SELECT n FROM t$n')");
+	$node->sql("SELECT summary_cache_define('one', 'main', 'SELECT n FROM t$n')");
 	my $one = q{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('one')};
-	sql($one);
-	my $old = sql($one);
+	$node->sql($one);
+	my $old = $node->sql($one);
 	like($old, qr/^hit-revision/, "many tables: a summary of table $n alone");
-	sql('BEGIN; ' . update(1 .. $tables) . q{; PREPARE TRANSACTION 'many'});
-	sql(q{COMMIT PREPARED 'many'});
-	isnt(sql($one), $old, "many tables: it is noticed by a summary of table $n alone");
-	sql(q{SELECT summary_cache_drop('one')});
+	$node->sql('BEGIN; ' . update(1 .. $tables) . q{; PREPARE TRANSACTION 'many'});
+	$node->sql(q{COMMIT PREPARED 'many'});
+	isnt($node->sql($one), $old, "many tables: it is noticed by a summary of table $n alone");
+	$node->sql(q{SELECT summary_cache_drop('one')});
 	at_rest("many tables, table $n alone");
 }
 
 $before = settled('before several');
-sql("BEGIN; " . update($_) . "; PREPARE TRANSACTION 'p$_'") for 6 .. 15;
-is(sql($pending), '10', 'as many as can be prepared are pending');
-is(sql($fetch), "hit-revision|$before", 'several: hits go on');
+$node->sql("BEGIN; " . update($_) . "; PREPARE TRANSACTION 'p$_'") for 6 .. 15;
+is($node->sql($pending), '10', 'as many as can be prepared are pending');
+is($node->sql($fetch), "hit-revision|$before", 'several: hits go on');
 for my $n (15, 6, 10)
 {
-	sql("COMMIT PREPARED 'p$n'");
+	$node->sql("COMMIT PREPARED 'p$n'");
 	noticed("several, $n", $before);
 	$before = settled("several, $n");
 }
-sql("ROLLBACK PREPARED 'p$_'") for 7, 8;
+$node->sql("ROLLBACK PREPARED 'p$_'") for 7, 8;
 # and cells are used again
-sql("BEGIN; " . update($_) . "; PREPARE TRANSACTION 'p$_'") for 20 .. 24;
+$node->sql("BEGIN; " . update($_) . "; PREPARE TRANSACTION 'p$_'") for 20 .. 24;
 $before = settled('cells used again');
-sql("COMMIT PREPARED 'p$_'") for 9, 11 .. 14, 20 .. 24;
+$node->sql("COMMIT PREPARED 'p$_'") for 9, 11 .. 14, 20 .. 24;
 noticed('cells used again', $before);
 at_rest('several');
 
@@ -155,14 +153,14 @@ for my $round (1 .. 10)
 	$before = settled("round $round");
 	# each reader has an own copy
 	$_->query($status) for @readers;
-	sql('BEGIN; ' . update(1 .. 20) . q{; PREPARE TRANSACTION 'a'});
-	sql('BEGIN; ' . update(21) . q{; PREPARE TRANSACTION 'b'});
+	$node->sql('BEGIN; ' . update(1 .. 20) . q{; PREPARE TRANSACTION 'a'});
+	$node->sql('BEGIN; ' . update(21) . q{; PREPARE TRANSACTION 'b'});
 	# a hit may be newer than the statement's snapshot, but not older
 	$_->send_sql("SELECT count(*) FROM generate_series(1, 50) g, LATERAL"
 		  . " (SELECT f.status, (f.document->>'total')::int AS total, (SELECT $sum) AS truth, g"
 		  . " FROM summary_cache_fetch('s') f) x WHERE status = 'hit-revision' AND total < truth") for @readers;
-	sql(q{COMMIT PREPARED 'a'});
-	sql(q{ROLLBACK PREPARED 'b'});
+	$node->sql(q{COMMIT PREPARED 'a'});
+	$node->sql(q{ROLLBACK PREPARED 'b'});
 	is(join(' ', map { $_->result } @readers), join(' ', (0) x 8), "round $round: no hit is older than its statement");
 }
 $_->quit for @readers;
@@ -174,45 +172,45 @@ at_rest('settled at once');
 for my $mode ('fast', 'immediate')
 {
 	$before = settled("before $mode");
-	sql('BEGIN; ' . update(1, 2) . q{; PREPARE TRANSACTION 'committed'});
-	sql('BEGIN; ' . update(3, 4) . q{; PREPARE TRANSACTION 'rolled back'});
-	sql('BEGIN; ' . update(5) . q{; PREPARE TRANSACTION 'left'});
+	$node->sql('BEGIN; ' . update(1, 2) . q{; PREPARE TRANSACTION 'committed'});
+	$node->sql('BEGIN; ' . update(3, 4) . q{; PREPARE TRANSACTION 'rolled back'});
+	$node->sql('BEGIN; ' . update(5) . q{; PREPARE TRANSACTION 'left'});
 	$node->stop($mode);
 	$node->start;
-	is(sql($total), $before, "$mode stop: what is prepared is not in the document");
+	is($node->sql($total), $before, "$mode stop: what is prepared is not in the document");
 	$before = settled("$mode stop");
-	sql(q{COMMIT PREPARED 'committed'});
+	$node->sql(q{COMMIT PREPARED 'committed'});
 	noticed("$mode stop", $before);
 	is(settled("$mode stop, committed"), $before + 2, "$mode stop: both tables");
 	$before += 2;
-	sql(q{ROLLBACK PREPARED 'rolled back'});
+	$node->sql(q{ROLLBACK PREPARED 'rolled back'});
 	is(settled("$mode stop, rolled back"), $before, "$mode stop: nothing of what is rolled back");
 
 	# one more restart, with one that is older than two
 	$node->restart;
 	$before = settled("$mode stop, second start");
-	sql('BEGIN; ' . update(6) . q{; PREPARE TRANSACTION 'newer'});
-	sql(q{COMMIT PREPARED 'left'});
+	$node->sql('BEGIN; ' . update(6) . q{; PREPARE TRANSACTION 'newer'});
+	$node->sql(q{COMMIT PREPARED 'left'});
 	noticed("$mode stop, left", $before);
-	sql(q{COMMIT PREPARED 'newer'});
+	$node->sql(q{COMMIT PREPARED 'newer'});
 	at_rest("$mode stop");
 }
 
 # finished before anybody reads
-sql('BEGIN; ' . update(7) . q{; PREPARE TRANSACTION 'early'});
+$node->sql('BEGIN; ' . update(7) . q{; PREPARE TRANSACTION 'early'});
 $node->restart;
-sql(q{COMMIT PREPARED 'early'});
+$node->sql(q{COMMIT PREPARED 'early'});
 at_rest('finished before the first read');
 
 # the first use of the database is a definition, not a read
-sql('BEGIN; ' . update(8) . q{; PREPARE TRANSACTION 'early'});
+$node->sql('BEGIN; ' . update(8) . q{; PREPARE TRANSACTION 'early'});
 $node->restart;
 my ($defined, undef, $waited) = $node->psql('postgres',
 	q{SET lock_timeout = '100ms'; SELECT summary_cache_define('other', 'main', 'SELECT n AS other FROM t8')});
 isnt($defined, 0, 'define waits for a prepared transaction that has written the table');
 like($waited, qr/lock timeout/, '... for lock_timeout at most');
 $before = settled('define');
-sql(q{COMMIT PREPARED 'early'});
+$node->sql(q{COMMIT PREPARED 'early'});
 noticed('after define', $before);
 at_rest('define');
 

@@ -6,12 +6,12 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', q{
 	autovacuum = off
@@ -20,9 +20,7 @@ $node->append_conf('postgresql.conf', q{
 });
 $node->start;
 
-sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
-
-sub stat_of { return sql("SELECT $_[0] FROM summary_cache_stats WHERE summary = '$_[1]'"); }
+sub stat_of { return $node->sql("SELECT $_[0] FROM summary_cache_stats WHERE summary = '$_[1]'"); }
 
 sub restart_with
 {
@@ -38,7 +36,7 @@ my $big = q{SELECT status, length(document->>'d'), md5(document->>'d') = md5((SE
 #
 # A document that is larger than shared memory
 #
-sql(q{
+$node->sql(q{
 	CREATE EXTENSION summary_cache;
 	CREATE TABLE big (n int);
 	INSERT INTO big VALUES (5000000);
@@ -62,21 +60,21 @@ my $other = Session->new($node);
 my @both = map { $_->send_sql("SELECT count(*) FROM generate_series(1, 20) g, LATERAL (SELECT g, f.status FROM summary_cache_fetch('big') f) x WHERE status = 'miss'") } $session, $other;
 is(join(' ', map { $_->result } @both), '20 20', 'sessions build beside each other');
 
-sql('UPDATE big SET n = 300000');
-is(sql("$big; $big"), "miss|300000|t\nhit-revision|300000|t", 'when it fits again it is cached');
+$node->sql('UPDATE big SET n = 300000');
+is($node->sql("$big; $big"), "miss|300000|t\nhit-revision|300000|t", 'when it fits again it is cached');
 
 # the old one makes room for the new one
-sql('UPDATE big SET n = 600000');
-ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'),
+$node->sql('UPDATE big SET n = 600000');
+ok($node->hit('big'),
 	'one that fits only alone is cached');
-is(sql(q{SELECT summary_cache_get('big', true)->>'d' = repeat('x', 600000)}), 't', 'and again, when forced');
-is(sql($big), 'hit-revision|600000|t', 'and is there');
-sql('UPDATE big SET n = 5000000');
+is($node->sql(q{SELECT summary_cache_get('big', true)->>'d' = repeat('x', 600000)}), 't', 'and again, when forced');
+is($node->sql($big), 'hit-revision|600000|t', 'and is there');
+$node->sql('UPDATE big SET n = 5000000');
 ($ret, $out, $err) = $node->psql('postgres', "SET summary_cache.max_stale_age = 0; $big");
 is($out, 'miss|5000000|t', 'when it outgrows the memory, it is returned');
-is(sql($big), 'miss|5000000|t', '... and the old one is not served as current');
-sql('UPDATE big SET n = 1000');
-ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'),
+is($node->sql($big), 'miss|5000000|t', '... and the old one is not served as current');
+$node->sql('UPDATE big SET n = 1000');
+ok($node->hit('big'),
 	'and comes back');
 
 #
@@ -86,8 +84,8 @@ is($session->query("SET summary_cache.local_memory_limit = 0; SELECT summary_cac
 	'without memory for own copies documents are right');
 is($session->query("$big; $big"), "hit-revision|1000|t\nhit-revision|1000|t", '... and hits');
 is($session->query(q{RESET summary_cache.local_memory_limit; SET summary_cache.local_memory_limit = '100kB'}), '', 'room for one that is small');
-sql('UPDATE big SET n = 200000');
-ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'), 'one larger than that');
+$node->sql('UPDATE big SET n = 200000');
+ok($node->hit('big'), 'one larger than that');
 is($session->query("$big; $big"), "hit-revision|200000|t\nhit-revision|200000|t", '... is read from shared memory');
 
 #
@@ -95,7 +93,7 @@ is($session->query("$big; $big"), "hit-revision|200000|t\nhit-revision|200000|t"
 #
 $session->quit;
 $other->quit;
-sql(q{
+$node->sql(q{
 	CREATE TABLE small (n int);
 	INSERT INTO small VALUES (1);
 	SELECT summary_cache_define('small', 'main', 'SELECT n FROM small');
@@ -141,20 +139,20 @@ my $after = $session->query($contexts);
 cmp_ok($after, '<', $before + 256 * 1024, "10,000 builds cost a backend no memory ($before, then $after bytes)");
 cmp_ok(stat_of('builds_forced', 'small'), '>=', 10000, 'they were builds');
 cmp_ok(stat_of('builds_failed', 'broken'), '>=', 60, '... some of which failed');
-sql(q{SELECT summary_cache_drop('broken')});
-sql('UPDATE big SET n = 600000');
-ok($node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('big')}, 'hit-revision'),
+$node->sql(q{SELECT summary_cache_drop('broken')});
+$node->sql('UPDATE big SET n = 600000');
+ok($node->hit('big'),
 	'and no shared memory: the largest document still fits');
 $session->quit;
 
 # the same of the worker
 my $marks = 'SELECT sum(pending) FROM summary_cache_tables';
-is(sql($marks), '0', 'nothing is pending');
+is($node->sql($marks), '0', 'nothing is pending');
 
 #
 # A returned document stays what it was, also in a procedure that commits
 #
-is(sql(q{
+is($node->sql(q{
 	CREATE TABLE result (ok bool);
 	CREATE PROCEDURE hold() LANGUAGE plpgsql AS $$
 	DECLARE
@@ -178,7 +176,7 @@ is(sql(q{
 # Limits at definition
 #
 restart_with('summary_cache.max_sections = 3');
-sql(q{SELECT summary_cache_get('small')});
+$node->sql(q{SELECT summary_cache_get('small')});
 ($ret, $out, $err) = $node->psql('postgres', q{SELECT summary_cache_define('more', 'main', 'SELECT n AS more FROM small')});
 isnt($ret, 0, 'more sections than max_sections are refused');
 like($err, qr/HINT:.*summary_cache\.max_sections/, '... with a hint');
@@ -186,32 +184,31 @@ like($err, qr/HINT:.*summary_cache\.max_sections/, '... with a hint');
 is($ret, 0, 'redefining one is not');
 
 restart_with("summary_cache.max_sections = 16\nsummary_cache.max_tables = 8");
-sql(join '', map { "CREATE TABLE m$_ (n int); INSERT INTO m$_ VALUES (0);" } 1 .. 10);
+$node->sql(join '', map { "CREATE TABLE m$_ (n int); INSERT INTO m$_ VALUES (0);" } 1 .. 10);
 ($ret, $out, $err) = $node->psql('postgres', q{SELECT summary_cache_define('many', 'main', 'SELECT }
 	. join(' + ', map { "(SELECT n FROM m$_)" } 1 .. 10) . q{ AS total')});
 isnt($ret, 0, 'more tables than max_tables are refused');
 like($err, qr/HINT:.*summary_cache\.max_tables/, '... with a hint');
-is(sql(q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary_cache%' AND tgrelid = 'm1'::regclass}), '0', 'nothing is left of it');
+is($node->sql(q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary_cache%' AND tgrelid = 'm1'::regclass}), '0', 'nothing is left of it');
 
 #
 # Fewer tables than are defined, after a restart: the catch-all stands for the rest
 #
 restart_with('summary_cache.max_tables = 100');
-sql(q{SELECT summary_cache_define('many', 'main', 'SELECT }
+$node->sql(q{SELECT summary_cache_define('many', 'main', 'SELECT }
 	. join(' + ', map { "(SELECT n FROM m$_)" } 1 .. 10) . q{ AS total')});
 $node->safe_psql('postgres', 'CREATE DATABASE neighbour');
-sql(q{
+$node->sql(q{
 	CREATE EXTENSION summary_cache;
 	CREATE TABLE a (n int); CREATE TABLE b (n int); CREATE TABLE c (n int);
 	SELECT summary_cache_define('n', 'main', 'SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b) + (SELECT count(*) FROM c) AS n');
 }, 'neighbour');
 restart_with('summary_cache.max_tables = 8');
 # others take slots that will be free later
-is(sql(q{SELECT status FROM summary_cache_fetch('n')}, 'neighbour'), 'miss', 'the neighbour is there first');
-is(sql(q{SELECT status FROM summary_cache_fetch('small')}), 'miss', 'and another summary');
+is($node->sql(q{SELECT status FROM summary_cache_fetch('n')}, 'neighbour'), 'miss', 'the neighbour is there first');
+is($node->sql(q{SELECT status FROM summary_cache_fetch('small')}), 'miss', 'and another summary');
 
 my $total = q{(SELECT } . join(' + ', map { "(SELECT n FROM m$_)" } 1 .. 10) . q{)};
-my $many = q{SELECT status FROM summary_cache_fetch('many')};
 my $wrong = qq{SELECT status, document->>'total', $total FROM summary_cache_fetch('many')
 	WHERE status <> 'stale' AND (document->>'total')::int < $total};
 
@@ -222,9 +219,9 @@ sub all_noticed
 	my @missed;
 	for my $n (@tables)
 	{
-		$node->poll_query_until('postgres', $many, 'hit-revision') or die "no hit: $name";
-		sql("UPDATE m$n SET n = n + 1");
-		my $answer = sql($wrong);
+		$node->hit('many') or die "no hit: $name";
+		$node->sql("UPDATE m$n SET n = n + 1");
+		my $answer = $node->sql($wrong);
 		push @missed, "m$n: $answer" if $answer ne '';
 	}
 	is(join(', ', @missed), '', "$name: every change is noticed");
@@ -232,25 +229,25 @@ sub all_noticed
 }
 all_noticed('too few slots', 1 .. 10);
 my $without = q{SELECT count(*) FROM summary_cache_tables WHERE source::text ~ '^m' AND revision IS NULL};
-cmp_ok(sql($without), '>=', 8, 'most tables have no slot');
+cmp_ok($node->sql($without), '>=', 8, 'most tables have no slot');
 
 # Slots that become free later must not part writers from documents that were
 # built without them: the first write takes the slot, and the document does not
 # know of it.
-$node->poll_query_until('postgres', $many, 'hit-revision') or die 'no hit';
+$node->hit('many') or die 'no hit';
 $session = Session->new($node);
 $session->query(q{BEGIN; SELECT summary_cache_drop('small')});
 all_noticed('a summary is dropped, not committed yet', 10);
 $session->query('ROLLBACK');
-is(sql($without . q{ AND source = 'm10'::regclass}), '0', 'its slot is taken');
+is($node->sql($without . q{ AND source = 'm10'::regclass}), '0', 'its slot is taken');
 all_noticed('after its rollback', reverse 1 .. 10);
-is(sql($without . q{ AND source = 'm9'::regclass}), '1', 'another table has none');
-sql('DROP DATABASE neighbour');
+is($node->sql($without . q{ AND source = 'm9'::regclass}), '1', 'another table has none');
+$node->sql('DROP DATABASE neighbour');
 all_noticed('another database is dropped', 9);
-is(sql($without . q{ AND source = 'm9'::regclass}), '0', 'a slot of it is taken');
+is($node->sql($without . q{ AND source = 'm9'::regclass}), '0', 'a slot of it is taken');
 all_noticed('after that', 1 .. 10);
-is(sql(q{SELECT summary_cache_get('small')->>'n' = (SELECT n FROM small)::text}), 't', 'the one that was not dropped is right');
-sql(q{SELECT summary_cache_drop('big'); SELECT summary_cache_drop('small')});
+is($node->sql(q{SELECT summary_cache_get('small')->>'n' = (SELECT n FROM small)::text}), 't', 'the one that was not dropped is right');
+$node->sql(q{SELECT summary_cache_drop('big'); SELECT summary_cache_drop('small')});
 all_noticed('summaries are dropped', 1 .. 10);
 $session->quit;
 

@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
@@ -22,7 +22,7 @@ my $truth = '(SELECT coalesce(sum(n), 0) FROM t) + (SELECT coalesce(sum(n), 0) F
 my $status = q{SELECT status FROM summary_cache_fetch('s')};
 my $said = q{SELECT document->>'total' FROM summary_cache_fetch('s')};
 
-my $publisher = PostgreSQL::Test::Cluster->new('publisher');
+my $publisher = Node->new('publisher');
 $publisher->init(allows_streaming => 'logical');
 $publisher->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off\nlogical_decoding_work_mem = 64kB");
 $publisher->start;
@@ -32,7 +32,7 @@ $publisher->safe_psql('postgres', $tables . q{
 	CREATE PUBLICATION pub FOR TABLE t, p, late;
 });
 
-my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+my $subscriber = Node->new('subscriber');
 $subscriber->init(allows_streaming => 'logical');
 $subscriber->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off");
 my $parallel = $subscriber->pg_version >= 16;

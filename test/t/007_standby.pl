@@ -4,9 +4,9 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib $FindBin::Bin;
+use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
@@ -15,7 +15,7 @@ use Time::HiRes qw(usleep);
 my $status = q{SELECT status FROM summary_cache_fetch('s')};
 my $fetch = q{SELECT status, document->>'n', document->>'m' FROM summary_cache_fetch('s')};
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
+my $primary = Node->new('primary');
 $primary->init(allows_streaming => 1);
 $primary->append_conf('postgresql.conf', "max_prepared_transactions = 10\nautovacuum = off");
 $primary->start;
@@ -28,7 +28,7 @@ $primary->safe_psql('postgres', q{
 });
 $primary->backup('backup');
 
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = Node->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
 $standby->start;
 $primary->wait_for_catchup($standby);

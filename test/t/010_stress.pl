@@ -7,11 +7,11 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use Checker;
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 # commit_delay holds commits back before they are visible, but only if they are flushed
 $node->append_conf('postgresql.conf', "fsync = on\nwal_sync_method = fdatasync\nmax_connections = 60\nrestart_after_crash = on");
@@ -43,7 +43,7 @@ $node->stop;
 # publishing that are known to be wrong, which show that this finds what it looks for.
 if ($ENV{SC_DEBUG_CONF})
 {
-	$node = PostgreSQL::Test::Cluster->new('debug');
+	$node = Node->new('debug');
 	$node->init;
 	$node->append_conf('postgresql.conf', "max_connections = 60\n" . slurp_file($ENV{SC_DEBUG_CONF}));
 	$node->start;

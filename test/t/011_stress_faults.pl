@@ -7,14 +7,14 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use Checker;
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
 # A server with too little of everything: each of memory_limit, max_tables, max_sections and workers
 # (one at a time) runs out, and must come back.
-my $node = PostgreSQL::Test::Cluster->new('scarce');
+my $node = Node->new('scarce');
 $node->init;
 $node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = '$callback_module, summary_cache'
@@ -64,7 +64,7 @@ $node->stop;
 
 if ($ENV{SC_DEBUG_CONF})
 {
-	$node = PostgreSQL::Test::Cluster->new('debug');
+	$node = Node->new('debug');
 	$node->init;
 	$node->append_conf('postgresql.conf', "max_connections = 60\nsummary_cache.memory_limit = 1MB\n" . slurp_file($ENV{SC_DEBUG_CONF}));
 	$node->start;

@@ -7,7 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use Checker;
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -19,7 +19,7 @@ my @slow_commits = ('--pause=40000', '--junk=3', '--seconds=2');
 sub standby_of
 {
 	my ($name, $upstream) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = Node->new($name);
 	$upstream->backup($name);
 	$node->init_from_backup($upstream, $name, has_streaming => 1);
 	# readers are not to be cancelled for what the writers remove
@@ -28,7 +28,7 @@ sub standby_of
 	return $node;
 }
 
-my $first = PostgreSQL::Test::Cluster->new('first');
+my $first = Node->new('first');
 $first->init(allows_streaming => 1, extra => ['--data-checksums']);
 # a checkpoint or a vacuum in between would only end hits
 $first->append_conf('postgresql.conf', "max_prepared_transactions = 20\nmax_connections = 60\nwal_keep_size = '256MB'\nautovacuum = off");
@@ -120,7 +120,7 @@ $_->stop for $cascade, $first, $second;
 #
 if ($ENV{SC_DEBUG_CONF})
 {
-	my $primary = PostgreSQL::Test::Cluster->new('debug');
+	my $primary = Node->new('debug');
 	$primary->init(allows_streaming => 1);
 	$primary->append_conf('postgresql.conf', "max_connections = 60\nautovacuum = off\n" . slurp_file($ENV{SC_DEBUG_CONF}));
 	$primary->start;

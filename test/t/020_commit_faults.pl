@@ -4,16 +4,17 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib $FindBin::Bin;
+use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Compile;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
 plan skip_all => 'needs the debug build' unless $ENV{SC_DEBUG_CONF};
 
-my $node = PostgreSQL::Test::Cluster->new('faults');
+my $node = Node->new('faults');
 $node->init;
 $node->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
 $node->append_conf('postgresql.conf', q{
@@ -82,7 +83,7 @@ for my $case (
 	}
 	kill 'KILL', $pid;
 	$writer->quit;
-	comes_back($node) or die "$point: the server did not come back";
+	$node->comes_back or die "$point: the server did not come back";
 	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
 	is($node->safe_psql('postgres', 'SELECT n FROM t'), $before + $committed, "$point: committed or not");
 	is_right("killed at $point");
@@ -142,7 +143,7 @@ $node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_prepared_xacts'
 my $pid = $session->pid;
 kill 'KILL', $pid;
 $session->quit;
-comes_back($node) or die 'the server did not come back';
+$node->comes_back or die 'the server did not come back';
 $node->safe_psql('postgres', $fetch);
 like($node->safe_psql('postgres', $fetch), qr/^hit-revision/, 'a prepared transaction does not prevent hits');
 $node->safe_psql('postgres', "COMMIT PREPARED 'killed'");
@@ -177,7 +178,7 @@ for my $point (qw(json-object json json-add json-text))
 # what json-c had got before is given back
 sub heap { my ($kb) = slurp_file("/proc/${\$session->pid}/status") =~ /^VmData:\s+(\d+)/m; return $kb }
 # (a sanitizer keeps what was freed)
-if (-e '/proc/self/status' && `${\($ENV{PG_CONFIG} || 'pg_config')} --cc` !~ /sanitize/)
+if (-e '/proc/self/status' && pg_config('--cc') !~ /sanitize/)
 {
 	my $fail = q{DO $$BEGIN FOR i IN 1 .. %d LOOP BEGIN PERFORM summary_cache_get('s', true); EXCEPTION WHEN out_of_memory THEN NULL; END; END LOOP; END$$};
 	for my $point (qw(json-add json-text))

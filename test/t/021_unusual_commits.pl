@@ -4,20 +4,17 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib $FindBin::Bin;
+use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Compile;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
-my $module = "$PostgreSQL::Test::Utils::tmp_check/row_count.so";
-my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
-chomp(my $include = `$pg_config --includedir-server`);
-chomp(my $cc = $ENV{CC} || `$pg_config --cc`);
-system_or_bail($cc, '-O2', '-fPIC', '-shared', '-o', $module, "$FindBin::RealBin/../stress/row_count.c", "-I$include");
+my $module = compile_module('row_count', 'stress/row_count.c');
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init(allows_streaming => 1);
 $node->start;
 $node->safe_psql('postgres', qq{
@@ -35,8 +32,7 @@ sub hit
 {
 	my ($n, $what) = @_;
 
-	$node->poll_query_until('postgres', q{SELECT status = 'hit-revision' FROM summary_cache_fetch('s')})
-		or die "$what: no hit";
+	$node->hit('s') or die "$what: no hit";
 	is($node->safe_psql('postgres', $fetch), "hit-revision|$n", $what);
 	is($node->safe_psql('postgres', 'SELECT sum(pending) FROM summary_cache_tables'), '0', "$what: nothing is pending");
 	return;
@@ -96,11 +92,7 @@ push @processes, split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_st
 $node->kill9;
 eval { $writer->quit };
 # its children go when they notice; until then the data directory is in use
-for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-{
-	last unless grep { kill 0, $_ } @processes;
-	select undef, undef, undef, 0.1;
-}
+wait_until(sub { !grep { kill 0, $_ } @processes });
 $node->start;
 is($node->safe_psql('postgres', $fetch), 'miss|1012', 'what was committed is there');
 hit(1012, 'after the crash');

@@ -6,22 +6,20 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
 plan skip_all => 'needs the debug build' unless $ENV{SC_DEBUG_CONF};
 
-my $node = PostgreSQL::Test::Cluster->new('covers');
+my $node = Node->new('covers');
 $node->init;
 $node->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
 $node->append_conf('postgresql.conf', "summary_cache.worker_idle_timeout = 200ms\nmax_prepared_transactions = 10");
 $node->start;
 
-sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
-
-sql(q{
+$node->sql(q{
 	CREATE EXTENSION summary_cache;
 	CREATE TABLE t (n int);
 	CREATE TABLE other (n int);
@@ -33,31 +31,6 @@ sql(q{
 my $truth = 'SELECT n FROM t';
 my $write = 'UPDATE t SET n = n + 1';
 my $pending = 'SELECT coalesce(sum(pending), 0) FROM summary_cache_tables';
-
-sub fetch
-{
-	my ($summary, $key) = @_;
-	return qq{SELECT status || ' ' || (document->>'} . ($key // 'n') . qq{') FROM summary_cache_fetch('$summary')};
-}
-
-sub forced
-{
-	my ($summary) = @_;
-	return qq{SELECT document->>'n' FROM summary_cache_fetch('$summary', force_refresh => true)};
-}
-
-# A document that is a hit.  Returns what is in it.
-sub cached
-{
-	my ($what, $summary, $db) = @_;
-	$summary //= 's';
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return $1 if sql(fetch($summary), $db) =~ /^hit-revision (.*)/;
-		select undef, undef, undef, 0.1;
-	}
-	die "$what: never a hit";
-}
 
 # Whatever the answer is, it is not a hit of what was there before.
 sub no_old_hit
@@ -71,8 +44,8 @@ sub no_old_hit
 sub at_rest
 {
 	my ($what) = @_;
-	is(cached($what), sql($truth), "$what: the document is what the table has");
-	is(sql($pending), '0', "$what: nothing is pending");
+	is($node->cached('s'), $node->sql($truth), "$what: the document is what the table has");
+	is($node->sql($pending), '0', "$what: nothing is pending");
 	return;
 }
 
@@ -90,27 +63,27 @@ my $builder = Session->new($node);
 #
 # A writer's steps
 #
-my $old = cached('visible');
+my $old = $node->cached('s');
 is($reader->query(fetch('s')), "hit-revision $old", 'a session with a copy of its own');
 held_visible($writer);
-is(sql($truth), $old + 1, 'a transaction is visible, and not told yet');
-no_old_hit(sql(fetch('s')), $old, 'visible, not told');
+is($node->sql($truth), $old + 1, 'a transaction is visible, and not told yet');
+no_old_hit($node->sql(fetch('s')), $old, 'visible, not told');
 no_old_hit($reader->query(fetch('s')), $old, 'visible, not told, own copy');
 $writer->wake;
 at_rest('visible, not told');
 
-$old = cached('before it is visible');
+$old = $node->cached('s');
 $writer->hold('commit-pending', $write);
-is(sql(fetch('s')), "hit-revision $old", 'a commit that is not visible yet prevents no hit');
-sql('UPDATE other SET n = n');
-is(sql(fetch('s')), "hit-revision $old", 'nor when others that began later are committed');
-is(sql(forced('s')), $old, 'and is not in a document');
+is($node->sql(fetch('s')), "hit-revision $old", 'a commit that is not visible yet prevents no hit');
+$node->sql('UPDATE other SET n = n');
+is($node->sql(fetch('s')), "hit-revision $old", 'nor when others that began later are committed');
+is($node->sql(forced('s')), $old, 'and is not in a document');
 $writer->wake;
-no_old_hit(sql(fetch('s')), $old, 'built beside a commit');
+no_old_hit($node->sql(fetch('s')), $old, 'built beside a commit');
 at_rest('built beside a commit');
 
 # the answer is looked for while the transaction ends
-$old = cached('scan');
+$old = $node->cached('s');
 $reader->query(fetch('s'));
 held_visible($writer);
 $reader->hold('prove-pending', fetch('s'));
@@ -119,50 +92,50 @@ no_old_hit($reader->wake, $old, 'the writer has gone before the scan');
 at_rest('the writer has gone before the scan');
 
 # a copy of its own that is newer than its snapshot
-$old = cached('older snapshot');
+$old = $node->cached('s');
 $reader->query("BEGIN ISOLATION LEVEL REPEATABLE READ; $truth");
-sql($write);
-sql(forced('s'));
+$node->sql($write);
+$node->sql(forced('s'));
 is($reader->query(fetch('s')), "private $old", 'a newer document is not what an older snapshot gives');
 is($reader->query(fetch('s')), "private $old", 'nor when the session has a copy of it');
 $reader->query('COMMIT');
 at_rest('older snapshot');
 
 # a failed commit, in a session that stays
-$old = cached('failed');
+$old = $node->cached('s');
 $writer->query(qq{BEGIN; SET LOCAL summary_cache.debug_commit_sql = 'SELECT 1/0'; $write; COMMIT});
 like($writer->error, qr/division by zero/, 'a commit fails');
-sql("BEGIN; $write; PREPARE TRANSACTION 'p'");
-sql(forced('s'));
-is(sql(fetch('s')), "hit-revision $old", 'what it left in its cell prevents no hit');
-sql(q{ROLLBACK PREPARED 'p'});
+$node->sql("BEGIN; $write; PREPARE TRANSACTION 'p'");
+$node->sql(forced('s'));
+is($node->sql(fetch('s')), "hit-revision $old", 'what it left in its cell prevents no hit');
+$node->sql(q{ROLLBACK PREPARED 'p'});
 at_rest('failed');
 
 #
 # What another library does in its own callback, when ours is through
 #
-sql(q{
+$node->sql(q{
 	CREATE VIEW v AS SELECT n FROM other;
 	SELECT summary_cache_define('view', 'main', 'SELECT n FROM v', '{other}');
 });
-$old = cached('late write');
+$old = $node->cached('s');
 held_visible($writer, qq{SET LOCAL summary_cache.debug_commit_sql = '$write'; SELECT 1});
-no_old_hit(sql(fetch('s')), $old, 'a late write alone');
+no_old_hit($node->sql(fetch('s')), $old, 'a late write alone');
 $writer->wake;
 at_rest('a late write alone');
 
-$old = cached('late DDL', 'view');
+$old = $node->cached('view');
 $writer->query(q{BEGIN; SET LOCAL summary_cache.debug_commit_sql = 'CREATE OR REPLACE VIEW v AS SELECT n + 100 AS n FROM other'; SELECT 1; COMMIT});
-no_old_hit(sql(fetch('view')), $old, 'late DDL');
-is(cached('late DDL', 'view'), $old + 100, 'late DDL is in the document');
+no_old_hit($node->sql(fetch('view')), $old, 'late DDL');
+is($node->cached('view'), $old + 100, 'late DDL is in the document');
 
-sql(q{CREATE ROLE covers; CREATE FUNCTION can() RETURNS int LANGUAGE sql AS
+$node->sql(q{CREATE ROLE covers; CREATE FUNCTION can() RETURNS int LANGUAGE sql AS
 	$$SELECT rolcreatedb::int FROM pg_roles WHERE rolname = 'covers'$$;
 	SELECT summary_cache_define('role', 'main', 'SELECT can() AS n', '{}')});
-$old = cached('late DDL of a role', 'role');
+$old = $node->cached('role');
 $writer->query(q{BEGIN; SET LOCAL summary_cache.debug_commit_sql = 'ALTER ROLE covers CREATEDB'; SELECT 1; COMMIT});
-no_old_hit(sql(fetch('role')), $old, 'late DDL of a role');
-is(cached('late DDL of a role', 'role'), 1, 'late DDL of a role is in the document');
+no_old_hit($node->sql(fetch('role')), $old, 'late DDL of a role');
+is($node->cached('role'), 1, 'late DDL of a role is in the document');
 
 #
 # No memory
@@ -173,12 +146,12 @@ sub fails
 	return "BEGIN; SET LOCAL summary_cache.debug_fail = '$name'; $sql; " . ($end // 'COMMIT');
 }
 
-$old = cached('no memory for a table');
+$old = $node->cached('s');
 Session->new($node)->query(fails('tables', $write));
-no_old_hit(sql(fetch('s')), $old, 'no memory for a table');
+no_old_hit($node->sql(fetch('s')), $old, 'no memory for a table');
 at_rest('no memory for a table');
 
-$old = cached('no memory for marks');
+$old = $node->cached('s');
 $writer->query(fails('marks', $write));
 is((split / /, $writer->query(fetch('s')))[1], $old + 1, 'who has written without memory for marks is not served stale');
 at_rest('no memory for marks');
@@ -186,10 +159,10 @@ at_rest('no memory for marks');
 # what stood for its marks is taken back
 $writer->query(fails('marks', qq{SET LOCAL summary_cache.debug_commit_sql = 'SELECT 1/0'; $write}));
 like($writer->error, qr/division by zero/, 'a commit without memory for marks fails');
-sql(forced('s'));
-$old = cached('no memory for marks, failed');
+$node->sql(forced('s'));
+$old = $node->cached('s');
 held_visible($writer, 'UPDATE other SET n = n');
-is(sql(fetch('s')), "hit-revision $old", 'nothing of it is pending');
+is($node->sql(fetch('s')), "hit-revision $old", 'nothing of it is pending');
 $writer->wake;
 
 #
@@ -198,9 +171,9 @@ $writer->wake;
 sub prepared
 {
 	my ($what) = @_;
-	my $n = cached($what);
-	sql("BEGIN; $write; PREPARE TRANSACTION 'p'");
-	is(sql(fetch('s')), "hit-revision $n", "$what: a hit beside a prepared transaction");
+	my $n = $node->cached('s');
+	$node->sql("BEGIN; $write; PREPARE TRANSACTION 'p'");
+	is($node->sql(fetch('s')), "hit-revision $n", "$what: a hit beside a prepared transaction");
 	return $n;
 }
 
@@ -215,15 +188,15 @@ sub finish_at
 
 $old = prepared('finished, not settled');
 finish_at('settle-found');
-is(sql($truth), $old + 1, 'a prepared transaction is visible, and not settled');
-no_old_hit(sql(fetch('s')), $old, 'finished, not settled');
-is(sql($pending), '0', 'a reader has settled it');
+is($node->sql($truth), $old + 1, 'a prepared transaction is visible, and not settled');
+no_old_hit($node->sql(fetch('s')), $old, 'finished, not settled');
+is($node->sql($pending), '0', 'a reader has settled it');
 $writer->wake;
 at_rest('settled by two');
 
 $old = prepared('being settled');
 finish_at('settle');
-no_old_hit(sql(fetch('s')), $old, 'being settled');
+no_old_hit($node->sql(fetch('s')), $old, 'being settled');
 no_old_hit($reader->query(fetch('s')), $old, 'being settled, own copy');
 $writer->wake;
 at_rest('being settled');
@@ -231,65 +204,65 @@ at_rest('being settled');
 #
 # A builder: first the words, then the snapshot
 #
-sql(q{
+$node->sql(q{
 	CREATE TABLE gate (n int);
 	SELECT summary_cache_define('gated', 'main', 'SELECT n, (SELECT count(*) FROM gate) AS gate FROM t', '{gate, t}');
 });
-$old = cached('label', 'gated');
+$old = $node->cached('gated');
 my $locker = Session->new($node);
 $locker->query('BEGIN; LOCK TABLE gate IN ACCESS EXCLUSIVE MODE');
 $builder->send_sql(forced('gated'));
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted})
 	or die 'the builder does not wait';
-sql($write);
+$node->sql($write);
 $locker->query('COMMIT');
 $builder->result;
-no_old_hit(sql(fetch('gated')), $old, 'committed between two words of a label');
-is(cached('label', 'gated'), $old + 1, 'committed between two words of a label: it is in the document');
+no_old_hit($node->sql(fetch('gated')), $old, 'committed between two words of a label');
+is($node->cached('gated'), $old + 1, 'committed between two words of a label: it is in the document');
 
 # and the words of the definition before the definition
-sql(q{SELECT summary_cache_define('defined', 'main', 'SELECT 1 AS n', '{}')});
-cached('definition', 'defined');
+$node->sql(q{SELECT summary_cache_define('defined', 'main', 'SELECT 1 AS n', '{}')});
+$node->cached('defined');
 $builder->hold('build-defined', forced('defined'));
-sql(q{SELECT summary_cache_define('defined', 'main', 'SELECT 2 AS n', '{}')});
+$node->sql(q{SELECT summary_cache_define('defined', 'main', 'SELECT 2 AS n', '{}')});
 $builder->wake;
-no_old_hit(sql(fetch('defined')), 1, 'defined anew in the middle of a build');
-is(cached('definition', 'defined'), 2, 'defined anew in the middle of a build: it is in effect');
+no_old_hit($node->sql(fetch('defined')), 1, 'defined anew in the middle of a build');
+is($node->cached('defined'), 2, 'defined anew in the middle of a build: it is in effect');
 
 my $definer = Session->new($node);
 $definer->hold('definition-labelled', forced('defined'));
-sql(q{SELECT summary_cache_define('defined', 'main', 'SELECT 3 AS n', '{}')});
+$node->sql(q{SELECT summary_cache_define('defined', 'main', 'SELECT 3 AS n', '{}')});
 $definer->wake;
 is($definer->query(forced('defined')), 3, 'a definition that was read beside a change of it is read again');
-is(cached('definition', 'defined'), 3, 'and nothing of the old one is cached');
+is($node->cached('defined'), 3, 'and nothing of the old one is cached');
 $definer->quit;
 
 # an older build that comes late
-sql(q{
+$node->sql(q{
 	SELECT summary_cache_define('two', 'main', 'SELECT n AS t FROM t');
 	SELECT summary_cache_define('two', 'inlined', 'SELECT n FROM other', NULL, 'inline');
 });
-$old = cached('late build', 'two');
+$old = $node->cached('two');
 $builder->hold('build-done', forced('two'));
-sql('UPDATE other SET n = n + 1');
-is(sql(fetch('two')), 'progress-section ' . ($old + 1), 'an inline section is built beside a build of all');
+$node->sql('UPDATE other SET n = n + 1');
+is($node->sql(fetch('two')), 'progress-section ' . ($old + 1), 'an inline section is built beside a build of all');
 $builder->wake;
-is(sql(fetch('two')), 'hit-revision ' . ($old + 1), 'an older build that comes late does not take its place');
+is($node->sql(fetch('two')), 'hit-revision ' . ($old + 1), 'an older build that comes late does not take its place');
 
 # who has locked a source of another section publishes all the same
-cached('lock', 'two');
-sql('UPDATE other SET n = n + 1');
+$node->cached('two');
+$node->sql('UPDATE other SET n = n + 1');
 is($reader->query("BEGIN; LOCK TABLE t IN SHARE MODE; " . fetch('two') . '; COMMIT'), 'progress-section ' . ($old + 2),
 	'a lock on a source of one section, and another is built');
-is(sql(fetch('two')), 'hit-revision ' . ($old + 2), 'and it is published');
+is($node->sql(fetch('two')), 'hit-revision ' . ($old + 2), 'and it is published');
 
 # a build may not write, but be given an xid: what it made is for its caller only
-sql(q{SELECT summary_cache_define('xid', 'main', 'SELECT pg_current_xact_id()::text AS n', '{}')});
-isnt(sql(forced('xid')), '', 'a query that takes an xid');
-unlike(sql(fetch('xid')), qr/^hit-revision/, 'what it made is nobody else\'s');
+$node->sql(q{SELECT summary_cache_define('xid', 'main', 'SELECT pg_current_xact_id()::text AS n', '{}')});
+isnt($node->sql(forced('xid')), '', 'a query that takes an xid');
+unlike($node->sql(fetch('xid')), qr/^hit-revision/, 'what it made is nobody else\'s');
 
 # functions take snapshots of their own: what they have seen is newer than the query's
-sql(q{
+$node->sql(q{
 	CREATE FUNCTION reads() RETURNS int LANGUAGE plpgsql AS $$
 	BEGIN
 		IF current_setting('covers.gate', true) = 'on' THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
@@ -297,7 +270,7 @@ sql(q{
 	END $$;
 	SELECT summary_cache_define('reads', 'main', 'SELECT reads() AS n', '{t}');
 });
-$old = cached('functions', 'reads');
+$old = $node->cached('reads');
 $locker->query('SELECT pg_advisory_lock(7)');
 $builder->query(q{SET covers.gate = 'on'});
 $builder->send_sql(forced('reads'));
@@ -315,59 +288,59 @@ at_rest('functions');
 #
 # A document that is copied from shared memory goes with its etag
 #
-sql(q{SELECT summary_cache_define('random', 'main', 'SELECT random() AS n, (SELECT n FROM t) AS t', '{t}')});
+$node->sql(q{SELECT summary_cache_define('random', 'main', 'SELECT random() AS n, (SELECT n FROM t) AS t', '{t}')});
 my $pair = q{SELECT etag || ' ' || md5(document::text) FROM summary_cache_fetch('random')};
-cached('copy', 'random');
+$node->cached('random');
 $reader->query(q{SET summary_cache.local_memory_limit = 0});
 my $first = $reader->query($pair);
-sql("BEGIN; $write; PREPARE TRANSACTION 'p'");
+$node->sql("BEGIN; $write; PREPARE TRANSACTION 'p'");
 $reader->hold('prove-scanned', $pair);
-sql(forced('random'));
-my $second = sql($pair);
+$node->sql(forced('random'));
+my $second = $node->sql($pair);
 isnt($second, $first, 'built anew it is another document');
 is($reader->wake, $second, 'an etag is never that of another document');
-sql(q{ROLLBACK PREPARED 'p'});
+$node->sql(q{ROLLBACK PREPARED 'p'});
 $reader->query(q{RESET summary_cache.local_memory_limit});
 at_rest('copy');
 
 #
 # The worker: no request is lost
 #
-sql(q{
+$node->sql(q{
 	SELECT summary_cache_define('slow', 'main',
 		'SELECT (SELECT n FROM t) AS n, pg_advisory_xact_lock_shared(8)::text AS gate');
 });
 my $state = q{SELECT state FROM summary_cache_sections WHERE summary = 'slow'};
-$old = cached('worker', 'slow');
+$old = $node->cached('slow');
 $locker->query('SELECT pg_advisory_lock(8)');
-sql($write);
-is(sql(fetch('slow')), "stale $old", 'a refresh is asked for');
+$node->sql($write);
+is($node->sql(fetch('slow')), "stale $old", 'a refresh is asked for');
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks JOIN pg_stat_activity USING (pid)
 	WHERE locktype = 'advisory' AND objid = 8 AND NOT granted AND backend_type = 'summary_cache worker'})
 	or die 'the worker does not build';
-sql($write);
-is(sql(fetch('slow')), "stale $old", 'and once more while it is made');
+$node->sql($write);
+is($node->sql(fetch('slow')), "stale $old", 'and once more while it is made');
 $locker->query('SELECT pg_advisory_unlock(8)');
 ok($node->poll_query_until('postgres', $state, 'current'), 'the second request is not lost');
-is(sql(fetch('slow')), 'hit-revision ' . ($old + 2), 'with both writes');
+is($node->sql(fetch('slow')), 'hit-revision ' . ($old + 2), 'with both writes');
 
 my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'};
 my $leaving = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker' AND wait_event = 'PgSleep'};
-$node->poll_query_until('postgres', "SELECT NOT EXISTS ($worker)") or die 'the worker does not leave';
-sql(q{ALTER SYSTEM SET summary_cache.debug_point = 'worker-leave'});
-sql(q{ALTER SYSTEM SET summary_cache.debug_sleep = 2000000000});
+$node->no_worker;
+$node->sql(q{ALTER SYSTEM SET summary_cache.debug_point = 'worker-leave'});
+$node->sql(q{ALTER SYSTEM SET summary_cache.debug_sleep = 2000000000});
 $node->reload;
-sql($write);
-sql(fetch('slow'));
+$node->sql($write);
+$node->sql(fetch('slow'));
 $node->poll_query_until('postgres', $leaving, '1') or die 'the worker never wants to leave';
-my $pid = sql($worker);
-is(sql($state), 'current', 'a worker has nothing to do any more');
-sql($write);
-like(sql(fetch('slow')), qr/^stale/, 'a request while it leaves');
-sql(q{ALTER SYSTEM RESET summary_cache.debug_point});
-sql(q{ALTER SYSTEM RESET summary_cache.debug_sleep});
+my $pid = $node->sql($worker);
+is($node->sql($state), 'current', 'a worker has nothing to do any more');
+$node->sql($write);
+like($node->sql(fetch('slow')), qr/^stale/, 'a request while it leaves');
+$node->sql(q{ALTER SYSTEM RESET summary_cache.debug_point});
+$node->sql(q{ALTER SYSTEM RESET summary_cache.debug_sleep});
 $node->reload;
-sql("SELECT pg_log_backend_memory_contexts($pid)");
+$node->sql("SELECT pg_log_backend_memory_contexts($pid)");
 ok($node->poll_query_until('postgres', $state, 'current'), 'a request while it leaves is not lost');
 at_rest('worker');
 

@@ -6,36 +6,20 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('ddl');
+my $node = Node->new('ddl');
 $node->init;
 $node->append_conf('postgresql.conf', 'autovacuum = off');
 $node->start;
 
-sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
-
-sub fetch { return qq{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('$_[0]')}; }
-
-# What is in a document that is a hit.
-sub cached
-{
-	my ($summary) = @_;
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return $1 if sql(fetch($summary)) =~ /^hit-revision (.*)/s;
-		select undef, undef, undef, 0.1;
-	}
-	die "$summary: never a hit";
-}
-
 sub no_old_hit
 {
 	my ($summary, $old, $what) = @_;
-	isnt(sql(fetch($summary)), "hit-revision $old", "$what is noticed");
+	isnt($node->sql(fetch($summary)), "hit-revision $old", "$what is noticed");
 	return;
 }
 
@@ -45,18 +29,18 @@ sub noticed
 {
 	my ($what, $query, $command, %options) = @_;
 	my $summary = $options{summary} // 'n' . ++$number;
-	sql("SELECT summary_cache_define('$summary', 'main', \$q\$$query\$q\$, '{$options{sources}}')") if defined $query;
-	my $old = cached($summary);
-	sql($command, $options{database});
+	$node->sql("SELECT summary_cache_define('$summary', 'main', \$q\$$query\$q\$, '{$options{sources}}')") if defined $query;
+	my $old = $node->cached($summary);
+	$node->sql($command, $options{database});
 	no_old_hit($summary, $old, $what);
-	isnt(sql("SELECT document->>'n' FROM summary_cache_fetch('$summary', force_refresh => true)"),
+	isnt($node->sql("SELECT document->>'n' FROM summary_cache_fetch('$summary', force_refresh => true)"),
 		$old, "$what changes the document");
-	sql("SELECT summary_cache_drop('$summary')") if defined $query;
+	$node->sql("SELECT summary_cache_drop('$summary')") if defined $query;
 	return;
 }
 
-sql(q{CREATE DATABASE elsewhere});
-sql(q{
+$node->sql(q{CREATE DATABASE elsewhere});
+$node->sql(q{
 	CREATE EXTENSION summary_cache;
 	CREATE SCHEMA first; CREATE SCHEMA third;
 	ALTER DATABASE postgres SET search_path = first, public;
@@ -68,43 +52,43 @@ sql(q{
 # DDL
 #
 noticed('ALTER TABLE', 'SELECT sum(n) AS n FROM t', 'ALTER TABLE t ALTER COLUMN n TYPE int USING n * 2', sources => 't');
-sql('CREATE VIEW public.vd AS SELECT 1 AS n; CREATE VIEW first.vd AS SELECT 2 AS n');
+$node->sql('CREATE VIEW public.vd AS SELECT 1 AS n; CREATE VIEW first.vd AS SELECT 2 AS n');
 noticed('DROP', 'SELECT n FROM vd', 'DROP VIEW first.vd', sources => '');
-sql('CREATE TABLE r (a int); INSERT INTO r VALUES (1)');
+$node->sql('CREATE TABLE r (a int); INSERT INTO r VALUES (1)');
 noticed('RENAME', 'SELECT row_to_json(r)::text AS n FROM r', 'ALTER TABLE r RENAME COLUMN a TO b', sources => 'r');
-sql("CREATE TABLE public.c$_ AS SELECT 1 AS a") for 1 .. 3;
+$node->sql("CREATE TABLE public.c$_ AS SELECT 1 AS a") for 1 .. 3;
 noticed('CREATE TABLE', 'SELECT count(*) AS n FROM c1', 'CREATE TABLE first.c1 (a int)', sources => '');
 noticed('CREATE TABLE AS', 'SELECT count(*) AS n FROM c2', 'CREATE TABLE first.c2 AS SELECT generate_series(1, 3)', sources => '');
 noticed('EXPLAIN ANALYZE CREATE TABLE AS', 'SELECT count(*) AS n FROM c3',
 	'EXPLAIN ANALYZE CREATE TABLE first.c3 AS SELECT generate_series(1, 3)', sources => '');
-sql('CREATE TABLE public.c4 AS SELECT generate_series(1, 2) AS last_value');
+$node->sql('CREATE TABLE public.c4 AS SELECT generate_series(1, 2) AS last_value');
 noticed('CREATE SEQUENCE', 'SELECT count(*) AS n FROM c4', 'CREATE SEQUENCE first.c4', sources => '');
-sql('CREATE VIEW v AS SELECT 1 AS n');
+$node->sql('CREATE VIEW v AS SELECT 1 AS n');
 noticed('CREATE OR REPLACE VIEW', 'SELECT n FROM v', 'CREATE OR REPLACE VIEW v AS SELECT 2 AS n', sources => '');
 noticed('CREATE RULE', 'SELECT n FROM v', 'CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO v DO INSTEAD SELECT 3 AS n', sources => '');
-sql(q{CREATE FUNCTION f() RETURNS text LANGUAGE sql STABLE AS 'SELECT 1::text'});
+$node->sql(q{CREATE FUNCTION f() RETURNS text LANGUAGE sql STABLE AS 'SELECT 1::text'});
 noticed('CREATE OR REPLACE FUNCTION', 'SELECT f() AS n',
 	q{CREATE OR REPLACE FUNCTION f() RETURNS text LANGUAGE sql STABLE AS $$SELECT current_setting('work_mem')$$}, sources => '');
 noticed('ALTER FUNCTION', 'SELECT f() AS n', q{ALTER FUNCTION f() SET work_mem = '7MB'}, sources => '');
-sql(q{CREATE AGGREGATE total (int) (sfunc = int4pl, stype = int, initcond = '0')});
+$node->sql(q{CREATE AGGREGATE total (int) (sfunc = int4pl, stype = int, initcond = '0')});
 noticed('CREATE OR REPLACE AGGREGATE', 'SELECT total(id) AS n FROM t',
 	q{CREATE OR REPLACE AGGREGATE total (int) (sfunc = int4pl, stype = int, initcond = '100')}, sources => 't');
-sql(q{
+$node->sql(q{
 	CREATE TYPE mood AS ENUM ('good', 'bad');
 	CREATE FUNCTION mood_json(mood) RETURNS json LANGUAGE sql IMMUTABLE AS $$SELECT '"cast"'::json$$;
 });
 noticed('ALTER TYPE', q{SELECT (enum_range(NULL::mood))[1] AS n}, q{ALTER TYPE mood RENAME VALUE 'good' TO 'fine'}, sources => '');
 noticed('CREATE CAST', q{SELECT (enum_range(NULL::mood))[1] AS n}, q{CREATE CAST (mood AS json) WITH FUNCTION mood_json(mood)}, sources => '');
-sql('CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)');
+$node->sql('CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)');
 noticed('ALTER TEXT SEARCH CONFIGURATION', q{SELECT to_tsvector('words', 'the cats')::text AS n},
 	'ALTER TEXT SEARCH CONFIGURATION words ALTER MAPPING FOR asciiword WITH english_stem', sources => '');
-sql('CREATE VIEW public.vs AS SELECT 1 AS n; CREATE VIEW first.vs AS SELECT 2 AS n');
+$node->sql('CREATE VIEW public.vs AS SELECT 1 AS n; CREATE VIEW first.vs AS SELECT 2 AS n');
 # (a name in a function's body, since the section's own follows)
-sql(q{CREATE FUNCTION of_vs() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT n FROM vs); END'});
+$node->sql(q{CREATE FUNCTION of_vs() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT n FROM vs); END'});
 noticed('SET SCHEMA', 'SELECT of_vs() AS n', 'ALTER VIEW first.vs SET SCHEMA third', sources => '');
-sql('CREATE MATERIALIZED VIEW m AS SELECT sum(n) AS n FROM t; UPDATE t SET n = n + 1');
+$node->sql('CREATE MATERIALIZED VIEW m AS SELECT sum(n) AS n FROM t; UPDATE t SET n = n + 1');
 noticed('REFRESH MATERIALIZED VIEW', 'SELECT n FROM m', 'REFRESH MATERIALIZED VIEW m', sources => 'm');
-sql(q{
+$node->sql(q{
 	CREATE ROLE covers_a; CREATE ROLE covers_b; CREATE ROLE covers_owner; CREATE ROLE covers_group;
 	CREATE FUNCTION who() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
 });
@@ -112,13 +96,13 @@ noticed('OWNER TO', 'SELECT who() AS n', 'ALTER FUNCTION who() OWNER TO covers_a
 noticed('REASSIGN OWNED', 'SELECT who() AS n', 'REASSIGN OWNED BY covers_a TO covers_b', sources => '');
 noticed('RENAME of a role, in another database', 'SELECT who() AS n', 'ALTER ROLE covers_b RENAME TO covers_c',
 	sources => '', database => 'elsewhere');
-sql('CREATE VIEW public.vo AS SELECT 1 AS n; CREATE VIEW first.vo AS SELECT 2 AS n; ALTER VIEW first.vo OWNER TO covers_a');
+$node->sql('CREATE VIEW public.vo AS SELECT 1 AS n; CREATE VIEW first.vo AS SELECT 2 AS n; ALTER VIEW first.vo OWNER TO covers_a');
 noticed('DROP OWNED', 'SELECT n FROM vo', 'DROP OWNED BY covers_a', sources => '');
 noticed('GRANT', q{SELECT has_table_privilege('covers_a', 't', 'SELECT')::text AS n}, 'GRANT SELECT ON t TO covers_a', sources => 't');
 noticed('REVOKE', q{SELECT has_table_privilege('covers_a', 't', 'SELECT')::text AS n}, 'REVOKE SELECT ON t FROM covers_a', sources => 't');
 
 # row security, as a role that is subject to it
-sql(q{
+$node->sql(q{
 	CREATE TABLE secret (id int);
 	INSERT INTO secret SELECT generate_series(1, 4);
 	GRANT SELECT, TRIGGER ON secret TO covers_owner;
@@ -130,19 +114,19 @@ sql(q{
 noticed('ROW LEVEL SECURITY', undef, 'ALTER TABLE secret ENABLE ROW LEVEL SECURITY', summary => 'rights');
 noticed('CREATE POLICY', undef, 'CREATE POLICY p ON secret USING (id <= 1)', summary => 'rights');
 noticed('ALTER POLICY', undef, 'ALTER POLICY p ON secret USING (id <= 2)', summary => 'rights');
-sql('CREATE POLICY g ON secret TO covers_group USING (id <= 3)');
+$node->sql('CREATE POLICY g ON secret TO covers_group USING (id <= 3)');
 noticed('GRANT of a role, in another database', undef, 'GRANT covers_group TO covers_owner', summary => 'rights', database => 'elsewhere');
 noticed('ALTER ROLE, in another database', undef, 'ALTER ROLE covers_owner BYPASSRLS', summary => 'rights', database => 'elsewhere');
 
 # a trigger in the place of ours that does less
-sql(q{CREATE TABLE less (n int); SELECT summary_cache_define('less', 'main', 'SELECT count(*) AS n FROM less')});
-my $old = cached('less');
-sql('CREATE OR REPLACE TRIGGER summary_cache_statement AFTER DELETE ON less EXECUTE FUNCTION summary_cache_touch()');
-sql("COPY less FROM stdin;\n1\n\\.\n");
+$node->sql(q{CREATE TABLE less (n int); SELECT summary_cache_define('less', 'main', 'SELECT count(*) AS n FROM less')});
+my $old = $node->cached('less');
+$node->sql('CREATE OR REPLACE TRIGGER summary_cache_statement AFTER DELETE ON less EXECUTE FUNCTION summary_cache_touch()');
+$node->sql("COPY less FROM stdin;\n1\n\\.\n");
 no_old_hit('less', $old, 'a write beside a trigger in the place of ours');
 
 # one that commits in between: what it does before that, and what after
-sql(q{
+$node->sql(q{
 	CREATE TABLE part (id int) PARTITION BY RANGE (id);
 	CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (10);
 	CREATE TABLE part2 PARTITION OF part FOR VALUES FROM (10) TO (20);
@@ -152,17 +136,17 @@ sql(q{
 });
 my $holder = Session->new($node);
 my $detacher = Session->new($node);
-$old = cached('part');
+$old = $node->cached('part');
 $holder->query('BEGIN; SELECT count(*) FROM part');
 $detacher->send_sql('ALTER TABLE part DETACH PARTITION part2 CONCURRENTLY');
 $node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND pid = ' . $detacher->pid)
 	or die 'DETACH CONCURRENTLY does not wait';
-is(sql('SELECT count(*) FROM part'), '1', 'half of DETACH CONCURRENTLY: the rows are gone');
+is($node->sql('SELECT count(*) FROM part'), '1', 'half of DETACH CONCURRENTLY: the rows are gone');
 no_old_hit('part', $old, 'half of DETACH CONCURRENTLY');
-$old = cached('part2');
+$old = $node->cached('part2');
 $holder->query('COMMIT');
 $detacher->result;
-sql('INSERT INTO part2 VALUES (12)');
+$node->sql('INSERT INTO part2 VALUES (12)');
 no_old_hit('part2', $old, 'a write of a table that has left its tree meanwhile');
 $_->quit for $holder, $detacher;
 
@@ -170,7 +154,7 @@ $_->quit for $holder, $detacher;
 # Trees
 #
 # what a session knows of a member is not kept when the tree grows at its top
-sql(q{
+$node->sql(q{
 	CREATE TABLE top (n int);
 	CREATE TABLE middle (n int);
 	CREATE TABLE leaf () INHERITS (middle);
@@ -179,23 +163,23 @@ sql(q{
 });
 my $writer = Session->new($node);
 $writer->query('INSERT INTO leaf VALUES (1)');
-sql('ALTER TABLE middle INHERIT top');
-$old = cached('middle');
-my $old_top = cached('top');
+$node->sql('ALTER TABLE middle INHERIT top');
+$old = $node->cached('middle');
+my $old_top = $node->cached('top');
 $writer->query('INSERT INTO leaf VALUES (2)');
 no_old_hit('middle', $old, 'a write of a member whose tree has a new root');
 no_old_hit('top', $old_top, 'a write of a member by the new root');
 
 # more roots than a session remembers of a table
-sql(join '', map { "CREATE TABLE root$_ (n$_ int);" } 1 .. 9);
-sql('CREATE TABLE many () INHERITS (' . join(', ', map { "root$_" } 1 .. 9) . ')');
-sql(q{SELECT summary_cache_define('many', 'main', 'SELECT count(*) AS n FROM root1', '{root1}')});
-$old = cached('many');
-sql('INSERT INTO many VALUES (1)');
+$node->sql(join '', map { "CREATE TABLE root$_ (n$_ int);" } 1 .. 9);
+$node->sql('CREATE TABLE many () INHERITS (' . join(', ', map { "root$_" } 1 .. 9) . ')');
+$node->sql(q{SELECT summary_cache_define('many', 'main', 'SELECT count(*) AS n FROM root1', '{root1}')});
+$old = $node->cached('many');
+$node->sql('INSERT INTO many VALUES (1)');
 no_old_hit('many', $old, 'a write of a table with many roots');
 
 # a member that cannot be followed
-sql(q{
+$node->sql(q{
 	CREATE FOREIGN DATA WRAPPER nowhere;
 	CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
 	CREATE TABLE mixed (id int) PARTITION BY RANGE (id);
@@ -203,23 +187,23 @@ sql(q{
 	SELECT summary_cache_define('mixed', 'main', 'SELECT 1 AS n', '{mixed}');
 	SELECT summary_cache_get('mixed');
 });
-is(sql(q{SELECT provable, reason FROM summary_cache_tables WHERE source = 'mixed'::regclass}),
+is($node->sql(q{SELECT provable, reason FROM summary_cache_tables WHERE source = 'mixed'::regclass}),
 	'f|partition mixed1 is a foreign table', 'a tree with a foreign table is not proven');
-unlike(sql(fetch('mixed')), qr/^hit/, 'a summary over it is never a hit');
+unlike($node->sql(fetch('mixed')), qr/^hit/, 'a summary over it is never a hit');
 
 #
 # A session that has missed what became of its tables
 #
-sql('CREATE TABLE storm (n int)');
+$node->sql('CREATE TABLE storm (n int)');
 $writer->query('INSERT INTO storm VALUES (1)');
 my $locker = Session->new($node);
 $locker->query('SELECT pg_advisory_lock(9)');
 $writer->send_sql('DO $$ BEGIN PERFORM pg_advisory_xact_lock(9); INSERT INTO storm VALUES (2); END $$');
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 9 AND NOT granted})
 	or die 'the writer does not wait';
-sql(q{SELECT summary_cache_define('storm', 'main', 'SELECT count(*) AS n FROM storm')});
-sql(q{DO $$ BEGIN FOR i IN 1 .. 1000 LOOP CREATE TEMP TABLE x (a int); DROP TABLE x; END LOOP; END $$});
-$old = cached('storm');
+$node->sql(q{SELECT summary_cache_define('storm', 'main', 'SELECT count(*) AS n FROM storm')});
+$node->sql(q{DO $$ BEGIN FOR i IN 1 .. 1000 LOOP CREATE TEMP TABLE x (a int); DROP TABLE x; END LOOP; END $$});
+$old = $node->cached('storm');
 $locker->query('SELECT pg_advisory_unlock(9)');
 $writer->result;
 no_old_hit('storm', $old, 'a write of a session that has lost invalidations');
@@ -228,7 +212,7 @@ $locker->quit;
 #
 # What a transaction has begun to write it reads for itself, also before our triggers have fired
 #
-sql(q{
+$node->sql(q{
 	CREATE TABLE referenced (id int PRIMARY KEY);
 	CREATE TABLE referencing (id int REFERENCES referenced);
 	INSERT INTO referenced VALUES (1);
@@ -243,7 +227,7 @@ sql(q{
 });
 for my $truncate ('TRUNCATE referencing', 'TRUNCATE referenced CASCADE')
 {
-	is(cached('truncated'), '1', "a document before $truncate");
+	is($node->cached('truncated'), '1', "a document before $truncate");
 	$writer->query(fetch('truncated'));
 	$writer->query("BEGIN; $truncate; ROLLBACK");
 	like($writer->error, qr/seen: private 0$/m, "$truncate: its own reads are private");
@@ -252,8 +236,8 @@ for my $truncate ('TRUNCATE referencing', 'TRUNCATE referenced CASCADE')
 #
 # What changes nothing costs nothing, also beside a write of another table
 #
-sql('CREATE TABLE log (n int)');
-cached('truncated');
+$node->sql('CREATE TABLE log (n int)');
+$node->cached('truncated');
 for my $command ('SET work_mem = 1024', 'SHOW work_mem', 'RESET work_mem', 'LISTEN covers', 'NOTIFY covers', 'UNLISTEN covers',
 	'PREPARE p AS SELECT 1', 'EXECUTE p', 'DEALLOCATE p', 'DISCARD PLANS', 'CHECKPOINT', 'LOCK TABLE log',
 	'DECLARE c CURSOR FOR SELECT 1', 'FETCH c', 'CLOSE c', 'SET CONSTRAINTS ALL DEFERRED', 'DO $$BEGIN END$$',
@@ -264,7 +248,7 @@ for my $command ('SET work_mem = 1024', 'SHOW work_mem', 'RESET work_mem', 'LIST
 	$writer->query($command);
 	is($writer->error, '', "$command is done");
 	$writer->query('COMMIT');
-	is(sql(fetch('truncated')), 'hit-revision 1', "$command costs nothing");
+	is($node->sql(fetch('truncated')), 'hit-revision 1', "$command costs nothing");
 }
 
 $writer->quit;
@@ -276,7 +260,7 @@ for (['build', "SELECT summary_cache_get('gone', true)", qr/ERROR:  relation "go
 	['definition', "SELECT summary_cache_define('gone2', 'main', 'SELECT 1 AS n', '{gone}')", qr/ERROR:  source table "gone" was dropped/])
 {
 	my ($what, $command, $error) = @$_;
-	sql(q{CREATE TABLE gone (n int); SELECT summary_cache_define('gone', 'main', 'SELECT count(*) AS n FROM gone')});
+	$node->sql(q{CREATE TABLE gone (n int); SELECT summary_cache_define('gone', 'main', 'SELECT count(*) AS n FROM gone')});
 	$dropper->query('BEGIN; DROP TABLE gone');
 	# one that knows nothing of the table yet
 	my $fresh = Session->new($node);
@@ -286,7 +270,7 @@ for (['build', "SELECT summary_cache_get('gone', true)", qr/ERROR:  relation "go
 	$fresh->result;
 	like($fresh->error, $error, '... that is dropped');
 	$fresh->quit;
-	sql(q{SELECT summary_cache_drop('gone')});
+	$node->sql(q{SELECT summary_cache_drop('gone')});
 }
 $dropper->quit;
 

@@ -6,44 +6,40 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
 plan skip_all => 'needs the debug build' unless $ENV{SC_DEBUG_CONF};
 
-my $node = PostgreSQL::Test::Cluster->new('slots');
+my $node = Node->new('slots');
 $node->init;
 $node->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
 $node->start;
 
-sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
-
 # The cluster has a slot, the database, and each of six tables: all that there are after the restart.
 my @tables = qw(a b c d e f);
-sql(q{CREATE EXTENSION summary_cache});
-sql(qq{
+$node->sql(q{CREATE EXTENSION summary_cache});
+$node->sql(qq{
 	CREATE TABLE $_ (n int);
 	INSERT INTO $_ VALUES (1);
 	SELECT summary_cache_define('$_', 'main', 'SELECT n FROM $_');
 }) for @tables;
-sql('CREATE DATABASE neighbour');
-sql(q{
+$node->sql('CREATE DATABASE neighbour');
+$node->sql(q{
 	CREATE EXTENSION summary_cache;
 	CREATE FUNCTION f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
 	SELECT summary_cache_define('v', 'main', 'SELECT f() AS n', '{}');
 }, 'neighbour');
 $node->append_conf('postgresql.conf', 'summary_cache.max_tables = 8');
 
-sub fetch { return qq{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('$_[0]')}; }
-
 # A server with all slots taken, and nobody refused.
 sub all_taken
 {
 	$node->restart;
-	is(sql(fetch($_)), 'miss ' . sql("SELECT n FROM $_"), "$_ is built") for @tables;
-	is(sql('SELECT count(*) FROM summary_cache_tables WHERE revision IS NULL'), '0', 'each table has a slot');
+	is($node->sql(fetch($_)), 'miss ' . $node->sql("SELECT n FROM $_"), "$_ is built") for @tables;
+	is($node->sql('SELECT count(*) FROM summary_cache_tables WHERE revision IS NULL'), '0', 'each table has a slot');
 	return;
 }
 
@@ -51,7 +47,7 @@ sub all_taken
 sub unwanted
 {
 	my ($table) = @_;
-	sql("BEGIN; SELECT summary_cache_drop('$table'); ROLLBACK");
+	$node->sql("BEGIN; SELECT summary_cache_drop('$table'); ROLLBACK");
 	return;
 }
 
@@ -59,18 +55,18 @@ sub unwanted
 sub taken_away
 {
 	my ($what) = @_;
-	sql(fetch('v'), 'neighbour');
-	like(sql(fetch('v'), 'neighbour'), qr/^hit-revision/, "$what: the neighbour has the slot");
+	$node->sql(fetch('v'), 'neighbour');
+	like($node->sql(fetch('v'), 'neighbour'), qr/^hit-revision/, "$what: the neighbour has the slot");
 	return;
 }
 
 sub no_old_hit
 {
 	my ($table, $what) = @_;
-	my $n = sql("SELECT n FROM $table");
+	my $n = $node->sql("SELECT n FROM $table");
 	my $old = $n - 1;
-	isnt(sql(fetch($table)), "hit-revision $old", "$what: no hit hides what is visible");
-	is(sql("SELECT document->>'n' FROM summary_cache_fetch('$table', force_refresh => true)"), $n, "$what: a build has it");
+	isnt($node->sql(fetch($table)), "hit-revision $old", "$what: no hit hides what is visible");
+	is($node->sql("SELECT document->>'n' FROM summary_cache_fetch('$table', force_refresh => true)"), $n, "$what: a build has it");
 	return;
 }
 
@@ -82,7 +78,7 @@ all_taken();
 unwanted('a');
 taken_away('a label');
 unwanted('b');
-sql('UPDATE a SET n = n + 1');
+$node->sql('UPDATE a SET n = n + 1');
 no_old_hit('a', 'a label of a slot that is another\'s');
 
 # A transaction has marked the slot, and is not in its commit yet.
@@ -91,7 +87,7 @@ unwanted('a');
 $writer = Session->new($node);
 $writer->query('BEGIN; UPDATE a SET n = n + 1');
 taken_away('a mark');
-sql(q{SELECT summary_cache_get('a', true)});
+$node->sql(q{SELECT summary_cache_get('a', true)});
 $writer->query('COMMIT');
 no_old_hit('a', 'a mark of a slot that is another\'s');
 $writer->quit;
@@ -102,7 +98,7 @@ unwanted('a');
 $writer = Session->new($node);
 $writer->hold('mark-place', 'UPDATE a SET n = n + 1');
 taken_away('a mark that is placed');
-sql(q{SELECT summary_cache_get('a', true)});
+$node->sql(q{SELECT summary_cache_get('a', true)});
 $writer->wake;
 no_old_hit('a', 'a mark that is placed while its slot is given away');
 $writer->quit;
@@ -115,7 +111,7 @@ $reader->hold('label-found', q{SELECT summary_cache_get('a', true)});
 taken_away('a word');
 unwanted('b');
 $reader->wake;
-sql('UPDATE a SET n = n + 1');
+$node->sql('UPDATE a SET n = n + 1');
 no_old_hit('a', 'a word that is read while its slot is given away');
 $reader->quit;
 
@@ -124,8 +120,8 @@ all_taken();
 unwanted('a');
 $writer = Session->new($node);
 $writer->hold('commit-pending', 'UPDATE a SET n = n + 1');
-sql(fetch('v'), 'neighbour');
-unlike(sql(fetch('v'), 'neighbour'), qr/^hit-revision/, 'a slot with a transaction pending is not given away');
+$node->sql(fetch('v'), 'neighbour');
+unlike($node->sql(fetch('v'), 'neighbour'), qr/^hit-revision/, 'a slot with a transaction pending is not given away');
 $writer->wake;
 no_old_hit('a', 'its transaction');
 $writer->quit;
@@ -145,11 +141,11 @@ $writer->wake;
 taken_away('afterwards');
 my $changer = Session->new($node, 'neighbour');
 $changer->hold('commit-pending', q{CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 2'});
-is(sql(q{SELECT document->>'n' FROM summary_cache_fetch('v', force_refresh => true)}, 'neighbour'), '1', 'a build beside DDL');
+is($node->sql(q{SELECT document->>'n' FROM summary_cache_fetch('v', force_refresh => true)}, 'neighbour'), '1', 'a build beside DDL');
 $changer->wake;
-isnt(sql(fetch('v'), 'neighbour'), 'hit-revision 1', 'a slot with a lost count: no hit hides what is visible');
+isnt($node->sql(fetch('v'), 'neighbour'), 'hit-revision 1', 'a slot with a lost count: no hit hides what is visible');
 no_old_hit('a', 'a transaction that was there first');
-is(sql('SELECT sum(pending) FROM summary_cache_tables'), '0', 'nothing is pending');
+is($node->sql('SELECT sum(pending) FROM summary_cache_tables'), '0', 'nothing is pending');
 $_->quit for $writer, $taker, $changer;
 
 $node->stop;

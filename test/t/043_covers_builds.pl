@@ -6,20 +6,18 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('builds');
+my $node = Node->new('builds');
 $node->init;
 $node->append_conf('postgresql.conf', 'autovacuum = off');
 $node->start;
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # The gate is read before the rows, under the same snapshot; the tree's member is named before its root.
-sql(q{
+$node->sql(q{
 	SET client_min_messages = warning;
 	CREATE EXTENSION summary_cache;
 	CREATE TABLE plain (n int);
@@ -35,9 +33,6 @@ sql(q{
 	SELECT summary_cache_define('tree', 'first', 'SELECT pg_advisory_xact_lock_shared(9)::text AS gate', '{}');
 	SELECT summary_cache_define('tree', 'second', 'SELECT (SELECT count(*) FROM member) AS member, count(*) AS n FROM tree', '{member, tree}');
 });
-
-sub fetch { return qq{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('$_[0]')}; }
-sub forced { return qq{SELECT document->>'n' FROM summary_cache_fetch('$_[0]', force_refresh => true)}; }
 
 # A session that has built a summary before, and remembers what it then found out.
 sub experienced
@@ -58,7 +53,7 @@ for my $case ([ 'plain', 'plain' ], [ 'tree', 'member' ])
 	my ($summary, $table) = @$case;
 	for my $builder (Session->new($node), experienced($summary))
 	{
-		my $n = sql("SELECT count(*) FROM $table");
+		my $n = $node->sql("SELECT count(*) FROM $table");
 		$locker->query('SELECT pg_advisory_lock(9)');
 		$builder->send_sql(forced($summary));
 		$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 9 AND NOT granted})
@@ -93,12 +88,12 @@ sub not_believed
 {
 	my ($what, $summary, $change, $write, $repair) = @_;
 	my $builder = experienced($summary);
-	sql($change);
+	$node->sql($change);
 	my $old = $builder->query(forced($summary));
-	sql($write);
-	isnt(sql(fetch($summary)), "hit-revision $old", "$what: no hit hides what is visible");
-	is(sql(forced($summary)), sql("SELECT count(*) FROM $summary"), "$what: a build has it");
-	sql($repair);
+	$node->sql($write);
+	isnt($node->sql(fetch($summary)), "hit-revision $old", "$what: no hit hides what is visible");
+	is($node->sql(forced($summary)), $node->sql("SELECT count(*) FROM $summary"), "$what: a build has it");
+	$node->sql($repair);
 	$builder->quit;
 	return;
 }
@@ -118,15 +113,15 @@ my $builder = experienced('plain');
 $builder->query(q{BEGIN});
 $builder->query("SELECT count(*) FROM $_")
   for 'plain', 'summary_cache_definition', 'summary_cache_option',
-  split /\n/, sql(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' ORDER BY oid});
+  split /\n/, $node->sql(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' ORDER BY oid});
 my $old = $builder->query(forced('plain'));
-sql('ALTER TABLE plain DISABLE TRIGGER summary_cache_statement');
+$node->sql('ALTER TABLE plain DISABLE TRIGGER summary_cache_statement');
 is($builder->query(forced('plain')), $old, 'a session that has locked the table before builds');
-sql(q{COPY plain FROM PROGRAM 'echo 5'});
-isnt(sql(fetch('plain')), "hit-revision $old", 'a trigger is disabled beside a session that has locked the table: no hit hides what is visible');
+$node->sql(q{COPY plain FROM PROGRAM 'echo 5'});
+isnt($node->sql(fetch('plain')), "hit-revision $old", 'a trigger is disabled beside a session that has locked the table: no hit hides what is visible');
 $builder->query('COMMIT');
-sql('ALTER TABLE plain ENABLE TRIGGER summary_cache_statement');
-is(sql(forced('plain')), sql('SELECT count(*) FROM plain'), '... and a build has it');
+$node->sql('ALTER TABLE plain ENABLE TRIGGER summary_cache_statement');
+is($node->sql(forced('plain')), $node->sql('SELECT count(*) FROM plain'), '... and a build has it');
 
 $_->quit for $builder, $locker;
 $node->stop;

@@ -6,14 +6,14 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
 plan skip_all => 'needs the debug build' unless $ENV{SC_DEBUG_CONF};
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
+my $primary = Node->new('primary');
 $primary->init(allows_streaming => 1);
 $primary->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
 $primary->append_conf('postgresql.conf', 'autovacuum = off');
@@ -25,7 +25,7 @@ $primary->safe_psql('postgres', q{
 	SELECT summary_cache_define('s', 'main', 'SELECT n FROM t');
 });
 $primary->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = Node->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
 $standby->start;
 

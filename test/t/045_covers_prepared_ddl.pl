@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
@@ -14,7 +14,7 @@ use Test::More;
 # COMMIT PREPARED removes the files of dropped tables just then.  It asks the checkpointer for that, and
 # waits if there are more requests than buffers: so a stopped checkpointer holds the window open.
 my $junk = 150;
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', "shared_buffers = 128kB\nautovacuum = off\nmax_connections = 10\nmax_prepared_transactions = 2\nmax_locks_per_transaction = 256\ncheckpoint_timeout = 1d");
 $node->start;

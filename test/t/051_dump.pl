@@ -3,9 +3,12 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+
 use Cwd;
 use IPC::Run;
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -86,7 +89,7 @@ my %same = (
 );
 my $status = q{SELECT string_agg(status, ' ') FROM unnest(ARRAY['state', 'zoo']) s, ext.summary_cache_fetch(s)};
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'});
 $node->start;
@@ -214,7 +217,7 @@ check($node, 'apart', 'definitions alone');
 #
 # A server without the library preloaded, whose roles have other numbers
 #
-my $bare = PostgreSQL::Test::Cluster->new('bare');
+my $bare = Node->new('bare');
 $bare->init;
 $bare->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
 $bare->start;
@@ -263,7 +266,7 @@ SKIP:
 	# it looks for libraries where the server's own are, but for Debian's servers up to 17
 	skip 'pg_upgrade does not find libraries in extension paths', 1
 	  if $node->pg_version >= 18 && !-e $node->config_data('--pkglibdir') . '/summary_cache.so';
-	my $new = PostgreSQL::Test::Cluster->new('new');
+	my $new = Node->new('new');
 	$new->init;
 	$new->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'});
 	$node->stop;

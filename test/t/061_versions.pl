@@ -6,14 +6,14 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Session;
 use Versions;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', q{
 	summary_cache.eager_refresh = on
@@ -185,14 +185,10 @@ says_so($node, 'newer', '1.1test', 'Install the library of version 1\.1test if t
 writes_work($node, 'newer', 'newer SQL objects');
 
 # eager_refresh: these writes, or the calls before them, had the worker look.
-my $told = 0;
-foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-{
-	$told = slurp_file($node->logfile, $log) =~ /could not refresh summary "one": the SQL objects/ and last;
-	$node->safe_psql('newer', 'INSERT INTO parent VALUES (5)');
-	select(undef, undef, undef, 0.1);
-}
-ok($told, 'the worker says so, too');
+ok(wait_until(sub {
+	$node->sql('INSERT INTO parent VALUES (5)', 'newer');
+	return slurp_file($node->logfile, $log) =~ /could not refresh summary "one": the SQL objects/;
+}), 'the worker says so, too');
 $reader->quit;
 
 is($node->psql('newer', 'DROP EXTENSION summary_cache'), 0, 'it can be dropped');
@@ -213,7 +209,7 @@ foreach my $alter ('ALTER TABLE summary_cache_definition ADD COLUMN more int', '
 #
 # Not preloaded
 #
-my $bare = PostgreSQL::Test::Cluster->new('bare');
+my $bare = Node->new('bare');
 $bare->init;
 $bare->append_conf('postgresql.conf', q{
 	shared_preload_libraries = ''

@@ -6,12 +6,11 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Checker;
 use Session;
 use Test::More;
-use Time::HiRes qw(time usleep);
 
 my ($program) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin';
 plan skip_all => 'there is no pgbouncer' unless $program;
@@ -21,14 +20,13 @@ my ($major, $minor) = `$program --version` =~ /PgBouncer (\d+)\.(\d+)/i or die '
 my $keeps_statements = $major > 1 || $minor >= 21;
 note "PgBouncer $major.$minor";
 
-my $timeout = $PostgreSQL::Test::Utils::timeout_default;
 my $fetch = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
 my $status = q{SELECT status FROM summary_cache_fetch('s')};
 
 #
 # The server, and the pooler before it: unix sockets only
 #
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->start;
 $node->safe_psql('postgres', $_) for 'CREATE DATABASE two', 'CREATE DATABASE stress', 'CREATE ROLE regress_app LOGIN', 'CREATE ROLE regress_nobody';
@@ -103,17 +101,7 @@ package Pool
 my $pool = Pool->new($user);
 my $app = Pool->new('regress_app');
 
-# Ask until it is so.
-sub polled
-{
-	my ($name, $is_so) = @_;
-	my $until = time + $timeout;
-	my $so;
-	usleep(20_000) until ($so = $is_so->()) || time > $until;
-	return ok($so, $name);
-}
-
-polled('the pooler listens', sub { ($pool->query('pgbouncer', 'SHOW VERSION'))[0] =~ /PgBouncer/i })
+ok(wait_until(sub { ($pool->query('pgbouncer', 'SHOW VERSION'))[0] =~ /PgBouncer/i }), 'the pooler listens')
 	or BAIL_OUT(slurp_file($log));
 
 sub is_hit
@@ -336,7 +324,7 @@ sub killed
 {
 	my ($pid) = @_;
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-	return polled('the pooler has noticed', sub { $pool->query('pgbouncer', 'SHOW SERVERS') !~ /\|$pid\|/ });
+	return ok(wait_until(sub { $pool->query('pgbouncer', 'SHOW SERVERS') !~ /\|$pid\|/ }), 'the pooler has noticed');
 }
 
 like($pool->query('pgbouncer', 'SHOW SERVERS'), qr/\|$s1\|/, 'the pooler shows its server sessions');
@@ -373,11 +361,11 @@ ok($node->poll_query_until('postgres', $waiting, '1'), 'a build takes its time')
 $waiter->send_sql($slow);
 ok($node->poll_query_until('postgres', $waiting, '2'), 'another reader waits for it');
 $third->send_sql("$fetch");
-polled('a third client finds no server session', sub {
+ok(wait_until(sub {
 	my ($names, @pools) = map { [ split /\|/ ] } split /\n/, ($pool->query('pgbouncer', "\\t off\nSHOW POOLS"))[0] =~ s/\n\(.*//r;
 	my %column = map { $names->[$_] => $_ } 0 .. $#$names;
 	return grep { $_->[ $column{database} ] eq 'pool' && $_->[ $column{cl_waiting} ] == 1 } @pools;
-});
+}), 'a third client finds no server session');
 $lock->query('SELECT pg_advisory_unlock(92)');
 is($builder->result, 'miss', 'the builder builds');
 is($waiter->result, 'miss', 'who waited gets the same');

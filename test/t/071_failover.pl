@@ -6,13 +6,11 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
-use Time::HiRes qw(usleep);
 
-my $timeout = $PostgreSQL::Test::Utils::timeout_default;
 my %watchers;
 my $status = q{SELECT status FROM summary_cache_fetch('s')};
 
@@ -22,7 +20,7 @@ my $truth = q{SELECT json_object_agg(id, n ORDER BY id) FROM t};
 #
 # A primary, a standby, and one that follows the standby
 #
-my $first = PostgreSQL::Test::Cluster->new('first');
+my $first = Node->new('first');
 $first->init(allows_streaming => 1, extra => ['--data-checksums']);
 $first->append_conf('postgresql.conf', "max_prepared_transactions = 10\nwal_keep_size = '256MB'\nmax_connections = 40");
 $first->start;
@@ -61,11 +59,11 @@ $first->safe_psql('postgres', qq{
 	END \$\$;
 });
 
-my $second = PostgreSQL::Test::Cluster->new('second');
+my $second = Node->new('second');
 $first->backup('backup');
 $second->init_from_backup($first, 'backup', has_streaming => 1);
 $second->start;
-my $cascade = PostgreSQL::Test::Cluster->new('cascade');
+my $cascade = Node->new('cascade');
 $second->backup('backup');
 $cascade->init_from_backup($second, 'backup', has_streaming => 1);
 $cascade->start;
@@ -77,14 +75,12 @@ sub is_right
 {
 	my ($node, $name) = @_;
 	my ($answer, $got, $want);
-	for (1 .. 10 * $timeout)
-	{
+	wait_until(sub {
 		($answer, $got, $want) = split /\n/, $node->safe_psql('postgres',
 			q{SELECT status || E'\n' || (document->'rows')::text || (document->'count')::text FROM summary_cache_fetch('s')}
 			  . ";\nSELECT ($truth)::text || (SELECT count(*) FROM t)");
-		last if $answer ne 'stale';
-		usleep(100_000);
-	}
+		return $answer ne 'stale';
+	});
 	isnt($answer, 'stale', "$name: " . $node->name . ' does not stay stale');
 	return is($got, $want, "$name: " . $node->name . ' answers what its tables have');
 }
@@ -116,12 +112,7 @@ sub serves
 	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
 	$node->safe_psql('postgres', $status);
 	my $said = '';
-	for (1 .. 10 * $timeout)
-	{
-		$said .= $listener->query('SELECT 1');
-		last if $said =~ /Asynchronous notification "summary_cache"/;
-		usleep(100_000);
-	}
+	wait_until(sub { ($said .= $listener->query('SELECT 1')) =~ /Asynchronous notification "summary_cache"/ });
 	like($said, qr/Asynchronous notification "summary_cache" with payload "\{"summary":"s","etag":/, "$name: listeners are told");
 	is($node->safe_psql('postgres', q{SELECT count(DISTINCT pid) > 0 FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'}),
 		't', "$name: by the worker of this server");

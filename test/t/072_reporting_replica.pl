@@ -4,7 +4,9 @@ use strict;
 use warnings;
 
 use FindBin;
-use PostgreSQL::Test::Cluster;
+use lib $FindBin::RealBin;
+
+use Node;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -14,10 +16,10 @@ my @steps;
 push @steps, { language => $1, where => $2, commands => $3 } while $recipe =~ /^```(sh|sql)\n(?:--|#) (on the [^\n]+)\n(.*?)^```$/msg;
 is(scalar(@steps), () = $recipe =~ /^```\w+$/mg, 'each block says where it is run');
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
+my $primary = Node->new('primary');
 $primary->init(allows_streaming => 'logical');
 $primary->start;
-my $replica = PostgreSQL::Test::Cluster->new('replica');
+my $replica = Node->new('replica');
 $replica->init;
 $replica->start;
 

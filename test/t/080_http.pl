@@ -8,11 +8,11 @@ use lib $FindBin::RealBin;
 
 use IO::Select;
 use IO::Socket::UNIX;
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 my $python = '/usr/bin/python3';
 my $examples = "$FindBin::RealBin/../../doc/examples";
@@ -48,19 +48,8 @@ sub start_service
 		[ 'setpriv', '--pdeathsig', 'KILL', $python, "$examples/state_service.py" ],
 		'<', \undef, '>', $log, '2>&1', init => sub { %ENV = (%ENV, %environment) });
 	$services{$name} = { process => $process, socket => "$dir/http", log => $log };
-	polled("service $name listens", sub { -S "$dir/http" && connect_to($name) });
+	ok(wait_until(sub { -S "$dir/http" && connect_to($name) }), "service $name listens");
 	return;
-}
-
-# Ask until it is so.
-sub polled
-{
-	my ($name, $is_so) = @_;
-	my $until = time + $timeout;
-	my $so;
-
-	usleep(20_000) until ($so = $is_so->()) || time > $until;
-	return ok($so, $name);
 }
 
 #
@@ -140,7 +129,7 @@ sub told { return eval { read_until($_[0], qr/^data: \{"etag": "$_[1]"\}/m) } }
 # A summary of a table in the background, of another inline.  A build waits while somebody holds
 # advisory lock 42 of the database.  The role has the rights that the page gives it.
 #
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', "summary_cache.notify = off\nmax_connections = 50");
 $node->start;
@@ -177,13 +166,13 @@ is($answer->{'cache-control'}, 'no-store', '... not to be stored');
 unlike($answer->{body}, qr/Errno|psql|$examples/i, '... without details');
 is(request('main', 'GET', '/healthz')->{code}, 503, '... and not healthy');
 $node->start;
-polled('with the database it is healthy', sub { request('main', 'GET', '/healthz')->{code} == 200 });
+ok(wait_until(sub { request('main', 'GET', '/healthz')->{code} == 200 }), 'with the database it is healthy');
 
 #
 # 200, HEAD and 304.  Nothing reads from here on but what the test sends: the service was told of
 # no document, and has no event streams.
 #
-polled('hit-revision', sub { get()->{status} eq 'hit-revision' });
+ok(wait_until(sub { get()->{status} eq 'hit-revision' }), 'hit-revision');
 my $events_backend = q{SELECT count(*) FROM pg_stat_activity
 	WHERE application_name = 'state_service events' AND state = 'idle' AND query ~ 'summary_cache_fetch'};
 $node->poll_query_until('postgres', $events_backend, '1') or die 'the service does not listen';
@@ -253,12 +242,12 @@ my $stale = answers('200 stale', 'a background section has changed: stale');
 is($stale->{etag}, $newer->{etag}, '... as it was');
 answers('304 stale', '... and not sent again', "If-None-Match: $newer->{etag}");
 my $built_at = $node->safe_psql('postgres', 'SELECT built_at FROM summary_cache_fetch()');
-polled('... of an age that grows', sub { get()->{age} >= 1 });
+ok(wait_until(sub { get()->{age} >= 1 }), '... of an age that grows');
 my $age = get()->{age};
 cmp_ok($age, '<=', $node->safe_psql('postgres', "SELECT ceil(extract(epoch FROM clock_timestamp() - '$built_at'))"),
 	'... since it was built');
 $holder->query('SELECT pg_advisory_unlock(42)');
-polled('... until it is refreshed', sub { get()->{status} eq 'hit-revision' });
+ok(wait_until(sub { get()->{status} eq 'hit-revision' }), '... until it is refreshed');
 $newer = answers('200 hit-revision', 'the old etag is no match', "If-None-Match: $newer->{etag}");
 like($newer->{body}, qr/"n":2\b/, '... of the new content');
 is($newer->{age}, '0', '... of age 0 again');
@@ -268,12 +257,12 @@ is(answers('200 miss', 'nothing cached: miss')->{etag}, $newer->{etag}, '... and
 
 $node->append_conf('postgresql.conf', 'summary_cache.enabled = off');
 $node->reload;
-polled('switched off: private', sub { get()->{status} eq 'private' });
+ok(wait_until(sub { get()->{status} eq 'private' }), 'switched off: private');
 is(answers('200 private', 'which is computed')->{body}, $newer->{body}, '... to the same bytes');
 answers('304 private', '... and need not be sent', "If-None-Match: $newer->{etag}");
 $node->append_conf('postgresql.conf', 'summary_cache.enabled = on');
 $node->reload;
-polled('switched on', sub { get()->{status} eq 'hit-revision' });
+ok(wait_until(sub { get()->{status} eq 'hit-revision' }), 'switched on');
 
 #
 # Forced refresh
@@ -385,14 +374,14 @@ is(request('main', 'GET', '/healthz')->{code}, 503, '... and not healthy');
 push @streams, open_stream('main');
 ok(told($streams[-1], $etag), 'a stream is told what was last known');
 $node->start;
-polled('the database is back', sub { get()->{code} == 200 });
+ok(wait_until(sub { get()->{code} == 200 }), 'the database is back');
 $etag = changes('... streams, too');
 ok(told($_, $etag), '... to every stream') for @streams;
 
 $node->stop('immediate');
 is(code(), 503, 'the database has crashed: 503');
 $node->start;
-polled('the database is back', sub { get()->{code} == 200 });
+ok(wait_until(sub { get()->{code} == 200 }), 'the database is back');
 my %codes = map { $_ => 1 } map { response($_)->{code} } map { send_request('main', 'GET', '/state/summary') } 1 .. 30;
 is_deeply([ keys %codes ], [200], '... for all connections');
 changes('... after a crash');
@@ -413,7 +402,7 @@ changes('... for streams, too');
 # A standby, which refuses LISTEN, and its promotion
 #
 $node->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = Node->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $standby->start;
 start_service('standby', $standby, EVENTS_POLL => 0.2);
@@ -432,7 +421,7 @@ $node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'eager_re
 start_service('short', $node, CONNECT_TIMEOUT => 1, COMMAND_TIMEOUT => 1, POOL_SIZE => 2, KEEP_ALIVE => 0.05,
 	EVENTS_POLL => 0.2, STATEMENT_CACHE => 0, CACHE_CONTROL => 'public, max-age=1');
 my @summary = ('short', 'GET', '/state/summary');
-polled('another service answers', sub { request(@summary)->{code} == 200 });
+ok(wait_until(sub { request(@summary)->{code} == 200 }), 'another service answers');
 is(request(@summary)->{'cache-control'}, 'public, max-age=1', '... with the Cache-Control it was given');
 is(request('short', 'GET', '/state/summary?refresh=1', $_)->{code}, 403, "no token is set: refresh with $_: 403")
 	for 'Authorization: Bearer ', 'Authorization: Bearer', 'Authorization: Bearer x';
@@ -447,7 +436,7 @@ $holder->query('SELECT pg_advisory_lock(42)');
 $node->safe_psql('postgres', 'SELECT summary_cache_invalidate()');
 is(request(@summary)->{code}, 503, 'a statement that takes too long: 503');
 $holder->query('SELECT pg_advisory_unlock(42)');
-polled('... and no longer', sub { request(@summary)->{code} == 200 });
+ok(wait_until(sub { request(@summary)->{code} == 200 }), '... and no longer');
 
 # A server that neither answers nor refuses; its processes are those of the service, and the postmaster
 my @pids = split /\n/, $node->safe_psql('postgres',
@@ -460,7 +449,7 @@ my @answers = map { response($_)->{code} } map { send_request(@summary) } 1 .. 6
 is_deeply(\@answers, [ (503) x 6 ], 'a database that hangs: 503');
 cmp_ok(time - $since, '<', 30, '... within a bounded time');
 kill 'CONT', splice @frozen;
-polled('... until it goes on', sub { request(@summary)->{code} == 200 });
+ok(wait_until(sub { request(@summary)->{code} == 200 }), '... until it goes on');
 
 #
 # It stops when asked to, with streams open

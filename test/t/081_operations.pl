@@ -7,7 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use HTTP::Tiny;
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
@@ -189,7 +189,7 @@ SKIP:
 #
 # A server with a hub.  One table of the hub comes later.
 #
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', q{
 	autovacuum = off
@@ -202,14 +202,12 @@ $node->append_conf('postgresql.conf', q{
 });
 $node->start;
 
-sub sql { return $node->safe_psql('postgres', $_[0]); }
-
 # A name that waits: a build stays there while somebody holds advisory lock 42.
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
 my $at_gate = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
 
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', "$top/test/hub/schema.sql" ], 'a hub');
-sql(q{
+$node->sql(q{
 	DROP TABLE sbom_snapshots;
 	INSERT INTO domains VALUES (1, 'domain');
 	INSERT INTO topics VALUES (1, 1, 'topic');
@@ -238,9 +236,9 @@ is(scalar @blocks, () = $page =~ /^```sql/mg, '... all of which are found');
 @blocks = grep { !/^-- on the / } @blocks;
 
 # A role of the application, of which the page speaks; the one that watches is created by the page.
-sql('CREATE ROLE web');
+$node->sql('CREATE ROLE web');
 @blocks = sort { ($b =~ /^CREATE ROLE/) <=> ($a =~ /^CREATE ROLE/) } @blocks;
-sql(q{SELECT summary_cache_get('state')});
+$node->sql(q{SELECT summary_cache_get('state')});
 for my $block (@blocks)
 {
 	my ($change) = grep { index($block, $_) == 0 } sort keys %changes;
@@ -252,11 +250,11 @@ for my $block (@blocks)
 	my ($query, $expected, $back) = @{ delete $changes{$change} };
 	next if !$query;
 	ok($node->poll_query_until('postgres', $query, $expected), '... which does it');
-	sql($back);
+	$node->sql($back);
 	ok($node->poll_query_until('postgres', $query, 'hit-revision'), '... and is put back');
 }
 is(join(' ', keys %changes), '', 'the page still has the blocks that change something');
-is(sql(q{SELECT pg_has_role('exporter', 'pg_monitor', 'usage') AND
+is($node->sql(q{SELECT pg_has_role('exporter', 'pg_monitor', 'usage') AND
 	(SELECT count(*) FROM pg_auth_members WHERE member = 'exporter'::regrole) = 1 AND
 	NOT (SELECT rolsuper FROM pg_roles WHERE rolname = 'exporter')}), 't', 'the exporter has nothing but pg_monitor');
 
@@ -273,14 +271,11 @@ for my $command (sort keys %inline)
 #
 # The exporter's queries
 #
-sub hit { return $node->poll_query_until('postgres', qq{SELECT status FROM summary_cache_fetch('$_[0]')}, 'hit-revision'); }
-
 # Let every reading of the database end as a hit: what it asked for before is done.
 sub settled
 {
-	hit($_) or die "$_ never a hit" for split /\n/, sql('SELECT DISTINCT summary FROM summary_cache_stats');
-	$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested)
-		AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'summary_cache worker')}) or die 'never quiet';
+	$node->hit($_) or die "$_ never a hit" for split /\n/, $node->sql('SELECT DISTINCT summary FROM summary_cache_stats');
+	$node->quiet;
 	return;
 }
 
@@ -311,7 +306,7 @@ for my $namespace (sort keys %$queries)
 
 # What the views have and the exporter does not is so on purpose.
 my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources);
-my @columns = split /\n/, sql(q{SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
+my @columns = split /\n/, $node->sql(q{SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
 	('summary_cache_stats'::regclass, 'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass)});
 is(join(' ', grep { !$seen{$_} && !$omitted{$_} } @columns), '', 'each column of the views is exported');
 
@@ -360,17 +355,17 @@ my $activity = q{
 	SET summary_cache.enabled = off; SELECT summary_cache_get('state'); RESET summary_cache.enabled;
 	SET summary_cache.read_your_writes = off; UPDATE tasks SET title = title || 'x' WHERE id = 1; SELECT summary_cache_get('state');
 };
-sql(q{
+$node->sql(q{
 	CREATE TABLE f (n int);
 	INSERT INTO f VALUES (0);
 	SELECT summary_cache_define('f', 'main', 'SELECT 100 / n AS q, repeat(''x'', CASE WHEN n = 2 THEN 3000000 END) AS x FROM f');
 });
 $node->psql('postgres', q{SELECT summary_cache_get('f')});
 $node->psql('postgres', q{UPDATE f SET n = 2; SELECT summary_cache_get('f'); UPDATE f SET n = 1});
-sql($activity);
+$node->sql($activity);
 settled();
 # a different number of each kind, so that one is not taken for another
-sql(join '',
+$node->sql(join '',
 	q{SELECT summary_cache_get('state');} x 200,
 	q{SELECT summary_cache_get('state', true);} x 40,
 	q{SELECT summary_cache_invalidate('state'); SELECT summary_cache_get('state');} x 20,
@@ -393,7 +388,7 @@ for my $moved (
 	cmp_ok($before->{$moved} // 0, '>', 0, "$moved counts");
 }
 # each is the number that its name says
-is($before->{$_->[0]}, sql("SELECT $_->[1] FROM summary_cache_stats WHERE summary = 'state'"), "$_->[1] is exported under its name")
+is($before->{$_->[0]}, $node->sql("SELECT $_->[1] FROM summary_cache_stats WHERE summary = 'state'"), "$_->[1] is exported under its name")
 	for (map { [ "summary_cache_reads_total{datname=postgres,status=$_->[0],summary=state}", $_->[1] ] }
 		[ 'progress-section', 'progress_sections' ], [ 'stale', 'stale' ], [ 'miss', 'misses' ], [ 'private', 'private' ]),
 	(map { [ "summary_cache_builds_total{cause=$_,datname=postgres,summary=state}", "builds_$_" ] } qw(miss forced inline background private)),
@@ -409,7 +404,7 @@ is($before->{'summary_cache_server_max_stale_age_seconds{datname=postgres}'}, 30
 
 for my $round (1 .. 3)
 {
-	sql($activity);
+	$node->sql($activity);
 	settled();
 	my ($after) = sample();
 	my @moved = grep { $after->{$_} > $before->{$_} } sort keys %$counters;
@@ -431,12 +426,7 @@ SKIP:
 	my $process = IPC::Run::start([ $exporter, '--disable-default-metrics', '--disable-settings-metrics',
 			"--extend.query-path=$queries_file", "--web.listen-address=127.0.0.1:$port" ], '<', \undef, '>', $log, '2>&1');
 	my $answer;
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		$answer = HTTP::Tiny->new->get("http://127.0.0.1:$port/metrics");
-		last if $answer->{success};
-		select undef, undef, undef, 0.1;
-	}
+	wait_until(sub { $answer = HTTP::Tiny->new->get("http://127.0.0.1:$port/metrics"); $answer->{success} });
 	$process->kill_kill;
 	like($answer->{content}, qr/^pg_exporter_user_queries_load_error\{.*\} 0$/m, 'the exporter takes the queries');
 	like($answer->{content}, qr/^pg_exporter_last_scrape_error 0$/m, '... and has no error with them');
@@ -461,11 +451,7 @@ sub fires
 	my ($expected, $name) = @_;
 	my $is;
 
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		last if ($is = firing()) eq $expected;
-		select undef, undef, undef, 0.1;
-	}
+	wait_until(sub { ($is = firing()) eq $expected });
 	is($is, $expected, $expected ? "$name: $expected" : "$name: none fires");
 	$fired{"SummaryCache$_"} = 1 for split ' ', $is;
 	return;
@@ -476,39 +462,29 @@ sub healthy
 	my ($name) = @_;
 
 	settled();
-	sql('SELECT summary_cache_reset_stats()');
+	$node->sql('SELECT summary_cache_reset_stats()');
 	fires('', $name);
 	return;
 }
 
-sub system_setting
-{
-	my ($name, $value, $shown) = @_;
-
-	sql("ALTER SYSTEM " . (defined $value ? "SET $name = '$value'" : "RESET $name"));
-	sql('SELECT pg_reload_conf()');
-	$node->poll_query_until('postgres', "SELECT setting = '$shown' FROM pg_settings WHERE name = '$name'") or die;
-	return;
-}
-
-sql(q{SELECT summary_cache_drop('f')});
+$node->sql(q{SELECT summary_cache_drop('f')});
 healthy('health');
 
 # tables and sections
-sql('ALTER TABLE tasks DISABLE TRIGGER ALL');
+$node->sql('ALTER TABLE tasks DISABLE TRIGGER ALL');
 fires('TableNotProvable', 'a disabled trigger');
 $node->poll_query_until('postgres', q{SELECT state = 'unprovable' FROM summary_cache_fetch(), summary_cache_sections
 	WHERE summary = 'state' AND section = 'core'}) or die;
 fires('TableNotProvable SectionNotProvable', '... once it was built so');
-sql('ALTER TABLE tasks ENABLE TRIGGER ALL');
+$node->sql('ALTER TABLE tasks ENABLE TRIGGER ALL');
 healthy('enabled again');
 
-sql('CREATE TABLE sbom_snapshots (id int PRIMARY KEY, snapshot_at timestamptz); CREATE INDEX ON sbom_snapshots (snapshot_at)');
+$node->sql('CREATE TABLE sbom_snapshots (id int PRIMARY KEY, snapshot_at timestamptz); CREATE INDEX ON sbom_snapshots (snapshot_at)');
 fires('TableNotAttached', 'a new table of the hub');
-sql('SELECT summary_cache_attach_state_hub()');
+$node->sql('SELECT summary_cache_attach_state_hub()');
 healthy('attached');
 
-sql(q{
+$node->sql(q{
 	CREATE TABLE old (n int);
 	INSERT INTO old VALUES (1);
 	CREATE VIEW swapped AS SELECT n FROM old;
@@ -520,106 +496,106 @@ sql(q{
 });
 $node->poll_query_until('postgres', q{SELECT document->>'n' FROM summary_cache_fetch('swapped')}, '2') or die;
 fires('SectionNotProvable', 'a view that comes to read another table');
-sql(q{SELECT summary_cache_define('swapped', 'main', 'SELECT n FROM swapped')});
-sql(q{SELECT summary_cache_get('swapped')});
+$node->sql(q{SELECT summary_cache_define('swapped', 'main', 'SELECT n FROM swapped')});
+$node->sql(q{SELECT summary_cache_get('swapped')});
 healthy('defined again');
-sql(q{SELECT summary_cache_drop('swapped')});
+$node->sql(q{SELECT summary_cache_drop('swapped')});
 
-sql(q{BEGIN; UPDATE tasks SET title = 'x' WHERE id = 1; PREPARE TRANSACTION 'forgotten'});
+$node->sql(q{BEGIN; UPDATE tasks SET title = 'x' WHERE id = 1; PREPARE TRANSACTION 'forgotten'});
 fires('PendingLong', 'a prepared transaction');
-sql(q{ROLLBACK PREPARED 'forgotten'});
+$node->sql(q{ROLLBACK PREPARED 'forgotten'});
 healthy('rolled back');
 
 # failing
-sql(q{
+$node->sql(q{
 	UPDATE f SET n = 1;
 	SELECT summary_cache_define('fails', 'main', 'SELECT 100 / n AS q FROM f');
 	SELECT summary_cache_get('fails');
 });
-sql('UPDATE f SET n = 0');
+$node->sql('UPDATE f SET n = 0');
 for my $time (1 .. 3)
 {
 	fires('', "before failure $time");
 	$node->psql('postgres', q{SELECT summary_cache_get('fails', true)});
 }
 fires('BuildFailing', 'three failures');
-system_setting('summary_cache.max_stale_age', '5s', 5);
-is(sql(q{SELECT status FROM summary_cache_fetch('fails')}), 'stale', 'it is served all the same');
+$node->set_server('summary_cache.max_stale_age', '5s');
+is($node->sql(q{SELECT status FROM summary_cache_fetch('fails')}), 'stale', 'it is served all the same');
 fires('BuildFailing Expired', 'a document that is too old and cannot be rebuilt');
-is(sql(q{SELECT status FROM summary_cache_fetch('fails')}), 'stale', '... is served since stale_if_error says so');
-system_setting('summary_cache.max_stale_age', undef, 300);
+is($node->sql(q{SELECT status FROM summary_cache_fetch('fails')}), 'stale', '... is served since stale_if_error says so');
+$node->set_server('summary_cache.max_stale_age', undef, '5min');
 fires('BuildFailing', 'a greater max_stale_age');
-sql('UPDATE f SET n = 1');
-sql(q{SELECT summary_cache_get('fails', true)});
+$node->sql('UPDATE f SET n = 1');
+$node->sql(q{SELECT summary_cache_get('fails', true)});
 healthy('mended');
-sql(q{SELECT summary_cache_drop('fails')});
+$node->sql(q{SELECT summary_cache_drop('fails')});
 
 # limits
-sql(q{
+$node->sql(q{
 	CREATE TABLE big (n int);
 	INSERT INTO big VALUES (3000000);
 	SELECT summary_cache_define('big', 'main', $$SELECT repeat('x', n) AS d FROM big$$);
 });
-sql(q{SELECT length(summary_cache_get('big')::text)});
+$node->sql(q{SELECT length(summary_cache_get('big')::text)});
 fires('NotCached', 'a document that does not fit');
-sql('UPDATE big SET n = 400000');
-sql(q{SELECT length(summary_cache_get('big')::text)});
+$node->sql('UPDATE big SET n = 400000');
+$node->sql(q{SELECT length(summary_cache_get('big')::text)});
 healthy('a smaller one');
-sql('UPDATE big SET n = 480000');
-sql(q{SELECT length(summary_cache_get('big')::text)});
-hit('big');
-sql('SELECT summary_cache_reset_stats()');
+$node->sql('UPDATE big SET n = 480000');
+$node->sql(q{SELECT length(summary_cache_get('big')::text)});
+$node->hit('big');
+$node->sql('SELECT summary_cache_reset_stats()');
 fires('MemoryNearLimit', 'one that fits once, but hardly twice');
-sql(q{SELECT summary_cache_drop('big')});
+$node->sql(q{SELECT summary_cache_drop('big')});
 healthy('without it');
 
-my $tables = sql(q{SELECT count(*) FROM summary_cache_tables});
-sql("CREATE TABLE many_$_ (n int)") for $tables + 1 .. 24;
-sub define_many { sql("SELECT summary_cache_define('many', 'main', 'SELECT 1 AS n', ARRAY(SELECT format('many_%s', g)::regclass FROM generate_series($tables + 1, $_[0]) g))"); return; }
+my $tables = $node->sql(q{SELECT count(*) FROM summary_cache_tables});
+$node->sql("CREATE TABLE many_$_ (n int)") for $tables + 1 .. 24;
+sub define_many { $node->sql("SELECT summary_cache_define('many', 'main', 'SELECT 1 AS n', ARRAY(SELECT format('many_%s', g)::regclass FROM generate_series($tables + 1, $_[0]) g))"); return; }
 define_many(23);
 healthy('25 tables of 32, with the two that every database needs');
 define_many(24);
 settled();
 fires('TablesNearLimit', '26');
-sql(q{SELECT summary_cache_drop('many')});
+$node->sql(q{SELECT summary_cache_drop('many')});
 healthy('without them');
 
-sql("SELECT summary_cache_define('many', 'section_$_', 'SELECT $_ AS n_$_', '{}')") for 3 .. 12;
+$node->sql("SELECT summary_cache_define('many', 'section_$_', 'SELECT $_ AS n_$_', '{}')") for 3 .. 12;
 healthy('12 sections of 16');
-sql("SELECT summary_cache_define('many', 'section_13', 'SELECT 13 AS n_13', '{}')");
+$node->sql("SELECT summary_cache_define('many', 'section_13', 'SELECT 13 AS n_13', '{}')");
 settled();
 fires('SectionsNearLimit', '13');
-sql(q{SELECT summary_cache_drop('many')});
+$node->sql(q{SELECT summary_cache_drop('many')});
 healthy('without them');
 
 # how reads are answered, over more than a hundred
-system_setting('summary_cache.enabled', 'off', 'off');
+$node->set_server('summary_cache.enabled', 'off');
 fires('Disabled', 'switched off');
-sql('DO $$ BEGIN FOR i IN 1 .. 100 LOOP PERFORM summary_cache_get(\'state\'); END LOOP; END $$');
+$node->sql('DO $$ BEGIN FOR i IN 1 .. 100 LOOP PERFORM summary_cache_get(\'state\'); END LOOP; END $$');
 fires('Disabled', '... 100 reads');
-sql('SELECT 1 FROM summary_cache_get(\'state\')');
+$node->sql('SELECT 1 FROM summary_cache_get(\'state\')');
 fires('Disabled PrivateShare', '... 101');
-system_setting('summary_cache.enabled', undef, 'on');
+$node->set_server('summary_cache.enabled', undef, 'on');
 healthy('switched on');
 
-sql(q{SELECT summary_cache_define('clock', 'main', 'SELECT clock_timestamp() AS at', '{}')});
-sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'clock\', true); END LOOP; END $$');
+$node->sql(q{SELECT summary_cache_define('clock', 'main', 'SELECT clock_timestamp() AS at', '{}')});
+$node->sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'clock\', true); END LOOP; END $$');
 fires('MissShare', 'forced reads');
 healthy('reset');
-sql(q{SELECT summary_cache_drop('clock')});
+$node->sql(q{SELECT summary_cache_drop('clock')});
 
-sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'state\', true); END LOOP;
+$node->sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'state\', true); END LOOP;
 	FOR i IN 1 .. 500 LOOP PERFORM summary_cache_get(\'state\'); END LOOP; END $$');
 fires('BuildsWasted', 'rebuilt without a change, among many hits');
 healthy('reset');
 
 my $holder = Session->new($node);
-sql("CREATE TABLE slow (n int); INSERT INTO slow VALUES (1);
+$node->sql("CREATE TABLE slow (n int); INSERT INTO slow VALUES (1);
 	SELECT summary_cache_define('slow', 'main', 'SELECT n, $gate FROM slow')");
 settled();
 $holder->query('SELECT pg_advisory_lock(42)');
-sql('UPDATE slow SET n = 2');
-sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'slow\'); COMMIT; END LOOP; END $$');
+$node->sql('UPDATE slow SET n = 2');
+$node->sql('DO $$ BEGIN FOR i IN 1 .. 101 LOOP PERFORM summary_cache_get(\'slow\'); COMMIT; END LOOP; END $$');
 fires('StaleShare', 'a worker that does not come to an end');
 $holder->query('SELECT pg_advisory_unlock(42)');
 healthy('it does');
@@ -628,7 +604,7 @@ healthy('it does');
 $holder->query('SELECT pg_advisory_lock(42)');
 my @readers = map { Session->new($node) } 1 .. 2;
 $readers[0]->send_sql(q{SELECT summary_cache_get('slow', true)});
-$node->poll_query_until('postgres', $at_gate, '1') or die;
+$node->poll($at_gate, '1') or die;
 fires('', 'a build that is under way');
 $readers[1]->send_sql(q{SELECT summary_cache_get('slow', true)});
 fires('ReadersWaiting', 'a reader that waits for it');
@@ -637,29 +613,29 @@ $_->result for @readers;
 fires('WaitsLong', '... is seen afterwards');
 healthy('reset');
 $_->quit for @readers;
-sql(q{SELECT summary_cache_drop('slow')});
+$node->sql(q{SELECT summary_cache_drop('slow')});
 
-sql(q{SELECT summary_cache_define('slow', 'main', 'SELECT pg_sleep(1.5) AS n', '{}'); SELECT 1 FROM summary_cache_get('slow')});
+$node->sql(q{SELECT summary_cache_define('slow', 'main', 'SELECT pg_sleep(1.5) AS n', '{}'); SELECT 1 FROM summary_cache_get('slow')});
 settled();
 fires('', 'a build of 1.5 s');
-system_setting('summary_cache.max_stale_age', '5s', 5);
+$node->set_server('summary_cache.max_stale_age', '5s');
 fires('BuildSlow', '... with 5 s to live');
-system_setting('summary_cache.max_stale_age', undef, 300);
-sql(q{SELECT summary_cache_drop('slow')});
+$node->set_server('summary_cache.max_stale_age', undef, '5min');
+$node->sql(q{SELECT summary_cache_drop('slow')});
 healthy('without it');
 
 # the server
 $holder->quit;
 $node->append_conf('postgresql.conf', 'max_worker_processes = 1');
 $node->restart;
-hit('state');
+$node->hit('state');
 fires('', 'no worker process to be had, and none needed');
-sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
-is(sql('SELECT status FROM summary_cache_fetch()'), 'miss', 'a reader refreshes');
+$node->sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
+is($node->sql('SELECT status FROM summary_cache_fetch()'), 'miss', 'a reader refreshes');
 fires('WorkerMissing', 'one was asked for');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 16');
 $node->restart;
-sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
+$node->sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
 healthy('there is one');
 
 $node->append_conf('postgresql.conf', q{shared_preload_libraries = ''});
@@ -670,11 +646,11 @@ $node->restart;
 healthy('preloaded');
 
 # uninstalled, as the page says
-sql('DROP EXTENSION summary_cache;');
+$node->sql('DROP EXTENSION summary_cache;');
 is($node->safe_psql('postgres', $alerts{SummaryCacheNoMetrics}{sql}, extra_params => [ '-U', 'exporter' ]),
 	'no extension, or not in the search path', 'no extension: NoMetrics');
 $fired{SummaryCacheNoMetrics} = 1;
-is(sql(q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary_cache%'}), '0', 'no trigger is left');
+is($node->sql(q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary_cache%'}), '0', 'no trigger is left');
 
 is(join(' ', grep { !$fired{$_} } @alerts), '', 'every alert has fired');
 

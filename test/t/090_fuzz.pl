@@ -4,24 +4,16 @@ use strict;
 use warnings;
 
 use FindBin;
-use PostgreSQL::Test::Cluster;
+use lib $FindBin::RealBin;
+
+use Compile;
+use Node;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-sub pg_config
-{
-	my ($option) = @_;
-	my $value = `${\($ENV{PG_CONFIG} || 'pg_config')} $option`;
-	chomp $value;
-	return $value;
-}
+my $fuzz = compile_program('fuzz', 'fuzz/fuzz.c');
 
-my $fuzz = "$PostgreSQL::Test::Utils::tmp_check/fuzz";
-system_or_bail($ENV{CC} || pg_config('--cc'), '-O2', '-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror',
-	'-o', $fuzz, "$FindBin::RealBin/../fuzz/fuzz.c", '-I' . pg_config('--includedir'),
-	'-L' . pg_config('--libdir'), '-Wl,-rpath,' . pg_config('--libdir'), '-lpq');
-
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 # little room, so that it runs out
 $node->append_conf('postgresql.conf', q{

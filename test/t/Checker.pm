@@ -5,15 +5,13 @@ package Checker;
 use strict;
 use warnings;
 
+use Compile;
 use Exporter 'import';
-use FindBin;
 use IPC::Run;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(use_server use_conninfo use_standby checker start_checker passes passed caught $callback_module $seed);
 
-my $sources = "$FindBin::RealBin/../stress";
 my ($checker, $conninfo, $server_log);
 my @read_conninfo;
 
@@ -21,31 +19,15 @@ my @read_conninfo;
 our $callback_module;
 our $seed = $ENV{SEED} || time;
 
-sub pg_config
-{
-	my ($option) = @_;
-	my $value = `${\($ENV{PG_CONFIG} || 'pg_config')} $option`;
-	chomp $value;
-	return $value;
-}
-
 # The directory is known only then.
 INIT
 {
-	my $build = $PostgreSQL::Test::Utils::tmp_check;
-	my $cc = $ENV{CC} || pg_config('--cc');
-
-	$checker = "$build/checker";
-	$callback_module = "$build/callback.so";
-	system_or_bail($cc, '-O2', '-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror', '-o', $checker,
-		(map { "$sources/$_" } qw(checker.c sessions.c disturb.c)), '-I' . pg_config('--includedir'),
-		'-L' . pg_config('--libdir'), '-Wl,-rpath,' . pg_config('--libdir'), '-lpq');
-	system_or_bail($cc, '-O2', '-fPIC', '-shared', '-Wall', '-Werror', '-o', $callback_module,
-		"$sources/callback.c", '-I' . pg_config('--includedir-server'));
+	$checker = compile_program('checker', map { "stress/$_" } qw(checker.c sessions.c disturb.c));
+	$callback_module = compile_module('callback', 'stress/callback.c');
 	note "seed $seed";
 }
 
-# The server of a PostgreSQL::Test::Cluster; of several, the one that can be written.
+# The server, a Node; of several, the one that can be written.
 sub use_server
 {
 	my (@nodes) = @_;

@@ -5,27 +5,10 @@ package Session;
 use strict;
 use warnings;
 
-use Exporter 'import';
 use IPC::Run;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(comes_back);
-
-# Wait for a server that restarts after a crash.  (psql may be gone before it has read its input, which
-# poll_query_until() dies of.)
-sub comes_back
-{
-	my ($node) = @_;
-
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return 1 if eval { ($node->psql('postgres', 'SELECT 1'))[0] == 0 };
-		select undef, undef, undef, 0.1;
-	}
-	return 0;
-}
-
-# Is a PostgreSQL::Test::Cluster, and a database.
+# Is a server, and a database.
 sub new
 {
 	my ($class, $node, $dbname) = @_;

@@ -7,16 +7,9 @@ package Versions;
 use strict;
 use warnings;
 
+use Compile;
 use PostgreSQL::Test::Utils;
 use Test::More;
-
-sub pg_config
-{
-	my ($what) = @_;
-	my ($out) = run_command([ $ENV{PG_CONFIG} || 'pg_config', "--$what" ]);
-
-	return $out;
-}
 
 # Names of settings that this server has.
 sub has_setting
@@ -32,8 +25,8 @@ sub new
 {
 	my ($class, $node) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir();
-	my $extensions = $dir . pg_config('sharedir') . '/extension';
-	my $libraries = $dir . pg_config('pkglibdir');
+	my $extensions = $dir . pg_config('--sharedir') . '/extension';
+	my $libraries = $dir . pg_config('--pkglibdir');
 	my $library = 'summary_cache.so';
 
 	run_log([ 'mkdir', '-p', $extensions, $libraries ]) or die;
@@ -42,15 +35,15 @@ sub new
 		my $path = $node->safe_psql('postgres', 'SHOW extension_control_path');
 
 		$node->append_conf('postgresql.conf',
-			"extension_control_path = '$dir" . pg_config('sharedir') . ":$path'");
+			"extension_control_path = '$dir" . pg_config('--sharedir') . ":$path'");
 	}
 	elsif (has_setting($node, 'extension_destdir'))
 	{
 		# The script's '$libdir/summary_cache' is looked for there, too.  It must be the very file that
 		# is preloaded, and not a copy.
-		my $old = $node->safe_psql('postgres', 'SHOW extension_destdir') . pg_config('pkglibdir');
+		my $old = $node->safe_psql('postgres', 'SHOW extension_destdir') . pg_config('--pkglibdir');
 
-		$old = pg_config('pkglibdir') unless -e "$old/$library";
+		$old = pg_config('--pkglibdir') unless -e "$old/$library";
 		symlink("$old/$library", "$libraries/$library") or die "$old/$library: $!";
 		$node->append_conf('postgresql.conf', "extension_destdir = '$dir'");
 	}

@@ -1,0 +1,123 @@
+# A server of a test: PostgreSQL::Test::Cluster, with what many tests ask of it.  And fetch(), forced() and
+# wait_until(), which need no server.
+
+package Node;
+
+use strict;
+use warnings;
+
+# Nothing is imported from modules of tests: a function of theirs would hide the method of that name.
+use Carp;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster ();
+use PostgreSQL::Test::Utils ();
+use Test::More ();
+use Time::HiRes qw(time usleep);
+
+our @ISA = qw(PostgreSQL::Test::Cluster);
+our @EXPORT = qw(fetch forced wait_until);
+
+# Asks until it is so, for a bounded time; returns the last answer.
+sub wait_until
+{
+	my ($is_so) = @_;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $so;
+
+	usleep(50_000) until ($so = $is_so->()) || time > $until;
+	return $so;
+}
+
+# The status and one key of a document, with a space between them: as SQL, for a Session as well.
+sub fetch
+{
+	my ($summary, $key) = @_;
+	return qq{SELECT status || ' ' || (document->>'} . ($key // 'n') . qq{') FROM summary_cache_fetch('$summary')};
+}
+
+# That key of a document that is built now.
+sub forced
+{
+	my ($summary, $key) = @_;
+	return qq{SELECT document->>'} . ($key // 'n') . qq{' FROM summary_cache_fetch('$summary', force_refresh => true)};
+}
+
+# The rows that a query gives; in which database.
+sub sql
+{
+	my ($self, $query, $db) = @_;
+	return $self->safe_psql($db // 'postgres', $query);
+}
+
+# Waits until a query gives what is expected.
+sub poll
+{
+	my ($self, $query, $expected, $db) = @_;
+	return $self->poll_query_until($db // 'postgres', $query, $expected // 't');
+}
+
+# The same as a test.
+sub polled
+{
+	my ($self, $query, $expected, $name, $db) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return Test::More::ok($self->poll($query, $expected, $db), $name);
+}
+
+# Waits until a summary is a hit.
+sub hit
+{
+	my ($self, $summary, $db) = @_;
+	return $self->poll(qq{SELECT status FROM summary_cache_fetch('$summary')}, 'hit-revision', $db);
+}
+
+# The key n of a document, once that is a hit.
+sub cached
+{
+	my ($self, $summary, $db) = @_;
+	my $n;
+
+	wait_until(sub { ($n) = $self->sql(fetch($summary), $db) =~ /^hit-revision (.*)/s }) or croak "$summary: never a hit";
+	return $n;
+}
+
+# Waits until there is no worker.
+sub no_worker
+{
+	my ($self) = @_;
+	$self->poll(q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'summary_cache worker')})
+		or croak 'the worker stays';
+	return;
+}
+
+# Waits until no refresh is asked for either.
+sub quiet
+{
+	my ($self, $db) = @_;
+	$self->poll(q{SELECT NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested)
+		AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'summary_cache worker')}, 't', $db)
+		or croak 'never quiet';
+	return;
+}
+
+# Changes a setting of the server, back to what its file says if there is no value, and waits until it is
+# shown: then whatever is started has it.
+sub set_server
+{
+	my ($self, $name, $value, $shown) = @_;
+
+	$self->sql('ALTER SYSTEM ' . (defined $value ? "SET $name = '$value'" : "RESET $name"));
+	$self->reload;
+	$self->poll("SHOW $name", $shown // $value) or croak "$name is not " . ($shown // $value);
+	return;
+}
+
+# Waits for a server that restarts after a crash.  (psql may be gone before it has read its input, which
+# poll_query_until() dies of.)
+sub comes_back
+{
+	my ($self) = @_;
+	return wait_until(sub { eval { ($self->psql('postgres', 'SELECT 1'))[0] == 0 } });
+}
+
+1;
