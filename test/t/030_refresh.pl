@@ -4,16 +4,21 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib $FindBin::Bin;
+use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
-$node->append_conf('postgresql.conf', "max_prepared_transactions = 5\nsummary_cache.worker_idle_timeout = 300ms");
+# debug1, since the postmaster then logs each worker that it starts
+$node->append_conf('postgresql.conf', q{
+	max_prepared_transactions = 5
+	summary_cache.worker_idle_timeout = 300ms
+	log_min_messages = debug1
+});
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION summary_cache;
@@ -26,23 +31,12 @@ my $fetch = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
 my $builds = q{SELECT builds_background FROM summary_cache_stats};
 my $worker = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'};
 
-sub gone
+# How many workers have been started.  One that a session has asked for is started before the postmaster
+# accepts the next connection, so it is in the log by then, even if it has left again.
+sub starts
 {
-	$node->poll_query_until('postgres', "SELECT 0 = ($worker)") or die 'the worker stays';
-	return;
-}
-
-# Change settings of the server, by name, until they are shown: then whatever is started has them.
-sub set_server
-{
-	my ($shown, @changes) = @_;
-	$node->safe_psql('postgres', "ALTER SYSTEM $_") for @changes;
-	$node->reload;
-	for my $name (sort keys %$shown)
-	{
-		$node->poll_query_until('postgres', "SHOW $name", $shown->{$name}) or die "$name is not $shown->{$name}";
-	}
-	return;
+	$node->sql('SELECT 1');
+	return scalar(() = slurp_file($node->logfile) =~ /starting background worker process "summary_cache worker/g);
 }
 
 #
@@ -87,7 +81,7 @@ $node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'eager_refres
 $node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
 my $current = q{SELECT state = 'current' FROM summary_cache_sections};
 for my $case (
-	[ 'a cold worker', sub { gone() }, 'UPDATE t SET n = n + 1' ],
+	[ 'a cold worker', sub { $node->no_worker }, 'UPDATE t SET n = n + 1' ],
 	[ 'a worker that is there', sub { }, 'UPDATE t SET n = n + 1' ],
 	[ 'a prepared transaction', sub { }, q{BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'} ],
 	[ 'one that is prepared for longer than a worker stays', sub {
@@ -102,18 +96,21 @@ for my $case (
 	$node->poll_query_until('postgres', $current) or die "$name: never refreshed";
 	is($node->safe_psql('postgres', $fetch), "hit-revision|$n", "eager, $name: the first reader has a hit");
 }
-gone();
+$node->no_worker;
 pass('the worker leaves when there is nothing to do');
-$node->safe_psql('postgres', 'BEGIN; UPDATE t SET n = n + 1; ROLLBACK');
-is($node->safe_psql('postgres', $worker), '0', 'a rollback wakes nobody');
+my $starts = starts();
+$node->sql('BEGIN; UPDATE t SET n = n + 1; ROLLBACK');
+is(starts(), $starts, 'a rollback starts no worker');
+$node->sql('UPDATE t SET n = n + 1');
+is(starts(), $starts + 1, '... and a commit starts one');
 
 #
 # Both at once, by settings of the server, for a summary that has no options: a storm that nobody reads
 #
 $node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'eager_refresh', NULL)});
 is($node->safe_psql('postgres', 'SELECT count(*) FROM summary_cache_option'), '0', 'no summary has an option');
-set_server({ 'summary_cache.min_refresh_interval' => '200ms', 'summary_cache.eager_refresh' => 'on' },
-	q{SET summary_cache.min_refresh_interval = '200ms'}, 'SET summary_cache.eager_refresh = on');
+$node->set_server('summary_cache.min_refresh_interval', '200ms');
+$node->set_server('summary_cache.eager_refresh', 'on');
 $node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
 $node->safe_psql('postgres', 'SELECT summary_cache_reset_stats()');
 my $last = $node->safe_psql('postgres', 'SELECT n + 100 FROM t');
@@ -126,18 +123,37 @@ cmp_ok($built, '<=', $ms / 200 + 2, 'server settings: no more refreshes than the
 is($node->safe_psql('postgres', 'SELECT builds_miss + builds_forced + builds_inline + builds_private FROM summary_cache_stats'), '0',
 	'server settings: and nobody else built');
 is($node->safe_psql('postgres', $fetch), "hit-revision|$last", 'server settings: the first reader has a hit on the last write');
-set_server({ 'summary_cache.min_refresh_interval' => '0', 'summary_cache.eager_refresh' => 'off' },
-	'RESET summary_cache.min_refresh_interval', 'RESET summary_cache.eager_refresh');
-gone();
+$node->set_server('summary_cache.min_refresh_interval', undef, '0');
+$node->set_server('summary_cache.eager_refresh', undef, 'off');
+$node->no_worker;
+
+# Once it is off again, for whatever was eager before.
+$node->sql(q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+$node->no_worker;
+$starts = starts();
+$node->sql('UPDATE t SET n = n + 1');
+TODO:
+{
+	local $TODO = 'the slots of a document that was eager stay marked';
+	is(starts(), $starts, 'switched off, a commit starts no worker');
+}
 
 #
 # NOTIFY
 #
-$node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
-$node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
-$node->safe_psql('postgres', q{SELECT summary_cache_get('s', true)});
-gone();
-pass('a document that a reader publishes starts no worker while nobody listens');
+# of a table that was never eager
+$node->sql(q{
+	CREATE TABLE v (n int);
+	INSERT INTO v VALUES (0);
+	SELECT summary_cache_define('v', 'main', 'SELECT n FROM v')});
+$node->sql(q{SELECT summary_cache_get('v')});
+$node->no_worker;
+$starts = starts();
+$node->sql('UPDATE v SET n = n + 1');
+is($node->sql(q{SELECT summary_cache_get('v', true)->>'n'}), '1', 'a reader publishes');
+is(starts(), $starts, '... which starts no worker while nobody listens');
+$node->sql(q{SELECT summary_cache_drop('v')});
+$node->no_worker;
 
 my $listener = Session->new($node);
 $listener->query('LISTEN summary_cache');
@@ -148,15 +164,13 @@ sub told
 	my ($what) = @_;
 	my @notifications;
 
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
+	wait_until(sub {
 		my $out = $listener->query('SELECT');
 		push @notifications, [ $1, $2 ]
 		  while $out =~ /notification "summary_cache" with payload "(.*?)" received from server process with PID (\d+)/g;
-		return @notifications if @notifications;
-		select undef, undef, undef, 0.1;
-	}
-	die "$what: never told";
+		return scalar @notifications;
+	}) or die "$what: never told";
+	return @notifications;
 }
 
 # The one of a document, by its etag; whatever comes is in @heard.
@@ -189,11 +203,11 @@ my $payload = (told('the worker'))[0][0];
 is($node->safe_psql('postgres', q{SELECT etag FROM summary_cache_fetch('s')}), $payload =~ /"etag":"(\w+)"/ ? $1 : '',
 	'told of what the worker published');
 $node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
-gone();
+$node->no_worker;
 unlike($listener->query('SELECT'), qr/notification/, 'the same content is not told again');
 
 # by whom: a worker that stays can be looked at
-set_server({ 'summary_cache.worker_idle_timeout' => '1h' }, q{SET summary_cache.worker_idle_timeout = '1h'});
+$node->set_server('summary_cache.worker_idle_timeout', '1h');
 $node->safe_psql('postgres', 'UPDATE t SET n = n + 1');
 my ($publisher, $etag) = split /\|/,
 	$node->safe_psql('postgres', q{SELECT pg_backend_pid(), etag FROM summary_cache_fetch('s', NULL, true)});
@@ -250,8 +264,8 @@ $notification = told_of('an odd name', $etag);
 is($node->safe_psql('postgres', "SELECT p->>'summary', p->>'etag' FROM CAST(\$payload\$$notification->[0]\$payload\$ AS json) p"),
 	qq{a"b\\c|$etag}, 'a payload is JSON, whatever the summary is called');
 $node->safe_psql('postgres', q{SELECT summary_cache_drop('a"b\c'); SELECT summary_cache_drop('i')});
-set_server({ 'summary_cache.worker_idle_timeout' => '300ms' }, 'RESET summary_cache.worker_idle_timeout');
-gone();
+$node->set_server('summary_cache.worker_idle_timeout', undef, '300ms');
+$node->no_worker;
 $listener->quit;
 
 #
