@@ -6,12 +6,12 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use PostgreSQL::Test::Cluster;
+use Node;
 use PostgreSQL::Test::Utils;
 use Session;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('main');
+my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', q{
 	autovacuum = off
@@ -21,22 +21,13 @@ $node->append_conf('postgresql.conf', q{
 });
 $node->start;
 
-sub sql { return $node->safe_psql($_[1] // 'postgres', $_[0]); }
-
-sub polled
-{
-	my ($query, $expected, $name) = @_;
-	ok($node->poll_query_until('postgres', $query, $expected), $name);
-	return;
-}
-
 # A build of "gated" waits while somebody holds advisory lock 42.
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
 my $at_gate = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
 my $in_flight = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted};
 my @views = qw(summary_cache_stats summary_cache_sections summary_cache_tables);
 
-sql(qq{
+$node->sql(qq{
 	CREATE EXTENSION summary_cache;
 	CREATE TABLE t (n int);
 	CREATE TABLE e (n int);
@@ -46,15 +37,13 @@ sql(qq{
 	SELECT summary_cache_define('s', 'events', 'SELECT n AS e FROM e', NULL, 'inline');
 	SELECT summary_cache_define('gated', 'main', 'SELECT n, $gate FROM t');
 });
-sql($_) for q{SELECT summary_cache_get('s')}, q{SELECT summary_cache_get('gated')};
+$node->sql($_) for q{SELECT summary_cache_get('s')}, q{SELECT summary_cache_get('gated')};
 
 # Let what was asked for be done, and the worker go.
 sub quiet
 {
-	$node->poll_query_until('postgres', qq{SELECT status FROM summary_cache_fetch('$_')}, 'hit-revision')
-		or die "$_ never a hit" for qw(s gated);
-	$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested)
-		AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'summary_cache worker')}) or die 'never quiet';
+	$node->hit($_) or die "$_ never a hit" for qw(s gated);
+	$node->quiet;
 	return;
 }
 
@@ -83,10 +72,10 @@ views_work('at rest');
 
 $holder->query('SELECT pg_advisory_lock(42)');
 $others[0]->send_sql(q{SELECT status FROM summary_cache_fetch('gated', NULL, true)});
-$node->poll_query_until('postgres', $at_gate, '1') or die;
+$node->poll($at_gate, '1') or die;
 views_work('while a reader builds');
 $others[1]->send_sql(q{SELECT status FROM summary_cache_fetch('gated', NULL, true)});
-$node->poll_query_until('postgres', $in_flight, '1') or die;
+$node->poll($in_flight, '1') or die;
 views_work('while another waits for it');
 is($watcher->query("SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity WHERE pid = $others[1]{pid}"),
 	'Lock advisory', 'what it waits for has a name');
@@ -95,16 +84,19 @@ $holder->query('SELECT pg_advisory_unlock(42)');
 is(join(' ', map { $_->result } @others), 'miss miss', 'both are answered');
 quiet();
 
+# one that stays can be looked at
+$node->set_server('summary_cache.worker_idle_timeout', '1h');
 $holder->query('SELECT pg_advisory_lock(42)');
-sql('UPDATE t SET n = n + 1');
-is(sql(q{SELECT status FROM summary_cache_fetch('gated')}), 'stale', 'a refresh is asked for');
-$node->poll_query_until('postgres', $at_gate, '1') or die;
+$node->sql('UPDATE t SET n = n + 1');
+is($node->sql(q{SELECT status FROM summary_cache_fetch('gated')}), 'stale', 'a refresh is asked for');
+$node->poll($at_gate, '1') or die;
 views_work('while the worker builds');
 $holder->query('SELECT pg_advisory_unlock(42)');
-$node->poll_query_until('postgres', q{SELECT status FROM summary_cache_fetch('gated')}, 'hit-revision') or die;
-polled(q{SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity
+$node->hit('gated') or die;
+$node->polled(q{SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity
 	WHERE backend_type = 'summary_cache worker' AND state = 'idle'},
 	$node->pg_version >= 17 ? 'Extension SummaryCacheWorkerMain' : 'Extension Extension', 'an idle worker says so');
+$node->set_server('summary_cache.worker_idle_timeout', undef, '500ms');
 quiet();
 
 for my $case (
@@ -129,10 +121,10 @@ $holder->query('BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE');
 is($watcher->query(q{SELECT provable::text || ' ' || (reason IS NOT NULL)::text FROM summary_cache_tables WHERE source = 't'::regclass}),
 	'false true', 'what cannot be looked at is reported as such');
 $holder->query('ROLLBACK');
-sql(q{BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'p'});
+$node->sql(q{BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'p'});
 views_work('a prepared write');
 is($watcher->query(q{SELECT pending FROM summary_cache_tables WHERE source = 't'::regclass}), '1', 'which is seen');
-sql(q{COMMIT PREPARED 'p'});
+$node->sql(q{COMMIT PREPARED 'p'});
 
 #
 # Nobody waits for one who reads the views, whatever he has open.
@@ -170,18 +162,18 @@ for my $view (@views)
 }
 $watcher->query('COMMIT');
 quiet();
-polled(q{SELECT status FROM summary_cache_fetch('s')}, 'hit-revision', 'the worker comes, too');
+ok($node->hit('s'), 'the worker comes, too');
 
 # and nothing moves because somebody looks
 my $all = join ', ', map { "(SELECT jsonb_agg(to_jsonb(v) - 'age') FROM $_ v)" } @views;
 quiet();
-my $once = sql("SELECT $all");
-is(sql("SELECT $all"), $once, 'reading statistics changes none') for 1 .. 2;
+my $once = $node->sql("SELECT $all");
+is($node->sql("SELECT $all"), $once, 'reading statistics changes none') for 1 .. 2;
 
 #
 # Each read is counted once, under the status that it was answered with
 #
-sql(q{
+$node->sql(q{
 	CREATE PROCEDURE tally(summary text, reads int, force boolean, INOUT counts jsonb) LANGUAGE plpgsql AS $$
 	DECLARE
 		answered text;
@@ -211,20 +203,20 @@ quiet();
 
 # stale answers, and nothing else: the worker is held
 $holder->query('SELECT pg_advisory_lock(42)');
-sql('UPDATE t SET n = n + 1');
-sql('SELECT summary_cache_reset_stats()');
-is(sql(q{CALL tally('gated', 200, false, NULL)}), '{"stale": 200}', '200 answers are stale');
-is(sql(q{SELECT counted('gated')}), '{"stale": 200}', '... and none of them is counted as a hit');
+$node->sql('UPDATE t SET n = n + 1');
+$node->sql('SELECT summary_cache_reset_stats()');
+is($node->sql(q{CALL tally('gated', 200, false, NULL)}), '{"stale": 200}', '200 answers are stale');
+is($node->sql(q{SELECT counted('gated')}), '{"stale": 200}', '... and none of them is counted as a hit');
 $holder->query('SELECT pg_advisory_unlock(42)');
 quiet();
 
 # all at once
-sql('SELECT summary_cache_reset_stats()');
+$node->sql('SELECT summary_cache_reset_stats()');
 my @readers = map { Session->new($node) } 1 .. 4;
 my $writer = Session->new($node)->send_sql('CALL write(300)');
 my $n = 0;
 $_->send_sql(q{CALL tally('s', 1000, } . ($n++ % 2 ? 'true' : 'false') . ', NULL)') for @readers;
-my $private = sql(q{BEGIN; UPDATE e SET n = n + 1; SELECT status FROM summary_cache_fetch('s'); ROLLBACK});
+my $private = $node->sql(q{BEGIN; UPDATE e SET n = n + 1; SELECT status FROM summary_cache_fetch('s'); ROLLBACK});
 is($private, 'private', 'one is private');
 my %sum = (private => 1);
 for my $reader (@readers)
@@ -233,7 +225,7 @@ for my $reader (@readers)
 	$sum{$1} += $2 while $counts =~ /"([\w-]+)": (\d+)/g;
 }
 $writer->result;
-my $counted = sql(q{SELECT counted('s')});
+my $counted = $node->sql(q{SELECT counted('s')});
 my %counted = $counted =~ /"([\w-]+)": (\d+)/g;
 is_deeply(\%counted, \%sum, 'beside writers, each of 4001 answers is counted under its status');
 cmp_ok($counted{$_} // 0, '>', 0, "$_ was among them") for qw(hit-revision stale miss progress-section);
@@ -243,38 +235,38 @@ quiet();
 #
 # Builds: time, failures, waits
 #
-sql('SELECT summary_cache_reset_stats()');
-sql(q{SELECT summary_cache_define('f', 'main', 'SELECT 100 / n AS q, pg_sleep(0.1)::text AS z FROM e', '{e}')});
-sql(q{UPDATE e SET n = 1});
-sql(q{SELECT summary_cache_get('f')});
-sql(q{SELECT summary_cache_get('f', true)});
-is(sql(q{SELECT builds_miss, builds_forced, builds_wasted, builds_failed, build_ms_min >= 100 AND build_ms_min <= build_ms_mean
+$node->sql('SELECT summary_cache_reset_stats()');
+$node->sql(q{SELECT summary_cache_define('f', 'main', 'SELECT 100 / n AS q, pg_sleep(0.1)::text AS z FROM e', '{e}')});
+$node->sql(q{UPDATE e SET n = 1});
+$node->sql(q{SELECT summary_cache_get('f')});
+$node->sql(q{SELECT summary_cache_get('f', true)});
+is($node->sql(q{SELECT builds_miss, builds_forced, builds_wasted, builds_failed, build_ms_min >= 100 AND build_ms_min <= build_ms_mean
 	AND build_ms_mean <= build_ms_max AND abs(build_ms_total - 2 * build_ms_mean) < 0.001
 	AND abs(build_ms_min + build_ms_max - build_ms_total) < 0.001 FROM summary_cache_stats WHERE summary = 'f'}),
 	'1|1|1|0|t', 'two builds: the times add up, and the second was wasted');
-sql('UPDATE e SET n = 0');
+$node->sql('UPDATE e SET n = 0');
 for my $failure (1 .. 2)
 {
 	my ($ret, undef, $err) = $node->psql('postgres', q{SELECT summary_cache_get('f', true)});
 	like($err, qr/division by zero/, "failure $failure");
-	is(sql(q{SELECT builds_failed, consecutive_failures, last_error, last_error_sqlstate, last_error_at BETWEEN stats_reset AND now(),
+	is($node->sql(q{SELECT builds_failed, consecutive_failures, last_error, last_error_sqlstate, last_error_at BETWEEN stats_reset AND now(),
 		builds_miss + builds_forced FROM summary_cache_stats WHERE summary = 'f'}),
 		"$failure|$failure|division by zero|22012|t|2", '... is counted, with its error and time, and is no build');
 }
-sql('UPDATE e SET n = 1');
-sql(q{SELECT summary_cache_get('f', true)});
-is(sql(q{SELECT builds_failed, consecutive_failures, last_error IS NULL, last_error_sqlstate IS NULL, last_error_at IS NOT NULL
+$node->sql('UPDATE e SET n = 1');
+$node->sql(q{SELECT summary_cache_get('f', true)});
+is($node->sql(q{SELECT builds_failed, consecutive_failures, last_error IS NULL, last_error_sqlstate IS NULL, last_error_at IS NOT NULL
 	FROM summary_cache_stats WHERE summary = 'f'}), '2|0|t|t|t', 'success clears the error, not its time');
 
 $holder->query('SELECT pg_advisory_lock(42)');
 $others[0]->send_sql(q{SELECT status FROM summary_cache_fetch('gated', NULL, true)});
-$node->poll_query_until('postgres', $at_gate, '1') or die;
+$node->poll($at_gate, '1') or die;
 $others[1]->send_sql(q{SELECT status FROM summary_cache_fetch('gated', NULL, true)});
-$node->poll_query_until('postgres', $in_flight, '1') or die;
-sql('SELECT pg_sleep(0.2)');
+$node->poll($in_flight, '1') or die;
+$node->sql('SELECT pg_sleep(0.2)');
 $holder->query('SELECT pg_advisory_unlock(42)');
 $_->result for @others;
-is(sql(q{SELECT waits, wait_ms_total >= 200 FROM summary_cache_stats WHERE summary = 'gated'}), '1|t', 'one wait, and how long it was');
+is($node->sql(q{SELECT waits, wait_ms_total >= 200 FROM summary_cache_stats WHERE summary = 'gated'}), '1|t', 'one wait, and how long it was');
 
 # slow builds in the log
 for my $case ([ '100ms', 1 ], [ '0', 1 ], [ '1h', 0 ], [ '-1', 0 ])
@@ -282,7 +274,7 @@ for my $case ([ '100ms', 1 ], [ '0', 1 ], [ '1h', 0 ], [ '-1', 0 ])
 	my ($setting, $expected) = @$case;
 	my $offset = -s $node->logfile;
 
-	sql("SET summary_cache.log_min_build_duration = '$setting'; SELECT summary_cache_get('f', true)");
+	$node->sql("SET summary_cache.log_min_build_duration = '$setting'; SELECT summary_cache_get('f', true)");
 	my @lines = slurp_file($node->logfile, $offset) =~ /LOG:  built section "main" of summary "f" in [\d.]+ ms, \d+ bytes/g;
 	is(scalar @lines, $expected, "log_min_build_duration = $setting: a build of 100 ms is " . ($expected ? 'logged' : 'not logged'));
 }
@@ -291,21 +283,21 @@ for my $case ([ '100ms', 1 ], [ '0', 1 ], [ '1h', 0 ], [ '-1', 0 ])
 # Reset: this database's counters, and nothing else
 #
 $node->safe_psql('postgres', 'CREATE DATABASE other');
-sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('s', 'main', 'SELECT 1 AS n')}, 'other');
-sql(q{SELECT summary_cache_get('s'); SELECT summary_cache_get('s')}, 'other');
-my $other = sql('SELECT to_jsonb(s) FROM summary_cache_stats s', 'other');
+$node->sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('s', 'main', 'SELECT 1 AS n')}, 'other');
+$node->sql(q{SELECT summary_cache_get('s'); SELECT summary_cache_get('s')}, 'other');
+my $other = $node->sql('SELECT to_jsonb(s) FROM summary_cache_stats s', 'other');
 my ($ret) = $node->psql('postgres', q{UPDATE e SET n = 0; SELECT summary_cache_get('f', true)});
-my $before = sql(q{SELECT stats_reset FROM summary_cache_stats WHERE summary = 'f'});
+my $before = $node->sql(q{SELECT stats_reset FROM summary_cache_stats WHERE summary = 'f'});
 my $kept = q{SELECT bytes, fingerprint, last_error, last_error_sqlstate, last_error_at, consecutive_failures
 	FROM summary_cache_stats ORDER BY summary};
-my $is = sql($kept);
-sql('SELECT summary_cache_reset_stats()');
-is(sql($kept), $is, 'a reset leaves what is cached and the last error');
-is(sql("SELECT stats_reset > '$before' FROM summary_cache_stats WHERE summary = 'f'"), 't', '... and says when it was');
-is(sql(q{SELECT string_agg(DISTINCT key || ' ' || value, ', ') FROM summary_cache_stats s, jsonb_each(to_jsonb(s))
+my $is = $node->sql($kept);
+$node->sql('SELECT summary_cache_reset_stats()');
+is($node->sql($kept), $is, 'a reset leaves what is cached and the last error');
+is($node->sql("SELECT stats_reset > '$before' FROM summary_cache_stats WHERE summary = 'f'"), 't', '... and says when it was');
+is($node->sql(q{SELECT string_agg(DISTINCT key || ' ' || value, ', ') FROM summary_cache_stats s, jsonb_each(to_jsonb(s))
 	WHERE jsonb_typeof(value) IN ('number', 'null') AND value NOT IN ('0', 'null')
 	AND key NOT IN ('bytes', 'consecutive_failures')}), '', 'all else is zero');
-is(sql('SELECT to_jsonb(s) FROM summary_cache_stats s', 'other'), $other, 'the other database keeps its counters');
+is($node->sql('SELECT to_jsonb(s) FROM summary_cache_stats s', 'other'), $other, 'the other database keeps its counters');
 
 $_->quit for $watcher, $holder, $session, @others;
 $node->stop;
