@@ -2,7 +2,8 @@
 #
 #   make, make install, make installcheck   as for every PGXS extension; PG_CONFIG=... picks the server
 #   make check    installs what is missing, builds with -Werror, runs every suite on private servers
-#                 SUITES="regress isolation tap demo" and TESTS="names" narrow it
+#                 SUITES="regress isolation tap demo" and TESTS="names" narrow it; JOBS=number of TAP
+#                 tests beside each other, TIMER=1 shows their times, FRESH=1 compiles everything anew
 #   make check-cassert, make check-sanitize   the same on a PostgreSQL with assertions, or with
 #                 AddressSanitizer and UndefinedBehaviorSanitizer, built once and kept outside the tree,
 #                 from the distribution's source package or from SOURCE=directory

@@ -3,6 +3,11 @@
 #
 #   SUITES="regress isolation tap demo"   only these suites
 #   TESTS="basic 001_commit"              only the tests of these names, of whatever suite
+#   JOBS=2                                how many TAP tests run beside each other; otherwise one for each
+#                                         core, but at most 4
+#   TIMER=1                               say how long each TAP test took
+#   PROVE_FLAGS="--verbose"               more options of prove
+#   FRESH=1                               compile all anew, and take no object of an earlier run
 #   SETTINGS="name = value"               a line more of the servers' configuration
 #   NO_INSTALL=1                          do not install what is missing
 #   check.sh cassert|sanitize             on a server that looks for mistakes (server.sh)
@@ -13,7 +18,11 @@
 
 suites=${SUITES:-regress isolation tap demo}
 tests=${TESTS:-}
-unset SUITES TESTS KEEP
+jobs=${JOBS:-$(nproc)}
+if [ -z "${JOBS:-}" ] && [ "$jobs" -gt 4 ]; then jobs=4; fi
+prove_flags=${PROVE_FLAGS:-}
+if [ -n "${TIMER:-}" ]; then prove_flags="$prove_flags --timer"; fi
+unset SUITES TESTS KEEP JOBS TIMER PROVE_FLAGS
 
 passed=0
 failed=0
@@ -28,16 +37,19 @@ list_tests() {
 	done
 }
 
-# Run a suite's runner and count its results: name, pattern of a pass, pattern of a failure, number
-# of tests; then the command.  A test without a result, and a runner that fails without naming a
-# test, count as failed: dying must never look better than failing.  A skipped one counts as nothing.
+# Run a suite's runner and count its results: name, pattern of a pass, of a failure and of a skipped test,
+# number of tests; then the command.  They are looked for in the file $results, or in what the runner says.
+# A test without a result, and a runner that fails without naming a test, count as failed: dying must
+# never look better than failing.  A skipped one counts as nothing.
+results=
 run_suite() {
-	local suite=$1 pass=$2 fail=$3 expected=$4 status=0 ok bad skipped
-	shift 4
+	local suite=$1 pass=$2 fail=$3 skip=$4 expected=$5 status=0 file ok bad skipped
+	shift 5
 	"$@" 2>&1 | tee "$work/$suite.log" || status=$?
-	ok=$(grep -cE "$pass" "$work/$suite.log") || true
-	bad=$(grep -cE "$fail" "$work/$suite.log") || true
-	skipped=$(grep -cE '^test/t/[^ ]+ \.+ *skipped' "$work/$suite.log") || true
+	file=${results:-$work/$suite.log}
+	ok=$(grep -cE "$pass" "$file") || true
+	bad=$(grep -cE "$fail" "$file") || true
+	skipped=$(grep -cE "$skip" "$file") || true
 	if [ $((ok + bad + skipped)) -lt "$expected" ]; then bad=$((expected - ok - skipped)); fi
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
 	passed=$((passed + ok))
@@ -60,7 +72,7 @@ run_regress() {
 	[ -n "$names" ] || return 0
 	shift 4
 	# shellcheck disable=SC2086
-	run_suite "$suite" '^(ok [0-9]+|(test|    ) .*\.\.\. ok)' '^(not ok|.*\.\.\. FAILED)' "$(wc -w <<<"$names")" \
+	run_suite "$suite" '^(ok [0-9]+|(test|    ) .*\.\.\. ok)' '^(not ok|.*\.\.\. FAILED)' '^NONE$' "$(wc -w <<<"$names")" \
 		copy_make -s installcheck "$variable=$names" "$@" \
 		EXTRA_REGRESS_OPTS="--temp-instance=$work/$suite --temp-config=$work/server.conf"
 	# The next suite would overwrite these.
@@ -81,10 +93,14 @@ run_tap() {
 	# shellcheck disable=SC2086
 	files=$(printf 'test/t/%s.pl ' $names)
 	# A server that was configured without --enable-tap-tests has no PROVE, and its installcheck skips
-	# the suite with success.
-	TEMP_CONFIG=$work/server.conf \
-		run_suite tap '^test/t/[^ ]+ \.+ *ok' '^NONE$' "$(wc -w <<<"$names")" \
-		copy_make -s installcheck REGRESS= ISOLATION= "PROVE_TESTS=$files" enable_tap_tests=yes PROVE=prove
+	# the suite with success.  prove itself needs the path of its harness.
+	results=$work/tap.results
+	as_server touch "$results"
+	TEMP_CONFIG=$work/server.conf TEST_RESULTS=$results PERL5LIB=$work/src/test/t${PERL5LIB:+:$PERL5LIB} \
+		run_suite tap '^ok ' '^failed ' '^skipped ' "$(wc -w <<<"$names")" \
+		copy_make -s installcheck REGRESS= ISOLATION= "PROVE_TESTS=$files" enable_tap_tests=yes PROVE=prove \
+		"PROVE_FLAGS=--harness=CountingHarness --jobs=$jobs $prove_flags"
+	results=
 	if [ "$suite_failed" -gt 0 ]; then
 		for log in "$work"/src/tmp_check/log/*; do show "$log" 40; done
 	fi
@@ -96,6 +112,7 @@ for suite in $suites; do
 		*) die "unknown suite \"$suite\"; there are regress, isolation, tap, demo" ;;
 	esac
 done
+case $jobs in '' | *[!0-9]* | 0) die "JOBS is a number of tests" ;; esac
 for name in $tests; do
 	[ -e "$top/test/sql/$name.sql" ] || [ -e "$top/test/specs/$name.spec" ] || [ -e "$top/test/t/$name.pl" ] ||
 		die "no test is called \"$name\""
@@ -121,7 +138,7 @@ for suite in $suites; do
 		tap) run_tap ;;
 		demo)
 			if [ -z "$tests" ] && [ -e "$top/test/demo.sh" ]; then
-				WORK=$work run_suite demo '^demo: every step' '^NONE$' 1 bash "$work/src/test/demo.sh"
+				WORK=$work run_suite demo '^demo: every step' '^NONE$' '^NONE$' 1 bash "$work/src/test/demo.sh"
 			fi
 			;;
 	esac

@@ -59,7 +59,7 @@ debootstrap_command() {
 in_chroot() {
 	local dir=$1 settings=(HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8) name
 	shift
-	for name in SUITES TESTS DEBIAN_FRONTEND PG_TEST_TIMEOUT_DEFAULT http_proxy https_proxy; do
+	for name in SUITES TESTS JOBS TIMER DEBIAN_FRONTEND PG_TEST_TIMEOUT_DEFAULT http_proxy https_proxy; do
 		[ -z "${!name:-}" ] || settings+=("$name=${!name}")
 	done
 	[ -z "$no_install" ] || settings+=(NO_INSTALL=1)

@@ -4,7 +4,7 @@
 #
 #   VERSIONS="17 18"   only these; 15 17 18.  19 is known, too: a preview in Debian's experimental.
 #                      No Debian release has 16
-#   SUITES, TESTS      as for make check
+#   SUITES, TESTS, JOBS, TIMER   as for make check
 #   RENEW, MIRROR, SC_CACHE   of the chroots (1.5 GB each): see chroot.sh
 #   NO_INSTALL=1       only say what is missing
 
@@ -48,7 +48,7 @@ check_version() {
 	count=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1) || true
 	if [ -n "$count" ]; then read -r ok _ bad _ <<<"$count"; fi
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-	skipped=$(grep -cE '^test/t/[^ ]+ \.+ *skipped' "$log") || true
+	skipped=$(grep -cE '(^|\] )test/t/[^ ]+ \.+ *skipped' "$log") || true
 	server=$(sed -n 's/^building for PostgreSQL \([^ ]*\).*/\1/p' "$log" | head -n 1)
 	if [ -n "$server" ] && [[ ! $server =~ ^$version([^0-9]|$) ]]; then
 		say "Debian $release has PostgreSQL $server, not $version"
