@@ -43,13 +43,13 @@ sub compile_program
 		'-L' . pg_config('--libdir'), '-Wl,-rpath,' . pg_config('--libdir'), '-lpq');
 }
 
-# A library for the server.
+# A library for the server; more of the compiler's arguments may follow.
 sub compile_module
 {
-	my ($name, $source) = @_;
+	my ($name, $source, @arguments) = @_;
 
 	return compile("$name.so", '-fPIC', '-shared', '-Wno-sign-compare', '-Wno-missing-field-initializers',
-		"$test/$source", '-I' . pg_config('--includedir-server'));
+		"$test/$source", '-I' . pg_config('--includedir-server'), @arguments);
 }
 
 1;
