@@ -188,8 +188,8 @@ CREATE VIEW summary_cache_tables AS SELECT * FROM summary_cache_stat_tables();
 COMMENT ON VIEW summary_cache_tables IS 'per source table: its revision and whether it can be proven unchanged';
 
 --
--- Rights: nothing for PUBLIC.  Who may execute a reading function sees what
--- the sections' owners see.
+-- Rights: nothing for PUBLIC.  A role that may execute a reading function sees
+-- what the sections' owners see.
 --
 REVOKE ALL ON FUNCTION
     summary_cache_touch(),
