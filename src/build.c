@@ -175,16 +175,16 @@ label_section(ScSectionDef *section, const ScLabel *begun)
 	ScLabel		label = *begun;
 
 	/* with room for what the query turns out to read */
-	label.words = palloc(sizeof(ScWordSeen) *
-						 (begun->nwords + section->nsources * (SC_MAX_ROOTS + 1) + 1));
+	label.words = palloc(sizeof(ScWordSeen) * (begun->nwords + 1));
 	memcpy(label.words, begun->words, sizeof(ScWordSeen) * begun->nwords);
 	label.definition = section->hash;
 	for (int i = 0; i < section->nsources; i++)
 	{
-		ScSlotRef	refs[SC_MAX_ROOTS];
+		ScSlotRef  *refs;
 		int			nrefs;
-		bool		provable = sc_track_source(section->sources[i], refs, &nrefs);
+		bool		provable = sc_track_source(section->sources[i], &refs, &nrefs);
 
+		label.words = repalloc_huge(label.words, sizeof(ScWordSeen) * (label.nwords + nrefs + 2));
 		for (int r = 0; r < nrefs; r++)
 			sc_label_add(&label, &refs[r]);
 		if (!provable)
@@ -232,8 +232,9 @@ sc_build_matches(ScLocal *local, ScSummaryDef *definition)
 
 /*
  * May this transaction publish what it builds?  With an xid it may have seen
- * its own uncommitted writes.  With a strong lock on a source it would block
- * another builder that it may have to wait for.
+ * its own uncommitted writes, with a temporary table that inherits from a source
+ * what others do not see.  With a strong lock on a source it would block another
+ * builder that it may have to wait for.
  */
 bool
 sc_build_may_publish(ScSummaryDef *definition, ScWant want)
@@ -249,6 +250,9 @@ sc_build_may_publish(ScSummaryDef *definition, ScWant want)
 		if (want == SC_WANT_INLINE && !section->is_inline)
 			continue;
 		for (int i = 0; i < section->nsources; i++)
+		{
+			if (sc_track_has_own_rows(section->sources[i]))
+				return false;
 			for (int mode = RowShareLock; mode <= AccessExclusiveLock; mode++)
 			{
 				LOCKTAG		tag;
@@ -257,6 +261,7 @@ sc_build_may_publish(ScSummaryDef *definition, ScWant want)
 				if (SC_LOCK_HELD(&tag, mode))
 					return false;
 			}
+		}
 	}
 	return true;
 }

@@ -45,6 +45,7 @@
 #include "request.h"
 #include "shmem.h"
 #include "subtransaction.h"
+#include "track.h"
 
 /* objsubid of our locks in pg_locks, beside 1 and 2 of the advisory functions */
 #define SC_LOCK_CLASS	92
@@ -209,6 +210,8 @@ must_be_private(ScLocal *local, Decision *decision)
 		return decide_private(decision, SC_PRIVATE_SERIALIZABLE);
 	if (knows_words(local) ? sc_commit_wrote(&local->label) :
 		sc_commit_wrote_anything())
+		return decide_private(decision, SC_PRIVATE_WRITING);
+	if (sc_track_has_own_rows_at(&local->label))
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	return false;
 }
@@ -690,7 +693,7 @@ sc_cache_read(const char *summary, bool force, ScAnswer *answer)
 	if (!force && sc_enabled && local->version != 0 && local->consistent &&
 		pg_atomic_read_u64(local->shared_version) == local->version &&
 		local->document && local->document_version == local->version &&
-		!IsolationUsesXactSnapshot() && !sc_commit_wrote_anything() && ActiveSnapshotSet() &&
+		!IsolationUsesXactSnapshot() && !sc_commit_sees_own() && ActiveSnapshotSet() &&
 		(likely(words_unchanged(local)) ||
 		 sc_label_prove(&local->label, GetActiveSnapshot()) == SC_CURRENT))
 	{

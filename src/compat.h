@@ -68,6 +68,13 @@
 #define SC_NEW_WAIT_EVENT(name) PG_WAIT_EXTENSION
 #endif
 
+/* The origin of what this session applies, as it is logged; 0: it is no replica of anything. */
+#if PG_VERSION_NUM >= 190000
+#define SC_REPLICATION_ORIGIN (replorigin_xact_state.origin)
+#else
+#define SC_REPLICATION_ORIGIN replorigin_session_origin
+#endif
+
 /* Let no setting of the database's or the server's end this process's transactions. */
 #if PG_VERSION_NUM >= 170000
 #define SC_NO_TRANSACTION_TIMEOUT() \

@@ -126,7 +126,7 @@ try_on_table(Oid relid, void (*action) (Oid relid))
 
 	try_after_ddl(run_on_table, &table,
 				  psprintf("could not track table \"%s\"", get_rel_name(relid)),
-				  "Summaries over it are not current until summary_cache_define() is called again.");
+				  "Summaries over it are not current until it has its trigger; see view summary_cache_tables.");
 }
 
 /*
@@ -137,6 +137,24 @@ static bool
 may_have_joined(Oid child)
 {
 	return OidIsValid(child) && SC_OWNS_RELATION(child);
+}
+
+/* Has a command made some table inherit from another? */
+static bool
+makes_inherit(Node *parsetree)
+{
+	ListCell   *lc;
+
+	if (IsA(parsetree, CreateStmt))
+		return ((CreateStmt *) parsetree)->inhRelations != NIL;
+	if (!IsA(parsetree, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) parsetree)->cmds)
+	{
+		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_AddInherit)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -200,7 +218,7 @@ repair_triggers(Node *parsetree)
 					break;
 			}
 			if (may_have_joined(child) &&
-				sc_track_is_tracked(RangeVarGetRelid(parent, NoLock, false)))
+				sc_track_is_tracked(RangeVarGetRelid(parent, NoLock, true)))
 				try_on_table(child, sc_track_attach_members);
 		}
 	}
@@ -299,6 +317,9 @@ after_command(Node *parsetree, const ScDdlEffect *effect, List *followers)
 		sc_subtransaction_note_ending();
 	if (effect->drops_database)
 		sc_store_forget_database(effect->database);
+	/* also a temporary one, which is no DDL for anybody else */
+	if (makes_inherit(parsetree))
+		sc_track_note_inheritance();
 	if (effect->scope == SC_DDL_NONE)
 		return;
 

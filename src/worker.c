@@ -40,6 +40,7 @@
 #include "cache.h"
 #include "clock.h"
 #include "debug.h"
+#include "define.h"
 #include "request.h"
 #include "shmem.h"
 
@@ -149,6 +150,8 @@ serve_summary(int index, bool refresh)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
+	if (refresh && sc_define_attach_missing())
+		pg_atomic_write_u32(&sc_store_requests(index)->refresh, 1);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
