@@ -159,6 +159,7 @@ detach_unneeded(List *dropped)
 {
 	List	   *needed = NIL;
 	ListCell   *lc;
+	Oid			relid;
 
 	(void) all_sections(&needed);
 	foreach(lc, sc_track_tables(false))
@@ -167,16 +168,13 @@ detach_unneeded(List *dropped)
 			sc_track_detach(lfirst_oid(lc), sc_track_any_covers(dropped, lfirst_oid(lc)));
 	}
 
+	/* also of what has left a tree before */
 	if (sc_shared == NULL)
 		return;
 	needed = words_of(needed);
-	foreach(lc, words_of(dropped))
-	{
-		int			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), false);
-
-		if (slot != SC_SLOT_NONE && !list_member_oid(needed, lfirst_oid(lc)))
+	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
+		if (!list_member_oid(needed, relid))
 			sc_slot_want(slot, false);
-	}
 }
 
 static void

@@ -204,7 +204,7 @@ sql(q{
 	GRANT SELECT, TRIGGER ON lent TO regress_trees;
 	GRANT EXECUTE ON FUNCTION summary_cache_define TO regress_trees;
 });
-sql('SET ROLE regress_trees;' . define('lent'));
+sql('SET ROLE regress_trees;' . define('lent') . 'RESET ROLE');
 rebuilt('lent');
 sql('DROP TRIGGER summary_cache_statement ON lent; REVOKE TRIGGER ON lent FROM regress_trees');
 $background =~ s/'top'/'lent'/;

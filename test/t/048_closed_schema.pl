@@ -62,7 +62,7 @@ sub command
 		}
 		is($hit, 't', "$summary is a hit before");
 	}
-	my ($ret, undef, $err) = $node->psql('postgres', "SET ROLE regress_writer; $command", on_error_stop => 1);
+	my ($ret, undef, $err) = $node->psql('postgres', "SET client_min_messages = warning; SET ROLE regress_writer; $command", on_error_stop => 1);
 	is("$ret $err", '0 ', $command);
 	for my $summary (@sources)
 	{
