@@ -8,6 +8,13 @@
  * label, so the document is at worst newer than its label says and is rebuilt
  * once more than needed.
  *
+ * All locks of a build are its own.  They are taken in a scope that ends with it:
+ * a transaction that happens to build keeps no more of it than one that finds the
+ * document cached.  The sources are locked together or not at all: a build that
+ * has to wait for one of them holds none of the others meanwhile.  So a session
+ * that has locked one source and comes to need another does not meet a build that
+ * waits for the first and holds the second.
+ *
  * A section is published if no invalidation has happened since and nothing
  * newer is there.  The bytes are copied into shared memory before a lock is
  * taken; under the lock only pointers are swapped.
@@ -19,8 +26,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/inval.h"
@@ -35,6 +45,7 @@
 #include "document.h"
 #include "request.h"
 #include "shmem.h"
+#include "subtransaction.h"
 #include "track.h"
 
 /* The summaries that this backend is building, innermost first. */
@@ -162,6 +173,103 @@ check_cached_keys(const char *summary, int index, ScBuild *build)
 		for (int b = 0; b < build->nchunks; b++)
 			if (build->chunks[b])
 				check_keys(summary, others[i], build->chunks[b]);
+}
+
+/*
+ * Lock a source, and the members of the trees that it is in, where that needs no
+ * wait: true; else false, with the one that is locked by somebody else.
+ */
+static bool
+lock_source(Oid relid, Oid *locked)
+{
+	Oid			roots[SC_MAX_ROOTS];
+	int			nroots;
+	char		relkind;
+
+	*locked = relid;
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return false;
+	/* it may have been dropped; a materialized view is in no tree */
+	relkind = get_rel_relkind(relid);
+	if (relkind == '\0' || relkind == RELKIND_MATVIEW)
+		return true;
+	nroots = sc_track_roots(relid, roots);
+	for (int r = 0; r < nroots; r++)
+	{
+		ListCell   *lc;
+
+		if (nroots == 1 && roots[r] == relid && !has_subclass(relid))
+			continue;
+		foreach(lc, find_all_inheritors(roots[r], NoLock, NULL))
+		{
+			*locked = lfirst_oid(lc);
+			if (!ConditionalLockRelationOid(*locked, AccessShareLock))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The sections that are to be built now, and a source that is locked. */
+typedef struct Sections
+{
+	ScSummaryDef *definition;
+	bool	   *wanted;
+	Oid			locked;
+} Sections;
+
+/* Lock the sources of these sections; false if one is locked. */
+static bool
+lock_sources(Sections *sections)
+{
+	for (int s = 0; s < sections->definition->nsections; s++)
+	{
+		ScSectionDef *section = &sections->definition->sections[s];
+
+		for (int i = 0; sections->wanted[s] && i < section->nsources; i++)
+			if (!lock_source(section->sources[i], &sections->locked))
+				return false;
+	}
+	return true;
+}
+
+/*
+ * Lock them, all or none, after waits that are each for one table with no other
+ * locked.  What is locked belongs to a scope within the current one.
+ */
+static void
+wait_for_sources(void *arg)
+{
+	Sections   *sections = arg;
+	ResourceOwner outer = CurrentResourceOwner;
+	ResourceOwner scope;
+
+	for (;;)
+	{
+		scope = sc_subtransaction_begin_scope();
+		LockRelationOid(sections->locked, AccessShareLock);
+		if (lock_sources(sections))
+			break;
+		sc_subtransaction_end_scope(scope);
+		CHECK_FOR_INTERRUPTS();
+	}
+	CurrentResourceOwner = outer;
+}
+
+/* Lock the sources of the wanted sections, as the head of this file says. */
+static void
+lock_wanted(Sections *sections)
+{
+	ResourceOwner outer = CurrentResourceOwner;
+	ResourceOwner scope = sc_subtransaction_begin_scope();
+
+	if (!lock_sources(sections))
+	{
+		sc_document_give_way();
+		sc_subtransaction_end_scope(scope);
+		sc_document_run_timed(NameStr(sections->definition->name), wait_for_sources, sections);
+	}
+	CurrentResourceOwner = outer;
 }
 
 /*
@@ -415,13 +523,9 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 	PG_END_TRY();
 }
 
-/*
- * Build sections of a summary and publish them.  The caller has seen that it
- * may publish, and serialises with other builders.  Errors are the query's.
- * The chunks are in the current memory context.
- */
-void
-sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
+/* sc_build_shared(), whose locks are released after it. */
+static void
+build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
 	const char *summary = NameStr(local->name);
 	ScSummaryDef *definition;
@@ -429,7 +533,7 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	ScLabel		begun;
 	ScWordSeen	catch_alls[SC_CATCH_ALLS];
 	ScLabel    *labels;
-	bool	   *wanted;
+	Sections	sections;
 	bool		any = false;
 	Snapshot	snapshot;
 
@@ -462,14 +566,13 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		want = SC_WANT_ALL;
 
 	labels = palloc(sizeof(ScLabel) * definition->nsections);
-	wanted = palloc(sizeof(bool) * definition->nsections);
+	sections.definition = definition;
+	sections.wanted = palloc(sizeof(bool) * definition->nsections);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < definition->nsections; i++)
 	{
-		wanted[i] = is_wanted(&definition->sections[i], local, want, snapshot, begun.read_at);
-		if (wanted[i])
-			labels[i] = label_section(&definition->sections[i], &begun);
-		any = any || wanted[i];
+		sections.wanted[i] = is_wanted(&definition->sections[i], local, want, snapshot, begun.read_at);
+		any = any || sections.wanted[i];
 	}
 	UnregisterSnapshot(snapshot);
 	if (!any)
@@ -481,9 +584,14 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		return;
 	}
 
+	lock_wanted(&sections);
+	for (int i = 0; i < definition->nsections; i++)
+		if (sections.wanted[i])
+			labels[i] = label_section(&definition->sections[i], &begun);
+
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	build_sections(definition, wanted, labels, snapshot, build);
+	build_sections(definition, sections.wanted, labels, snapshot, build);
 	UnregisterSnapshot(snapshot);
 	if (!build->complete)
 		check_cached_keys(summary, local->index, build);
@@ -497,7 +605,23 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 }
 
 /*
- * Build all sections under the caller's own snapshot, for nobody else.
+ * Build sections of a summary and publish them.  The caller has seen that it
+ * may publish, and serialises with other builders.  Errors are the query's.
+ * The chunks are in the current memory context.  No lock remains.
+ */
+void
+sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
+{
+	ResourceOwner scope = sc_subtransaction_begin_scope();
+
+	build_shared(local, want, cause, build);
+	sc_subtransaction_end_scope(scope);
+}
+
+/*
+ * Build all sections under the caller's own snapshot, for nobody else.  The locks
+ * are those of the queries, which go with each query's subtransaction; at a
+ * COMMIT, where there is none, with the transaction.
  */
 void
 sc_build_private(const char *summary, ScBuild *build)

@@ -54,6 +54,11 @@
 	((error)->sqlerrcode == ERRCODE_QUERY_CANCELED && (error)->funcname && \
 	 strcmp((error)->funcname, "ProcessInterrupts") == 0)
 
+/* Was an error raised because a wait for a lock would have been a deadlock? */
+#define SC_IS_DEADLOCK(error) \
+	((error)->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && (error)->funcname && \
+	 strcmp((error)->funcname, "DeadLockReport") == 0)
+
 /* Is this process a background worker? */
 #if PG_VERSION_NUM >= 170000
 #define SC_IN_BACKGROUND_WORKER AmBackgroundWorkerProcess()
