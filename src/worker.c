@@ -252,13 +252,28 @@ worker_wait_event(void)
 	return event;
 }
 
-/* However the worker goes. */
+/*
+ * However the worker goes.  An error that ends the process in the middle of a
+ * build, as a conflict with recovery does on a standby, is a failure of the
+ * summary like any other: else it would be built again at once, for ever.
+ */
 static void
 worker_exit(int code, Datum arg)
 {
 	if (refreshing >= 0)
 		(void) sc_document_end_giving_way();
-	sc_request_exit(DatumGetInt32(arg));
+	if (refreshing >= 0 && code != 0 && !terminated)
+	{
+		ErrorData	error = {0};
+
+		error.sqlerrcode = RecoveryInProgress() ?
+			ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_ADMIN_SHUTDOWN;
+		error.message = RecoveryInProgress() ?
+			"the build was ended by a conflict with recovery" :
+			"the background worker ended in the middle of the build: the server's log has the error";
+		sc_store_record_failure(refreshing, NameStr(refreshing_name), &error, false);
+	}
+	sc_request_exit(DatumGetInt32(arg), terminated);
 }
 
 /* SIGTERM.  As die(), but what is idle leaves without a FATAL in the log. */
