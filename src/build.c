@@ -177,14 +177,14 @@ check_cached_keys(const char *summary, int index, ScBuild *build)
 }
 
 /*
- * Lock a source, and the members of the trees that it is in, where that needs no
+ * Lock a source, and the members of the tree that it is in, where that needs no
  * wait: true; else false, with the one that is locked by somebody else.
  */
 static bool
 lock_source(Oid relid, Oid *locked)
 {
-	Oid			roots[SC_MAX_ROOTS];
-	int			nroots;
+	Oid			root;
+	ListCell   *lc;
 	char		relkind;
 
 	*locked = relid;
@@ -194,19 +194,17 @@ lock_source(Oid relid, Oid *locked)
 	relkind = get_rel_relkind(relid);
 	if (relkind == '\0' || relkind == RELKIND_MATVIEW)
 		return true;
-	nroots = sc_track_roots(relid, roots);
-	for (int r = 0; r < nroots; r++)
+	root = sc_track_root(relid);
+	if (root == relid && !has_subclass(relid))
+		return true;
+	foreach(lc, find_all_inheritors(root, NoLock, NULL))
 	{
-		ListCell   *lc;
-
-		if (nroots == 1 && roots[r] == relid && !has_subclass(relid))
+		/* another session's temporary table is never read by this one */
+		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
 			continue;
-		foreach(lc, find_all_inheritors(roots[r], NoLock, NULL))
-		{
-			*locked = lfirst_oid(lc);
-			if (!ConditionalLockRelationOid(*locked, AccessShareLock))
-				return false;
-		}
+		*locked = lfirst_oid(lc);
+		if (!ConditionalLockRelationOid(*locked, AccessShareLock))
+			return false;
 	}
 	return true;
 }
