@@ -190,6 +190,8 @@ lock_source(Oid relid, Oid *locked)
 	*locked = relid;
 	if (!ConditionalLockRelationOid(relid, AccessShareLock))
 		return false;
+	if (sc_track_is_alone(relid))
+		return true;
 	/* it may have been dropped; a materialized view is in no tree */
 	relkind = get_rel_relkind(relid);
 	if (relkind == '\0' || relkind == RELKIND_MATVIEW)

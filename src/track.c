@@ -1161,3 +1161,12 @@ sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs)
 		table->provable = provable;
 	return provable;
 }
+
+/* Does sc_track_source() remember of a table that it is in no tree? */
+bool
+sc_track_is_alone(Oid relid)
+{
+	TrackedTable *table = table_lookup(relid);
+
+	return table && table->provable;
+}

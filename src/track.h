@@ -43,6 +43,7 @@ extern bool sc_track_any_covers(List *sources, Oid relid);
 
 extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
 extern bool sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs);
+extern bool sc_track_is_alone(Oid relid);
 extern bool sc_track_trigger_was_missing(void);
 
 /* Temporary tables of this session that inherit from a source. */
