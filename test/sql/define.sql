@@ -199,19 +199,6 @@ ROLLBACK TO x;
 COMMIT;
 SELECT document FROM summary_cache_fetch('s');
 -- a new definition takes effect when it has first been built: until then others get the old document, as stale
-CREATE PROCEDURE wait_until(condition text) LANGUAGE plpgsql AS $$
-DECLARE
-    fulfilled boolean;
-BEGIN
-    FOR i IN 1 .. 500 LOOP
-        EXECUTE 'SELECT ' || condition INTO fulfilled;
-        IF fulfilled THEN
-            RETURN;
-        END IF;
-        PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
-    END LOOP;
-    RAISE 'timeout: %', condition;
-END $$;
 \set look 'SELECT status, document FROM summary_cache_fetch(''s'');'
 \set wait_for_hit 'CALL wait_until($c$ status = ''hit-revision'' FROM summary_cache_fetch(''s'') $c$);'
 -- until no refresh is asked for, and the worker is gone: see status.sql
