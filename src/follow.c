@@ -489,6 +489,14 @@ clear_strings(Node *node, void *context)
 			((A_Const *) node)->isnull = true;
 		return false;
 	}
+	if (IsA(node, CommonTableExpr) && ((CommonTableExpr *) node)->cycle_clause)
+	{
+		CTECycleClause *cycle = ((CommonTableExpr *) node)->cycle_clause;
+
+		/* the walker passes these by */
+		(void) clear_strings(cycle->cycle_mark_value, context);
+		(void) clear_strings(cycle->cycle_mark_default, context);
+	}
 	return raw_expression_tree_walker(node, clear_strings, context);
 }
 
@@ -524,6 +532,8 @@ check_constants(Follower *follower)
 	statements = raw_parser(follower->section->query, RAW_PARSE_DEFAULT);
 	if (list_length(statements) != 1)
 		return;
+	/* nor may it find what the session that renames has in its temporary schema */
+	sc_query_check_names(follower->section);
 	(void) clear_strings(linitial_node(RawStmt, statements)->stmt, NULL);
 	query = parse_analyze_fixedparams(linitial_node(RawStmt, statements), follower->section->query,
 									  NULL, 0, NULL);
