@@ -256,6 +256,10 @@ must_be_private(ScLocal *local, Decision *decision)
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	if (sc_track_has_own_rows_at(&local->label))
 		return decide_private(decision, SC_PRIVATE_WRITING);
+	/* the label of a former definition says nothing about the tables of this one */
+	if (sc_commit_wrote_anything() && local->nsections > 0 &&
+		sc_build_match(local, sc_definition_get(NameStr(local->name))) != SC_MATCH_WHOLE)
+		return decide_private(decision, SC_PRIVATE_WRITING);
 	return false;
 }
 

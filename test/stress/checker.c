@@ -822,6 +822,9 @@ create_tables(PGconn *conn)
 			  "SELECT summary_cache_define('checker_rival', 'filler',"
 			  " $q$SELECT rival AS size, repeat('y', rival) AS filler FROM checker_filler$q$)");
 	}
+	/* what an earlier mode has left would be served until the new definition is built */
+	setup(conn, "SELECT summary_cache_invalidate(summary::text)"
+		  " FROM (SELECT DISTINCT summary FROM summary_cache_sections) s");
 	setup(conn, "SELECT summary_cache_reset_stats()");
 }
 

@@ -115,9 +115,9 @@ $node->sql('UPDATE t SET n = 2');
 #
 # The leader fails, and an old document may be served: to all alike
 #
-sql(q{SELECT summary_cache_get('s', true)});
-sql('UPDATE t SET n = 0');
-sql(q{SELECT summary_cache_reset_stats()});
+$node->sql(q{SELECT summary_cache_get('s', true)});
+$node->sql('UPDATE t SET n = 0');
+$node->sql(q{SELECT summary_cache_reset_stats()});
 $_->query('SET summary_cache.max_stale_age = 0') for $leader, @others[ 0 .. 4 ];
 $others[3]->query('SET summary_cache.stale_if_error = 0');
 close_gate();
@@ -135,7 +135,7 @@ is($others[4]->result, '', '... nor a forced reader');
 like($others[4]->error, qr/summary "s" could not be built: division by zero/, '... which gets it, too');
 is(counter('builds_failed'), '1', '... and none of them builds in turn');
 $_->query('RESET summary_cache.max_stale_age; RESET summary_cache.stale_if_error') for $leader, @others[ 0 .. 4 ];
-sql('UPDATE t SET n = 2');
+$node->sql('UPDATE t SET n = 2');
 
 #
 # The leader is cancelled, or terminated: that is no failure of the build
