@@ -21,9 +21,7 @@ enum
 	SC_PROTOCOL_REPLAYED_ONLY,	/* wrong: on a standby, the end of the last
 								 * record that was replayed in full on both
 								 * sides */
-	SC_PROTOCOL_BEGUN_ONLY,		/* wrong: of the one whose replay began last */
-	SC_PROTOCOL_TREE_WORD		/* wrong: also under plain inheritance a tree
-								 * has one word, its root's */
+	SC_PROTOCOL_BEGUN_ONLY		/* wrong: of the one whose replay began last */
 };
 
 extern int	sc_debug_protocol;

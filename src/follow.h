@@ -11,17 +11,14 @@
 #define SC_FOLLOW_H
 
 #include "nodes/nodes.h"
+#include "nodes/pg_list.h"
 
 #include "base.h"
 
-/* The sections that a command concerns, as they were before it. */
-typedef struct ScFollowers ScFollowers;
-
-/* Before a command that renames or moves something; NULL: no section is
- * concerned. */
-extern ScFollowers *sc_follow_begin(Node *parsetree);
+/* Before a command that renames or moves something; raises only a cancel. */
+extern List *sc_follow_begin(void);
 
 /* After it, in the same transaction. */
-extern void sc_follow_end(ScFollowers *followers);
+extern void sc_follow_end(List *followers, Node *parsetree);
 
 #endif							/* SC_FOLLOW_H */
