@@ -73,6 +73,7 @@ make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampT
 	chunk->section = section->name;
 	chunk->is_inline = section->is_inline;
 	chunk->definition = section->hash;
+	chunk->lineage = section->lineage;
 	chunk->stranger = body->stranger;
 	chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
@@ -217,17 +218,34 @@ is_wanted(ScSectionDef *section, ScLocal *local, ScWant want, Snapshot snapshot,
 	return true;
 }
 
-/* Does the cached document consist of just these sections, so defined? */
-bool
-sc_build_matches(ScLocal *local, ScSummaryDef *definition)
+/*
+ * What has the cached document to do with a definition?  A definition takes
+ * effect when it has first been built, and until then the old document serves.
+ * But not if it was another's: of a former owner who dropped the summary, or of
+ * an extension that was dropped.
+ */
+ScMatch
+sc_build_match(ScLocal *local, ScSummaryDef *definition)
 {
-	if (definition == NULL || local->nsections != definition->nsections)
-		return false;
+	ScMatch		match = SC_MATCH_WHOLE;
+
+	if (definition == NULL)
+		return SC_MATCH_NOTHING;
+	if (local->nsections != definition->nsections)
+		match = SC_MATCH_OWNER;
 	for (int i = 0; i < local->nsections; i++)
-		if (strcmp(NameStr(local->sections[i].name), NameStr(definition->sections[i].name)) != 0 ||
-			local->sections[i].label.definition != definition->sections[i].hash)
-			return false;
-	return true;
+	{
+		ScLocalSection *mine = &local->sections[i];
+		ScSectionDef *defined = sc_definition_section(definition, NameStr(mine->name));
+
+		if (mine->lineage != (defined ? defined : &definition->sections[0])->lineage)
+			return SC_MATCH_NOTHING;
+		if (defined == NULL || defined - definition->sections != i)
+			match = SC_MATCH_OWNER;
+		else if (mine->label.definition != defined->hash && match == SC_MATCH_WHOLE)
+			match = SC_MATCH_SECTIONS;
+	}
+	return match;
 }
 
 /*
@@ -259,6 +277,22 @@ sc_build_may_publish(ScSummaryDef *definition, ScWant want)
 			}
 	}
 	return true;
+}
+
+/* Does this transaction keep all others from reading some source? */
+bool
+sc_build_is_blocked_here(ScSummaryDef *definition)
+{
+	for (int s = 0; definition && s < definition->nsections; s++)
+		for (int i = 0; i < definition->sections[s].nsources; i++)
+		{
+			LOCKTAG		tag;
+
+			SET_LOCKTAG_RELATION(tag, MyDatabaseId, definition->sections[s].sources[i]);
+			if (SC_LOCK_HELD(&tag, AccessExclusiveLock))
+				return true;
+		}
+	return false;
 }
 
 /*
@@ -324,6 +358,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 		.names = palloc(sizeof(char *) * build->nchunks),
 		.chunks = build->chunks,
 		.complete = build->complete,
+		.of_inline = cause == SC_BUILD_INLINE && !build->complete,
 		.options = definition->options,
 	};
 	int64		build_ns = 0;
@@ -420,12 +455,13 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
 	const char *summary = NameStr(local->name);
 	ScSummaryDef *definition;
-	uint64		generation = sc_store_generation(local->index);
+	uint64		generation = sc_store_begin_build(local->index);
 	ScLabel		begun;
 	ScWordSeen	catch_alls[SC_CATCH_ALLS];
 	ScLabel    *labels;
 	bool	   *wanted;
 	bool		any = false;
+	ScMatch		match;
 	Snapshot	snapshot;
 
 	/* first the label, then the snapshot */
@@ -453,7 +489,8 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	}
 	sc_definition_pin();
 	SC_POINT("build-defined");
-	if (!sc_build_matches(local, definition))
+	match = sc_build_match(local, definition);
+	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
 
 	labels = palloc(sizeof(ScLabel) * definition->nsections);

@@ -193,6 +193,7 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->settings = DatumGetArrayTypePCopy(values[Anum_settings - 1]);
 	section->generated = DatumGetBool(values[Anum_generated - 1]);
 
+	section->lineage = hash_add(table, &section->owner, sizeof(Oid));
 	section->hash = hash_add(table, section->query, strlen(section->query));
 	section->hash = hash_add(section->hash, &section->owner, sizeof(Oid));
 	section->hash = hash_add(section->hash, &section->is_inline, sizeof(bool));

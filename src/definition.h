@@ -33,6 +33,8 @@ typedef struct ScSectionDef
 								 * it */
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
+	uint64		lineage;		/* hash of whose definition it is: the table
+								 * that it stands in, and the owner */
 	SPIPlanPtr	plan;			/* document.c's, NULL until first built; it
 								 * points back to this */
 	int			nsources;

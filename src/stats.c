@@ -82,6 +82,19 @@ unprovable_reason(const ScStranger *stranger)
 	return "a source cannot be tracked: see summary_cache_tables";
 }
 
+/* Why a section is not in the document as it is defined now. */
+static const char *
+redefined_reason(int index)
+{
+	ScFailure	failure;
+
+	sc_store_failure(index, &failure);
+	if (failure.failures > 0)
+		return psprintf("the document is of the former definition, since the build of the new one failed: %s",
+						failure.message);
+	return "the document is of the former definition until the new one is built";
+}
+
 /* Copies of a summary's chunks without their bodies, for one row of a view. */
 static void
 copy_view(int index, const char *name, ScView *copy)
@@ -264,12 +277,16 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 					chunk->definition != section->hash ? "redefined" :
 					proof == SC_CURRENT ? "current" :
 					proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
-				if (sc_label_is_never_current(&label))
+				if (chunk->definition != section->hash)
+					reason = redefined_reason(index);
+				else if (sc_label_is_never_current(&label))
 				{
 					state = "unprovable";
 					reason = unprovable_reason(&chunk->stranger);
 				}
 			}
+			else if (view.nchunks > 0)
+				reason = redefined_reason(index);
 			for (int i = 0; i < section->nsources; i++)
 				sources[i] = ObjectIdGetDatum(section->sources[i]);
 
