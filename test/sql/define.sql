@@ -290,6 +290,18 @@ INSERT INTO b VALUES (9, 9);
 :look
 SELECT consecutive_failures > 0 AS failing FROM summary_cache_stats WHERE summary = 's';
 DELETE FROM b WHERE id = 9;
+-- which does not make the other one be tried any earlier
+DO $$
+BEGIN
+    FOR i IN 1 .. 20 LOOP
+        INSERT INTO b VALUES (9, 9);
+        DELETE FROM b WHERE id = 9;
+        COMMIT;
+        PERFORM summary_cache_get('s'), pg_sleep(0.05);
+        COMMIT;
+    END LOOP;
+END $$;
+SELECT builds_inline >= 20 AS inline, builds_failed <= 8 AS few FROM summary_cache_stats WHERE summary = 's';
 -- within stale_if_error
 SET summary_cache.max_stale_age = 0;
 :look
@@ -305,6 +317,15 @@ RESET summary_cache.max_stale_age;
 -- a new definition is tried at once
 SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS a FROM migrated');
 SELECT status <> 'stale' AS is_new, document FROM summary_cache_fetch('s');
+SELECT summary_cache_reset_stats();
+-- the session that has broken it tries to build it, and is then served like the others
+SET client_min_messages = warning;
+ALTER TABLE migrated RENAME a2 TO a3;
+ALTER TABLE migrated ADD a2 int;
+ALTER TABLE migrated DROP a3;
+:look
+SELECT builds_failed > 0 AS failed FROM summary_cache_stats WHERE summary = 's';
+SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS a FROM migrated');
 -- another owner's summary of the same name has nothing to do with it
 CREATE ROLE regress_define_heir;
 GRANT USAGE, CREATE ON SCHEMA regress_define TO regress_define_heir;
