@@ -239,12 +239,28 @@ sc_commit_mark_cluster(void)
 
 /*
  * The transaction begins to write tables that will be marked only when their
- * triggers fire (COPY, TRUNCATE): from here on its own reads are private.
+ * triggers fire (COPY, TRUNCATE): until that write ends, its own reads are
+ * private.  Returns whether such a write goes on already, for whoever ends this
+ * one.
  */
-void
+bool
 sc_commit_begin_untracked_write(void)
 {
+	bool		before = untracked_write;
+
 	untracked_write = true;
+	return before;
+}
+
+/*
+ * The write has ended without an error, so the triggers have fired.  One that
+ * fails is not ended: it may have been inside another one, so the reads stay
+ * private until that ends, or the transaction.
+ */
+void
+sc_commit_end_untracked_write(bool before)
+{
+	untracked_write = before;
 }
 
 /* Is this transaction past its step 1? */

@@ -18,7 +18,8 @@ extern void sc_commit_init(void);	/* from _PG_init */
 extern void sc_commit_mark(const ScSlotRef *refs, int nrefs);
 extern void sc_commit_mark_catch_all(void);
 extern void sc_commit_mark_cluster(void);
-extern void sc_commit_begin_untracked_write(void);
+extern bool sc_commit_begin_untracked_write(void);
+extern void sc_commit_end_untracked_write(bool before);
 
 /* About the current transaction. */
 extern bool sc_commit_has_begun(void);	/* it is past its step 1 */

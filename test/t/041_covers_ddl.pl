@@ -134,6 +134,25 @@ sql('CREATE POLICY g ON secret TO covers_group USING (id <= 3)');
 noticed('GRANT of a role, in another database', undef, 'GRANT covers_group TO covers_owner', summary => 'rights', database => 'elsewhere');
 noticed('ALTER ROLE, in another database', undef, 'ALTER ROLE covers_owner BYPASSRLS', summary => 'rights', database => 'elsewhere');
 
+# a catalog that is written as a table, also by COPY, and a shared one
+noticed('UPDATE of a catalog', q{SELECT (enum_range(NULL::mood))[1]::text AS n}, q{UPDATE pg_enum SET enumlabel = 'better' WHERE enumlabel = 'fine'}, sources => '');
+my $label = sql(q{SELECT format(E'%s\t%s\t%s\t%s', max(oid::oid::bigint) + 1, 'mood'::regtype::oid, 9, 'last') FROM pg_enum});
+noticed('COPY into a catalog', q{SELECT array_length(enum_range(NULL::mood), 1) AS n}, "COPY pg_enum FROM stdin;\n$label\n\\.\n", sources => '');
+sql('ALTER ROLE covers_owner NOBYPASSRLS');
+noticed('UPDATE of a shared catalog, in another database', undef,
+	q{UPDATE pg_authid SET rolbypassrls = true WHERE rolname = 'covers_owner'}, summary => 'rights', database => 'elsewhere');
+
+# the name of a database
+sql('CREATE DATABASE named');
+sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('name', 'main', 'SELECT current_database() AS n')}, 'named');
+is(sql(fetch('name'), 'named'), 'miss named', 'a document with the name of its database');
+is(sql(fetch('name'), 'named'), 'hit-revision named', '... is a hit');
+sql('BEGIN; ALTER DATABASE named RENAME TO named_otherwise; ROLLBACK');
+is(sql(fetch('name'), 'named'), 'hit-revision named', '... also when a new name is not committed');
+sql('ALTER DATABASE named RENAME TO named_otherwise');
+isnt(sql(fetch('name'), 'named_otherwise'), 'hit-revision named', 'ALTER DATABASE ... RENAME is noticed');
+is(sql(q{SELECT document->>'n' FROM summary_cache_fetch('name', force_refresh => true)}, 'named_otherwise'), 'named_otherwise', '... and shown');
+
 # a trigger in the place of ours that does less
 sql(q{CREATE TABLE less (n int); SELECT summary_cache_define('less', 'main', 'SELECT count(*) AS n FROM less')});
 my $old = cached('less');
