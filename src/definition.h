@@ -72,6 +72,8 @@ extern ScSectionDef *sc_definition_section(ScSummaryDef *definition, const char 
 
 /* All definitions that a snapshot sees, in the current memory context. */
 extern List *sc_definition_all(Snapshot snapshot);
+extern List *sc_definition_some(Snapshot snapshot,
+								bool (*wanted) (const ScSectionDef *section, void *arg), void *arg);
 
 /* Likewise what is newest now, this command's own changes included. */
 extern ScSummaryDef *sc_definition_now(const char *summary);

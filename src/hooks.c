@@ -239,9 +239,9 @@ reassign_owned(void *arg)
  * moved, and go with what else their owner has in this database.
  */
 static void
-sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
+sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, ScFollowers *followers)
 {
-	if (effect->schema == NULL && followers == NIL && !IsA(parsetree, DropOwnedStmt) &&
+	if (effect->schema == NULL && followers == NULL && !IsA(parsetree, DropOwnedStmt) &&
 		!IsA(parsetree, ReassignOwnedStmt))
 		return;
 	if (!OidIsValid(get_extension_oid(SC_NAME, true)))
@@ -257,7 +257,7 @@ sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
 					  "the summary of the State Hub does not follow its tables",
 					  "Call summary_cache_attach_state_hub() with their schema.");
 	if (followers)
-		sc_follow_end(followers, parsetree);
+		sc_follow_end(followers);
 }
 
 /*
@@ -268,8 +268,8 @@ sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
  *		triggers fire at the end: until then the transaction's reads are private.
  *	2.	A database that is copied or removed may have no session in it: our
  *		worker there leaves.
- *	3.	If it renames something, the queries of all sections are analysed, while
- *		they still mean what they meant.
+ *	3.	If it renames something, the queries of the sections that may name it are
+ *		analysed, while they still mean what they meant.
  *	4.	The catch-all word is marked.
  *
  * After it:
@@ -285,7 +285,7 @@ sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
  */
 typedef struct Before
 {
-	List	   *followers;		/* NIL: nothing is renamed or moved */
+	ScFollowers *followers;		/* NULL: nothing is renamed or moved */
 	bool		untracked_write;	/* one goes on already */
 } Before;
 
@@ -300,7 +300,7 @@ before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 	/* in a build, or else read-only, it will be refused */
 	if (effect->renames && !XactReadOnly && !sc_subtransaction_is_ending() &&
 		OidIsValid(get_extension_oid(SC_NAME, true)))
-		before->followers = sc_follow_begin();
+		before->followers = sc_follow_begin(parsetree);
 	mark_ddl(effect->scope);
 }
 
@@ -357,7 +357,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	ScDdlEffect effect;
-	Before		before = {NIL, false};
+	Before		before = {NULL, false};
 
 	sc_ddl_effect(pstmt->utilityStmt, &effect);
 	before_command(pstmt->utilityStmt, &effect, &before);
