@@ -68,6 +68,7 @@
 #include "clock.h"
 #include "commit.h"
 #include "request.h"
+#include "settings.h"
 #include "word_internal.h"
 
 /* The marks of the current transaction. */
@@ -404,6 +405,13 @@ late_commit(void *arg)
 	commit_done();
 }
 
+/* Which of a slot's reasons for an eager refresh count now. */
+static inline uint8
+eager_mask(void)
+{
+	return sc_eager_refresh ? SC_EAGER_BY_OPTION | SC_EAGER_BY_SETTING : SC_EAGER_BY_OPTION;
+}
+
 static void
 commit_callback(XactEvent event, void *arg)
 {
@@ -427,7 +435,7 @@ commit_callback(XactEvent event, void *arg)
 				!SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
 				marks_place();
 			for (int i = 0; i < nplaced; i++)
-				eager = eager || sc_slot_at(marks[i].slot)->eager;
+				eager = eager || (sc_slot_at(marks[i].slot)->eager & eager_mask()) != 0;
 			if (eager)
 				sc_request_ensure_worker();
 			SC_POINT("commit-pending");

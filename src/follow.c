@@ -299,7 +299,6 @@ find_followers(void *arg)
 {
 	List	  **followers = arg;
 	Oid			table = sc_extension_definition_table();
-	Snapshot	snapshot;
 	ListCell   *lc;
 
 	/* held to the end of this subtransaction, so it stays, too */
@@ -307,15 +306,13 @@ find_followers(void *arg)
 		error_locked("is changing the extension");
 	if (sc_extension_definition_table() != table)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	foreach(lc, sc_definition_all(snapshot))
+	foreach(lc, sc_definition_all_now())
 	{
 		ScSummaryDef *definition = lfirst(lc);
 
 		for (int i = 0; i < definition->nsections; i++)
 			*followers = lappend(*followers, find_follower(&definition->sections[i]));
 	}
-	UnregisterSnapshot(snapshot);
 }
 
 /*

@@ -116,56 +116,49 @@ is_volatile(Oid function)
 		function == F_CURRENT_SETTING_TEXT_BOOL || func_volatile(function) == PROVOLATILE_VOLATILE;
 }
 
-/*
- * The functions that do an aggregate's work, in the given array; their number.
- * The aggregate itself is immutable in pg_proc, whatever these are.
- */
-static int
-aggregate_functions(Oid aggregate, Oid *functions)
+/* A function runs, because the query calls it or the aggregate that is named. */
+static void
+note_call(Oid function, Oid named, ScQueryInfo *info)
 {
-	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
-	Form_pg_aggregate form;
-	int			n = 0;
-
-	if (!HeapTupleIsValid(tuple))
-		return 0;
-	form = (Form_pg_aggregate) GETSTRUCT(tuple);
-	functions[n++] = form->aggtransfn;
-	functions[n++] = form->aggfinalfn;
-	functions[n++] = form->aggcombinefn;
-	functions[n++] = form->aggserialfn;
-	functions[n++] = form->aggdeserialfn;
-	functions[n++] = form->aggmtransfn;
-	functions[n++] = form->aggminvtransfn;
-	functions[n++] = form->aggmfinalfn;
-	ReleaseSysCache(tuple);
-	return n;
-}
-
-#define AGGREGATE_FUNCTIONS	8
-
-/* A function is called; the callback of check_functions_in_node(). */
-static bool
-note_function(Oid function, void *context)
-{
-	ScQueryInfo *info = context;
-	Oid			others[AGGREGATE_FUNCTIONS];
-	int			nothers;
-
 	if (!OidIsValid(function))
-		return false;
-	nothers = aggregate_functions(function, others);
-	for (int i = 0; i < nothers; i++)
-		if (OidIsValid(others[i]))
-		{
-			info->is_volatile = info->is_volatile || is_volatile(others[i]);
-			if (is_opaque(others[i]))
-				info->functions = list_append_unique_oid(info->functions, function);
-		}
+		return;
 	if (is_volatile(function))
 		info->is_volatile = true;
 	if (is_opaque(function))
-		info->functions = list_append_unique_oid(info->functions, function);
+		info->functions = list_append_unique_oid(info->functions, named);
+}
+
+/*
+ * The functions that do an aggregate's work.  The aggregate itself is immutable
+ * in pg_proc, whatever these are.
+ */
+static void
+note_aggregate(Oid aggregate, ScQueryInfo *info)
+{
+	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
+	Form_pg_aggregate form;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	form = (Form_pg_aggregate) GETSTRUCT(tuple);
+	note_call(form->aggtransfn, aggregate, info);
+	note_call(form->aggfinalfn, aggregate, info);
+	note_call(form->aggcombinefn, aggregate, info);
+	note_call(form->aggserialfn, aggregate, info);
+	note_call(form->aggdeserialfn, aggregate, info);
+	note_call(form->aggmtransfn, aggregate, info);
+	note_call(form->aggminvtransfn, aggregate, info);
+	note_call(form->aggmfinalfn, aggregate, info);
+	ReleaseSysCache(tuple);
+}
+
+/* The callback of check_functions_in_node(). */
+static bool
+note_function(Oid function, void *context)
+{
+	note_call(function, function, context);
+	if (OidIsValid(function) && get_func_prokind(function) == PROKIND_AGGREGATE)
+		note_aggregate(function, context);
 	return false;
 }
 
@@ -212,7 +205,7 @@ inspect_expressions(void *expressions, ScQueryInfo *info)
  * The functions that a finished plan calls: those that were inlined are not
  * there any more, but what they call is.  The server has walkers for queries and
  * expressions, but none for finished plans.  Expressions that only repeat others
- * in another form (indexqualorig, say) are left out.  A debug build compares the
+ * in another form (indexqual beside indexqualorig, say) are left out.  A debug build compares the
  * result with the plan's text form (see check_inspection()), which names each
  * function.
  */

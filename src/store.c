@@ -587,9 +587,10 @@ arrange_sections(Summary *summary, const ScPublication *publication)
 }
 
 /*
- * Swap the copies in, which sets those to invalid that were; a section that
- * somebody has built from a later label meanwhile stays.  True if the bytes of
- * any section are new.  Caller holds both locks, exclusive.
+ * Swap the copies in.  What is swapped in is marked as invalid in the array of
+ * copies.  A section that somebody has built from a later label in the meantime
+ * stays.  Returns true if the bytes of any section are new.  Caller holds both
+ * locks, exclusive.
  */
 static bool
 swap_chunks(Summary *summary, const ScPublication *publication, dsa_pointer *copies)
@@ -619,6 +620,15 @@ swap_chunks(Summary *summary, const ScPublication *publication, dsa_pointer *cop
 	return changed;
 }
 
+/* Why the documents of a summary with these options are refreshed on commit. */
+static uint8
+eager_by(const ScOptions *options)
+{
+	if (options->eager_refresh == SC_UNSET)
+		return SC_EAGER_BY_SETTING;
+	return options->eager_refresh ? SC_EAGER_BY_OPTION : 0;
+}
+
 /*
  * What else a publication changes: options, when to try next, which slots are
  * eager.  Caller holds both locks, exclusive.
@@ -627,7 +637,7 @@ static void
 note_publication(Summary *summary, const ScPublication *publication)
 {
 	uint64		retry_at = 0;
-	bool		eager = sc_settings_is_eager(&publication->options);
+	uint8		eager = eager_by(&publication->options);
 
 	summary->options = publication->options;
 	for (int i = 0; i < publication->nsections; i++)
@@ -638,8 +648,8 @@ note_publication(Summary *summary, const ScPublication *publication)
 		if (chunk == NULL)
 			continue;
 		label = sc_chunk_label(chunk);
-		for (int w = 0; eager && w < label.nwords; w++)
-			sc_slot_set_eager(label.words[w].slot, true);
+		for (int w = 0; w < label.nwords; w++)
+			sc_slot_add_eager(label.words[w].slot, eager);
 		if (sc_label_is_never_current(&label))
 			retry_at = sc_clock_now() + UNPROVABLE_REFRESH_NS;
 	}
@@ -858,15 +868,16 @@ sc_store_request_eager(void)
 }
 
 /*
- * A slot stays eager until somebody finds that no document over it is refreshed
- * eagerly any more: the worker does, which commits would go on starting for
- * nothing.  Publishers set the flag under the same lock.
+ * A slot keeps its reasons for an eager refresh until somebody finds that no
+ * document over it has them any more: the worker does, which commits would
+ * otherwise go on starting for nothing.  Publishers add reasons under the same
+ * lock.
  */
 void
 sc_store_settle_eager(void)
 {
 	int			nslots = sc_slot_count();
-	bool	   *eager = palloc0(sizeof(bool) * nslots);
+	uint8	   *eager = palloc0(sizeof(uint8) * nslots);
 
 	sc_store_attach();
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
@@ -874,7 +885,7 @@ sc_store_settle_eager(void)
 	{
 		Summary    *summary = &summaries[i];
 
-		if (!OidIsValid(summary->dboid) || !sc_settings_is_eager(&summary->options))
+		if (!OidIsValid(summary->dboid))
 			continue;
 		LWLockAcquire(&summary->lock, LW_SHARED);
 		for (int s = summary->sections; s >= 0; s = sections[s].next)
@@ -882,7 +893,7 @@ sc_store_settle_eager(void)
 			ScChunk    *chunk = chunk_of(&sections[s]);
 
 			for (uint32 w = 0; w < chunk->nwords; w++)
-				eager[chunk->words[w].slot] = true;
+				eager[chunk->words[w].slot] |= eager_by(&summary->options);
 		}
 		LWLockRelease(&summary->lock);
 	}

@@ -169,7 +169,7 @@ slot_take(uint64 key)
 			sc_words->next_revision = revision;
 			pg_atomic_write_u64(&slot->last_change, 0);
 			slot->prepared_known = false;
-			slot->eager = false;
+			slot->eager = 0;
 			slot->listened = false;
 			/* in use until somebody says otherwise */
 			slot->wanted = true;
@@ -276,7 +276,13 @@ sc_slot_forget_database(Oid dboid)
 }
 
 void
-sc_slot_set_eager(int slot, bool eager)
+sc_slot_add_eager(int slot, uint8 eager)
+{
+	sc_slot_set_eager(slot, sc_slot_at(slot)->eager | eager);
+}
+
+void
+sc_slot_set_eager(int slot, uint8 eager)
 {
 	/* only then is the cache line written, which all writers read */
 	if (sc_slot_at(slot)->eager != eager)

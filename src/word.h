@@ -80,9 +80,17 @@ extern int	sc_slot_next(int slot, Oid dboid, Oid *relid);
  * finding them.  Caller holds ScShared.lock, exclusive. */
 extern void sc_slot_forget_database(Oid dboid);
 
-/* Is a summary over the slot's table refreshed on commit?  May be true for a
- * while when it is no longer so.  Reads and writes without a lock. */
-extern void sc_slot_set_eager(int slot, bool eager);
+/*
+ * Why a commit that moves a slot's word may have a document to refresh: bits, for
+ * the documents over the slot's table.  Those by setting count as long as
+ * summary_cache.eager_refresh is on.  A bit may stand for a while when there is
+ * no such document any more.  Written under ScShared.lock, read without.
+ */
+#define SC_EAGER_BY_OPTION	0x1
+#define SC_EAGER_BY_SETTING	0x2
+
+extern void sc_slot_add_eager(int slot, uint8 eager);
+extern void sc_slot_set_eager(int slot, uint8 eager);
 
 /* Somebody has listened to our channel in this database, in this server run. */
 extern void sc_slot_listen(void);

@@ -41,10 +41,9 @@ typedef struct ScSlot
 								 * without: who acts on it looks again */
 	pg_atomic_uint64 last_change;	/* TimestampTz of the last commit, 0 if
 									 * none; for the views only */
-	bool		eager;			/* a summary over it is refreshed on commit;
-								 * read and written without a lock: a stale
-								 * value costs a refresh, or a start of the
-								 * worker for nothing */
+	uint8		eager;			/* SC_EAGER_BY_...; read and written without a
+								 * lock: a stale value costs a refresh, or a
+								 * start of the worker for nothing */
 	bool		wanted;			/* written under ScShared.lock, read without:
 								 * some definition uses it.  Only a hint which
 								 * slot to reuse first */

@@ -127,16 +127,29 @@ $node->set_server('summary_cache.min_refresh_interval', undef, '0');
 $node->set_server('summary_cache.eager_refresh', undef, 'off');
 $node->no_worker;
 
-# Once it is off again, for whatever was eager before.
-$node->sql(q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
+# Once it is off again, for whatever was eager before: the document is the one that was.
+$starts = starts();
+$node->sql('UPDATE t SET n = n + 1');
+is(starts(), $starts, 'switched off, a commit starts no worker');
+
+# The same for a summary's own option.  Its change is a commit that starts a worker once more, which builds
+# and looks what is eager still.
+$node->sql(q{SELECT summary_cache_configure('s', 'eager_refresh', 'on'); SELECT 1 FROM summary_cache_fetch('s', NULL, true)});
 $node->no_worker;
 $starts = starts();
 $node->sql('UPDATE t SET n = n + 1');
-TODO:
-{
-	local $TODO = 'the slots of a document that was eager stay marked';
-	is(starts(), $starts, 'switched off, a commit starts no worker');
-}
+cmp_ok(starts(), '>', $starts, 'an option of its own: a commit starts a worker');
+$node->hit('s');
+$node->no_worker;
+$starts = starts();
+$node->sql(q{SELECT summary_cache_configure('s', 'eager_refresh', 'off')});
+cmp_ok(starts(), '>', $starts, '... that it is switched off, too');
+$node->hit('s');
+$node->no_worker;
+$starts = starts();
+$node->sql("UPDATE t SET n = n + $_") for 1 .. 3;
+is(starts(), $starts, '... after which no commit does');
+$node->sql(q{SELECT summary_cache_configure('s', 'eager_refresh', NULL)});
 
 #
 # NOTIFY
