@@ -37,6 +37,13 @@
 #define WARM_UP_FROM	(64 * 1024)
 #define WARM_UP_SIZE	(4 * 1024 * 1024)
 
+/*
+ * A kept copy has room for its document to grow by one part in GROWTH_SHARE, and
+ * is given back if it is larger than that by more than one part in WASTE_SHARE.
+ */
+#define GROWTH_SHARE	16
+#define WASTE_SHARE		4
+
 static HTAB *locals = NULL;
 static Size documents_size = 0; /* bytes allocated for all kept documents */
 static uint64 epoch = 1;		/* moves when no returned pointer can be held */
@@ -327,12 +334,12 @@ static void
 keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 {
 	Size		size = document_size(chunks, nchunks);
-	Size		wanted = size + size / 16;
+	Size		wanted = size + size / GROWTH_SHARE;
 	Size		limit = (Size) sc_local_memory_limit * 1024;
 
 	if (local->document && local->handed_out == epoch)
 		return;
-	if (nchunks == 0 || size > local->capacity || local->capacity > wanted + wanted / 4 ||
+	if (nchunks == 0 || size > local->capacity || local->capacity > wanted + wanted / WASTE_SHARE ||
 		documents_size > limit)
 		forget_document(local);
 	if (nchunks == 0)

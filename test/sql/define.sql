@@ -32,6 +32,13 @@ CREATE FUNCTION inlined_nested() RETURNS SETOF a LANGUAGE sql STABLE AS 'SELECT 
 CREATE FUNCTION scalar(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x + 1';
 CREATE FUNCTION not_inlined() RETURNS bigint LANGUAGE sql STABLE SET work_mem = 64 AS 'SELECT count(*) FROM a';
 CREATE FUNCTION opaque() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM a); END';
+CREATE FUNCTION opaque_add(state bigint, n bigint) RETURNS bigint LANGUAGE plpgsql STABLE STRICT AS
+    'BEGIN RETURN state + n * (SELECT count(*) FROM a); END';
+CREATE FUNCTION random_final(state bigint) RETURNS float LANGUAGE sql AS 'SELECT random() * state';
+CREATE AGGREGATE opaque_sum(bigint) (SFUNC = opaque_add, STYPE = bigint, INITCOND = 0);
+CREATE AGGREGATE opaque_moving(bigint) (SFUNC = int8pl, STYPE = bigint, INITCOND = 0,
+    MSFUNC = opaque_add, MINVFUNC = int8mi, MSTYPE = bigint, MINITCOND = 0);
+CREATE AGGREGATE random_sum(bigint) (SFUNC = int8pl, STYPE = bigint, INITCOND = 0, FINALFUNC = random_final);
 CREATE FUNCTION pure() RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1; END';
 CREATE FUNCTION hidden_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now()';
 CREATE VIEW view_of_opaque AS SELECT opaque() AS n, count(*) AS m FROM b;
@@ -98,11 +105,15 @@ SELECT sources('SELECT not_inlined() AS x, count(*) FROM b');
 SELECT sources('SELECT opaque() AS x');
 SELECT sources('SELECT n FROM view_of_opaque');
 SELECT sources('SELECT pure() AS x');
+SELECT sources('SELECT opaque_sum(n) AS x FROM b');
+SELECT sources('SELECT max(x) AS x FROM (SELECT opaque_sum(n) OVER (ORDER BY n) AS x FROM b) w');
+SELECT sources('SELECT max(x) AS x FROM (SELECT opaque_moving(n) OVER (ORDER BY n ROWS 1 PRECEDING) AS x FROM b) w');
 SELECT sources('SELECT count(*) FROM summary_cache_definition');
 -- and what no table decides about
 SELECT sources('SELECT now() AS x');
 SELECT sources('SELECT count(*) FROM a WHERE CURRENT_DATE > ''2000-01-01''');
 SELECT sources('SELECT random() AS x');
+SELECT sources('SELECT random_sum(n) AS x FROM b');
 SELECT sources('SELECT hidden_now() AS x');
 -- given sources are taken as they are
 SELECT summary_cache_define('derived', 'core', 'SELECT opaque() AS x, count(*) FROM b', '{a}');

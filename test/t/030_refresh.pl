@@ -152,6 +152,29 @@ is(starts(), $starts, '... after which no commit does');
 $node->sql(q{SELECT summary_cache_configure('s', 'eager_refresh', NULL)});
 
 #
+# Past 80 % of max_stale_age a hit asks for a refresh, also in a session that has no copy of its own: a pool with
+# a session per read, say.  A machine that stands still for that long gets another try.
+#
+$node->sql(q{SELECT summary_cache_configure('s', 'max_stale_age', '2s')});
+for my $case ([ 'a session per read', '' ], [ 'no room for copies', 'SET summary_cache.local_memory_limit = 0; ' ])
+{
+	my ($name, $set) = @$case;
+	my $refreshed = 0;
+	for (my $try = 0; $try < 5 && !$refreshed; $try++)
+	{
+		$node->sql(q{SELECT 1 FROM summary_cache_fetch('s', NULL, true); SELECT summary_cache_reset_stats()});
+		my $status;
+		do
+		{
+			$status = $node->sql("$set SELECT status FROM summary_cache_fetch('s')");
+			$refreshed = $node->sql($builds);
+		} while ($status =~ /^hit/ && !$refreshed);
+	}
+	is($refreshed, 1, "$name: refreshed before it is too old");
+}
+$node->sql(q{SELECT summary_cache_configure('s', 'max_stale_age', NULL)});
+
+#
 # NOTIFY
 #
 # of a table that was never eager
