@@ -20,8 +20,8 @@
  *
  * Single flight: builders of one kind for a summary take turns by a lock of
  * the advisory class, so that waiting shows in pg_locks, obeys lock_timeout
- * and takes part in deadlock detection.  Who has waited looks again first: the
- * leader's document may do, and the leader's error is its error.
+ * and takes part in deadlock detection.  A reader that has waited looks again
+ * first: the leader's document may do, and the leader's error is its error.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -237,7 +237,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 
 	if (IsolationUsesXactSnapshot())
 	{
-		/* a position does not tell what is too new */
+		/* a position does not show what is too new */
 		if (current && !reader->force && !too_old(local, reader, 0) &&
 			!sc_label_is_of_standby(&local->label) &&
 			local->xmax <= sc_word_full_xid(reader->snapshot->xmin))
@@ -468,7 +468,7 @@ board(Reader *reader, Flight flight)
 }
 
 /*
- * Build what was decided, as the leader or as one of many who cannot share a
+ * Build what was decided, as the leader or as one of many that cannot share a
  * result.  True if that gave the answer; else the reader decides anew.
  */
 static bool
@@ -594,7 +594,7 @@ read_by_rules(ScLocal *local, bool force, ScAnswer *answer)
 
 		/*
 		 * Build as the leader, after another look: the one before may just
-		 * have finished.  Those who cannot share a result need not take
+		 * have finished.  Readers that cannot share a result need not take
 		 * turns.
 		 */
 		if (reader.flight == FLIGHT_NONE && !sc_store_lacks_room(local->index))

@@ -31,8 +31,8 @@
  *		invalidations are sent.  After a rollback that is a needless change of
  *		revision.
  *
- * Between 2 and 3 the transaction is visible, but no revision tells: that is
- * what the pending count is for.  The reader's side:
+ * Between 2 and 3 the transaction is visible, but no revision shows it:
+ * that is what the pending count is for.  The reader's side:
  *
  *		load the words; any revision that is not the label's: moved
  *		if no word has a transaction pending: current
@@ -266,7 +266,7 @@ sc_commit_applies(void)
 		TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
-/* Has this transaction begun to write what its marks do not tell? */
+/* Has this transaction begun to write what its marks do not show? */
 static inline bool
 wrote_unmarked(void)
 {
@@ -299,7 +299,7 @@ sc_commit_wrote(const ScLabel *label)
 }
 
 /*
- * Step 5.  The words stay pending; only who answers for them changes.
+ * Step 5.  The words stay pending; only their owner changes.
  */
 static void
 marks_to_orphan(void)

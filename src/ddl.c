@@ -55,8 +55,8 @@ writes_tracked(Node *parsetree)
 }
 
 /*
- * Is a relation that a command names temporary, or to be created so?  No
- * section can read such a one.
+ * Is a relation that a command names temporary, or will it be?  No section can
+ * read a temporary relation.
  */
 static bool
 is_temporary(RangeVar *relation, bool creates)
@@ -253,7 +253,7 @@ database_to_leave(Node *parsetree)
 		return InvalidOid;
 	database = get_database_oid(name, true);
 
-	/* who may not do it shall not send our worker away either */
+	/* a role that may not do it shall not send our worker away either */
 	if (!OidIsValid(database) || (nodeTag(parsetree) == T_CreatedbStmt ?
 								  !may_create_databases() : !SC_OWNS_DATABASE(database)))
 		return InvalidOid;

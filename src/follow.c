@@ -13,13 +13,13 @@
  * Stored along with a query are its search path, its text search configuration
  * and the functions that cannot be seen into, by their names: they follow, too.
  * The sources and what the query read are stored by their numbers.  Nothing is
- * looked at anew that decides about what is proven: who reads a stranger goes
- * on reading one.
+ * looked at anew that decides about what is proven: a section that reads a
+ * stranger goes on reading one.
  *
  * A command must not fail or wait for this.  What is analysed or printed is
  * locked for the moment, in AccessShareLock, and not waited for; analysing, in
- * which constants are converted, by functions of whoever defined their types,
- * has a second; and a section that cannot follow is told of in a warning.
+ * which constants are converted by their types' functions, which anybody may
+ * have written, has a second; and a warning names a section that cannot follow.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -131,7 +131,8 @@ rethrow_cancel(ErrorData *error)
  */
 
 /*
- * Who waits 1 ms for a lock is in no deadlock for long enough to be found.  And
+ * A session that waits 1 ms for a lock is in no deadlock for long enough to be
+ * found.  And
  * when the time is over it is over for all that come later.
  */
 static void

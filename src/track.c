@@ -234,9 +234,9 @@ is_valid(const TrackedTable *table)
 }
 
 /*
- * What we know of a table that is open and locked by whoever writes it; NULL
- * without memory.  The first look reads pg_inherits as any statement reads
- * catalogs: it waits for one that is being rewritten.
+ * What we know of a table that is open and locked by its writer; NULL
+ * without memory.  The first look reads pg_inherits like any other statement
+ * that reads a catalog: it waits while that is being rewritten.
  */
 static TrackedTable *
 table_lookup(Oid relid)
@@ -381,8 +381,8 @@ sc_track_is_tracked(Oid relid)
 
 /*
  * Mark what a transaction that applies another server's changes has written:
- * see the head of this file.  The lock tells, also for a partition whose root
- * was not opened.  Whoever has a table locked has seen the invalidations that
+ * see the head of this file.  The lock shows it, also for a partition whose
+ * root was not opened.  A session that has a table locked has seen the invalidations that
  * came before, so the list of tracked tables has all that were tracked then.
  */
 static void
@@ -533,8 +533,8 @@ sc_track_check_source(Oid relid)
 
 /*
  * Lock a table, and what is below it in a tree, ShareRowExclusive, as its
- * triggers take it.  That waits for those who have written it, for
- * lock_timeout at most; then the error says what for.
+ * triggers take it.  That waits for transactions that have written it,
+ * for lock_timeout at most; then the error says what it waited for.
  */
 List *
 sc_track_lock(Oid relid)
@@ -881,7 +881,7 @@ sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs)
 	const char *reason;
 	bool		provable;
 
-	/* of a tree the root is to be locked first */
+	/* of a tree the root must be locked first */
 	if (table && table->provable)
 	{
 		LockRelationOid(relid, AccessShareLock);

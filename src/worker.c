@@ -4,11 +4,11 @@
  *	  Refreshes in the background.
  *
  * One worker a database, started by the first reader that wants a refresh and
- * gone after worker_idle_timeout without one, or when the database is to be
+ * gone after worker_idle_timeout without one, or when the database is about to be
  * dropped or copied.  It is never restarted by the server: the next reader
  * that needs one starts it.
  *
- * request.c tells how a request reaches the worker, and how the worker leaves.
+ * request.c describes how a request reaches the worker, and how the worker leaves.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *

@@ -2,13 +2,15 @@
 # make lint: what tools find without running anything.  Scripts by shellcheck; the library built by gcc
 # and by clang with warnings as errors, also as a debug build and with a server's LLVM bitcode; the C
 # programs of the tests likewise; clang-tidy (.clang-tidy) and cppcheck (test/cppcheck.cfg) on the
-# sources; the floors of src/README.md against the includes.  What the tools do not report is in their
-# files, with the reason.
+# sources; the floors of src/README.md against the includes; the format of src/ by PostgreSQL's pgindent,
+# which is kept in the cache.  What the tools do not report is in their files, with the reason.
 #
 #   NO_INSTALL=1   do not install what is missing
 
 # shellcheck source=test/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=test/source.sh
+. "$top/test/source.sh"
 
 passed=0
 failed=0
@@ -51,7 +53,7 @@ run_shellcheck() {
 	local scripts
 	mapfile -t scripts < <(cd "$top" && find test .ci debian/tests -type f -exec grep -lE '^#!.*sh$' {} +)
 	cd "$top"
-	shellcheck -x -S warning "${scripts[@]}" test/lib.sh test/chroot.sh
+	shellcheck -x -S warning "${scripts[@]}" test/lib.sh test/chroot.sh test/source.sh
 }
 
 # As the Makefile compiles them; the server's own headers with -isystem: they are not looked at.
@@ -78,10 +80,39 @@ run_cppcheck() {
 		--library=posix --library=test/cppcheck.cfg -I src -DSC_VERSION='"0"' "$@" src
 }
 
+# pgindent is in PostgreSQL's sources only, and the program that it calls in a package.  Both are of one
+# version, whose format the others do not always share: typedefs.list and the sources fit this one.
+indent_version=2.1.1
+get_pgindent() {
+	local major=15 dir
+	pgindent=$(cache_dir)/pgindent-$major
+	[ ! -e "$pgindent" ] || return 0
+	have dpkg-source || install_packages dpkg-dev
+	dir=$work/source
+	mkdir "$dir"
+	get_source_package "$dir" $major
+	mkdir -p "$(dirname "$pgindent")"
+	cp "$dir/src/src/tools/pgindent/pgindent" "$pgindent.new"
+	mv "$pgindent.new" "$pgindent"
+	rm -rf "$dir"
+}
+
+# What pgindent would change, as a patch.
+run_pgindent() {
+	local dir=$work/indent
+	get_pgindent
+	rm -rf "$dir"
+	mkdir "$dir"
+	cp -R "$top/src" "$top/typedefs.list" "$dir"
+	(cd "$dir" && perl "$pgindent" --typedefs=typedefs.list src/*.c src/*.h)
+	diff -ru "$top/src" "$dir/src" -x '*.o' -x '*.bc' -x '*.so'
+}
+
 missing=()
 for tool in shellcheck clang clang-tidy cppcheck; do
 	have $tool || missing+=("$tool")
 done
+have pg_bsd_indent || missing+=(pg-bsd-indent)
 [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 require_packages server
 make_work
@@ -90,6 +121,11 @@ export TMPDIR=$work/tmp
 
 check shellcheck run_shellcheck
 check "floors of src/" bash "$top/test/floors.sh"
+if pg_bsd_indent --version 2>&1 | grep -qF "$indent_version"; then
+	check pgindent run_pgindent
+else
+	say "skipped pgindent: pg_bsd_indent is not $indent_version"
+fi
 for compiler in gcc clang; do
 	check "$compiler" build CC=$compiler with_llvm=no
 	check "$compiler, debug build" build CC=$compiler with_llvm=no SC_DEBUG=1

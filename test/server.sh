@@ -14,6 +14,8 @@ exec 3>&1 >&2
 
 # shellcheck source=test/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=test/source.sh
+. "$top/test/source.sh"
 
 variant=${1:-}
 source=${SOURCE:-}
@@ -60,43 +62,6 @@ is_built() {
 # The release that `apt-get install postgresql` gives.
 distribution_version() {
 	apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -n 1
-}
-
-# apt with lists of its own, of the system's repositories as source repositories: nothing of the
-# system's is changed, and it needs not be root.
-private_apt() {
-	"$1" -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$build/sources" \
-		-o Dir::State::Lists="$build/lists" -o Dir::Cache="$build/apt" -o APT::Sandbox::User= \
-		-o Acquire::Languages=none "${@:2}" </dev/null
-}
-
-write_sources() {
-	local file
-	mkdir -p "$build/sources" "$build/lists/partial" "$build/apt/archives/partial"
-	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-		[ -e "$file" ] || continue
-		sed -n 's/^[[:space:]]*deb[[:space:]]/deb-src /p' "$file" | sort -u >"$build/sources/$(basename "$file")"
-	done
-	for file in /etc/apt/sources.list.d/*.sources; do
-		[ -e "$file" ] || continue
-		sed 's/^[Tt]ypes:.*/Types: deb-src/' "$file" >"$build/sources/$(basename "$file")"
-	done
-}
-
-# The newest version may have left the mirror already: then an older one will do.
-get_source() {
-	local version
-	private_apt apt-get update || say "going on with what there is of the package lists"
-	for version in $(private_apt apt-cache showsrc "postgresql-$major" |
-		sed -n 's/^Version: //p' | sort -urV); do
-		say "+ apt-get source postgresql-$major=$version"
-		if (cd "$build" && private_apt apt-get source --download-only "postgresql-$major=$version") &&
-			dpkg-source --no-check -x "$build"/postgresql-"$major"_*.dsc "$build/src"; then
-			return
-		fi
-		rm -rf "$build"/postgresql-"$major"_* "$build/src"
-	done
-	die "no source package of postgresql-$major could be had"
 }
 
 # Debian patches the libraries' directory into one of the system, whatever the prefix, unless that has
@@ -177,8 +142,7 @@ build_server() {
 	if [ -n "$source" ]; then
 		cp -R "$source" "$build/src"
 	else
-		write_sources
-		get_source
+		get_source_package "$build" "$major"
 	fi
 
 	if [ "$variant" = sanitize ]; then
