@@ -8,6 +8,13 @@
  * label, so the document is at worst newer than its label says and is rebuilt
  * once more than needed.
  *
+ * All locks of a build are its own.  They are taken in a scope that ends with it:
+ * a transaction that happens to build keeps no more of it than one that finds the
+ * document cached.  The sources are locked together or not at all: a build that
+ * has to wait for one of them holds none of the others meanwhile.  So a session
+ * that has locked one source and comes to need another does not meet a build that
+ * waits for the first and holds the second.
+ *
  * A section is published if no invalidation has happened since and nothing
  * newer is there.  The bytes are copied into shared memory before a lock is
  * taken; under the lock only pointers are swapped.
@@ -19,8 +26,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/inval.h"
@@ -35,6 +45,7 @@
 #include "document.h"
 #include "request.h"
 #include "shmem.h"
+#include "subtransaction.h"
 #include "track.h"
 
 /* The summaries that this backend is building, innermost first. */
@@ -73,6 +84,7 @@ make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampT
 	chunk->section = section->name;
 	chunk->is_inline = section->is_inline;
 	chunk->definition = section->hash;
+	chunk->lineage = section->lineage;
 	chunk->stranger = body->stranger;
 	chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
@@ -165,6 +177,103 @@ check_cached_keys(const char *summary, int index, ScBuild *build)
 }
 
 /*
+ * Lock a source, and the members of the tree that it is in, where that needs no
+ * wait: true; else false, with the one that is locked by somebody else.
+ */
+static bool
+lock_source(Oid relid, Oid *locked)
+{
+	Oid			root;
+	ListCell   *lc;
+	char		relkind;
+
+	*locked = relid;
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return false;
+	if (sc_track_is_alone(relid))
+		return true;
+	/* it may have been dropped; a materialized view is in no tree */
+	relkind = get_rel_relkind(relid);
+	if (relkind == '\0' || relkind == RELKIND_MATVIEW)
+		return true;
+	root = sc_track_root(relid);
+	if (root == relid && !has_subclass(relid))
+		return true;
+	foreach(lc, find_all_inheritors(root, NoLock, NULL))
+	{
+		/* another session's temporary table is never read by this one */
+		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
+			continue;
+		*locked = lfirst_oid(lc);
+		if (!ConditionalLockRelationOid(*locked, AccessShareLock))
+			return false;
+	}
+	return true;
+}
+
+/* The sections that are to be built now, and a source that is locked. */
+typedef struct Sections
+{
+	ScSummaryDef *definition;
+	bool	   *wanted;
+	Oid			locked;
+} Sections;
+
+/* Lock the sources of these sections; false if one is locked. */
+static bool
+lock_sources(Sections *sections)
+{
+	for (int s = 0; s < sections->definition->nsections; s++)
+	{
+		ScSectionDef *section = &sections->definition->sections[s];
+
+		for (int i = 0; sections->wanted[s] && i < section->nsources; i++)
+			if (!lock_source(section->sources[i], &sections->locked))
+				return false;
+	}
+	return true;
+}
+
+/*
+ * Lock them, all or none, after waits that are each for one table with no other
+ * locked.  What is locked belongs to a scope within the current one.
+ */
+static void
+wait_for_sources(void *arg)
+{
+	Sections   *sections = arg;
+	ResourceOwner outer = CurrentResourceOwner;
+	ResourceOwner scope;
+
+	for (;;)
+	{
+		scope = sc_subtransaction_begin_scope();
+		LockRelationOid(sections->locked, AccessShareLock);
+		if (lock_sources(sections))
+			break;
+		sc_subtransaction_end_scope(scope);
+		CHECK_FOR_INTERRUPTS();
+	}
+	CurrentResourceOwner = outer;
+}
+
+/* Lock the sources of the wanted sections, as the head of this file says. */
+static void
+lock_wanted(Sections *sections)
+{
+	ResourceOwner outer = CurrentResourceOwner;
+	ResourceOwner scope = sc_subtransaction_begin_scope();
+
+	if (!lock_sources(sections))
+	{
+		sc_document_give_way();
+		sc_subtransaction_end_scope(scope);
+		sc_document_run_timed(NameStr(sections->definition->name), wait_for_sources, sections);
+	}
+	CurrentResourceOwner = outer;
+}
+
+/*
  * Add the words of a section's sources to the label that was begun for all
  * sections, which stays as it is.  A source whose changes might go unnoticed
  * makes a label that is never current.
@@ -175,16 +284,16 @@ label_section(ScSectionDef *section, const ScLabel *begun)
 	ScLabel		label = *begun;
 
 	/* with room for what the query turns out to read */
-	label.words = palloc(sizeof(ScWordSeen) *
-						 (begun->nwords + section->nsources * (SC_MAX_ROOTS + 1) + 1));
+	label.words = palloc(sizeof(ScWordSeen) * (begun->nwords + 1));
 	memcpy(label.words, begun->words, sizeof(ScWordSeen) * begun->nwords);
 	label.definition = section->hash;
 	for (int i = 0; i < section->nsources; i++)
 	{
-		ScSlotRef	refs[SC_MAX_ROOTS];
+		ScSlotRef  *refs;
 		int			nrefs;
-		bool		provable = sc_track_source(section->sources[i], refs, &nrefs);
+		bool		provable = sc_track_source(section->sources[i], &refs, &nrefs);
 
+		label.words = repalloc_huge(label.words, sizeof(ScWordSeen) * (label.nwords + nrefs + 2));
 		for (int r = 0; r < nrefs; r++)
 			sc_label_add(&label, &refs[r]);
 		if (!provable)
@@ -217,23 +326,41 @@ is_wanted(ScSectionDef *section, ScLocal *local, ScWant want, Snapshot snapshot,
 	return true;
 }
 
-/* Does the cached document consist of just these sections, so defined? */
-bool
-sc_build_matches(ScLocal *local, ScSummaryDef *definition)
+/*
+ * What has the cached document to do with a definition?  A definition takes
+ * effect when it has first been built, and until then the old document serves.
+ * But not if it was another's: of a former owner who dropped the summary, or of
+ * an extension that was dropped.
+ */
+ScMatch
+sc_build_match(ScLocal *local, ScSummaryDef *definition)
 {
-	if (definition == NULL || local->nsections != definition->nsections)
-		return false;
+	ScMatch		match = SC_MATCH_WHOLE;
+
+	if (definition == NULL)
+		return SC_MATCH_NOTHING;
+	if (local->nsections != definition->nsections)
+		match = SC_MATCH_OWNER;
 	for (int i = 0; i < local->nsections; i++)
-		if (strcmp(NameStr(local->sections[i].name), NameStr(definition->sections[i].name)) != 0 ||
-			local->sections[i].label.definition != definition->sections[i].hash)
-			return false;
-	return true;
+	{
+		ScLocalSection *mine = &local->sections[i];
+		ScSectionDef *defined = sc_definition_section(definition, NameStr(mine->name));
+
+		if (mine->lineage != (defined ? defined : &definition->sections[0])->lineage)
+			return SC_MATCH_NOTHING;
+		if (defined == NULL || defined - definition->sections != i)
+			match = SC_MATCH_OWNER;
+		else if (mine->label.definition != defined->hash && match == SC_MATCH_WHOLE)
+			match = SC_MATCH_SECTIONS;
+	}
+	return match;
 }
 
 /*
  * May this transaction publish what it builds?  With an xid it may have seen
- * its own uncommitted writes.  With a strong lock on a source it would block
- * another builder that it may have to wait for.
+ * its own uncommitted writes, with a temporary table that inherits from a source
+ * what others do not see.  With a strong lock on a source it would block another
+ * builder that it may have to wait for.
  */
 bool
 sc_build_may_publish(ScSummaryDef *definition, ScWant want)
@@ -249,6 +376,9 @@ sc_build_may_publish(ScSummaryDef *definition, ScWant want)
 		if (want == SC_WANT_INLINE && !section->is_inline)
 			continue;
 		for (int i = 0; i < section->nsources; i++)
+		{
+			if (sc_track_has_own_rows(section->sources[i]))
+				return false;
 			for (int mode = RowShareLock; mode <= AccessExclusiveLock; mode++)
 			{
 				LOCKTAG		tag;
@@ -257,8 +387,25 @@ sc_build_may_publish(ScSummaryDef *definition, ScWant want)
 				if (SC_LOCK_HELD(&tag, mode))
 					return false;
 			}
+		}
 	}
 	return true;
+}
+
+/* Does this transaction keep all others from reading some source? */
+bool
+sc_build_is_blocked_here(ScSummaryDef *definition)
+{
+	for (int s = 0; definition && s < definition->nsections; s++)
+		for (int i = 0; i < definition->sections[s].nsources; i++)
+		{
+			LOCKTAG		tag;
+
+			SET_LOCKTAG_RELATION(tag, MyDatabaseId, definition->sections[s].sources[i]);
+			if (SC_LOCK_HELD(&tag, AccessExclusiveLock))
+				return true;
+		}
+	return false;
 }
 
 /*
@@ -324,6 +471,7 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 		.names = palloc(sizeof(char *) * build->nchunks),
 		.chunks = build->chunks,
 		.complete = build->complete,
+		.of_inline = cause == SC_BUILD_INLINE && !build->complete,
 		.options = definition->options,
 	};
 	int64		build_ns = 0;
@@ -410,22 +558,19 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 	PG_END_TRY();
 }
 
-/*
- * Build sections of a summary and publish them.  The caller has seen that it
- * may publish, and serialises with other builders.  Errors are the query's.
- * The chunks are in the current memory context.
- */
-void
-sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
+/* sc_build_shared(), whose locks are released after it. */
+static void
+build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
 	const char *summary = NameStr(local->name);
 	ScSummaryDef *definition;
-	uint64		generation = sc_store_generation(local->index);
+	uint64		generation = sc_store_begin_build(local->index);
 	ScLabel		begun;
 	ScWordSeen	catch_alls[SC_CATCH_ALLS];
 	ScLabel    *labels;
-	bool	   *wanted;
+	Sections	sections;
 	bool		any = false;
+	ScMatch		match;
 	Snapshot	snapshot;
 
 	/* first the label, then the snapshot */
@@ -453,18 +598,18 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	}
 	sc_definition_pin();
 	SC_POINT("build-defined");
-	if (!sc_build_matches(local, definition))
+	match = sc_build_match(local, definition);
+	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
 
 	labels = palloc(sizeof(ScLabel) * definition->nsections);
-	wanted = palloc(sizeof(bool) * definition->nsections);
+	sections.definition = definition;
+	sections.wanted = palloc(sizeof(bool) * definition->nsections);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < definition->nsections; i++)
 	{
-		wanted[i] = is_wanted(&definition->sections[i], local, want, snapshot, begun.read_at);
-		if (wanted[i])
-			labels[i] = label_section(&definition->sections[i], &begun);
-		any = any || wanted[i];
+		sections.wanted[i] = is_wanted(&definition->sections[i], local, want, snapshot, begun.read_at);
+		any = any || sections.wanted[i];
 	}
 	UnregisterSnapshot(snapshot);
 	if (!any)
@@ -476,9 +621,14 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		return;
 	}
 
+	lock_wanted(&sections);
+	for (int i = 0; i < definition->nsections; i++)
+		if (sections.wanted[i])
+			labels[i] = label_section(&definition->sections[i], &begun);
+
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	build_sections(definition, wanted, labels, snapshot, build);
+	build_sections(definition, sections.wanted, labels, snapshot, build);
 	UnregisterSnapshot(snapshot);
 	if (!build->complete)
 		check_cached_keys(summary, local->index, build);
@@ -492,7 +642,23 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 }
 
 /*
- * Build all sections under the caller's own snapshot, for nobody else.
+ * Build sections of a summary and publish them.  The caller has seen that it
+ * may publish, and serialises with other builders.  Errors are the query's.
+ * The chunks are in the current memory context.  No lock remains.
+ */
+void
+sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
+{
+	ResourceOwner scope = sc_subtransaction_begin_scope();
+
+	build_shared(local, want, cause, build);
+	sc_subtransaction_end_scope(scope);
+}
+
+/*
+ * Build all sections under the caller's own snapshot, for nobody else.  The locks
+ * are those of the queries, which go with each query's subtransaction; at a
+ * COMMIT, where there is none, with the transaction.
  */
 void
 sc_build_private(const char *summary, ScBuild *build)

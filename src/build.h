@@ -20,6 +20,16 @@ typedef enum ScWant
 	SC_WANT_INLINE				/* the inline ones of those */
 } ScWant;
 
+/* How a cached document and the definition of today go together. */
+typedef enum ScMatch
+{
+	SC_MATCH_WHOLE,				/* it was built from that */
+	SC_MATCH_SECTIONS,			/* of these sections some are defined anew */
+	SC_MATCH_OWNER,				/* of other sections, or in another order, but
+								 * the same owner's */
+	SC_MATCH_NOTHING			/* another's; or there is no definition */
+} ScMatch;
+
 /* What a build made: a chunk for each section of the definition, or NULL. */
 typedef struct ScBuild
 {
@@ -33,6 +43,7 @@ extern void sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild 
 extern void sc_build_private(const char *summary, ScBuild *build);
 extern bool sc_build_is_running(void);
 extern bool sc_build_may_publish(ScSummaryDef *definition, ScWant want);
-extern bool sc_build_matches(ScLocal *local, ScSummaryDef *definition);
+extern bool sc_build_is_blocked_here(ScSummaryDef *definition);
+extern ScMatch sc_build_match(ScLocal *local, ScSummaryDef *definition);
 
 #endif							/* SC_BUILD_H */

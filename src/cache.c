@@ -15,13 +15,23 @@
  *	hit-revision	every section is proven current.
  *	progress-section	only inline sections are not: they are rebuilt by the
  *				caller and published.
- *	stale		a background section is not: the cached document at once; a
- *				refresh is requested.
+ *	stale		a background section is not, or is defined anew: the cached
+ *				document; a refresh is requested.  Inline sections that have
+ *				changed as well are rebuilt by the caller first.
+ *
+ * A private answer requests a refresh as well, if the cached document would
+ * not have been a hit for anybody.
  *
  * Single flight: builders of one kind for a summary take turns by a lock of
  * the advisory class, so that waiting shows in pg_locks, obeys lock_timeout
- * and takes part in deadlock detection.  A reader that has waited looks again
- * first: the leader's document may do, and the leader's error is its error.
+ * and takes part in deadlock detection.  A reader that has waited decides
+ * again: the leader's document may do.  If the leader failed, the reader gets
+ * what the leader got: the old document if that may be served, else the
+ * leader's error.
+ *
+ * On a standby, a build that conflicts with recovery ends the session that
+ * builds (see sc_subtransaction_run()).  It counts as a failure, and readers
+ * leave a summary that has failed to the worker.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -30,9 +40,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -45,6 +58,7 @@
 #include "request.h"
 #include "shmem.h"
 #include "subtransaction.h"
+#include "track.h"
 
 /* objsubid of our locks in pg_locks, beside 1 and 2 of the advisory functions */
 #define SC_LOCK_CLASS	92
@@ -65,6 +79,7 @@ typedef struct Reader
 	bool		build_failed;	/* an old document may do */
 	bool		whole;			/* a part was built for a document that is
 								 * gone */
+	bool		inline_tried;	/* to rebuild, before a stale answer */
 	int64		asked_at;		/* monotonic ns; what is labelled later is new */
 	Snapshot	snapshot;
 	Flight		flight;			/* that we lead; FLIGHT_NONE */
@@ -77,6 +92,8 @@ typedef struct Decision
 	ScStatus	status;
 	ScPrivateCause cause;		/* of SC_PRIVATE */
 	ScWant		want;			/* of SC_MISS and SC_INLINE */
+	bool		renew_inline;	/* of SC_STALE: what is inline and has changed
+								 * is rebuilt first */
 } Decision;
 
 const char *
@@ -147,6 +164,21 @@ too_old(ScLocal *local, Reader *reader, int extra)
 		((int64) sc_local_stale_age(local) + extra) * SC_NS_PER_S;
 }
 
+/*
+ * Has the last build failed, and is the next one not due?  For a reader on a
+ * standby it never is: the try might end its session.
+ */
+static bool
+is_failing(ScLocal *local, bool *of_inline)
+{
+	if (!sc_store_is_failing(local->index, of_inline))
+		return false;
+	if (RecoveryInProgress())
+		return true;
+	return sc_clock_now() < (int64) pg_atomic_read_u64(&sc_store_requests(local->index)->retry_at) &&
+		!sc_store_failure_is_outdated(local->index);
+}
+
 /* May an old document be served, since a new one cannot be had? */
 static bool
 stale_if_error(ScLocal *local, Reader *reader)
@@ -155,9 +187,7 @@ stale_if_error(ScLocal *local, Reader *reader)
 
 	if (reader->force || sc_build_is_running() || too_old(local, reader, sc_stale_if_error))
 		return false;
-	return reader->build_failed ||
-		(sc_store_is_failing(local->index, &of_inline) &&
-		 sc_clock_now() < (int64) pg_atomic_read_u64(&sc_store_requests(local->index)->retry_at));
+	return reader->build_failed || is_failing(local, &of_inline);
 }
 
 /* Was it only inline sections that failed last? */
@@ -168,6 +198,20 @@ failed_inline(ScLocal *local)
 
 	(void) sc_store_is_failing(local->index, &of_inline);
 	return of_inline;
+}
+
+/*
+ * May inline sections be rebuilt for an answer that is stale all the same?  Not
+ * beside sections that the definition has no longer, or not yet.  And not on a
+ * standby, where every record makes all sections unproven.
+ */
+static bool
+may_renew_inline(ScLocal *local, ScMatch match)
+{
+	bool		of_inline;
+
+	return (match == SC_MATCH_WHOLE || match == SC_MATCH_SECTIONS) &&
+		!RecoveryInProgress() && !(is_failing(local, &of_inline) && of_inline);
 }
 
 static bool
@@ -210,6 +254,12 @@ must_be_private(ScLocal *local, Decision *decision)
 	if (knows_words(local) ? sc_commit_wrote(&local->label) :
 		sc_commit_wrote_anything())
 		return decide_private(decision, SC_PRIVATE_WRITING);
+	if (sc_track_has_own_rows_at(&local->label))
+		return decide_private(decision, SC_PRIVATE_WRITING);
+	/* the label of a former definition says nothing about the tables of this one */
+	if (sc_commit_wrote_anything() && local->nsections > 0 &&
+		sc_build_match(local, sc_definition_get(NameStr(local->name))) != SC_MATCH_WHOLE)
+		return decide_private(decision, SC_PRIVATE_WRITING);
 	return false;
 }
 
@@ -217,6 +267,8 @@ static void
 decide(ScLocal *local, Reader *reader, Decision *decision)
 {
 	ScProof		proof;
+	ScSummaryDef *definition = NULL;
+	ScMatch		match = SC_MATCH_WHOLE;
 	bool		background_moved = false;
 	bool		inline_moved = false;
 	bool		current;
@@ -252,9 +304,33 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	if (local->nsections == 0 || (reader->force && local->label.read_at <= reader->asked_at))
 		return;
 
-	/* a definition that is gone, or another one, has nothing to do with these */
-	if (!current && !sc_build_matches(local, sc_definition_get(NameStr(local->name))))
-		return;
+	/* a definition that is gone, or another's, has nothing to do with these */
+	if (!current)
+	{
+		definition = sc_definition_get(NameStr(local->name));
+		match = sc_build_match(local, definition);
+		if (match == SC_MATCH_NOTHING)
+			return;
+	}
+
+	for (int i = 0; !current && i < local->nsections; i++)
+	{
+		ScLocalSection *section = &local->sections[i];
+		ScSectionDef *defined;
+
+		if (!section->invalidated &&
+			sc_label_prove(&section->label, reader->snapshot) == SC_CURRENT)
+			continue;
+		defined = sc_definition_section(definition, NameStr(section->name));
+		if (section->is_inline && defined && defined->is_inline)
+			inline_moved = true;
+		else
+			background_moved = true;
+	}
+	/* sections more or less are a matter of the whole document */
+	if (match == SC_MATCH_OWNER && inline_moved)
+		background_moved = true;
+	decision->renew_inline = inline_moved && may_renew_inline(local, match);
 
 	decision->want = SC_WANT_NEEDED;
 	if (too_old(local, reader, 0))
@@ -263,25 +339,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 			decision->status = SC_STALE;
 		return;
 	}
-	if (current)
-	{
-		decision->status = SC_HIT;
-		return;
-	}
-
-	for (int i = 0; i < local->nsections; i++)
-	{
-		ScLocalSection *section = &local->sections[i];
-
-		if (!section->invalidated &&
-			sc_label_prove(&section->label, reader->snapshot) == SC_CURRENT)
-			continue;
-		if (section->is_inline)
-			inline_moved = true;
-		else
-			background_moved = true;
-	}
-	/* what was in commit before may be over */
+	/* also if what was in commit before is over */
 	if (!background_moved && !inline_moved)
 	{
 		decision->status = SC_HIT;
@@ -344,7 +402,8 @@ answer_from_cache(ScLocal *local, ScStatus status, int64 now, ScAnswer *answer)
 	answer->built_at = local->built_at;
 	answer->status = status;
 	sc_counters_add(local->index, (int) status, 1);
-	if (status == SC_HIT && unlikely(sc_local_is_aging(local, local->label.read_at, now)))
+	/* with a stale one it was requested */
+	if (status != SC_STALE && unlikely(sc_local_is_aging(local, local->label.read_at, now)))
 		(void) sc_request_refresh(local->index);
 	return true;
 }
@@ -359,6 +418,68 @@ answer_reader(Reader *reader, ScStatus status, ScAnswer *answer)
 	return true;
 }
 
+/*
+ * Ask for a refresh for the readers to come, as a private answer leaves no
+ * document: unless there is a good one, or why the answer is private has
+ * nothing to do with the document.  A pool whose transactions are all
+ * REPEATABLE READ would otherwise never come to a hit.  What this transaction
+ * locks nobody can build before it ends.
+ */
+static void
+request_for_others(Reader *reader, ScPrivateCause cause)
+{
+	ScLocal    *local = reader->local;
+
+	if (local == NULL || local->index < 0 ||
+		(cause != SC_PRIVATE_SERIALIZABLE && cause != SC_PRIVATE_REPEATABLE_READ &&
+		 cause != SC_PRIVATE_MAY_NOT_PUBLISH))
+		return;
+	if ((local->nsections == 0 || !local->consistent ||
+		 sc_local_is_aging(local, local->label.read_at, sc_clock_now()) ||
+		 sc_label_prove(&local->label, reader->snapshot) != SC_CURRENT) &&
+		!sc_build_is_blocked_here(sc_definition_get(reader->summary)))
+		(void) sc_request_refresh(local->index);
+}
+
+/*
+ * The reader is told what is wrong with a section's query.  The query itself,
+ * which may be long, is for the log.
+ */
+static void
+throw_build_error(ErrorData *error)
+{
+	if (error->internalquery)
+	{
+		const char *detail = error->detail_log ? error->detail_log : error->detail;
+
+		error->detail_log = psprintf("%s%sQuery: %s", detail ? detail : "", detail ? "\n" : "",
+									 error->internalquery);
+		error->internalquery = NULL;
+		error->internalpos = 0;
+	}
+	ReThrowError(error);
+}
+
+static void
+build_privately(const char *summary, ScBuild *build)
+{
+	PG_TRY();
+	{
+		sc_build_private(summary, build);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		/* where it stays until it is reported: see sc_subtransaction_run() */
+		MemoryContextSwitchTo(TopTransactionContext);
+		error = CopyErrorData();
+		FlushErrorState();
+		throw_build_error(error);
+	}
+	PG_END_TRY();
+}
+
 static void
 answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 {
@@ -366,7 +487,8 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 	int			index = reader->local ? reader->local->index : -1;
 
 	land(reader);
-	sc_build_private(reader->summary, &build);
+	request_for_others(reader, cause);
+	build_privately(reader->summary, &build);
 	answer_from_build(reader, SC_PRIVATE, &build, answer);
 
 	/* a read that never looked for an entry counts all the same */
@@ -376,7 +498,56 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 		sc_counters_add(index, SC_COUNT_PRIVATE + cause, 1);
 }
 
-/* Not the build's fault: it says nothing about the next one. */
+/*
+ * Is this how recovery on a standby ends a query that is in its way?  With
+ * serialization_failure; or with deadlock_detected, if the query holds a buffer
+ * pin and waits for a lock that recovery has.  A build is in a subtransaction:
+ * there the first of them is FATAL.
+ */
+static bool
+is_recovery_conflict(int code)
+{
+	return RecoveryInProgress() &&
+		(code == ERRCODE_T_R_SERIALIZATION_FAILURE || code == ERRCODE_T_R_DEADLOCK_DETECTED);
+}
+
+/* A build by try_build(), for when it ends the session. */
+typedef struct Trying
+{
+	int			index;
+	NameData	summary;
+	bool		of_inline;
+	bool		conflict;		/* recovery ends it */
+	LocalTransactionId lxid;	/* in which it runs; invalid: none does */
+} Trying;
+
+static Trying trying = {.lxid = InvalidLocalTransactionId};
+
+/* Called while an error is raised. */
+static void
+note_conflict(void *arg)
+{
+	if (is_recovery_conflict(geterrcode()))
+		trying.conflict = true;
+}
+
+/* What cannot be caught is recorded when the session exits. */
+static void
+record_conflict(int exit_code, Datum arg)
+{
+	ErrorData	error = {0};
+
+	if (!trying.conflict || !LocalTransactionIdIsValid(trying.lxid) || trying.lxid != SC_MY_LXID)
+		return;
+	error.sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
+	error.message = "the session that built it was terminated due to conflict with recovery";
+	sc_store_record_failure(trying.index, NameStr(trying.summary), &error, trying.of_inline);
+}
+
+/*
+ * Not the build's fault: it says nothing about the next one.  A conflict with
+ * recovery is none of these: the next build may well meet one, too.
+ */
 static bool
 is_cancel(ErrorData *error)
 {
@@ -410,11 +581,26 @@ build_action(void *arg)
 static ErrorData *
 try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
+	static bool registered = false;
 	BuildArguments arguments = {local, want, cause, build};
+	ErrorContextCallback callback = {error_context_stack, note_conflict, NULL};
+	Trying		outer = trying;
 	ErrorData  *error;
 
+	if (!registered)
+		before_shmem_exit(record_conflict, (Datum) 0);
+	registered = true;
+	trying.index = local->index;
+	trying.summary = local->name;
+	trying.of_inline = want == SC_WANT_INLINE;
+	trying.conflict = false;
+	trying.lxid = SC_MY_LXID;
+
 	sc_document_timed_out = false;
+	error_context_stack = &callback;
 	error = sc_subtransaction_run(build_action, &arguments, true);
+	error_context_stack = callback.previous;
+	trying = outer;
 	if (error)
 	{
 		/* what a cancelled builder began, the worker does */
@@ -427,8 +613,9 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 }
 
 /*
- * The leader whom this reader waited for failed: its error, rather than one
- * more build that fails.
+ * If the leader that this reader waited for failed: its error, rather than one
+ * more build that fails.  A conflict with recovery says little about the next,
+ * and so does a build that DDL has overtaken.
  */
 static void
 raise_leaders_error(ScLocal *local, Reader *reader)
@@ -436,7 +623,8 @@ raise_leaders_error(ScLocal *local, Reader *reader)
 	ScFailure	failure;
 
 	sc_store_failure(local->index, &failure);
-	if (failure.failures > 0 && failure.failed_at > reader->asked_at)
+	if (failure.failures > 0 && failure.failed_at > reader->asked_at &&
+		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
 		ereport(ERROR,
 				(errcode(failure.code),
 				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), failure.message),
@@ -445,8 +633,8 @@ raise_leaders_error(ScLocal *local, Reader *reader)
 }
 
 /*
- * Become the leader of a flight.  Returns after the one before has landed; its
- * error is then this reader's.
+ * Become the leader of a flight.  Returns after the one before has landed: its
+ * document may do, or its failure be a reason to be content with the old one.
  */
 static void
 board(Reader *reader, Flight flight)
@@ -461,8 +649,6 @@ board(Reader *reader, Flight flight)
 		reader->waited = true;
 		sc_counters_add(index, SC_COUNT_WAITS, 1);
 		sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);
-		if (flight == FLIGHT_BACKGROUND)
-			raise_leaders_error(reader->local, reader);
 	}
 	reader->flight = flight;
 }
@@ -489,8 +675,8 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		reader->build_failed = true;
 		sc_local_sync(local, true);
 		if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, reader) ||
-			!sc_build_matches(local, sc_definition_get(reader->summary)))
-			ReThrowError(error);
+			sc_build_match(local, sc_definition_get(reader->summary)) == SC_MATCH_NOTHING)
+			throw_build_error(error);
 		FreeErrorData(error);
 		return false;
 	}
@@ -512,6 +698,37 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	/* parts of a document that is gone */
 	reader->whole = true;
 	return false;
+}
+
+/*
+ * An inline section is not to be stale: before an answer that is, rebuild what
+ * has changed, as the leader of that flight.  True if the reader is to decide
+ * again.  If it may not publish or the build fails, the document is answered as
+ * it is.  At a COMMIT an error could not be caught.
+ */
+static bool
+renew_inline(Reader *reader)
+{
+	ScLocal    *local = reader->local;
+	ScBuild		build = {0};
+	ErrorData  *error;
+
+	if (reader->inline_tried || sc_store_lacks_room(local->index) ||
+		sc_subtransaction_is_ending() ||
+		!sc_build_may_publish(sc_definition_get(reader->summary), SC_WANT_INLINE))
+		return false;
+	if (reader->flight != FLIGHT_INLINE)
+	{
+		land(reader);
+		board(reader, FLIGHT_INLINE);
+		return true;
+	}
+	reader->inline_tried = true;
+	error = try_build(local, SC_WANT_INLINE, SC_BUILD_INLINE, &build);
+	land(reader);
+	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	return true;
 }
 
 /*
@@ -568,10 +785,14 @@ read_by_rules(ScLocal *local, bool force, ScAnswer *answer)
 			cause = SC_BUILD_BACKGROUND;
 		}
 
+		if (decision.status == SC_STALE && decision.renew_inline && renew_inline(&reader))
+			continue;
+
 		if (decision.status == SC_HIT || decision.status == SC_STALE)
 		{
-			/* who has waited for a build was answered by a build */
-			if (answer_reader(&reader, reader.waited && decision.status == SC_HIT ?
+			/* a reader that has waited for a build was answered by a build */
+			if (answer_reader(&reader, reader.waited && decision.status == SC_HIT &&
+							  reader.first_status != SC_STALE ?
 							  reader.first_status : decision.status, answer))
 				return;
 			continue;
@@ -591,6 +812,8 @@ read_by_rules(ScLocal *local, bool force, ScAnswer *answer)
 			answer_privately(&reader, decision.cause, answer);
 			return;
 		}
+		if (reader.waited)
+			raise_leaders_error(local, &reader);
 
 		/*
 		 * Build as the leader, after another look: the one before may just
@@ -690,7 +913,7 @@ sc_cache_read(const char *summary, bool force, ScAnswer *answer)
 	if (!force && sc_enabled && local->version != 0 && local->consistent &&
 		pg_atomic_read_u64(local->shared_version) == local->version &&
 		local->document && local->document_version == local->version &&
-		!IsolationUsesXactSnapshot() && !sc_commit_wrote_anything() && ActiveSnapshotSet() &&
+		!IsolationUsesXactSnapshot() && !sc_commit_sees_own() && ActiveSnapshotSet() &&
 		(likely(words_unchanged(local)) ||
 		 sc_label_prove(&local->label, GetActiveSnapshot()) == SC_CURRENT))
 	{

@@ -59,6 +59,8 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
+#include "replication/origin.h"
 #include "storage/lock.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
@@ -84,6 +86,7 @@ static bool eager = false;		/* a word is one of an eagerly refreshed
 								 * summary */
 static bool untracked_write = false;	/* see
 										 * sc_commit_begin_untracked_write() */
+static bool own_rows = false;	/* see sc_commit_note_own_rows() */
 
 /*
  * The revisions that this session's own commits made, by slot, for
@@ -206,14 +209,13 @@ mark_slot(int slot, uint64 key)
 }
 
 /*
- * Mark the slots of a table that the current transaction writes.  Raises
- * nothing.
+ * Mark the slot of a table that the current transaction writes.  A table has one
+ * slot, and keeps it while such a transaction is open (track.c).  Raises nothing.
  */
 void
-sc_commit_mark(const ScSlotRef *refs, int nrefs)
+sc_commit_mark(const ScSlotRef *ref)
 {
-	for (int i = 0; i < nrefs; i++)
-		mark_slot(refs[i].slot, refs[i].key);
+	mark_slot(ref->slot, ref->key);
 	if (committing)
 		marks_place();
 }
@@ -240,12 +242,28 @@ sc_commit_mark_cluster(void)
 
 /*
  * The transaction begins to write tables that will be marked only when their
- * triggers fire (COPY, TRUNCATE): from here on its own reads are private.
+ * triggers fire (COPY, TRUNCATE): until that write ends, its own reads are
+ * private.  Returns whether such a write goes on already, for whoever ends this
+ * one.
  */
-void
+bool
 sc_commit_begin_untracked_write(void)
 {
+	bool		before = untracked_write;
+
 	untracked_write = true;
+	return before;
+}
+
+/*
+ * The write has ended without an error, so the triggers have fired.  One that
+ * fails is not ended: it may have been inside another one, so the reads stay
+ * private until that ends, or the transaction.
+ */
+void
+sc_commit_end_untracked_write(bool before)
+{
+	untracked_write = before;
 }
 
 /* Is this transaction past its step 1? */
@@ -256,13 +274,27 @@ sc_commit_has_begun(void)
 }
 
 /*
+ * This session has temporary tables that inherit from sources, or no longer: it
+ * is not to be answered before that is looked into (track.c).
+ */
+void
+sc_commit_note_own_rows(bool has_own_rows)
+{
+	own_rows = has_own_rows;
+}
+
+/*
  * Does this transaction apply what another server has written?  It is then
- * marked at its commit only (track.c).
+ * marked at its commit only (track.c).  The setting alone does not tell: a
+ * trigger of the table may change it, for the transaction or for good.  So does
+ * what the process is, or where it says that its changes come from.
  */
 bool
 sc_commit_applies(void)
 {
-	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+	return (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ||
+			SC_REPLICATION_ORIGIN != 0 ||
+			(SC_IN_BACKGROUND_WORKER && IsLogicalWorker())) &&
 		TransactionIdIsValid(GetTopTransactionIdIfAny());
 }
 
@@ -277,6 +309,13 @@ bool
 sc_commit_wrote_anything(void)
 {
 	return nmarks > 0 || wrote_unmarked();
+}
+
+/* May this session see more in the tables than others do? */
+bool
+sc_commit_sees_own(void)
+{
+	return nmarks > 0 || own_rows || wrote_unmarked();
 }
 
 /* Has this transaction begun to write what the label stands for? */

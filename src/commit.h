@@ -15,12 +15,15 @@
 extern void sc_commit_init(void);	/* from _PG_init */
 
 /* Marks raise nothing. */
-extern void sc_commit_mark(const ScSlotRef *refs, int nrefs);
+extern void sc_commit_mark(const ScSlotRef *ref);
 extern void sc_commit_mark_catch_all(void);
 extern void sc_commit_mark_cluster(void);
-extern void sc_commit_begin_untracked_write(void);
+extern bool sc_commit_begin_untracked_write(void);
+extern void sc_commit_end_untracked_write(bool before);
 
-/* About the current transaction. */
+/* About the current transaction, or the session. */
+extern void sc_commit_note_own_rows(bool has_own_rows);
+extern bool sc_commit_sees_own(void);
 extern bool sc_commit_has_begun(void);	/* it is past its step 1 */
 extern bool sc_commit_applies(void);
 extern bool sc_commit_wrote_anything(void);

@@ -54,6 +54,11 @@
 	((error)->sqlerrcode == ERRCODE_QUERY_CANCELED && (error)->funcname && \
 	 strcmp((error)->funcname, "ProcessInterrupts") == 0)
 
+/* Was an error raised because a wait for a lock would have been a deadlock? */
+#define SC_IS_DEADLOCK(error) \
+	((error)->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && (error)->funcname && \
+	 strcmp((error)->funcname, "DeadLockReport") == 0)
+
 /* Is this process a background worker? */
 #if PG_VERSION_NUM >= 170000
 #define SC_IN_BACKGROUND_WORKER AmBackgroundWorkerProcess()
@@ -66,6 +71,13 @@
 #define SC_NEW_WAIT_EVENT(name) WaitEventExtensionNew(name)
 #else
 #define SC_NEW_WAIT_EVENT(name) PG_WAIT_EXTENSION
+#endif
+
+/* The origin of what this session applies, as it is logged; 0: it is no replica of anything. */
+#if PG_VERSION_NUM >= 190000
+#define SC_REPLICATION_ORIGIN (replorigin_xact_state.origin)
+#else
+#define SC_REPLICATION_ORIGIN replorigin_session_origin
 #endif
 
 /* Let no setting of the database's or the server's end this process's transactions. */

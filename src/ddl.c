@@ -3,7 +3,13 @@
  * ddl.c
  *	  What a command does, as its parse tree says.
  *
- * Looks names up, without locks, and changes nothing.
+ * Looks names up, without locks on what they name, and changes nothing.
+ *
+ * What no section can read is none of our business: temporary objects.  Each
+ * command is judged by its object, before it is executed; what is not known to
+ * be temporary counts as permanent.  Permanent objects can use the type of a
+ * temporary table, or a function in pg_temp; so whatever something depends on
+ * counts as permanent, too.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -11,18 +17,33 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_type.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "ddl.h"
 #include "track.h"
@@ -54,45 +75,439 @@ writes_tracked(Node *parsetree)
 	return false;
 }
 
+/*-------------------------------------------------------------------------
+ * Temporary objects
+ *-------------------------------------------------------------------------
+ */
+
 /*
- * Is a relation that a command names temporary, or will it be?  No section can
- * read a temporary relation.
+ * Does anything depend on an object, other than its own parts, and constraints,
+ * which change no result?  Of what depends on a relation only functions count:
+ * views over it are temporary, too.
  */
 static bool
-is_temporary(RangeVar *relation, bool creates)
+has_dependents(Oid class, Oid object)
 {
-	Oid			oid;
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData keys[2];
+	HeapTuple	tuple;
+	bool		found = false;
 
-	if (relation == NULL)
-		return false;
-	if (relation->relpersistence == RELPERSISTENCE_TEMP)
-		return true;
-	if (creates)
-		return relation->schemaname != NULL &&
-			(strcmp(relation->schemaname, "pg_temp") == 0 ||
-			 (OidIsValid(oid = get_namespace_oid(relation->schemaname, true)) && isTempNamespace(oid)));
-	oid = RangeVarGetRelid(relation, NoLock, true);
-	return OidIsValid(oid) && get_rel_persistence(oid) == RELPERSISTENCE_TEMP;
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(class));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(object));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
+	while (!found && (tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		found = form->deptype != DEPENDENCY_INTERNAL && form->classid != ConstraintRelationId &&
+			(class != RelationRelationId || form->classid == ProcedureRelationId);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return found;
 }
 
-/* Does a command name temporary relations only? */
+/* Does anything but its own table use a type, or arrays of it? */
 static bool
-all_temporary(DropStmt *stmt)
+type_is_used(Oid type)
+{
+	Oid			array = get_array_type(type);
+
+	return has_dependents(TypeRelationId, type) ||
+		(OidIsValid(array) && has_dependents(TypeRelationId, array));
+}
+
+/* Can rows of a relation be had without naming it? */
+bool
+sc_ddl_row_type_is_used(Oid relid)
+{
+	Oid			type = get_rel_type_id(relid);
+
+	return OidIsValid(type) && type_is_used(type);
+}
+
+static bool
+is_temporary_schema(const char *schema)
+{
+	Oid			namespace;
+
+	if (strcmp(schema, "pg_temp") == 0)
+		return true;
+	namespace = get_namespace_oid(schema, true);
+	return OidIsValid(namespace) && isAnyTempNamespace(namespace);
+}
+
+/* Is what a command creates temporary, by the schema that it is created in? */
+static bool
+creates_temporary(const char *schema)
+{
+	List	   *path;
+
+	if (schema)
+		return is_temporary_schema(schema);
+	/* the namespace itself cannot be asked for: it might be created for that */
+	return SplitIdentifierString(pstrdup(namespace_search_path), ',', &path) &&
+		path != NIL && strcmp(linitial(path), "pg_temp") == 0;
+}
+
+static bool
+creates_temporary_relation(RangeVar *relation)
+{
+	return relation->relpersistence == RELPERSISTENCE_TEMP || creates_temporary(relation->schemaname);
+}
+
+static bool
+creates_temporary_object(List *names)
+{
+	char	   *schema;
+	char	   *name;
+
+	DeconstructQualifiedName(names, &schema, &name);
+	return creates_temporary(schema);
+}
+
+static bool
+is_temporary_relation(RangeVar *relation)
+{
+	Oid			relid = relation ? RangeVarGetRelid(relation, NoLock, true) : InvalidOid;
+
+	return OidIsValid(relid) && get_rel_persistence(relid) == RELPERSISTENCE_TEMP &&
+		!has_dependents(RelationRelationId, relid) && !sc_ddl_row_type_is_used(relid);
+}
+
+static bool
+is_temporary_type(TypeName *name)
+{
+	Oid			typeid = LookupTypeNameOid(NULL, name, true);
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typeid));
+	bool		temporary;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	temporary = isAnyTempNamespace(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+	ReleaseSysCache(tuple);
+	return temporary && !type_is_used(typeid);
+}
+
+/*
+ * Functions of a temporary schema are only found if it is named.  All of that
+ * name are looked at: which one is meant the command itself finds out.
+ */
+static bool
+is_temporary_function(List *names)
+{
+	CatCList   *list;
+	char	   *schema;
+	char	   *name;
+	bool		used = false;
+
+	DeconstructQualifiedName(names, &schema, &name);
+	if (schema == NULL || !is_temporary_schema(schema))
+		return false;
+	list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	for (int i = 0; i < list->n_members; i++)
+	{
+		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
+
+		used = used || (isAnyTempNamespace(form->pronamespace) &&
+						has_dependents(ProcedureRelationId, form->oid));
+	}
+	ReleaseSysCacheList(list);
+	return !used;
+}
+
+/* A function that is created may replace one that something depends on. */
+static bool
+creates_temporary_function(List *names)
+{
+	char	   *schema;
+	char	   *name;
+
+	DeconstructQualifiedName(names, &schema, &name);
+	return creates_temporary(schema) &&
+		is_temporary_function(list_make2(makeString(pstrdup("pg_temp")), makeString(name)));
+}
+
+/* The object of a command, as DROP, GRANT, RENAME and OWNER TO have it. */
+static bool
+is_temporary_object(ObjectType type, RangeVar *relation, Node *object)
+{
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_VIEW:
+		case OBJECT_INDEX:
+		case OBJECT_SEQUENCE:
+		case OBJECT_COLUMN:
+		case OBJECT_ATTRIBUTE:
+		case OBJECT_RULE:
+		case OBJECT_TRIGGER:
+		case OBJECT_POLICY:
+		case OBJECT_TABCONSTRAINT:
+			return is_temporary_relation(relation);
+		case OBJECT_TYPE:
+		case OBJECT_DOMAIN:
+			return is_temporary_type(IsA(object, TypeName) ? (TypeName *) object :
+									 makeTypeNameFromNameList(castNode(List, object)));
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+		case OBJECT_AGGREGATE:
+			return is_temporary_function(castNode(ObjectWithArgs, object)->objname);
+		default:
+			return false;
+	}
+}
+
+/* Does a command drop temporary objects only? */
+static bool
+drops_temporary(DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType != OBJECT_TABLE && stmt->removeType != OBJECT_VIEW &&
-		stmt->removeType != OBJECT_INDEX && stmt->removeType != OBJECT_SEQUENCE)
-		return false;
 	foreach(lc, stmt->objects)
 	{
-		RangeVar   *name = makeRangeVarFromNameList((List *) lfirst(lc));
-		Oid			relid = RangeVarGetRelid(name, NoLock, true);
+		Node	   *object = lfirst(lc);
+		RangeVar   *relation = NULL;
 
-		if (OidIsValid(relid) && get_rel_persistence(relid) != RELPERSISTENCE_TEMP)
+		switch (stmt->removeType)
+		{
+			case OBJECT_TABLE:
+			case OBJECT_VIEW:
+			case OBJECT_INDEX:
+			case OBJECT_SEQUENCE:
+				relation = makeRangeVarFromNameList((List *) object);
+				/* one that is not there is not dropped */
+				if (!OidIsValid(RangeVarGetRelid(relation, NoLock, true)))
+					continue;
+				break;
+			case OBJECT_RULE:
+			case OBJECT_TRIGGER:
+			case OBJECT_POLICY:
+				/* the last name is its own */
+				if (list_length((List *) object) < 2)
+					return false;
+				relation = makeRangeVarFromNameList(list_truncate(list_copy((List *) object),
+																  list_length((List *) object) - 1));
+				break;
+			default:
+				break;
+		}
+		if (!is_temporary_object(stmt->removeType, relation, object))
 			return false;
 	}
 	return true;
+}
+
+/* Does a command grant, or revoke, rights on temporary objects only? */
+static bool
+grants_on_temporary(GrantStmt * stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objects)
+	{
+		Node	   *object = lfirst(lc);
+
+		if (stmt->targtype == ACL_TARGET_ALL_IN_SCHEMA)
+		{
+			if (!is_temporary_schema(strVal(object)))
+				return false;
+		}
+		else if (stmt->targtype != ACL_TARGET_OBJECT ||
+				 !is_temporary_object(stmt->objtype, IsA(object, RangeVar) ? (RangeVar *) object : NULL, object))
+			return false;
+	}
+	return stmt->objects != NIL;
+}
+
+/* What the relations are named that a query as it was parsed reads. */
+typedef struct ReadNames
+{
+	List	   *relations;		/* of RangeVar */
+	List	   *ctes;			/* names of WITH queries, of char * */
+} ReadNames;
+
+static bool
+collect_names(Node *node, void *context)
+{
+	ReadNames  *names = context;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	if (IsA(node, LockingClause))
+		return false;			/* what it names is in FROM */
+	if (IsA(node, RangeVar))
+		names->relations = lappend(names->relations, node);
+	if (IsA(node, CommonTableExpr))
+		names->ctes = lappend(names->ctes, ((CommonTableExpr *) node)->ctename);
+	return raw_expression_tree_walker(node, collect_names, context);
+}
+
+/*
+ * Is a view temporary?  It becomes so by itself if it reads a temporary
+ * relation.  A name that a WITH query has anywhere in it decides nothing.
+ */
+static bool
+creates_temporary_view(ViewStmt *stmt)
+{
+	ReadNames	names = {NIL, NIL};
+	ListCell   *lc;
+
+	if (creates_temporary_relation(stmt->view))
+		return true;
+	(void) collect_names(stmt->query, &names);
+	foreach(lc, names.relations)
+	{
+		RangeVar   *relation = lfirst(lc);
+		ListCell   *lc2;
+		bool		is_cte = false;
+		Oid			relid;
+
+		foreach(lc2, names.ctes)
+		{
+			is_cte = is_cte || (relation->schemaname == NULL &&
+								strcmp(relation->relname, lfirst(lc2)) == 0);
+		}
+		if (is_cte)
+			continue;
+		relid = RangeVarGetRelid(relation, NoLock, true);
+		if (OidIsValid(relid) && get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
+			return true;
+	}
+	return false;
+}
+
+/* A temporary table that joins or leaves a permanent tree concerns that. */
+static bool
+alters_temporary(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (!is_temporary_relation(stmt->relation))
+		return false;
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableType type = lfirst_node(AlterTableCmd, lc)->subtype;
+
+		if (type == AT_AddInherit || type == AT_DropInherit)
+			return false;
+	}
+	return true;
+}
+
+static bool
+creates_temporary_table(CreateStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (!creates_temporary_relation(stmt->relation))
+		return false;
+	foreach(lc, stmt->inhRelations)
+	{
+		if (!is_temporary_relation(lfirst_node(RangeVar, lc)))
+			return false;
+	}
+	return true;
+}
+
+/* Is the object of a command temporary?  Then no section can read it. */
+static bool
+is_temporary(Node *parsetree)
+{
+	switch (nodeTag(parsetree))
+	{
+		case T_CreateStmt:
+			return creates_temporary_table((CreateStmt *) parsetree);
+		case T_CreateTableAsStmt:
+			return creates_temporary_relation(((CreateTableAsStmt *) parsetree)->into->rel);
+		case T_ViewStmt:
+			return creates_temporary_view((ViewStmt *) parsetree);
+		case T_CreateSeqStmt:
+			return creates_temporary_relation(((CreateSeqStmt *) parsetree)->sequence);
+		case T_CompositeTypeStmt:
+			return creates_temporary_relation(((CompositeTypeStmt *) parsetree)->typevar);
+		case T_CreateEnumStmt:
+			return creates_temporary_object(((CreateEnumStmt *) parsetree)->typeName);
+		case T_CreateRangeStmt:
+			return creates_temporary_object(((CreateRangeStmt *) parsetree)->typeName);
+		case T_CreateDomainStmt:
+			return creates_temporary_object(((CreateDomainStmt *) parsetree)->domainname);
+		case T_CreateFunctionStmt:
+			return creates_temporary_function(((CreateFunctionStmt *) parsetree)->funcname);
+		case T_DefineStmt:
+			if (((DefineStmt *) parsetree)->kind == OBJECT_AGGREGATE)
+				return creates_temporary_function(((DefineStmt *) parsetree)->defnames);
+			return creates_temporary_object(((DefineStmt *) parsetree)->defnames);
+
+		case T_AlterTableStmt:
+			return alters_temporary((AlterTableStmt *) parsetree);
+		case T_AlterSeqStmt:
+			return is_temporary_relation(((AlterSeqStmt *) parsetree)->sequence);
+		case T_CreateTrigStmt:
+			return is_temporary_relation(((CreateTrigStmt *) parsetree)->relation);
+		case T_RuleStmt:
+			return is_temporary_relation(((RuleStmt *) parsetree)->relation);
+		case T_CreatePolicyStmt:
+			return is_temporary_relation(((CreatePolicyStmt *) parsetree)->table);
+		case T_AlterPolicyStmt:
+			return is_temporary_relation(((AlterPolicyStmt *) parsetree)->table);
+		case T_AlterEnumStmt:
+			return is_temporary_type(makeTypeNameFromNameList(((AlterEnumStmt *) parsetree)->typeName));
+		case T_AlterDomainStmt:
+			return is_temporary_type(makeTypeNameFromNameList(((AlterDomainStmt *) parsetree)->typeName));
+		case T_AlterTypeStmt:
+			return is_temporary_type(makeTypeNameFromNameList(((AlterTypeStmt *) parsetree)->typeName));
+		case T_AlterFunctionStmt:
+			return is_temporary_function(((AlterFunctionStmt *) parsetree)->func->objname);
+
+		case T_DropStmt:
+			return drops_temporary((DropStmt *) parsetree);
+		case T_GrantStmt:
+			return grants_on_temporary((GrantStmt *) parsetree);
+		case T_RenameStmt:
+			return is_temporary_object(((RenameStmt *) parsetree)->renameType,
+									   ((RenameStmt *) parsetree)->relation,
+									   ((RenameStmt *) parsetree)->object);
+		case T_AlterOwnerStmt:
+			return is_temporary_object(((AlterOwnerStmt *) parsetree)->objectType,
+									   ((AlterOwnerStmt *) parsetree)->relation,
+									   ((AlterOwnerStmt *) parsetree)->object);
+		default:
+			return false;
+	}
+}
+
+/*-------------------------------------------------------------------------
+ * What a command does
+ *-------------------------------------------------------------------------
+ */
+
+/* A catalog that is written as if it were a table: that is DDL. */
+ScDdlScope
+sc_ddl_scope_of_write(Oid relid)
+{
+	if (!OidIsValid(relid) || !IsCatalogRelationOid(relid))
+		return SC_DDL_NONE;
+	return IsSharedRelation(relid) ? SC_DDL_CLUSTER : SC_DDL_DATABASE;
+}
+
+static ScDdlScope
+scope_of_writes(List *relations)
+{
+	ScDdlScope	scope = SC_DDL_NONE;
+	ListCell   *lc;
+
+	foreach(lc, relations)
+	{
+		scope = Max(scope, sc_ddl_scope_of_write(RangeVarGetRelid(lfirst_node(RangeVar, lc), NoLock, true)));
+	}
+	return scope;
 }
 
 /* What may this command change the result of? */
@@ -106,8 +521,6 @@ ddl_scope(Node *parsetree)
 		case T_DeclareCursorStmt:
 		case T_ClosePortalStmt:
 		case T_FetchStmt:
-		case T_CopyStmt:
-		case T_TruncateStmt:
 		case T_PrepareStmt:
 		case T_ExecuteStmt:
 		case T_DeallocateStmt:
@@ -166,32 +579,22 @@ ddl_scope(Node *parsetree)
 		case T_ReassignOwnedStmt:
 			return SC_DDL_CLUSTER;
 
-			/* temporary relations are never read by a section */
-		case T_CreateStmt:
-			return is_temporary(((CreateStmt *) parsetree)->relation, true) ? SC_DDL_NONE : SC_DDL_DATABASE;
-		case T_CreateTableAsStmt:
-			return is_temporary(((CreateTableAsStmt *) parsetree)->into->rel, true) ?
-				SC_DDL_NONE : SC_DDL_DATABASE;
-		case T_ViewStmt:
-			return is_temporary(((ViewStmt *) parsetree)->view, true) ? SC_DDL_NONE : SC_DDL_DATABASE;
-		case T_CreateSeqStmt:
-			return is_temporary(((CreateSeqStmt *) parsetree)->sequence, true) ?
-				SC_DDL_NONE : SC_DDL_DATABASE;
-		case T_AlterTableStmt:
-			return is_temporary(((AlterTableStmt *) parsetree)->relation, false) ?
-				SC_DDL_NONE : SC_DDL_DATABASE;
-		case T_DropStmt:
-			return all_temporary((DropStmt *) parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
+			/* a superuser may write catalogs so */
+		case T_CopyStmt:
+			return ((CopyStmt *) parsetree)->is_from ?
+				scope_of_writes(list_make1(((CopyStmt *) parsetree)->relation)) : SC_DDL_NONE;
+		case T_TruncateStmt:
+			return scope_of_writes(((TruncateStmt *) parsetree)->relations);
+
 		case T_RenameStmt:
 			if (((RenameStmt *) parsetree)->renameType == OBJECT_DATABASE)
 				return SC_DDL_NONE;
-			if (is_temporary(((RenameStmt *) parsetree)->relation, false))
-				return SC_DDL_NONE;
-			return ((RenameStmt *) parsetree)->renameType == OBJECT_ROLE ?
-				SC_DDL_CLUSTER : SC_DDL_DATABASE;
+			if (((RenameStmt *) parsetree)->renameType == OBJECT_ROLE)
+				return SC_DDL_CLUSTER;
+			return is_temporary(parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
 
 		default:
-			return SC_DDL_DATABASE;
+			return is_temporary(parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
 	}
 }
 
@@ -207,6 +610,29 @@ may_create_databases(void)
 		ReleaseSysCache(role);
 	}
 	return may;
+}
+
+static bool
+is_template(Oid database)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		template = HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return template;
+}
+
+/*
+ * May the current user copy, remove, move or rename a database, as the server
+ * will ask?
+ */
+static bool
+may_have_it_left(Node *parsetree, Oid database)
+{
+	if (IsA(parsetree, CreatedbStmt))
+		return may_create_databases() && (SC_OWNS_DATABASE(database) || is_template(database));
+	return SC_OWNS_DATABASE(database) && (!IsA(parsetree, RenameStmt) || may_create_databases());
 }
 
 /*
@@ -254,10 +680,7 @@ database_to_leave(Node *parsetree)
 	database = get_database_oid(name, true);
 
 	/* a role that may not do it shall not send our worker away either */
-	if (!OidIsValid(database) || (nodeTag(parsetree) == T_CreatedbStmt ?
-								  !may_create_databases() : !SC_OWNS_DATABASE(database)))
-		return InvalidOid;
-	return database;
+	return OidIsValid(database) && may_have_it_left(parsetree, database) ? database : InvalidOid;
 }
 
 /* Does a command rename or move what a query may name? */
@@ -330,11 +753,14 @@ sc_ddl_effect(Node *parsetree, ScDdlEffect *effect)
 	if (effect->scope == SC_DDL_NONE || tag == T_RenameStmt)
 		effect->database = database_to_leave(parsetree);
 	effect->drops_database = tag == T_DropdbStmt && OidIsValid(effect->database);
+	effect->renames_database = tag == T_RenameStmt && OidIsValid(effect->database);
 	if (effect->scope == SC_DDL_NONE)
 		return;
 
 	effect->renames = renames(parsetree);
 	effect->schema = schema_moved_to(parsetree);
-	effect->may_join_trees = tag == T_CreateStmt || tag == T_AlterTableStmt;
+	effect->may_join_trees = (tag == T_CreateStmt &&
+							  !creates_temporary_relation(((CreateStmt *) parsetree)->relation)) ||
+		(tag == T_AlterTableStmt && !is_temporary_relation(((AlterTableStmt *) parsetree)->relation));
 	effect->may_drop_extension = tag == T_DropStmt || tag == T_DropOwnedStmt;
 }

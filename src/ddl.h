@@ -16,6 +16,7 @@
 
 typedef enum ScDdlScope
 {
+	/* in ascending order */
 	SC_DDL_NONE,				/* changes the result of no query */
 	SC_DDL_DATABASE,
 	SC_DDL_CLUSTER
@@ -33,6 +34,7 @@ typedef struct ScDdlEffect
 	Oid			database;		/* that it copies or removes, so that our
 								 * worker there must leave; InvalidOid: none */
 	bool		drops_database; /* that one */
+	bool		renames_database;	/* likewise */
 	bool		finishes_prepared;	/* a transaction */
 	bool		commits;		/* the transaction block */
 	bool		listens;		/* to our channel */
@@ -41,5 +43,12 @@ typedef struct ScDdlEffect
 } ScDdlEffect;
 
 extern void sc_ddl_effect(Node *parsetree, ScDdlEffect *effect);
+
+/* What a statement that writes a table does: only catalogs count. */
+extern ScDdlScope sc_ddl_scope_of_write(Oid relid);
+
+/* Is the type of a relation's rows used by anything else?  Then rows of it may
+ * be had without naming it. */
+extern bool sc_ddl_row_type_is_used(Oid relid);
 
 #endif							/* SC_DDL_H */

@@ -47,6 +47,7 @@ static const struct config_enum_entry protocols[] = {
 	{"after-commit", SC_PROTOCOL_AFTER_COMMIT, false},
 	{"replayed-only", SC_PROTOCOL_REPLAYED_ONLY, false},
 	{"begun-only", SC_PROTOCOL_BEGUN_ONLY, false},
+	{"tree-word", SC_PROTOCOL_TREE_WORD, false},
 	{NULL, 0, false}
 };
 

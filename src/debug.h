@@ -21,7 +21,9 @@ enum
 	SC_PROTOCOL_REPLAYED_ONLY,	/* wrong: on a standby, the end of the last
 								 * record that was replayed in full on both
 								 * sides */
-	SC_PROTOCOL_BEGUN_ONLY		/* wrong: of the one whose replay began last */
+	SC_PROTOCOL_BEGUN_ONLY,		/* wrong: of the one whose replay began last */
+	SC_PROTOCOL_TREE_WORD		/* wrong: also under plain inheritance a tree
+								 * has one word, its root's */
 };
 
 extern int	sc_debug_protocol;

@@ -134,34 +134,20 @@ all_sections(List **sources)
 	return n;
 }
 
-/* Does a table belong to a tree with one of these roots? */
-static bool
-in_trees(Oid relid, List *tree_roots)
-{
-	Oid			roots[SC_MAX_ROOTS];
-	int			nroots = sc_track_roots(relid, roots);
-
-	for (int i = 0; i < nroots; i++)
-		if (list_member_oid(tree_roots, roots[i]))
-			return true;
-	return false;
-}
-
+/* The tables whose words are in the labels of these sources. */
 static List *
-roots_of(List *tables)
+words_of(List *sources)
 {
-	List	   *result = NIL;
+	List	   *words = NIL;
 	ListCell   *lc;
 
-	foreach(lc, tables)
+	foreach(lc, sources)
 	{
-		Oid			roots[SC_MAX_ROOTS];
-		int			nroots = sc_track_roots(lfirst_oid(lc), roots);
-
-		for (int i = 0; i < nroots; i++)
-			result = list_append_unique_oid(result, roots[i]);
+		words = list_concat(words, sc_track_words(lfirst_oid(lc)));
 	}
-	return result;
+	list_sort(words, list_oid_cmp);
+	list_deduplicate_oid(words);
+	return words;
 }
 
 /*
@@ -172,25 +158,23 @@ static void
 detach_unneeded(List *dropped)
 {
 	List	   *needed = NIL;
-	List	   *dropped_roots = roots_of(dropped);
 	ListCell   *lc;
+	Oid			relid;
 
 	(void) all_sections(&needed);
-	needed = roots_of(needed);
 	foreach(lc, sc_track_tables(false))
 	{
-		if (!in_trees(lfirst_oid(lc), needed))
-			sc_track_detach(lfirst_oid(lc), in_trees(lfirst_oid(lc), dropped_roots));
+		if (!sc_track_any_covers(needed, lfirst_oid(lc)))
+			sc_track_detach(lfirst_oid(lc), sc_track_any_covers(dropped, lfirst_oid(lc)));
 	}
 
-	foreach(lc, dropped_roots)
-	{
-		int			slot = sc_shared ?
-		sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), false) : SC_SLOT_NONE;
-
-		if (slot != SC_SLOT_NONE && !list_member_oid(needed, lfirst_oid(lc)))
+	/* also of what has left a tree before */
+	if (sc_shared == NULL)
+		return;
+	needed = words_of(needed);
+	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
+		if (!list_member_oid(needed, relid))
 			sc_slot_want(slot, false);
-	}
 }
 
 static void
@@ -297,20 +281,18 @@ sweep_slots(void)
 static void
 take_slots(Oid relid)
 {
-	Oid			roots[SC_MAX_ROOTS];
-	int			nroots;
+	ListCell   *lc;
 
 	if (!sc_shared || get_rel_relkind(relid) == RELKIND_MATVIEW)
 		return;
-	nroots = sc_track_roots(relid, roots);
-	for (int i = 0; i < nroots; i++)
+	foreach(lc, sc_track_words(relid))
 	{
-		int			slot = sc_slot_find(SC_KEY_HERE(roots[i]), true);
+		int			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), true);
 
 		if (slot == SC_SLOT_NONE)
 		{
 			sweep_slots();
-			slot = sc_slot_find(SC_KEY_HERE(roots[i]), true);
+			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), true);
 		}
 		if (slot == SC_SLOT_NONE ||
 			sc_slot_find(SC_KEY_CATCH_ALL, true) == SC_SLOT_NONE)
@@ -323,21 +305,28 @@ take_slots(Oid relid)
 	}
 }
 
-/* The triggers go on the whole tree, so the right to set some must be had there. */
+/*
+ * May a role have triggers put on a source?  Those of a partition go on the
+ * whole tree from its root, so the right to set some must be had there as well.
+ */
+static bool
+may_track(Oid relid, Oid role)
+{
+	return pg_class_aclmask(relid, role, ACL_TRIGGER, ACLMASK_ALL) == ACL_TRIGGER;
+}
+
 static void
 check_tree_rights(Oid relid, Oid owner)
 {
-	Oid			roots[SC_MAX_ROOTS];
-	int			nroots = sc_track_roots(relid, roots);
+	Oid			root = sc_track_root(relid);
 
-	for (int i = 0; i < nroots; i++)
-		if (roots[i] != relid && pg_class_aclmask(roots[i], owner, ACL_TRIGGER, ACLMASK_ALL) != ACL_TRIGGER)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied for table \"%s\", of whose tree source table \"%s\" is a part",
-							get_rel_name(roots[i]), get_rel_name(relid)),
-					 errhint("Role \"%s\" needs the privilege TRIGGER on it.",
-							 GetUserNameFromId(owner, false))));
+	if (root != relid && !may_track(root, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table \"%s\", of whose tree source table \"%s\" is a part",
+						get_rel_name(root), get_rel_name(relid)),
+				 errhint("Role \"%s\" needs the privilege TRIGGER on it.",
+						 GetUserNameFromId(owner, false))));
 }
 
 /* What can be refused before anything is looked up. */
@@ -678,4 +667,90 @@ sc_define_configure(const char *summary, const char *option, const char *value)
 							   " ON CONFLICT (summary, option) DO UPDATE SET value = excluded.value",
 							   table, SC_OPTION_TABLE, 3, types, values, SPI_OK_INSERT);
 	}
+}
+
+/*
+ * Put our triggers where a section needs them, its owner may have them, and they
+ * are missing; as far as no lock must be waited for.
+ */
+static bool
+attach_missing(void)
+{
+	Oid			table = sc_extension_definition_table();
+	bool		attached = false;
+	ListCell   *lc;
+
+	/* what is defined stays so until we are done */
+	if (!OidIsValid(table) || !ConditionalLockRelationOid(table, ShareRowExclusiveLock) ||
+		sc_extension_definition_table() != table || !sc_extension_check_version(DEBUG1))
+		return false;
+	foreach(lc, sc_definition_all_now())
+	{
+		ScSummaryDef *definition = lfirst(lc);
+
+		for (int i = 0; i < definition->nsections; i++)
+		{
+			ScSectionDef *section = &definition->sections[i];
+
+			for (int s = 0; s < section->nsources; s++)
+			{
+				Oid			source = section->sources[s];
+				const char *reason;
+
+				if (get_rel_name(source) == NULL || sc_track_provable(source, false, &reason) ||
+					!may_track(source, section->owner) || !may_track(sc_track_root(source), section->owner))
+					continue;
+				attached = sc_track_attach_missing(source) || attached;
+			}
+		}
+	}
+	return attached;
+}
+
+/*
+ * From the worker, between transactions: if a build has found a table without
+ * our trigger, put it there.  A table that joined a tracked tree may have none:
+ * the command that made it join does not wait for its writers.  Nor has a table
+ * of another extension after a restore, since triggers on such tables are not
+ * dumped.  Returns whether there is something to refresh.
+ */
+bool
+sc_define_attach_missing(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool attached = false;
+
+	if (!sc_track_trigger_was_missing() || RecoveryInProgress())
+		return false;
+	PG_TRY();
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		/* writers wait for this commit: it shall not wait for a standby */
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+		attached = attach_missing();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		/* it is tried again with the next refresh */
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		ereport(DEBUG1,
+				(errmsg("could not attach missing triggers: %s", error->message)));
+		FreeErrorData(error);
+		attached = false;
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return attached;
 }

@@ -48,4 +48,7 @@ extern void sc_define_update(ScSectionDef *section);
  * caller may do that with whatever they own. */
 extern void sc_define_give(List *owners, Oid new_owner);
 
+/* From the worker, between transactions: triggers that a build has missed. */
+extern bool sc_define_attach_missing(void);
+
 #endif							/* SC_DEFINE_H */

@@ -193,6 +193,7 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->settings = DatumGetArrayTypePCopy(values[Anum_settings - 1]);
 	section->generated = DatumGetBool(values[Anum_generated - 1]);
 
+	section->lineage = hash_add(table, &section->owner, sizeof(Oid));
 	section->hash = hash_add(table, section->query, strlen(section->query));
 	section->hash = hash_add(section->hash, &section->owner, sizeof(Oid));
 	section->hash = hash_add(section->hash, &section->is_inline, sizeof(bool));
@@ -374,6 +375,60 @@ sc_definition_all(Snapshot snapshot)
 		all = lappend(all, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
 	}
 	return all;
+}
+
+/*
+ * The definitions that have a section for which "wanted" says so.  That is shown
+ * its query, settings and calls only, in memory that does not last, and may
+ * neither throw nor run anything: of thousands of sections most are not read any
+ * further.
+ */
+List *
+sc_definition_some(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
+{
+	Oid			index;
+	List	   *names = NIL;
+	List	   *some = NIL;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	MemoryContext context;
+	ListCell   *lc;
+
+	if ((rel = open_definitions(&index)) == NULL)
+		return NIL;
+	context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache section", ALLOCSET_DEFAULT_SIZES);
+	scan = systable_beginscan(rel, index, true, snapshot, 0, NULL);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Datum		values[Natts_definition];
+		bool		nulls[Natts_definition];
+		ScSectionDef section = {0};
+		Name		name;
+		bool		is_wanted;
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		name = DatumGetName(values[Anum_summary - 1]);
+		section.query = TextDatumGetCString(values[Anum_query - 1]);
+		section.calls = text_array(DatumGetArrayTypeP(values[Anum_calls - 1]), &section.ncalls);
+		section.settings = DatumGetArrayTypeP(values[Anum_settings - 1]);
+		is_wanted = wanted(&section, arg);
+		MemoryContextSwitchTo(old);
+		/* in the index's order those of a summary come together */
+		if (is_wanted && (names == NIL || strcmp(llast(names), NameStr(*name)) != 0))
+			names = lappend(names, pstrdup(NameStr(*name)));
+		MemoryContextReset(context);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	MemoryContextDelete(context);
+
+	foreach(lc, names)
+	{
+		some = lappend(some, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
+	}
+	return some;
 }
 
 ScSummaryDef *

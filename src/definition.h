@@ -33,6 +33,8 @@ typedef struct ScSectionDef
 								 * it */
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
+	uint64		lineage;		/* hash of whose definition it is: the table
+								 * that it stands in, and the owner */
 	SPIPlanPtr	plan;			/* document.c's, NULL until first built; it
 								 * points back to this */
 	int			nsources;
@@ -72,6 +74,8 @@ extern ScSectionDef *sc_definition_section(ScSummaryDef *definition, const char 
 
 /* All definitions that a snapshot sees, in the current memory context. */
 extern List *sc_definition_all(Snapshot snapshot);
+extern List *sc_definition_some(Snapshot snapshot,
+								bool (*wanted) (const ScSectionDef *section, void *arg), void *arg);
 
 /* Likewise what is newest now, this command's own changes included. */
 extern ScSummaryDef *sc_definition_now(const char *summary);

@@ -27,6 +27,8 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -41,6 +43,13 @@
 #include "owner.h"
 
 bool		sc_document_timed_out = false;
+
+/* How often a build that gives way looks whether it waits for a lock. */
+#define LOOK_MS		2
+
+/* See sc_document_begin_giving_way(). */
+static bool gives_way = false;
+static volatile sig_atomic_t gave_way = false;
 
 static void
 error_callback(void *arg)
@@ -59,6 +68,94 @@ build_timeout_handler(void)
 	QueryCancelPending = true;
 	SetLatch(MyLatch);
 }
+
+/*-------------------------------------------------------------------------
+ * Giving way
+ *
+ * The background worker must not keep anybody waiting for one source while it
+ * waits for another itself: a session that has locked the other one and comes
+ * to need the first would be in a deadlock, and it could be that session which
+ * fails.  So the worker's builds end as soon as they would have to wait for a
+ * lock, and are tried again later.
+ *
+ * lock_timeout would not do for that.  A function in a query may change it, and
+ * may catch its error, so that the document would show what the function does
+ * then.  Here the build ends as by a cancel, and is not published even if the
+ * query catches that.
+ *
+ * Advisory locks are excepted: that a query takes one is its author's choice.
+ * Ours, by which builders take turns, are of that class too, but not of the two
+ * kinds that users' functions take.
+ *-------------------------------------------------------------------------
+ */
+
+/* Interrupt handler: end the build if it waits for a lock. */
+static void
+look_for_wait(void)
+{
+	/*
+	 * It may be granted, and its memory reused, just now: that costs a try.
+	 * After a FATAL error this may come when the process is half gone.
+	 */
+	PGPROC	   *proc = MyProc;
+	LOCK	   *lock = proc ? *(LOCK *volatile *) &proc->waitLock : NULL;
+
+	if (lock && (lock->tag.locktag_type != LOCKTAG_ADVISORY || lock->tag.locktag_field4 > 2))
+	{
+		gave_way = true;
+		InterruptPending = true;
+		QueryCancelPending = true;
+		SetLatch(MyLatch);
+	}
+}
+
+static TimeoutId
+look_timeout(void)
+{
+	static TimeoutId timeout = MAX_TIMEOUTS;
+
+	if (timeout == MAX_TIMEOUTS)
+		timeout = RegisterTimeout(USER_TIMEOUT, look_for_wait);
+	return timeout;
+}
+
+/* From here on, builds of this process give way. */
+void
+sc_document_begin_giving_way(void)
+{
+	gives_way = true;
+	gave_way = false;
+	enable_timeout_every(look_timeout(),
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOOK_MS), LOOK_MS);
+}
+
+/* To here.  True if one did, and so has failed; no cancel is to follow. */
+bool
+sc_document_end_giving_way(void)
+{
+	disable_timeout(look_timeout(), false);
+	gives_way = false;
+	if (gave_way)
+		QueryCancelPending = false;
+	return gave_way;
+}
+
+/* A build would have to wait for a lock: if it gives way, it ends here. */
+void
+sc_document_give_way(void)
+{
+	if (!gives_way)
+		return;
+	gave_way = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("a lock that the build needs is held by another session")));
+}
+
+/*-------------------------------------------------------------------------
+ * Values
+ *-------------------------------------------------------------------------
+ */
 
 /*
  * A value as JSON text: json and jsonb as they are, anything else as to_json()
@@ -251,37 +348,29 @@ build_body(void *arg)
 }
 
 /*
- * Build one section under the given snapshot.  The result is in the current
- * memory context.  Errors are those of the query, or say what is wrong with
- * it; build_timeout ends it like a cancel.
+ * Run a part of a build of which build_timeout is the longest time, like a
+ * cancel; of a section, or what comes before the sections.  A section that reads
+ * another summary is timed as a whole.
  */
-void
-sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body)
+static void
+run_timed(const char *summary, const char *section, void (*action) (void *arg), void *arg)
 {
 	static TimeoutId timeout = MAX_TIMEOUTS;
 	volatile bool timed = false;
-	BuildArguments arguments = {section, snapshot, body};
-	ErrorContextCallback callback;
 	MemoryContext caller_context = CurrentMemoryContext;
 
 	if (timeout == MAX_TIMEOUTS)
 		timeout = RegisterTimeout(USER_TIMEOUT, build_timeout_handler);
 
-	callback.callback = error_callback;
-	callback.arg = section;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-
 	sc_document_timed_out = false;
 	PG_TRY();
 	{
-		/* a section that reads another summary is timed as a whole */
 		if (sc_build_timeout > 0 && !get_timeout_active(timeout))
 		{
 			enable_timeout_after(timeout, sc_build_timeout);
 			timed = true;
 		}
-		sc_owner_run(section, build_body, &arguments);
+		action(arg);
 		if (timed)
 			disable_timeout(timeout, false);
 
@@ -297,11 +386,17 @@ sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body)
 		{
 			MemoryContextSwitchTo(caller_context);
 			FlushErrorState();
+			if (section)
+				ereport(ERROR,
+						(errcode(ERRCODE_QUERY_CANCELED),
+						 errmsg("building section \"%s\" of summary \"%s\" took longer than %d ms",
+								section, summary, sc_build_timeout),
+						 errhint("Make its query cheaper or raise summary_cache.build_timeout.")));
 			ereport(ERROR,
 					(errcode(ERRCODE_QUERY_CANCELED),
-					 errmsg("building section \"%s\" of summary \"%s\" took longer than %d ms",
-							NameStr(section->name), NameStr(section->summary), sc_build_timeout),
-					 errhint("Make its query cheaper or raise summary_cache.build_timeout.")));
+					 errmsg("waiting for the sources of summary \"%s\" took longer than %d ms",
+							summary, sc_build_timeout),
+					 errhint("A transaction that has locked one of them exclusively is still open: see pg_locks.")));
 		}
 
 		/*
@@ -314,6 +409,41 @@ sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+}
+
+/* Run what a build does before its sections: it may wait for their sources. */
+void
+sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg)
+{
+	run_timed(summary, NULL, action, arg);
+}
+
+static void
+build_section(void *arg)
+{
+	sc_owner_run(((BuildArguments *) arg)->section, build_body, arg);
+}
+
+/*
+ * Build one section under the given snapshot.  The result is in the current
+ * memory context.  Errors are those of the query, or say what is wrong with
+ * it; build_timeout ends it like a cancel.
+ */
+void
+sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body)
+{
+	BuildArguments arguments = {section, snapshot, body};
+	ErrorContextCallback callback;
+
+	callback.callback = error_callback;
+	callback.arg = section;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	run_timed(NameStr(section->summary), NameStr(section->name), build_section, &arguments);
+	/* the query may have caught what was to end it */
+	if (gave_way)
+		sc_document_give_way();
 
 	error_context_stack = callback.previous;
 }

@@ -23,5 +23,12 @@ typedef struct ScBody
 
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */
 extern void sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body);
+extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);
+
+/* For the worker, whose builds wait for no lock; the second is to be called
+ * after an error as well, and tells whether that was the reason. */
+extern void sc_document_begin_giving_way(void);
+extern bool sc_document_end_giving_way(void);
+extern void sc_document_give_way(void); /* ends such a build */
 
 #endif							/* SC_DOCUMENT_H */

@@ -16,10 +16,17 @@
  * looked at anew that decides about what is proven: a section that reads a
  * stranger goes on reading one.
  *
+ * A database may have thousands of sections, so those that a command cannot
+ * concern are left out by their texts.  What a view or a function hides goes on
+ * meaning the same, so a section is concerned only if it has the old name in its
+ * text (or the new one, which may come to mean something else).
+ *
  * A command must not fail or wait for this.  What is analysed or printed is
- * locked for the moment, in AccessShareLock, and not waited for; analysing, in
- * which constants are converted by their types' functions, which anybody may
- * have written, has a second; and a warning names a section that cannot follow.
+ * locked for the moment, in AccessShareLock, and not waited for.  No function of
+ * any user runs: of all that an analysis does, only the conversion of a constant
+ * could call one, by a domain's CHECK (see check_constants()).  So the work is
+ * bounded by the texts, and needs no clock.  A section that cannot follow is
+ * named in a warning.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -27,26 +34,43 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_ts_config.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "storage/latch.h"
+#include "parser/analyze.h"
+#include "parser/parse_type.h"
+#include "parser/parser.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/timeout.h"
+#include "utils/typcache.h"
 #include "utils/varlena.h"
 
+#include "ddl.h"
 #include "define.h"
 #include "follow.h"
 #include "inspect.h"
@@ -54,75 +78,313 @@
 #include "role.h"
 #include "subtransaction.h"
 
-/* For all sections together, before the command and once more after it; ms. */
-#define TIME_LIMIT	1000
-
-#define TOO_SLOW		"its query takes too long to analyze"
-
 #define SEARCH_PATH		"search_path="
 #define TEXT_SEARCH		"default_text_search_config="
+
+/* What a command renames or moves. */
+typedef struct Renamed
+{
+	List	   *names;			/* of char *: one of them is in the text of
+								 * each section concerned */
+	bool		anything;		/* any section may be concerned */
+	bool		by_star;		/* columns, which a "*" may stand for without
+								 * a name */
+	List	   *relations;		/* Oids, if it is relations or their columns */
+	RenameStmt *schema;			/* if it is a schema's name */
+} Renamed;
 
 /* A section before the command. */
 typedef struct Follower
 {
 	ScSectionDef *section;
+	const Renamed *renamed;
+	bool		in_text;		/* its text may mean something else */
+	bool		runs_checks;	/* to analyse it would run somebody's
+								 * functions */
+	bool		names_it;		/* see find_name() */
 	Query	   *query;			/* what its text meant; NULL: nothing, or that
 								 * could not be found out */
-	const char *unknown;		/* why it could not */
+	const char *unknown;		/* why it could not, with its SQLSTATE */
+	int			unknown_code;
 	Oid		   *calls;			/* the functions of section->calls */
 	Oid			text_search;	/* its configuration */
 	char	   *text;			/* what was printed last */
 } Follower;
 
+struct ScFollowers
+{
+	Renamed		renamed;
+	List	   *list;			/* of Follower */
+};
+
 /*-------------------------------------------------------------------------
- * A limited time
+ * What a command renames or moves
  *-------------------------------------------------------------------------
  */
 
-static TimeoutId time_limit = MAX_TIMEOUTS;
-static bool out_of_time = false;
-
 static void
-follow_timeout_handler(void)
+add_name(Renamed *renamed, const char *name)
 {
-	out_of_time = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
+	if (name == NULL)
+		return;
+	/* a text has such a character twice */
+	if (strpbrk(name, "'\"\\"))
+		renamed->anything = true;
+	renamed->names = lappend(renamed->names, pstrdup(name));
 }
 
 static void
-start_clock(void)
+add_array_name(Renamed *renamed, Oid type)
 {
-	if (time_limit == MAX_TIMEOUTS)
-		time_limit = RegisterTimeout(USER_TIMEOUT, follow_timeout_handler);
-	out_of_time = false;
-	enable_timeout_after(time_limit, TIME_LIMIT);
+	Oid			array = get_array_type(type);
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(array));
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	add_name(renamed, NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+	ReleaseSysCache(tuple);
 }
 
 static void
-stop_clock(void)
+add_type(Renamed *renamed, List *names)
 {
-	disable_timeout(time_limit, false);
-
-	/*
-	 * it struck, but nothing looked at interrupts since: no cancel is to
-	 * follow
-	 */
-	if (out_of_time)
-		QueryCancelPending = false;
+	add_name(renamed, strVal(llast(names)));
+	add_array_name(renamed, LookupTypeNameOid(NULL, makeTypeNameFromNameList(names), true));
 }
 
-/* A cancelled command is cancelled; any other error is the section's. */
-static ErrorData *
-rethrow_cancel(ErrorData *error)
+/* What moves along with a table: the sequences of its columns, and indexes. */
+static void
+add_parts(Renamed *renamed, Oid relid)
 {
-	if (error && sc_subtransaction_is_cancel(error) && !out_of_time)
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData keys[2];
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
+	while ((tuple = systable_getnext(scan)) != NULL)
 	{
-		stop_clock();
-		ReThrowError(error);
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->classid == RelationRelationId)
+		{
+			add_name(renamed, get_rel_name(form->objid));
+			renamed->relations = lappend_oid(renamed->relations, form->objid);
+		}
 	}
-	return error;
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+/* A relation: false if there is none of that name. */
+static bool
+add_relation(Renamed *renamed, RangeVar *relation, bool moves)
+{
+	Oid			relid = RangeVarGetRelid(relation, NoLock, true);
+
+	if (!OidIsValid(relid))
+		return false;
+	add_name(renamed, relation->relname);
+	add_array_name(renamed, get_rel_type_id(relid));
+	renamed->relations = lappend_oid(renamed->relations, relid);
+	if (moves)
+		add_parts(renamed, relid);
+	return true;
+}
+
+/*
+ * A column, also of all that inherit it.  Whatever reads one of these relations
+ * is concerned, as a "*" stands for all columns, NATURAL for their names.  Where
+ * something else uses the type of their rows, "*" and the column are enough.
+ */
+static bool
+add_column(Renamed *renamed, RenameStmt *stmt)
+{
+	Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+	ListCell   *lc;
+
+	if (!OidIsValid(relid))
+		return false;
+	renamed->relations = find_all_inheritors(relid, NoLock, NULL);
+	foreach(lc, renamed->relations)
+	{
+		add_name(renamed, get_rel_name(lfirst_oid(lc)));
+		renamed->by_star = renamed->by_star || sc_ddl_row_type_is_used(lfirst_oid(lc));
+	}
+	if (renamed->by_star)
+	{
+		add_name(renamed, stmt->subname);
+		add_name(renamed, stmt->newname);
+		add_name(renamed, "natural");
+	}
+	return true;
+}
+
+static bool
+is_identifier_char(char c)
+{
+	return IS_HIGHBIT_SET(c) || isalnum((unsigned char) c) || c == '_' || c == '$';
+}
+
+/* Names come in upper or lower case; a single-byte encoding may have more of that. */
+static char
+fold(char c)
+{
+	if (IS_HIGHBIT_SET(c))
+		return pg_database_encoding_max_length() == 1 ? (char) tolower((unsigned char) c) : c;
+	return (char) pg_tolower((unsigned char) c);
+}
+
+/* Is a name in a text: as a name, quoted or not, or somewhere in a constant? */
+static bool
+mentions(const char *text, const char *name)
+{
+	size_t		length = strlen(name);
+	bool		begins_word = is_identifier_char(name[0]);
+
+	/* a longer one may have been cut to this, at a whole character */
+	bool		ends_word = is_identifier_char(name[length - 1]) && length < NAMEDATALEN - MAX_MULTIBYTE_CHAR_LEN;
+	char		first[] = {fold(name[0]), (char) pg_toupper((unsigned char) fold(name[0])), '\0'};
+
+	for (const char *at = text; (at = strpbrk(at, first)) != NULL; at++)
+	{
+		size_t		i = 1;
+
+		if (begins_word && at > text &&is_identifier_char(at[-1]))
+			continue;
+		while (i < length && fold(at[i]) == fold(name[i]))
+			i++;
+		if (i == length && !(ends_word && is_identifier_char(at[i])))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Can a text name something without having its name as it is: by an escape, or
+ * in a constant of several lines?
+ */
+static bool
+is_disguised(const char *text)
+{
+	for (const char *at = text; (at = strpbrk(at, "\\&'")) != NULL; at++)
+	{
+		const char *next = at + 1;
+
+		if (*at == '\\' || (*at == '&' && (*next == '\'' || *next == '"')))
+			return true;
+		if (*at == '\'' && isspace((unsigned char) *next))
+		{
+			while (isspace((unsigned char) *next))
+				next++;
+			if (*next == '\'' || *next == '-')
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+concerns(const Renamed *renamed, const char *text)
+{
+	ListCell   *lc;
+
+	if (renamed->anything)
+		return true;
+	foreach(lc, renamed->names)
+	{
+		const char *name = lfirst(lc);
+
+		/* a label of an enum may be empty */
+		if (name[0] == '\0' || mentions(text, name))
+			return true;
+	}
+	return (renamed->by_star && strchr(text, '*')) || is_disguised(text);
+}
+
+/* A schema's name is taken from the command; what it is in is not looked at. */
+static bool
+find_renamed(Node *parsetree, Renamed *renamed)
+{
+	ObjectType	type;
+	Node	   *object;
+	RangeVar   *relation;
+	bool		moves = IsA(parsetree, AlterObjectSchemaStmt);
+
+	if (IsA(parsetree, AlterEnumStmt))
+	{
+		add_name(renamed, ((AlterEnumStmt *) parsetree)->oldVal);
+		return true;
+	}
+	if (moves)
+	{
+		AlterObjectSchemaStmt *stmt = (AlterObjectSchemaStmt *) parsetree;
+
+		type = stmt->objectType;
+		object = stmt->object;
+		relation = stmt->relation;
+	}
+	else
+	{
+		RenameStmt *stmt = castNode(RenameStmt, parsetree);
+
+		type = stmt->renameType;
+		object = stmt->object;
+		relation = stmt->relation;
+		if (type == OBJECT_COLUMN || type == OBJECT_ATTRIBUTE)
+			return add_column(renamed, stmt);
+		add_name(renamed, stmt->newname);
+		if (type == OBJECT_SCHEMA)
+		{
+			add_name(renamed, stmt->subname);
+			renamed->schema = stmt;
+			return true;
+		}
+	}
+
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_FOREIGN_TABLE:
+		case OBJECT_SEQUENCE:
+			return add_relation(renamed, relation, moves);
+		case OBJECT_TYPE:
+		case OBJECT_DOMAIN:
+			add_type(renamed, castNode(List, object));
+			break;
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+		case OBJECT_AGGREGATE:
+			add_name(renamed, strVal(llast(castNode(ObjectWithArgs, object)->objname)));
+			break;
+		case OBJECT_OPERATOR:
+			/* USING, CASE, IN and others look for theirs without naming them */
+			add_name(renamed, strVal(llast(castNode(ObjectWithArgs, object)->objname)));
+			if (strspn(linitial(renamed->names), "=<>~!*") == strlen(linitial(renamed->names)))
+				renamed->anything = true;
+			break;
+		case OBJECT_COLLATION:
+		case OBJECT_TSCONFIGURATION:
+		case OBJECT_TSDICTIONARY:
+			add_name(renamed, strVal(llast(castNode(List, object))));
+			break;
+		case OBJECT_EXTENSION:
+			/* whatever it has */
+			renamed->anything = true;
+			break;
+		default:
+			/* what no query names */
+			return false;
+	}
+	return true;
 }
 
 /*-------------------------------------------------------------------------
@@ -130,19 +392,156 @@ rethrow_cancel(ErrorData *error)
  *-------------------------------------------------------------------------
  */
 
+/* A cancelled command is cancelled; any other error is the section's. */
+static ErrorData *
+rethrow_cancel(ErrorData *error)
+{
+	if (error && sc_subtransaction_is_cancel(error))
+		ReThrowError(error);
+	return error;
+}
+
+/* A lock that is waited for 1 ms is in no deadlock for long enough to be found. */
+static void
+limit_waiting(void)
+{
+	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* Has a domain a CHECK; InvalidOid: has any that a user made? */
+static bool
+has_check(Oid domain)
+{
+	Relation	constraints = table_open(ConstraintRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_constraint_contypid,
+				OidIsValid(domain) ? BTEqualStrategyNumber : BTGreaterEqualStrategyNumber,
+				OidIsValid(domain) ? F_OIDEQ : F_OIDGE,
+				ObjectIdGetDatum(OidIsValid(domain) ? domain : FirstNormalObjectId));
+	scan = systable_beginscan(constraints, ConstraintTypidIndexId, true, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(constraints, AccessShareLock);
+	return found;
+}
+
+static Oid
+base_of_domain(Oid domain)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(domain));
+	Oid			base = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		base = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+		ReleaseSysCache(tuple);
+	}
+	return base;
+}
+
+/* Does the conversion of a constant to a type check domains? */
+static bool
+checks_domains(Oid type)
+{
+	TupleDesc	desc;
+	bool		found = false;
+
+	check_stack_depth();
+	/* no type of the server's own has a part that is a user's */
+	if (type < FirstNormalObjectId)
+		return false;
+	switch (get_typtype(type))
+	{
+		case TYPTYPE_BASE:
+			return checks_domains(get_element_type(type));
+		case TYPTYPE_DOMAIN:
+			return has_check(type) || checks_domains(base_of_domain(type));
+		case TYPTYPE_RANGE:
+			return checks_domains(get_range_subtype(type));
+		case TYPTYPE_MULTIRANGE:
+			return checks_domains(get_range_subtype(get_multirange_range(type)));
+		case TYPTYPE_COMPOSITE:
+			desc = lookup_rowtype_tupdesc_noerror(type, -1, true);
+			for (int i = 0; desc && !found && i < desc->natts; i++)
+				found = !TupleDescAttr(desc, i)->attisdropped &&
+					checks_domains(TupleDescAttr(desc, i)->atttypid);
+			if (desc)
+				ReleaseTupleDesc(desc);
+			return found;
+		default:
+			return false;
+	}
+}
+
+/* Make NULLs of the strings in a query as it was parsed. */
+static bool
+clear_strings(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	if (IsA(node, A_Const))
+	{
+		if (!((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String))
+			((A_Const *) node)->isnull = true;
+		return false;
+	}
+	if (IsA(node, CommonTableExpr) && ((CommonTableExpr *) node)->cycle_clause)
+	{
+		CTECycleClause *cycle = ((CommonTableExpr *) node)->cycle_clause;
+
+		/* the walker passes these by */
+		(void) clear_strings(cycle->cycle_mark_value, context);
+		(void) clear_strings(cycle->cycle_mark_default, context);
+	}
+	return raw_expression_tree_walker(node, clear_strings, context);
+}
+
+static bool
+find_checking_constant(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, find_checking_constant, context, 0);
+	/* a NULL that was there before is taken for one of these */
+	if (IsA(node, Const) && ((Const *) node)->constisnull && checks_domains(((Const *) node)->consttype))
+		return true;
+	return expression_tree_walker(node, find_checking_constant, context);
+}
+
 /*
- * A session that waits 1 ms for a lock is in no deadlock for long enough to be
- * found.  And
- * when the time is over it is over for all that come later.
+ * The analysis converts each string in a query to the type that is wanted
+ * there.  The elements of an array, the fields of a row and the bounds of a range
+ * may be of a domain, whose CHECK then runs: functions of whoever defined it, for
+ * as long as they like, in the middle of another user's command.  Which types are
+ * wanted shows the analysis of the same query with NULLs for the strings, since
+ * nothing converts a NULL.
  */
 static void
-limit_waiting_and_time(void)
+check_constants(Follower *follower)
 {
-	if (out_of_time)
+	List	   *statements;
+	Query	   *query;
+
+	if (!has_check(InvalidOid))
+		return;
+	statements = raw_parser(follower->section->query, RAW_PARSE_DEFAULT);
+	if (list_length(statements) != 1)
+		return;
+	/* nor may it find what the session that renames has in its temporary schema */
+	sc_query_check_names(follower->section);
+	(void) clear_strings(linitial_node(RawStmt, statements)->stmt, NULL);
+	query = parse_analyze_fixedparams(linitial_node(RawStmt, statements), follower->section->query,
+									  NULL, 0, NULL);
+	follower->runs_checks = find_checking_constant((Node *) query, NULL);
+	if (follower->runs_checks)
 		ereport(ERROR,
-				(errcode(ERRCODE_QUERY_CANCELED),
-				 errmsg("%s", TOO_SLOW)));
-	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("to analyze its query would run the CHECK of a domain")));
 }
 
 static void
@@ -150,8 +549,9 @@ analyze_text(void *arg)
 {
 	Follower   *follower = arg;
 
-	limit_waiting_and_time();
+	limit_waiting();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	check_constants(follower);
 	follower->query = sc_query_analyze(follower->section);
 	PopActiveSnapshot();
 }
@@ -161,7 +561,7 @@ print_query(void *arg)
 {
 	Follower   *follower = arg;
 
-	limit_waiting_and_time();
+	limit_waiting();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	follower->text = pg_get_querydef(copyObject(follower->query), true);
 	while (*follower->text == ' ')
@@ -256,35 +656,141 @@ stored_setting(Datum element, const char *prefix)
 	return strncmp(setting, prefix, strlen(prefix)) == 0 ? setting + strlen(prefix) : NULL;
 }
 
+static bool
+find_name_in(Node *node, void *context)
+{
+	Follower   *follower = context;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	if (IsA(node, RangeVar))
+		return list_member_oid(follower->renamed->relations,
+							   RangeVarGetRelid((RangeVar *) node, NoLock, true));
+	if (IsA(node, A_Const) && !((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String))
+		foreach(lc, follower->renamed->relations)
+	{
+		char	   *name = get_rel_name(lfirst_oid(lc));
+
+		if (name && mentions(strVal(&((A_Const *) node)->val), name))
+			return true;
+	}
+	return raw_expression_tree_walker(node, find_name_in, context);
+}
+
+/*
+ * Does a query that cannot be analysed name what is renamed?  For relations that
+ * can be said, without locks; of the rest the name is in it.
+ */
+static void
+find_name(void *arg)
+{
+	Follower   *follower = arg;
+	List	   *statements = raw_parser(follower->section->query, RAW_PARSE_DEFAULT);
+
+	follower->names_it = follower->renamed->relations == NIL ||
+		find_name_in((Node *) linitial_node(RawStmt, statements)->stmt, follower);
+}
+
+/*
+ * Find out what a query means, or why that cannot be found out.  What the
+ * analysis needs for the moment is freed: there may be thousands of sections.
+ */
+static void
+find_meaning(Follower *follower)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "summary_cache analysis", ALLOCSET_DEFAULT_SIZES);
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = attempt(follower, analyze_text);
+	if (error == NULL)
+	{
+		MemoryContextSwitchTo(old);
+		follower->query = copyObject(follower->query);
+	}
+	else
+		follower->query = NULL;
+
+	if (error && (follower->runs_checks || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE) &&
+		attempt(follower, find_name) == NULL && follower->names_it)
+	{
+		follower->unknown_code = error->sqlerrcode;
+		/* an error is kept longer than this */
+		follower->unknown = follower->runs_checks ? error->message :
+			"another session has locked what its query reads";
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* NULL if the command does not concern it. */
 static Follower *
-find_follower(ScSectionDef *section)
+find_follower(const Renamed *renamed, ScSectionDef *section)
 {
 	Follower   *follower = palloc0(sizeof(Follower));
-	ErrorData  *error;
+	bool		concerned;
 	Datum	   *settings;
 	int			nsettings;
 
 	follower->section = section;
-	error = attempt(follower, analyze_text);
-	if (error)
-		follower->query = NULL;
-	if (error && out_of_time)
-		follower->unknown = TOO_SLOW;
-	else if (error && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-		follower->unknown = "another session has locked what its query reads";
+	follower->renamed = renamed;
+	follower->in_text = concerns(renamed, section->query);
+	concerned = follower->in_text;
 
 	follower->calls = palloc0(sizeof(Oid) * (section->ncalls + 1));
 	for (int i = 0; i < section->ncalls; i++)
-		follower->calls[i] = find(find_function, section->calls[i]);
+		if (concerns(renamed, section->calls[i]))
+		{
+			follower->calls[i] = find(find_function, section->calls[i]);
+			concerned = true;
+		}
 	deconstruct_array(section->settings, TEXTOID, -1, false, TYPALIGN_INT, &settings, NULL, &nsettings);
 	for (int i = 0; i < nsettings; i++)
 	{
-		char	   *value = stored_setting(settings[i], TEXT_SEARCH);
+		char	   *value = TextDatumGetCString(settings[i]);
+		char	   *config = stored_setting(settings[i], TEXT_SEARCH);
 
-		if (value)
-			follower->text_search = find(find_text_search, value);
+		if (!concerns(renamed, value))
+			continue;
+		concerned = true;
+		if (config)
+			follower->text_search = find(find_text_search, config);
+
+		/*
+		 * a schema of that name was in the path and is gone: it is to be
+		 * there again
+		 */
+		else if (renamed->schema && mentions(value, renamed->schema->newname))
+			follower->in_text = true;
 	}
+	if (!concerned)
+		return NULL;
+	if (follower->in_text)
+		find_meaning(follower);
 	return follower;
+}
+
+/* May a command concern a section?  For sc_definition_some(). */
+static bool
+is_concerned(const ScSectionDef *section, void *arg)
+{
+	const Renamed *renamed = arg;
+	Datum	   *settings;
+	int			nsettings;
+
+	if (concerns(renamed, section->query))
+		return true;
+	for (int i = 0; i < section->ncalls; i++)
+		if (concerns(renamed, section->calls[i]))
+			return true;
+	deconstruct_array(section->settings, TEXTOID, -1, false, TYPALIGN_INT, &settings, NULL, &nsettings);
+	for (int i = 0; i < nsettings; i++)
+		if (concerns(renamed, TextDatumGetCString(settings[i])))
+			return true;
+	return false;
 }
 
 static void
@@ -298,8 +804,9 @@ error_locked(const char *what)
 static void
 find_followers(void *arg)
 {
-	List	  **followers = arg;
+	ScFollowers *followers = arg;
 	Oid			table = sc_extension_definition_table();
+	Snapshot	snapshot;
 	ListCell   *lc;
 
 	/* held to the end of this subtransaction, so it stays, too */
@@ -307,35 +814,42 @@ find_followers(void *arg)
 		error_locked("is changing the extension");
 	if (sc_extension_definition_table() != table)
 		return;
-	foreach(lc, sc_definition_all_now())
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	foreach(lc, sc_definition_some(snapshot, is_concerned, &followers->renamed))
 	{
 		ScSummaryDef *definition = lfirst(lc);
 
 		for (int i = 0; i < definition->nsections; i++)
-			*followers = lappend(*followers, find_follower(&definition->sections[i]));
+		{
+			Follower   *follower = find_follower(&followers->renamed, &definition->sections[i]);
+
+			if (follower)
+				followers->list = lappend(followers->list, follower);
+		}
 	}
+	UnregisterSnapshot(snapshot);
 }
 
 /*
- * A command is going to rename or move something: what the sections of this
- * database are, for sc_follow_end().  Raises nothing but a cancel.
+ * A command is going to rename or move something: what the sections concerned
+ * are, for sc_follow_end(); NULL if there are none.  Raises a cancel, and what
+ * the command itself would raise, but nothing else.
  */
-List *
-sc_follow_begin(void)
+ScFollowers *
+sc_follow_begin(Node *parsetree)
 {
-	List	   *followers = NIL;
+	ScFollowers *followers = palloc0(sizeof(ScFollowers));
 	ErrorData  *error;
 
-	start_clock();
-	error = rethrow_cancel(sc_subtransaction_run(find_followers, &followers, false));
-	stop_clock();
+	if (!find_renamed(parsetree, &followers->renamed))
+		return NULL;
+	error = rethrow_cancel(sc_subtransaction_run(find_followers, followers, false));
 	if (error)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
-				 errmsg("sections do not follow what is renamed or moved: %s",
-						out_of_time ? "their queries take too long to analyze" : error->message),
+				 errmsg("sections do not follow what is renamed or moved: %s", error->message),
 				 errhint("For those whose queries name it, call summary_cache_define() with one that does by the new name.")));
-	return followers;
+	return followers->list != NIL ? followers : NULL;
 }
 
 /*-------------------------------------------------------------------------
@@ -345,15 +859,14 @@ sc_follow_begin(void)
 
 /* A schema has another name: the search path with it; NULL if it is not there. */
 static char *
-rename_in_path(char *value, RenameStmt *rename)
+rename_in_path(char *value, const RenameStmt *rename)
 {
 	List	   *schemas;
 	ListCell   *lc;
 	StringInfoData path;
 	bool		found = false;
 
-	if (rename == NULL || rename->renameType != OBJECT_SCHEMA ||
-		!SplitIdentifierString(value, ',', &schemas))
+	if (rename == NULL || !SplitIdentifierString(value, ',', &schemas))
 		return NULL;
 	initStringInfo(&path);
 	foreach(lc, schemas)
@@ -388,7 +901,7 @@ text_search_setting(Oid config)
 
 /* The stored settings and calls by their new names.  True if they have any. */
 static bool
-follow_names(Follower *follower, RenameStmt *rename)
+follow_names(Follower *follower)
 {
 	ScSectionDef *section = follower->section;
 	bool		changed = false;
@@ -402,7 +915,7 @@ follow_names(Follower *follower, RenameStmt *rename)
 		char	   *value;
 
 		if ((value = stored_setting(settings[i], SEARCH_PATH)) != NULL)
-			setting = rename_in_path(value, rename);
+			setting = rename_in_path(value, follower->renamed->schema);
 		else if (stored_setting(settings[i], TEXT_SEARCH) && OidIsValid(follower->text_search))
 			setting = text_search_setting(follower->text_search);
 		if (setting == NULL || strcmp(setting, TextDatumGetCString(settings[i])) == 0)
@@ -433,15 +946,17 @@ static bool
 follow_text(Follower *follower)
 {
 	ScSectionDef *section = follower->section;
-	Follower	now = {section};
+	Follower	now = {section, follower->renamed};
 	ErrorData  *error;
 
+	if (!follower->in_text)
+		return false;
 	if (follower->query == NULL)
 	{
 		/* broken before, it is not this command's matter */
 		if (follower->unknown && attempt(&now, analyze_text) != NULL)
 			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					(errcode(follower->unknown_code),
 					 errmsg("%s", follower->unknown)));
 		return false;
 	}
@@ -473,16 +988,10 @@ is_unchanged(ScSectionDef *section)
 	return stored && stored->hash == section->hash;
 }
 
-typedef struct Ending
-{
-	Follower   *follower;
-	RenameStmt *rename;			/* NULL: not such a command */
-} Ending;
-
 static void
 end_one(void *arg)
 {
-	Follower   *follower = ((Ending *) arg)->follower;
+	Follower   *follower = arg;
 	ScSectionDef *section = follower->section;
 	bool		changed;
 	bool		printed;
@@ -492,7 +1001,7 @@ end_one(void *arg)
 		error_locked("is changing the extension");
 	if (!is_unchanged(section))
 		return;
-	changed = follow_names(follower, ((Ending *) arg)->rename);
+	changed = follow_names(follower);
 	printed = follow_text(follower);
 	if (!changed && !printed)
 		return;
@@ -515,18 +1024,21 @@ end_one(void *arg)
  * of, once for what sc_follow_begin() returned.  Raises nothing but a cancel.
  */
 void
-sc_follow_end(List *followers, Node *parsetree)
+sc_follow_end(ScFollowers *followers)
 {
-	RenameStmt *rename = IsA(parsetree, RenameStmt) ? (RenameStmt *) parsetree : NULL;
 	ListCell   *lc;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "summary_cache following", ALLOCSET_DEFAULT_SIZES);
 
 	CommandCounterIncrement();
-	start_clock();
-	foreach(lc, followers)
+	foreach(lc, followers->list)
 	{
-		Ending		ending = {lfirst(lc), rename};
-		ScSectionDef *section = ending.follower->section;
-		ErrorData  *error = rethrow_cancel(sc_subtransaction_run(end_one, &ending, true));
+		Follower   *follower = lfirst(lc);
+		ScSectionDef *section = follower->section;
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = rethrow_cancel(sc_subtransaction_run(end_one, follower, true));
 
 		/* what is wrong with its query is its owner's business */
 		if (error)
@@ -534,11 +1046,13 @@ sc_follow_end(List *followers, Node *parsetree)
 					(errcode(error->sqlerrcode),
 					 errmsg("section \"%s\" of summary \"%s\" does not follow what was renamed or moved: %s",
 							NameStr(section->name), NameStr(section->summary),
-							out_of_time ? TOO_SLOW :
+							follower->unknown ||
 							error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 							has_privs_of_role(GetUserId(), section->owner) ? error->message :
 							"its query cannot be analyzed"),
 					 errhint("If its query names that, call summary_cache_define() with one that does by the new name.")));
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
 	}
-	stop_clock();
+	MemoryContextDelete(context);
 }

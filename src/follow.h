@@ -11,14 +11,17 @@
 #define SC_FOLLOW_H
 
 #include "nodes/nodes.h"
-#include "nodes/pg_list.h"
 
 #include "base.h"
 
-/* Before a command that renames or moves something; raises only a cancel. */
-extern List *sc_follow_begin(void);
+/* The sections that a command concerns, as they were before it. */
+typedef struct ScFollowers ScFollowers;
+
+/* Before a command that renames or moves something; NULL: no section is
+ * concerned. */
+extern ScFollowers *sc_follow_begin(Node *parsetree);
 
 /* After it, in the same transaction. */
-extern void sc_follow_end(List *followers, Node *parsetree);
+extern void sc_follow_end(ScFollowers *followers);
 
 #endif							/* SC_FOLLOW_H */

@@ -10,7 +10,8 @@
  *
  * DDL has no triggers at all.  It marks the catch-all word of the database,
  * before it is executed and once more after, since some commands commit in
- * between.  What cannot change the result of any query is left out.
+ * between.  What cannot change the result of any query is left out.  A plan that
+ * writes a catalog is DDL as well.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -20,6 +21,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -52,24 +54,6 @@
 static ExecutorStart_hook_type prev_ExecutorStart;
 static ProcessUtility_hook_type prev_ProcessUtility;
 
-static void
-executor_start(QueryDesc *queryDesc, int eflags)
-{
-	if (prev_ExecutorStart)
-		prev_ExecutorStart(queryDesc, eflags);
-	else
-		standard_ExecutorStart(queryDesc, eflags);
-
-	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
-	{
-		ResultRelInfo **results = queryDesc->estate->es_result_relations;
-
-		SC_FOREACH_RESULT(index, queryDesc->plannedstmt)
-			sc_track_plan(rt_fetch(index, queryDesc->plannedstmt->rtable)->relid,
-						  results && results[index - 1] ? results[index - 1]->ri_TrigDesc : NULL);
-	}
-}
-
 /* Is anything of this database cached, or could it be? */
 static bool
 database_concerned(void)
@@ -85,6 +69,30 @@ mark_ddl(ScDdlScope scope)
 		sc_commit_mark_cluster();
 	else if (scope == SC_DDL_DATABASE && IsTransactionState() && database_concerned())
 		sc_commit_mark_catch_all();
+}
+
+static void
+executor_start(QueryDesc *queryDesc, int eflags)
+{
+	if (prev_ExecutorStart)
+		prev_ExecutorStart(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	{
+		ResultRelInfo **results = queryDesc->estate->es_result_relations;
+
+		SC_FOREACH_RESULT(index, queryDesc->plannedstmt)
+		{
+			Oid			relid = rt_fetch(index, queryDesc->plannedstmt->rtable)->relid;
+
+			if (unlikely(IsCatalogRelationOid(relid)))
+				mark_ddl(sc_ddl_scope_of_write(relid));
+			else
+				sc_track_plan(relid, results && results[index - 1] ? results[index - 1]->ri_TrigDesc : NULL);
+		}
+	}
 }
 
 /*
@@ -126,7 +134,7 @@ try_on_table(Oid relid, void (*action) (Oid relid))
 
 	try_after_ddl(run_on_table, &table,
 				  psprintf("could not track table \"%s\"", get_rel_name(relid)),
-				  "Summaries over it are not current until summary_cache_define() is called again.");
+				  "Summaries over it are not current until it has its trigger; see view summary_cache_tables.");
 }
 
 /*
@@ -137,6 +145,24 @@ static bool
 may_have_joined(Oid child)
 {
 	return OidIsValid(child) && SC_OWNS_RELATION(child);
+}
+
+/* Has a command made some table inherit from another? */
+static bool
+makes_inherit(Node *parsetree)
+{
+	ListCell   *lc;
+
+	if (IsA(parsetree, CreateStmt))
+		return ((CreateStmt *) parsetree)->inhRelations != NIL;
+	if (!IsA(parsetree, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) parsetree)->cmds)
+	{
+		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_AddInherit)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -200,7 +226,7 @@ repair_triggers(Node *parsetree)
 					break;
 			}
 			if (may_have_joined(child) &&
-				sc_track_is_tracked(RangeVarGetRelid(parent, NoLock, false)))
+				sc_track_is_tracked(RangeVarGetRelid(parent, NoLock, true)))
 				try_on_table(child, sc_track_attach_members);
 		}
 	}
@@ -231,9 +257,9 @@ reassign_owned(void *arg)
  * moved, and go with what else their owner has in this database.
  */
 static void
-sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
+sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, ScFollowers *followers)
 {
-	if (effect->schema == NULL && followers == NIL && !IsA(parsetree, DropOwnedStmt) &&
+	if (effect->schema == NULL && followers == NULL && !IsA(parsetree, DropOwnedStmt) &&
 		!IsA(parsetree, ReassignOwnedStmt))
 		return;
 	if (!OidIsValid(get_extension_oid(SC_NAME, true)))
@@ -249,7 +275,7 @@ sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
 					  "the summary of the State Hub does not follow its tables",
 					  "Call summary_cache_attach_state_hub() with their schema.");
 	if (followers)
-		sc_follow_end(followers, parsetree);
+		sc_follow_end(followers);
 }
 
 /*
@@ -257,40 +283,66 @@ sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, List *followers)
  *
  * Before it:
  *	1.	COPY and TRUNCATE of a tracked table write from here on, although their
- *		triggers fire at the end: the transaction's reads are private.
+ *		triggers fire at the end: until then the transaction's reads are private.
  *	2.	A database that is copied or removed may have no session in it: our
  *		worker there leaves.
- *	3.	If it renames something, the queries of all sections are analysed, while
- *		they still mean what they meant.
+ *	3.	If it renames something, the queries of the sections that may name it are
+ *		analysed, while they still mean what they meant.
  *	4.	The catch-all word is marked.
  *
  * After it:
- *	5.	Session state: LISTEN, a finished prepared transaction, COMMIT.
- *	6.	What a dropped database had in shared memory is given back.
+ *	5.	Session state: COPY and TRUNCATE have fired their triggers, so the marks
+ *		tell what they wrote; LISTEN, a finished prepared transaction, COMMIT.
+ *	6.	What a dropped database had in shared memory is given back; what a renamed
+ *		one has is marked.
  *	7.	The catch-all word is marked once more: the command may have committed
  *		in between (CREATE INDEX CONCURRENTLY, say), and what follows is in the
  *		next transaction.
  *	8.	New members of tracked trees get their triggers, or the sections follow.
  *	9.	If the extension is gone, what it had in shared memory is given back.
  */
+typedef struct Before
+{
+	ScFollowers *followers;		/* NULL: nothing is renamed or moved */
+	bool		untracked_write;	/* one goes on already */
+} Before;
+
 static void
-before_command(const ScDdlEffect *effect, List **followers)
+before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 {
 	if (effect->writes_untracked)
-		sc_commit_begin_untracked_write();
+		before->untracked_write = sc_commit_begin_untracked_write();
 	if (OidIsValid(effect->database))
 		sc_request_leave(effect->database);
 
 	/* in a build, or else read-only, it will be refused */
 	if (effect->renames && !XactReadOnly && !sc_subtransaction_is_ending() &&
 		OidIsValid(get_extension_oid(SC_NAME, true)))
-		*followers = sc_follow_begin();
+		before->followers = sc_follow_begin(parsetree);
 	mark_ddl(effect->scope);
 }
 
+/*
+ * Another database has a new name: what it has cached may show the old one.
+ * Nobody is connected to it, nor can be before this commits, so what it has in
+ * shared memory stays as it is.
+ */
 static void
-after_command(Node *parsetree, const ScDdlEffect *effect, List *followers)
+mark_database(Oid database)
 {
+	ScSlotRef	ref;
+
+	ref.key = SC_KEY(database, InvalidOid);
+	ref.slot = sc_slot_find(ref.key, false);
+	if (ref.slot != SC_SLOT_NONE)
+		sc_commit_mark(&ref);
+}
+
+static void
+after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
+{
+	if (effect->writes_untracked)
+		sc_commit_end_untracked_write(before->untracked_write);
 	if (effect->listens && database_concerned())
 		sc_slot_listen();
 	if (effect->finishes_prepared)
@@ -299,6 +351,11 @@ after_command(Node *parsetree, const ScDdlEffect *effect, List *followers)
 		sc_subtransaction_note_ending();
 	if (effect->drops_database)
 		sc_store_forget_database(effect->database);
+	/* also a temporary one, which is no DDL for anybody else */
+	if (makes_inherit(parsetree))
+		sc_track_note_inheritance();
+	if (effect->renames_database)
+		mark_database(effect->database);
 	if (effect->scope == SC_DDL_NONE)
 		return;
 
@@ -308,7 +365,7 @@ after_command(Node *parsetree, const ScDdlEffect *effect, List *followers)
 	if (effect->may_join_trees)
 		repair_triggers(parsetree);
 	else
-		sections_after_ddl(parsetree, effect, followers);
+		sections_after_ddl(parsetree, effect, before->followers);
 	if (effect->may_drop_extension &&
 		sc_slot_find(SC_KEY_CATCH_ALL, false) != SC_SLOT_NONE &&
 		!OidIsValid(get_extension_oid(SC_NAME, true)))
@@ -321,17 +378,17 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	ScDdlEffect effect;
-	List	   *followers = NIL;
+	Before		before = {NULL, false};
 
 	sc_ddl_effect(pstmt->utilityStmt, &effect);
-	before_command(&effect, &followers);
+	before_command(pstmt->utilityStmt, &effect, &before);
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 							queryEnv, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 								queryEnv, dest, qc);
-	after_command(pstmt->utilityStmt, &effect, followers);
+	after_command(pstmt->utilityStmt, &effect, &before);
 }
 
 void

@@ -55,7 +55,7 @@ plan_relations(SPIPlanPtr plan, CachedPlan *cached)
 		if (!known)
 			foreach(lc2, relations)
 		{
-			known = known || sc_track_share_root(relid, lfirst_oid(lc2));
+			known = known || sc_track_covers(lfirst_oid(lc2), relid);
 		}
 		if (!known)
 			relations = lappend_oid(relations, relid);
@@ -372,7 +372,7 @@ sc_inspect_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cac
 		for (int i = 0; i < section->nreads; i++)
 			known = known || section->reads[i] == relid;
 		for (int i = 0; !known && i < section->nreads; i++)
-			known = sc_track_share_root(relid, section->reads[i]);
+			known = sc_track_covers(section->reads[i], relid);
 		if (!known)
 			stranger->table = relid;
 	}

@@ -17,6 +17,8 @@ typedef struct ScLocalSection
 	NameData	name;
 	bool		is_inline;
 	bool		invalidated;
+	uint64		lineage;		/* ScSectionDef.lineage of what it was built
+								 * from */
 	ScLabel		label;
 } ScLocalSection;
 

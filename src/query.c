@@ -224,10 +224,10 @@ check_names(Node *node, void *context)
  * others lock for long.  (A type can be renamed all the same; those few
  * microseconds remain.)
  */
-static void
-before_analysis(ParseState *pstate, void *arg)
+void
+sc_query_check_names(ScSectionDef *section)
 {
-	NameCheck	check = {arg};
+	NameCheck	check = {section};
 	Oid			namespace;
 	Oid			toast_namespace;
 	List	   *statements;
@@ -236,7 +236,7 @@ before_analysis(ParseState *pstate, void *arg)
 	GetTempNamespaceState(&namespace, &toast_namespace);
 	if (!OidIsValid(namespace))
 		return;
-	statements = raw_parser(pstate->p_sourcetext, RAW_PARSE_DEFAULT);
+	statements = raw_parser(section->query, RAW_PARSE_DEFAULT);
 	if (list_length(statements) > 1)
 		sc_query_refuse(ERRCODE_SYNTAX_ERROR, check.section, "holds several statements");
 	statement = linitial_node(RawStmt, statements)->stmt;
@@ -245,6 +245,12 @@ before_analysis(ParseState *pstate, void *arg)
 	(void) check_names(statement, &check);
 	check.types = true;
 	(void) check_names(statement, &check);
+}
+
+static void
+before_analysis(ParseState *pstate, void *arg)
+{
+	sc_query_check_names(arg);
 }
 
 /*

@@ -16,6 +16,9 @@
 /* Inside sc_owner_run() and SPI. */
 extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
 extern Query *sc_query_analyze(ScSectionDef *section);
+
+/* An error if the text names a temporary object: before each analysis. */
+extern void sc_query_check_names(ScSectionDef *section);
 extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
 extern char **sc_query_column_names(TupleDesc desc);
 extern void sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan);

@@ -10,6 +10,10 @@
  * for it, after a last look at the flags: a request is never lost to a worker
  * that leaves.
  *
+ * A worker may end before it can do anything, for instance because the database
+ * does not accept connections.  After that no worker is to be had there for a
+ * while, which gets longer each time; meanwhile readers build.
+ *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
  *-------------------------------------------------------------------------
@@ -35,6 +39,11 @@
 /* No worker for this time in a database that is being dropped or copied. */
 #define BARRED_NS	(5 * SC_NS_PER_S)
 
+/* The same after a worker that did not come up: first, and at most. */
+#define PAUSE_FIRST_NS	SC_NS_PER_S
+#define PAUSE_DOUBLINGS	6
+#define PAUSE_LIMIT_NS	(60 * SC_NS_PER_S)
+
 /* How often a reader looks whether the worker that has its request is there. */
 #define LOOK_NS		(100 * SC_NS_PER_MS)
 
@@ -49,9 +58,11 @@ typedef struct Worker
 								 * lock by those who commit: a backend's latch
 								 * stays in shared memory, so a late wake-up
 								 * is harmless */
-	int64		launched_at;	/* monotonic ns */
+	int64		launched_at;	/* monotonic ns; 0: none is being launched */
 	int64		barred_until;	/* monotonic ns; no worker before: the
-								 * database is being dropped or copied */
+								 * database is being dropped or copied, or the
+								 * last one did not come up */
+	int			failed_starts;	/* how many did not, one after the other */
 } Worker;
 
 static Worker *workers;
@@ -97,23 +108,34 @@ find_worker(Oid dboid)
 	return -1;
 }
 
-/* An entry that nobody uses; caller holds ScShared.lock, exclusive. */
+/*
+ * An entry that nobody uses, or else one whose database has no worker; caller
+ * holds ScShared.lock, exclusive.
+ */
 static int
 take_worker(Oid dboid, int64 now)
 {
+	int			index = -1;
+
 	for (int i = 0; i < max_worker_processes; i++)
 	{
 		Worker	   *worker = &workers[i];
 
-		if (OidIsValid(worker->dboid) &&
-			(worker->pid != 0 || now < worker->launched_at + LAUNCH_NS ||
-			 now < worker->barred_until))
-			continue;
-		memset(worker, 0, sizeof(Worker));
-		worker->dboid = dboid;
-		return i;
+		if (!OidIsValid(worker->dboid))
+		{
+			index = i;
+			break;
+		}
+		if (index < 0 && worker->pid == 0 && now >= worker->launched_at + LAUNCH_NS &&
+			now >= worker->barred_until)
+			index = i;
 	}
-	return -1;
+	if (index >= 0)
+	{
+		memset(&workers[index], 0, sizeof(Worker));
+		workers[index].dboid = dboid;
+	}
+	return index;
 }
 
 /* Start a worker in an entry; false if the server has no place for it. */
@@ -144,6 +166,21 @@ launch_worker(int index)
 }
 
 /*
+ * A worker did not come up: none is launched for a while.  Caller holds
+ * ScShared.lock, exclusive.
+ */
+static void
+note_failed_start(Worker *worker, int64 now)
+{
+	int64		pause = Min(PAUSE_FIRST_NS << Min(worker->failed_starts, PAUSE_DOUBLINGS),
+							PAUSE_LIMIT_NS);
+
+	worker->failed_starts++;
+	worker->launched_at = 0;
+	worker->barred_until = Max(worker->barred_until, now + pause);
+}
+
+/*
  * The entry of this database's worker; start tells that it is to be launched.
  * -1: none can be had.  Caller holds ScShared.lock, exclusive.
  */
@@ -152,15 +189,30 @@ worker_to_launch(int64 now, bool *start)
 {
 	int			index = find_worker(MyDatabaseId);
 
-	if (index >= 0 && now < workers[index].barred_until)
-		return -1;
-	if (index >= 0 && (workers[index].latch || now <= workers[index].launched_at + LAUNCH_NS))
-		return index;
-	if (index < 0)
+	if (index >= 0)
+	{
+		Worker	   *worker = &workers[index];
+
+		if (now < worker->barred_until)
+			return -1;
+		if (worker->latch)
+			return index;
+		if (worker->launched_at > 0 && now <= worker->launched_at + LAUNCH_NS)
+			return index;
+		/* it is there, but waits for something, its database's lock perhaps */
+		if (worker->pid != 0)
+			return -1;
+		/* the server has not started it */
+		if (worker->launched_at > 0)
+		{
+			note_failed_start(worker, now);
+			return -1;
+		}
+	}
+	else
 		index = take_worker(MyDatabaseId, now);
 	if (index >= 0)
 	{
-		workers[index].pid = 0;
 		workers[index].launched_at = now;
 		*start = true;
 	}
@@ -269,7 +321,7 @@ sc_request_leave(Oid dboid)
 		index = take_worker(dboid, now);
 	if (index >= 0)
 	{
-		workers[index].barred_until = now + BARRED_NS;
+		workers[index].barred_until = Max(workers[index].barred_until, now + BARRED_NS);
 		if (workers[index].pid != 0)
 			kill(workers[index].pid, SIGTERM);
 	}
@@ -302,25 +354,43 @@ sc_request_be_ready(int index)
 {
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	workers[index].latch = MyLatch;
+	workers[index].failed_starts = 0;
 	LWLockRelease(&sc_shared->lock);
 }
 
-/* However the worker goes: a session that looks for it next must not find it. */
+/*
+ * However the worker goes: a session that looks for it next must not find it.
+ * One that was not ready yet, and not asked to go, has failed to come up.
+ */
 void
-sc_request_exit(int index)
+sc_request_exit(int index, bool asked_to)
 {
 	Worker	   *worker = &workers[index];
+	int			failed_starts = 0;
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	if (worker->pid == MyProcPid)
 	{
+		int64		now = sc_clock_now();
+
+		if (worker->latch == NULL && !asked_to)
+		{
+			note_failed_start(worker, now);
+			failed_starts = worker->failed_starts;
+		}
 		worker->pid = 0;
 		worker->latch = NULL;
 		worker->launched_at = 0;
-		if (sc_clock_now() >= worker->barred_until)
+		if (now >= worker->barred_until)
 			worker->dboid = InvalidOid;
 	}
 	LWLockRelease(&sc_shared->lock);
+
+	if (failed_starts == 1)
+		ereport(LOG,
+				(errmsg("the summary_cache worker for database %u could not start",
+						workers[index].dboid),
+				 errdetail("Until it can, which is tried again after pauses of 1 to 60 seconds, readers refresh the summaries themselves.")));
 }
 
 /*

@@ -34,7 +34,7 @@ extern void sc_request_wake_worker(void);
 extern bool sc_request_enter(int worker, Oid dboid);	/* false: not wanted */
 extern void sc_request_be_ready(int worker);
 extern bool sc_request_try_leave(int worker);
-extern void sc_request_exit(int worker);
+extern void sc_request_exit(int worker, bool asked_to);
 
 extern void sc_request_init(void);	/* from _PG_init */
 

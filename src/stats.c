@@ -82,6 +82,19 @@ unprovable_reason(const ScStranger *stranger)
 	return "a source cannot be tracked: see summary_cache_tables";
 }
 
+/* Why a section is not in the document as it is defined now. */
+static const char *
+redefined_reason(int index)
+{
+	ScFailure	failure;
+
+	sc_store_failure(index, &failure);
+	if (failure.failures > 0)
+		return psprintf("the document is of the former definition, since the build of the new one failed: %s",
+						failure.message);
+	return "the document is of the former definition until the new one is built";
+}
+
 /* Copies of a summary's chunks without their bodies, for one row of a view. */
 static void
 copy_view(int index, const char *name, ScView *copy)
@@ -264,12 +277,16 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 					chunk->definition != section->hash ? "redefined" :
 					proof == SC_CURRENT ? "current" :
 					proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
-				if (sc_label_is_never_current(&label))
+				if (chunk->definition != section->hash)
+					reason = redefined_reason(index);
+				else if (sc_label_is_never_current(&label))
 				{
 					state = "unprovable";
 					reason = unprovable_reason(&chunk->stranger);
 				}
 			}
+			else if (view.nchunks > 0)
+				reason = redefined_reason(index);
 			for (int i = 0; i < section->nsources; i++)
 				sources[i] = ObjectIdGetDatum(section->sources[i]);
 
@@ -317,6 +334,32 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * The state of a source: of all words that its label has, as for a section.
+ * False if none of them has a slot.
+ */
+static bool
+source_state(Oid relid, ScWordState *state)
+{
+	bool		has_slot = false;
+	ListCell   *lc;
+
+	foreach(lc, sc_track_words(relid))
+	{
+		int			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), false);
+		ScWordState word;
+
+		if (slot == SC_SLOT_NONE)
+			continue;
+		has_slot = true;
+		sc_word_state(slot, &word);
+		state->revision += word.revision;
+		state->pending = Max(state->pending, word.pending);
+		state->last_change = Max(state->last_change, word.last_change);
+	}
+	return has_slot;
+}
+
 static void
 put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_attached)
 {
@@ -325,9 +368,8 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 	Datum	   *names = palloc(sizeof(Datum) * Max(list_length(sections), 1));
 	ListCell   *lc;
 	int			n = 0;
-	Oid			roots[SC_MAX_ROOTS];
-	int			nroots;
-	int			slot = SC_SLOT_NONE;
+	ScWordState state = {0};
+	bool		has_slot = false;
 	const char *reason = not_attached;
 	bool		provable = false;
 
@@ -335,9 +377,8 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 	{
 		names[n++] = CStringGetTextDatum(lfirst(lc));
 	}
-	nroots = get_rel_name(relid) ? sc_track_roots(relid, roots) : 0;
-	if (nroots > 0 && sc_shared)
-		slot = sc_slot_find(SC_KEY_HERE(roots[0]), false);
+	if (sc_shared && get_rel_name(relid))
+		has_slot = source_state(relid, &state);
 	if (reason == NULL)
 		provable = sc_track_provable(relid, false, &reason);
 	if (provable && sc_shared == NULL)
@@ -348,16 +389,13 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
-	nulls[2] = nulls[3] = nulls[4] = slot == SC_SLOT_NONE;
-	if (slot != SC_SLOT_NONE)
+	nulls[2] = nulls[3] = nulls[4] = !has_slot;
+	if (has_slot)
 	{
-		ScWordState word;
-
-		sc_word_state(slot, &word);
-		values[2] = Int64GetDatum((int64) word.revision);
-		values[3] = Int32GetDatum((int32) word.pending);
-		values[4] = TimestampTzGetDatum(word.last_change);
-		nulls[4] = word.last_change == 0;
+		values[2] = Int64GetDatum((int64) state.revision);
+		values[3] = Int32GetDatum((int32) state.pending);
+		values[4] = TimestampTzGetDatum(state.last_change);
+		nulls[4] = state.last_change == 0;
 	}
 	values[5] = BoolGetDatum(provable);
 	nulls[6] = reason == NULL;
@@ -409,13 +447,7 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 	/* after a restore of the schema alone, say */
 	foreach(lc, sc_track_tables(false))
 	{
-		bool		needed = false;
-
-		foreach(lc2, tables)
-		{
-			needed = needed || sc_track_share_root(lfirst_oid(lc), lfirst_oid(lc2));
-		}
-		if (!needed)
+		if (!sc_track_any_covers(tables, lfirst_oid(lc)))
 			put_table(rsinfo, lfirst_oid(lc), NIL,
 					  "no section reads it: its triggers go with the next summary_cache_drop()");
 	}

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -95,6 +96,9 @@ static Store *store;
 static Summary *summaries;
 static Section *sections;
 static void *area_place;
+
+/* ddl_revision() when the last build of this backend began. */
+static uint64 begun_at_ddl = 0;
 
 /*-------------------------------------------------------------------------
  * Shared memory
@@ -422,11 +426,35 @@ sc_store_version(int index)
 	return &summaries[index].version;
 }
 
+/*
+ * How often this database, or the roles, have been changed by DDL, as a number
+ * that grows with each.  On a standby nobody counts.
+ */
+static uint64
+ddl_revision(void)
+{
+	uint64		keys[] = {SC_KEY_CLUSTER, SC_KEY_CATCH_ALL};
+	uint64		sum = 0;
+
+	for (int i = 0; !RecoveryInProgress() && i < lengthof(keys); i++)
+	{
+		int			slot = sc_slot_find(keys[i], false);
+		ScWordState state;
+
+		if (slot == SC_SLOT_NONE)
+			continue;
+		sc_word_state(slot, &state);
+		sum += state.revision;
+	}
+	return sum;
+}
+
 uint64
-sc_store_generation(int index)
+sc_store_begin_build(int index)
 {
 	uint64		generation;
 
+	begun_at_ddl = ddl_revision();
 	LWLockAcquire(&summaries[index].lock, LW_SHARED);
 	generation = summaries[index].generation;
 	LWLockRelease(&summaries[index].lock);
@@ -653,6 +681,14 @@ note_publication(Summary *summary, const ScPublication *publication)
 		if (sc_label_is_never_current(&label))
 			retry_at = sc_clock_now() + UNPROVABLE_REFRESH_NS;
 	}
+
+	/*
+	 * Inline sections alone say nothing about the others: what has failed
+	 * there, or cannot be proven, is not tried any earlier for them.
+	 */
+	if (publication->of_inline &&
+		(summary->failure.failures == 0 || !summary->failure.of_inline))
+		return;
 	summary->failure.failures = 0;
 	summary->failure.message[0] = '\0';
 	pg_atomic_write_u64(&summary->requests.retry_at, retry_at);
@@ -771,6 +807,21 @@ sc_store_is_failing(int index, bool *of_inline)
 	return summaries[index].failure.failures > 0;
 }
 
+bool
+sc_store_failure_is_outdated(int index)
+{
+	Summary    *summary = &summaries[index];
+	uint64		ddl = ddl_revision();
+	bool		outdated;
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	outdated = summary->failure.failures > 0 && summary->failure.ddl != ddl;
+	if (outdated)
+		pg_atomic_write_u64(&summary->requests.retry_at, 0);
+	LWLockRelease(&summary->lock);
+	return outdated;
+}
+
 /*
  * Keep a failure for the views, for those who waited, and for the time of the
  * next try.
@@ -790,6 +841,7 @@ sc_store_record_failure(int index, const char *name, const ErrorData *error, boo
 
 		failure->failures++;
 		failure->of_inline = of_inline;
+		failure->ddl = begun_at_ddl;
 		failure->code = error->sqlerrcode;
 		strlcpy(failure->message, error->message ? error->message : "unknown error", SC_ERROR_LEN);
 		failure->at = GetCurrentTimestamp();

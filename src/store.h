@@ -39,6 +39,7 @@ typedef struct ScChunk
 	NameData	section;
 	bool		is_inline;
 	uint64		definition;		/* hash of what it was built from */
+	uint64		lineage;		/* of that definition: ScSectionDef.lineage */
 	ScStranger	stranger;
 	int64		labelled_at;	/* monotonic ns, just before the label was
 								 * read */
@@ -105,6 +106,9 @@ typedef struct ScFailure
 	char		message[SC_ERROR_LEN];
 	TimestampTz at;
 	int64		failed_at;		/* monotonic ns */
+	uint64		ddl;			/* the database's and the cluster's DDL, of
+								 * before the build: what came after that may
+								 * have mended, or caused, what has failed */
 } ScFailure;
 
 typedef struct ScBuildStats
@@ -139,6 +143,7 @@ typedef struct ScPublication
 	const char **names;			/* theirs */
 	ScChunk   **chunks;			/* theirs; NULL: not built */
 	bool		complete;		/* no NULL */
+	bool		of_inline;		/* inline sections alone, beside others */
 	ScOptions	options;
 } ScPublication;
 
@@ -186,7 +191,9 @@ extern void sc_store_name(int index, NameData *name);
 /* Moves with every change of an entry's sections.  Written under the entry's
  * lock, read without: a backend whose copy has this version has the newest. */
 extern pg_atomic_uint64 *sc_store_version(int index);
-extern uint64 sc_store_generation(int index);
+
+/* A build begins, by this backend: the generation that it is of. */
+extern uint64 sc_store_begin_build(int index);
 extern ScRequests *sc_store_requests(int index);
 
 /* Opens a document for reading, holding the entry's lock shared: the caller
@@ -209,6 +216,10 @@ extern int	sc_store_min_refresh_interval(int index);
 extern void sc_store_record_failure(int index, const char *summary, const ErrorData *error,
 									bool of_inline);
 extern void sc_store_failure(int index, ScFailure *failure);
+
+/* Has there been DDL since the build that failed began, a new definition, say?
+ * Then the next build is tried at once. */
+extern bool sc_store_failure_is_outdated(int index);
 extern void sc_store_statistics(int index, ScBuildStats *stats);
 extern void sc_store_reset_statistics(int index);
 

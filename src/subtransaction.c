@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * subtransaction.c
- *	  Runs something in a subtransaction of its own.
+ *	  Runs something in a subtransaction, or with locks, of its own.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -86,6 +86,31 @@ sc_subtransaction_run(void (*action) (void *arg), void *arg, bool keep)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+/*
+ * Begin a scope: the locks that are taken in it are released when it ends,
+ * and not with the transaction.  Unlike a subtransaction it can be had at a
+ * COMMIT as well.  After an error it goes with the resource owner that it was
+ * begun under.
+ */
+ResourceOwner
+sc_subtransaction_begin_scope(void)
+{
+	CurrentResourceOwner = ResourceOwnerCreate(CurrentResourceOwner, SC_NAME);
+	return CurrentResourceOwner;
+}
+
+/* End a scope, and those that were begun in it. */
+void
+sc_subtransaction_end_scope(ResourceOwner scope)
+{
+	CurrentResourceOwner = ResourceOwnerGetParent(scope);
+	ResourceOwnerRelease(scope, RESOURCE_RELEASE_BEFORE_LOCKS, true, false);
+	/* a subtransaction that commits would pass its locks on */
+	ResourceOwnerRelease(scope, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(scope, RESOURCE_RELEASE_AFTER_LOCKS, true, false);
+	ResourceOwnerDelete(scope);
 }
 
 /*

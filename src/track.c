@@ -9,14 +9,26 @@
  * What applies the changes of another server executes no statements, only rows.
  * A row trigger would fire there (ENABLE REPLICA), but every local writer would
  * pay for it, too: for any table that has one the executor fetches each old row
- * once more, whether it fires or not.  Instead, a transaction that commits with
- * session_replication_role = replica, as all of them do, is taken to have
- * written each tracked table that it holds a writer's lock on.
+ * once more, whether it fires or not.  Instead, a transaction that applies such
+ * changes is taken to have written each tracked table that it holds a writer's
+ * lock on (see sc_commit_applies()).
  *
  * A statement on a partitioned or inherited table fires the triggers of the
- * table that it names, not those of the tables that hold the rows.  So a tree
- * is tracked as a whole, from its root: every member has the triggers, and
- * all of them share the slot of the root.
+ * table that it names, not those of the tables that hold the rows.  So every
+ * member of a source's tree has the trigger.
+ *
+ * Which word a table has must not change while a transaction that has marked it
+ * is open, prepared ones included.  Partitions share the word of the topmost
+ * partitioned table: ATTACH and DETACH lock the writers of all partitions below
+ * out.  INHERIT and NO INHERIT do not, they lock the table that they name only.
+ * So under plain inheritance each table has a word of its own, and the label of
+ * a source has the words of all tables that inherit from it.  Which ones these
+ * are is found out after the label was begun; what changes it later is DDL, which
+ * moves the catch-all word of the label.
+ *
+ * Another session's temporary table may inherit from a source.  Nobody else ever
+ * reads it, so it has no trigger, and no label has its word.  A session with such
+ * a table of its own reads the source privately.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -32,6 +44,7 @@
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
@@ -41,7 +54,6 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -51,11 +63,14 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "commit.h"
+#include "compat_guc.h"
 #include "debug.h"
 #include "extension.h"
 #include "role.h"
+#include "settings.h"
 #include "shmem.h"
 #include "track.h"
 
@@ -71,7 +86,7 @@ typedef struct TrackedTable
 {
 	Oid			relid;			/* hash key */
 	bool		valid;			/* cleared by an invalidation of the table */
-	bool		alone;			/* a root without parents */
+	bool		alone;			/* not a partition */
 	uint64		read_at;		/* invalidations when it was read */
 	bool		tracked;
 	bool		catch_all;		/* its writes concern every summary */
@@ -79,8 +94,7 @@ typedef struct TrackedTable
 	Oid			function;		/* of the trigger, if it is tracked */
 	bool		has_children;
 	bool		provable;		/* known to be: see sc_track_source() */
-	int			nrefs;
-	ScSlotRef	refs[SC_MAX_ROOTS];
+	ScSlotRef	ref;
 } TrackedTable;
 
 #define MAX_TRACKED_TABLES 4096
@@ -92,8 +106,8 @@ static TrackedTable *last_table = NULL;
 
 /*
  * Relcache invalidations seen so far, and when the last one was of all tables.
- * A table that is alone is itself invalidated when it gets a parent; but one in
- * a tree is not, when a parent of its parent changes.
+ * A table that is alone is itself invalidated when it becomes a partition; but a
+ * partition is not always, when its parent becomes one.
  */
 static uint64 invalidations = 0;
 static uint64 flushed_at = 0;
@@ -135,80 +149,258 @@ find_trigger(TriggerDesc *desc)
 	return NULL;
 }
 
-/* The function of our triggers; InvalidOid if the extension is gone. */
+/*
+ * The function of our triggers; InvalidOid if the extension is gone.  A writer
+ * needs no rights to find it: the extension may live in a schema that is closed
+ * to him.
+ */
 static Oid
 touch_function(void)
 {
 	Oid			schema = sc_extension_schema(true);
-	List	   *name;
 
 	if (!OidIsValid(schema))
 		return InvalidOid;
-	name = list_make2(makeString(get_namespace_name(schema)),
-					  makeString(pstrdup("summary_cache_touch")));
-	return LookupFuncName(name, 0, NULL, true);
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						   CStringGetDatum("summary_cache_touch"),
+						   PointerGetDatum(buildoidvector(NULL, 0)),
+						   ObjectIdGetDatum(schema));
 }
 
-static void
-add_roots(Oid relid, Oid *roots, int *nroots)
+/*-------------------------------------------------------------------------
+ * Trees
+ *-------------------------------------------------------------------------
+ */
+
+/* The tables that a table inherits from, or is a partition of, directly. */
+static List *
+parents_of(Oid relid)
 {
 	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
-	bool		has_parent = false;
+	List	   *parents = NIL;
 
-	check_stack_depth();
 	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
 				F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
+		parents = lappend_oid(parents, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return parents;
+}
+
+/*
+ * The table whose word a table has: the topmost table that it is a partition of,
+ * directly or not, or itself.  While DETACH CONCURRENTLY waits for the writers of
+ * a partition, the partition still has the word that they have marked: it is one
+ * until it is really detached, and then these are locked out.
+ */
+Oid
+sc_track_root(Oid relid)
+{
+	while (get_rel_relispartition(relid) || SC_WEAK(SC_PROTOCOL_TREE_WORD))
 	{
-		has_parent = true;
-		add_roots(((Form_pg_inherits) GETSTRUCT(tuple))->inhparent, roots, nroots);
+		List	   *parents = parents_of(relid);
+
+		if (parents == NIL)
+			break;
+		relid = linitial_oid(parents);
+		list_free(parents);
+	}
+	return relid;
+}
+
+/* A table and all that it inherits from, or is a partition of, directly or not. */
+static List *
+with_ancestors(Oid relid)
+{
+	List	   *ancestors = list_make1_oid(relid);
+	ListCell   *lc;
+
+	/* the list grows as we go along */
+	foreach(lc, ancestors)
+	{
+		ancestors = list_concat_unique_oid(ancestors, parents_of(lfirst_oid(lc)));
+	}
+	return ancestors;
+}
+
+/* Does the label of a source stand for a table, which may be one of its members? */
+bool
+sc_track_covers(Oid source, Oid relid)
+{
+	return source == relid || list_member_oid(with_ancestors(relid), sc_track_root(source));
+}
+
+/* The same of one of several sources. */
+bool
+sc_track_any_covers(List *sources, Oid relid)
+{
+	List	   *ancestors = with_ancestors(relid);
+	ListCell   *lc;
+
+	foreach(lc, sources)
+	{
+		if (list_member_oid(ancestors, sc_track_root(lfirst_oid(lc))))
+			return true;
+	}
+	return false;
+}
+
+/* Is a table, which may be gone, some session's temporary one? */
+static bool
+is_temporary(Oid relid)
+{
+	Oid			schema = get_rel_namespace(relid);
+
+	return OidIsValid(schema) && isAnyTempNamespace(schema);
+}
+
+/*
+ * Of the members of a tree, those whose words are in a label: the root's stands
+ * for a tree of partitions.
+ */
+static List *
+words_of(Oid root, List *members)
+{
+	List	   *words = NIL;
+	ListCell   *lc;
+
+	if (get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE || SC_WEAK(SC_PROTOCOL_TREE_WORD))
+		return list_make1_oid(root);
+	foreach(lc, members)
+	{
+		if (!is_temporary(lfirst_oid(lc)))
+			words = lappend_oid(words, lfirst_oid(lc));
+	}
+	return words;
+}
+
+/* The members of a tree, which are not locked; NIL if it is gone. */
+static List *
+members_of(Oid root)
+{
+	return get_rel_relkind(root) == '\0' ? NIL : find_all_inheritors(root, NoLock, NULL);
+}
+
+/*
+ * The tables whose words are in the label of a source, as it is now.  A table
+ * that is gone may still have a slot.
+ */
+List *
+sc_track_words(Oid relid)
+{
+	Oid			root = sc_track_root(relid);
+	List	   *members = members_of(root);
+
+	return members ? words_of(root, members) : list_make1_oid(root);
+}
+
+/*-------------------------------------------------------------------------
+ * Temporary members
+ *-------------------------------------------------------------------------
+ */
+
+/* May this session have temporary tables that inherit from permanent ones? */
+static bool may_have_temporary = false;
+
+/* A command of this session has made a table inherit from others. */
+void
+sc_track_note_inheritance(void)
+{
+	may_have_temporary = true;
+	sc_commit_note_own_rows(true);
+}
+
+/*
+ * The permanent tables that temporary ones of this session inherit from.  They
+ * are looked up again when any table has changed.  Most sessions have none, and
+ * are told from others without a look.
+ */
+static List *
+parents_of_temporary(void)
+{
+	static List *parents = NIL;
+	static uint64 read_at = 0;
+	Relation	inherits;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *found = NIL;
+	MemoryContext old;
+
+	if (!may_have_temporary)
+		return NIL;
+	if (read_at == invalidations && read_at > 0)
+		return parents;
+
+	/* first, since reading it may bring more of them */
+	read_at = invalidations;
+	inherits = table_open(InheritsRelationId, AccessShareLock);
+	scan = systable_beginscan(inherits, InvalidOid, false, NULL, 0, NULL);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_inherits form = (Form_pg_inherits) GETSTRUCT(tuple);
+
+		if (isTempNamespace(get_rel_namespace(form->inhrelid)) && !is_temporary(form->inhparent))
+			found = list_append_unique_oid(found, form->inhparent);
 	}
 	systable_endscan(scan);
 	table_close(inherits, AccessShareLock);
 
-	if (has_parent)
-		return;
-	for (int i = 0; i < *nroots && i < SC_MAX_ROOTS; i++)
-		if (roots[i] == relid)
-			return;
-	if (*nroots < SC_MAX_ROOTS)
-		roots[*nroots] = relid;
-	(*nroots)++;
+	list_free(parents);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	parents = list_copy(found);
+	MemoryContextSwitchTo(old);
+	/* a transaction that has changed nothing cannot bring one back at its end */
+	if (parents == NIL && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	{
+		may_have_temporary = false;
+		sc_commit_note_own_rows(false);
+	}
+	return parents;
 }
 
-/*
- * The tables at the top of the trees that a table is in, itself if it is in
- * none.  Several only where plain inheritance has several parents.  Returns
- * their number, -1 if there are more than SC_MAX_ROOTS.
- */
-int
-sc_track_roots(Oid relid, Oid *roots)
-{
-	int			nroots = 0;
-
-	add_roots(relid, roots, &nroots);
-	return nroots <= SC_MAX_ROOTS ? nroots : -1;
-}
-
-/* Do two tables belong to a common tree? */
+/* Does this session have rows of its own in a temporary member of a source? */
 bool
-sc_track_share_root(Oid a, Oid b)
+sc_track_has_own_rows(Oid source)
 {
-	Oid			roots_a[SC_MAX_ROOTS];
-	Oid			roots_b[SC_MAX_ROOTS];
-	int			na = sc_track_roots(a, roots_a);
-	int			nb = sc_track_roots(b, roots_b);
+	ListCell   *lc;
 
-	for (int i = 0; i < na; i++)
-		for (int j = 0; j < nb; j++)
-			if (roots_a[i] == roots_b[j])
-				return true;
+	foreach(lc, parents_of_temporary())
+	{
+		if (sc_track_covers(source, lfirst_oid(lc)))
+			return true;
+	}
 	return false;
 }
+
+/* The same of what a label stands for. */
+bool
+sc_track_has_own_rows_at(const ScLabel *label)
+{
+	ListCell   *lc;
+
+	foreach(lc, parents_of_temporary())
+	{
+		int			slot = sc_slot_find(SC_KEY_HERE(sc_track_root(lfirst_oid(lc))), false);
+
+		/* without a slot, the catch-all may stand for it */
+		if (slot == SC_SLOT_NONE)
+			return true;
+		for (int i = 0; i < label->nwords; i++)
+			if (label->words[i].slot == (uint32) slot)
+				return true;
+	}
+	return false;
+}
+
+/*-------------------------------------------------------------------------
+ * Marks
+ *-------------------------------------------------------------------------
+ */
 
 /* A session that writes ever new tables does not remember them all. */
 static void
@@ -235,8 +427,8 @@ is_valid(const TrackedTable *table)
 
 /*
  * What we know of a table that is open and locked by its writer; NULL
- * without memory.  The first look reads pg_inherits like any other statement
- * that reads a catalog: it waits while that is being rewritten.
+ * without memory.  The first look at a partition reads pg_inherits like any
+ * other statement that reads a catalog: it waits while that is being rewritten.
  */
 static TrackedTable *
 table_lookup(Oid relid)
@@ -249,7 +441,6 @@ table_lookup(Oid relid)
 	Trigger    *trigger;
 	Oid			function;
 	Oid			ours;
-	Oid			roots[SC_MAX_ROOTS];
 
 	if (last_table && last_table->relid == relid && is_valid(last_table))
 		return last_table;
@@ -272,7 +463,6 @@ table_lookup(Oid relid)
 	 */
 	table->marked_lxid = InvalidLocalTransactionId;
 	table->tracked = table->catch_all = true;
-	table->nrefs = 0;
 	table->function = InvalidOid;
 	table->alone = false;
 	table->provable = false;
@@ -302,17 +492,11 @@ table_lookup(Oid relid)
 
 	if (tracked && !catch_all)
 	{
-		int			nroots = sc_track_roots(relid, roots);
+		Oid			root = sc_track_root(relid);
 
-		if (nroots < 0)
-			catch_all = true;
-		for (int i = 0; i < nroots; i++)
-		{
-			table->refs[i].key = SC_KEY_HERE(roots[i]);
-			table->refs[i].slot = sc_slot_find(table->refs[i].key, true);
-		}
-		table->nrefs = Max(nroots, 0);
-		table->alone = nroots == 1 && roots[0] == relid;
+		table->ref.key = SC_KEY_HERE(root);
+		table->ref.slot = sc_slot_find(table->ref.key, true);
+		table->alone = root == relid;
 	}
 	else
 		table->alone = true;
@@ -344,7 +528,7 @@ track_write(Oid relid)
 	if (table->catch_all)
 		sc_commit_mark_catch_all();
 	else
-		sc_commit_mark(table->refs, table->nrefs);
+		sc_commit_mark(&table->ref);
 	table->marked_lxid = SC_MY_LXID;
 }
 
@@ -428,10 +612,25 @@ mark_applied(void)
 	}
 }
 
+/*
+ * Was session_replication_role something else earlier in this transaction?  What
+ * a setting was before is on its stack until the transaction ends.
+ */
+static bool
+role_has_changed(void)
+{
+	static struct config_generic *role = NULL;
+
+	if (role == NULL)
+		role = sc_compat_find_setting("session_replication_role");
+	return role && role->stack && TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
 static void
 track_callback(XactEvent event, void *arg)
 {
-	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) && sc_commit_applies())
+	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) &&
+		(sc_commit_applies() || role_has_changed()))
 		mark_applied();
 }
 
@@ -571,25 +770,6 @@ sc_track_lock(Oid relid)
 	return members;
 }
 
-/* All members of the trees that a table is in, locked. */
-static List *
-tree_members(Oid relid)
-{
-	Oid			roots[SC_MAX_ROOTS];
-	int			nroots = sc_track_roots(relid, roots);
-	List	   *members = NIL;
-
-	if (nroots < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("table \"%s\" inherits from more than %d roots",
-						get_rel_name(relid), SC_MAX_ROOTS),
-				 errhint("Such a table cannot be a source.")));
-	for (int i = 0; i < nroots; i++)
-		members = list_concat_unique_oid(members, sc_track_lock(roots[i]));
-	return members;
-}
-
 static void
 create_trigger(Relation rel, Oid function)
 {
@@ -629,15 +809,21 @@ is_ours(Trigger *trigger, Oid function)
 		!trigger->tgisinternal;
 }
 
+/* Can a table have our trigger?  Foreign members are reported by sc_track_provable(). */
+static inline bool
+can_have_trigger(Relation rel)
+{
+	return (rel->rd_rel->relkind == RELKIND_RELATION || rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+		rel->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
+}
+
 /* Give a table our trigger, as it should be. */
 static void
 attach_one(Oid relid)
 {
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
-	char		relkind = rel->rd_rel->relkind;
 
-	/* foreign members are reported by sc_track_provable() */
-	if (relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE)
+	if (can_have_trigger(rel))
 	{
 		Oid			function = touch_function();
 		Trigger    *trigger = find_trigger(rel->trigdesc);
@@ -668,7 +854,7 @@ sc_track_attach(Oid relid)
 
 	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
 		return;
-	foreach(lc, tree_members(relid))
+	foreach(lc, sc_track_lock(sc_track_root(relid)))
 	{
 		attach_one(lfirst_oid(lc));
 	}
@@ -676,17 +862,71 @@ sc_track_attach(Oid relid)
 		sc_commit_mark_catch_all();
 }
 
-/* Put the trigger on a table that joined a tracked tree, and its children. */
+/* Does this transaction keep others from writing a table already? */
+static bool
+keeps_writers_out(Oid relid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	for (int mode = ShareRowExclusiveLock; mode <= AccessExclusiveLock; mode++)
+		if (SC_LOCK_HELD(&tag, mode))
+			return true;
+	return false;
+}
+
+/*
+ * Put the trigger on a table that joined a tracked tree, and on what is below
+ * it, as far as the command that made it join has locked that: this is within a
+ * user's transaction, which must not wait for the trigger's lock, nor keep it.
+ * The rest is not provable until sc_track_attach_missing() has come by.
+ */
 void
 sc_track_attach_members(Oid relid)
 {
 	ListCell   *lc;
 
-	foreach(lc, find_all_inheritors(relid, ShareRowExclusiveLock, NULL))
+	foreach(lc, members_of(relid))
 	{
-		attach_one(lfirst_oid(lc));
+		if (keeps_writers_out(lfirst_oid(lc)))
+			attach_one(lfirst_oid(lc));
 	}
 	sc_commit_mark_catch_all();
+}
+
+/*
+ * Put the trigger on those members of a source's tree that have none, and that
+ * can be locked without waiting.  One that is there stays as it is: whoever has
+ * changed it wants it so.  Returns whether there was any.
+ */
+bool
+sc_track_attach_missing(Oid relid)
+{
+	bool		attached = false;
+	ListCell   *lc;
+
+	foreach(lc, members_of(sc_track_root(relid)))
+	{
+		Oid			member = lfirst_oid(lc);
+		Relation	rel;
+
+		if (sc_track_is_tracked(member) || is_temporary(member) ||
+			!ConditionalLockRelationOid(member, ShareRowExclusiveLock))
+			continue;
+		rel = try_relation_open(member, NoLock);
+		if (rel == NULL)
+			continue;
+		if (can_have_trigger(rel) && find_trigger(rel->trigdesc) == NULL)
+		{
+			create_trigger(rel, touch_function());
+			attached = true;
+		}
+		relation_close(rel, NoLock);
+		CommandCounterIncrement();
+	}
+	if (attached)
+		sc_commit_mark_catch_all();
+	return attached;
 }
 
 /*
@@ -781,6 +1021,78 @@ trigger_ok(Relation rel, Oid function, const char **reason)
 	return false;
 }
 
+/* A build has found a table without our trigger since somebody asked last. */
+static bool trigger_was_missing = false;
+
+bool
+sc_track_trigger_was_missing(void)
+{
+	bool		was_missing = trigger_was_missing;
+
+	trigger_was_missing = false;
+	return was_missing;
+}
+
+/*
+ * The members of a source's tree, and whether every change of them can be
+ * noticed; if not, says why.  See sc_track_provable().
+ */
+static bool
+examine_tree(Oid root, bool wait, List **members, const char **reason)
+{
+	Oid			function = touch_function();
+	ListCell   *lc;
+
+	/*
+	 * the root before its members, as queries and DDL do, or they deadlock
+	 */
+	if (wait)
+		LockRelationOid(root, AccessShareLock);
+	/* dropped, while we waited: nothing below would look for that */
+	if (get_rel_relkind(root) == '\0')
+	{
+		*reason = "table does not exist";
+		return false;
+	}
+	*members = find_all_inheritors(root, wait ? AccessShareLock : NoLock, NULL);
+	foreach(lc, *members)
+	{
+		Oid			member = lfirst_oid(lc);
+		Relation	rel;
+		bool		ok;
+
+		if (is_temporary(member))
+			continue;
+		if (!wait && !ConditionalLockRelationOid(member, AccessShareLock))
+		{
+			*reason = psprintf("%s is locked by a command that changes it",
+							   get_rel_name(member) ? get_rel_name(member) : "table");
+			return false;
+		}
+		rel = try_relation_open(member, wait ? AccessShareLock : NoLock);
+		if (rel == NULL)
+		{
+			/* just dropped: DDL */
+			if (!wait)
+				UnlockRelationOid(member, AccessShareLock);
+			continue;
+		}
+		ok = can_have_trigger(rel);
+		if (!ok)
+			*reason = psprintf("partition %s is a foreign table", RelationGetRelationName(rel));
+		else
+		{
+			ok = trigger_ok(rel, function, reason);
+			if (wait && find_trigger(rel->trigdesc) == NULL)
+				trigger_was_missing = true;
+		}
+		relation_close(rel, wait ? NoLock : AccessShareLock);
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Can every change of a source be noticed?  If not, says why.  Opens the
  * members of its tree, waiting for AccessExclusive locks as a query would; or,
@@ -790,95 +1102,34 @@ trigger_ok(Relation rel, Oid function, const char **reason)
 bool
 sc_track_provable(Oid relid, bool wait, const char **reason)
 {
-	Oid			function = touch_function();
-	Oid			roots[SC_MAX_ROOTS];
-	int			nroots;
-	char		relkind = get_rel_relkind(relid);
-	bool		ok = true;
+	List	   *members;
 
 	*reason = NULL;
-	if (relkind == RELKIND_MATVIEW)
+	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
 		return true;			/* only REFRESH changes it, which is DDL */
-	if (relkind == '\0')
-	{
-		*reason = "table does not exist";
-		return false;
-	}
-	nroots = sc_track_roots(relid, roots);
-	if (nroots < 0)
-	{
-		*reason = "table inherits from too many roots";
-		return false;
-	}
-	for (int i = 0; ok && i < nroots; i++)
-	{
-		ListCell   *lc;
-
-		/*
-		 * the root before its members, as queries and DDL do, or they
-		 * deadlock
-		 */
-		if (wait)
-			LockRelationOid(roots[i], AccessShareLock);
-		/* dropped, while we waited: nothing below would look for that */
-		if (get_rel_relkind(roots[i]) == '\0')
-		{
-			*reason = "table does not exist";
-			return false;
-		}
-		foreach(lc, find_all_inheritors(roots[i], wait ? AccessShareLock : NoLock, NULL))
-		{
-			Oid			member = lfirst_oid(lc);
-			Relation	rel;
-
-			if (!wait && !ConditionalLockRelationOid(member, AccessShareLock))
-			{
-				*reason = psprintf("%s is locked by a command that changes it",
-								   get_rel_name(member) ? get_rel_name(member) : "table");
-				ok = false;
-				break;
-			}
-			rel = try_relation_open(member, wait ? AccessShareLock : NoLock);
-			if (rel == NULL)
-			{
-				/* just dropped: DDL */
-				if (!wait)
-					UnlockRelationOid(member, AccessShareLock);
-				continue;
-			}
-			relkind = rel->rd_rel->relkind;
-			if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-			{
-				*reason = psprintf("partition %s is a foreign table", RelationGetRelationName(rel));
-				ok = false;
-			}
-			else
-				ok = trigger_ok(rel, function, reason);
-			relation_close(rel, wait ? NoLock : AccessShareLock);
-			if (!ok)
-				break;
-		}
-	}
-	return ok;
+	return examine_tree(sc_track_root(relid), wait, &members, reason);
 }
 
 /*
- * A source of a section that is about to be built: its slots, where they are
- * known, and whether every change of it can be noticed.  Locks it and the
- * members of its tree: what they hold may not be rewritten or truncated between
- * the build's snapshot and its query, which would then find them empty.
+ * A source of a section that is about to be built: the slots of its label, where
+ * they are known, and whether every change of it can be noticed.  Locks it and
+ * the members of its tree: what they hold may not be rewritten or truncated
+ * between the build's snapshot and its query, which would then find them empty.
  *
  * Of a table without a tree it is remembered that it is provable, until it is
  * invalidated.  To be called with all invalidations accepted that were sent
- * before the label was begun: what is done to a trigger later moves a catch-all
- * word of the label.
+ * before the label was begun: what is done to a trigger, or changes which tables
+ * are members, later moves a catch-all word of the label.
  */
 bool
-sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs)
+sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs)
 {
 	TrackedTable *table = table_lookup(relid);
-	Oid			roots[SC_MAX_ROOTS];
-	const char *reason;
+	Oid			root;
+	List	   *members = NIL;
+	List	   *words;
+	ListCell   *lc;
+	const char *reason = NULL;
 	bool		provable;
 
 	/* of a tree the root must be locked first */
@@ -888,21 +1139,34 @@ sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs)
 		table = table_lookup(relid);
 		if (table && table->provable)
 		{
-			refs[0] = table->refs[0];
+			*refs = &table->ref;
 			*nrefs = 1;
 			return true;
 		}
 	}
 
-	*nrefs = Max(sc_track_roots(relid, roots), 0);
-	for (int i = 0; i < *nrefs; i++)
+	root = sc_track_root(relid);
+	provable = get_rel_relkind(relid) == RELKIND_MATVIEW ||
+		examine_tree(root, true, &members, &reason);
+	words = members ? words_of(root, members) : list_make1_oid(root);
+	*refs = palloc(sizeof(ScSlotRef) * list_length(words));
+	*nrefs = 0;
+	foreach(lc, words)
 	{
-		refs[i].slot = SC_SLOT_NONE;
-		refs[i].key = SC_KEY_HERE(roots[i]);
+		(*refs)[*nrefs].slot = SC_SLOT_NONE;
+		(*refs)[(*nrefs)++].key = SC_KEY_HERE(lfirst_oid(lc));
 	}
-	provable = sc_track_provable(relid, true, &reason);
 	table = table_lookup(relid);
 	if (table && table->tracked && !table->catch_all && table->alone && !table->has_children)
 		table->provable = provable;
 	return provable;
+}
+
+/* Does sc_track_source() remember of a table that it is in no tree? */
+bool
+sc_track_is_alone(Oid relid)
+{
+	TrackedTable *table = table_lookup(relid);
+
+	return table && table->provable;
 }

@@ -13,9 +13,7 @@
 #include "nodes/pg_list.h"
 #include "utils/reltrigger.h"
 
-#include "word.h"
-
-#define SC_MAX_ROOTS	8		/* of one table; with more, the catch-all */
+#include "label.h"
 
 extern void sc_track_init(void);	/* from _PG_init */
 
@@ -29,17 +27,28 @@ extern void sc_track_check_source(Oid relid);
 /* Lock a table and its members for triggers; the members. */
 extern List *sc_track_lock(Oid relid);
 extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
-extern void sc_track_attach_members(Oid relid); /* on it and its children */
+extern void sc_track_attach_members(Oid relid); /* on what joined a tree */
+extern bool sc_track_attach_missing(Oid relid);
 extern void sc_track_restore_firing(Oid relid);
 extern void sc_track_detach(Oid relid, bool wait);
 
 /* The tables that have our trigger; those of the definitions, too? */
 extern List *sc_track_tables(bool definitions);
 
-/* Their number, at most SC_MAX_ROOTS; -1: more. */
-extern int	sc_track_roots(Oid relid, Oid *roots);
-extern bool sc_track_share_root(Oid a, Oid b);
+/* Trees: whose word a table has, and the tables whose words a source's label has. */
+extern Oid	sc_track_root(Oid relid);
+extern List *sc_track_words(Oid relid);
+extern bool sc_track_covers(Oid source, Oid relid);
+extern bool sc_track_any_covers(List *sources, Oid relid);
+
 extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
-extern bool sc_track_source(Oid relid, ScSlotRef *refs, int *nrefs);
+extern bool sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs);
+extern bool sc_track_is_alone(Oid relid);
+extern bool sc_track_trigger_was_missing(void);
+
+/* Temporary tables of this session that inherit from a source. */
+extern void sc_track_note_inheritance(void);
+extern bool sc_track_has_own_rows(Oid source);
+extern bool sc_track_has_own_rows_at(const ScLabel *label);
 
 #endif							/* SC_TRACK_H */

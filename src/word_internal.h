@@ -29,7 +29,7 @@
 #define SC_KEY_TAKING		UINT64CONST(1)	/* being taken into use */
 
 /*
- * One per tracked table (a partition tree shares its root's) and one per
+ * One per tracked table (partitions share their root's) and one per
  * database.  A cache line each, so that writers of different tables do not
  * contend.
  */

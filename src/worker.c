@@ -10,6 +10,11 @@
  *
  * request.c describes how a request reaches the worker, and how the worker leaves.
  *
+ * The worker gives way.  A build that would have to wait for a lock ends, and
+ * releases those that it has (document.c); the summary is put back, and is tried
+ * again after a pause that grows while the lock is not to be had.  That is no
+ * failure, and the other summaries are refreshed meanwhile.
+ *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
  *-------------------------------------------------------------------------
@@ -19,6 +24,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "commands/dbcommands.h"
@@ -40,6 +46,8 @@
 #include "cache.h"
 #include "clock.h"
 #include "debug.h"
+#include "define.h"
+#include "document.h"
 #include "request.h"
 #include "shmem.h"
 
@@ -48,6 +56,53 @@
 
 /* How often the worker looks whether a prepared transaction is over. */
 #define LOOK_NS		(100 * SC_NS_PER_MS)
+
+/* The pause of a summary that was put back: the first, and the longest. */
+#define PAUSE_FIRST_NS	(10 * SC_NS_PER_MS)
+#define PAUSE_DOUBLINGS	7
+
+/* What this worker knows of a summary that it has put back, by its entry. */
+typedef struct Pause
+{
+	int			doublings;
+	int64		until;			/* monotonic ns */
+} Pause;
+
+static Pause *pauses = NULL;
+static int	npauses = 0;
+
+/* The summary that is being refreshed; -1: none. */
+static int	refreshing = -1;
+static NameData refreshing_name;
+
+/* This process was asked to end. */
+static volatile sig_atomic_t terminated = false;
+
+/* Put a summary back: another session holds a lock that its build needs. */
+static void
+put_back(int index, const char *name)
+{
+	if (index >= npauses)
+	{
+		int			n = (index + 1) * 2;
+
+		pauses = pauses ? repalloc(pauses, sizeof(Pause) * n) :
+			MemoryContextAlloc(TopMemoryContext, sizeof(Pause) * n);
+		memset(pauses + npauses, 0, sizeof(Pause) * (n - npauses));
+		npauses = n;
+	}
+	pauses[index].until = sc_clock_now() + (PAUSE_FIRST_NS << pauses[index].doublings);
+	pauses[index].doublings = Min(pauses[index].doublings + 1, PAUSE_DOUBLINGS);
+	pg_atomic_write_u32(&sc_store_requests(index)->refresh, 1);
+	elog(DEBUG1, "the refresh of summary \"%s\" gives way to another session", name);
+}
+
+static void
+end_pause(int index)
+{
+	if (index < npauses)
+		pauses[index].doublings = 0;
+}
 
 /*
  * Notify listeners of a document that they were not notified of, whoever built
@@ -93,12 +148,31 @@ refresh_due(int index)
 		interval = sc_min_refresh_interval;
 	if (refreshed_at > 0)
 		refreshed_at += interval * SC_NS_PER_MS;
+	if (index < npauses && pauses[index].doublings > 0)
+		refreshed_at = Max(refreshed_at, pauses[index].until);
 	return Max(refreshed_at, (int64) pg_atomic_read_u64(&requests->retry_at));
 }
 
+/* Refresh a summary in a transaction of its own, giving way to everybody else. */
+static void
+refresh_summary(int index, const char *name)
+{
+	StartTransactionCommand();
+	pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", name));
+	namestrcpy(&refreshing_name, name);
+	refreshing = index;
+	sc_document_begin_giving_way();
+	sc_cache_refresh(index);
+	(void) sc_document_end_giving_way();
+	refreshing = -1;
+	CommitTransactionCommand();
+	end_pause(index);
+	pg_atomic_write_u64(&sc_store_requests(index)->refreshed_at, (uint64) sc_clock_now());
+}
+
 /*
- * Refresh one summary, or only notify its listeners, in a transaction of its
- * own.  A failure is recorded, and logged when it is the first of its kind.
+ * Refresh one summary, or only notify its listeners.  A failure is recorded, and
+ * logged when it is the first of its kind.
  */
 static void
 serve_summary(int index, bool refresh)
@@ -115,15 +189,15 @@ serve_summary(int index, bool refresh)
 	PG_TRY();
 	{
 		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", NameStr(name)));
 		if (refresh)
-			sc_cache_refresh(index);
+			refresh_summary(index, NameStr(name));
+		/* the commit of a NOTIFY may wait, so it has nothing of the build */
 		if (sc_request_has_listeners())
+		{
+			StartTransactionCommand();
 			notify_listeners(index);
-		CommitTransactionCommand();
-		if (refresh)
-			pg_atomic_write_u64(&sc_store_requests(index)->refreshed_at, (uint64) sc_clock_now());
+			CommitTransactionCommand();
+		}
 		if (refresh && failures > 0)
 			ereport(LOG,
 					(errmsg("summary \"%s\" is refreshed again after %u failures",
@@ -132,23 +206,35 @@ serve_summary(int index, bool refresh)
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		bool		was_refreshing = refreshing >= 0;
+		bool		gave_way;
 
 		HOLD_INTERRUPTS();
+		gave_way = sc_document_end_giving_way();
+		refreshing = -1;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
-		sc_store_record_failure(index, NameStr(name), error, false);
-		if (failures == 0)
-			ereport(LOG,
-					(errcode(error->sqlerrcode),
-					 errmsg("could not refresh summary \"%s\": %s", NameStr(name), error->message),
-					 errdetail("It is served as it was until summary_cache.max_stale_age; the refresh is tried again.")));
+		if (was_refreshing && (gave_way || SC_IS_DEADLOCK(error)))
+			put_back(index, NameStr(name));
+		else
+		{
+			end_pause(index);
+			sc_store_record_failure(index, NameStr(name), error, false);
+			if (failures == 0)
+				ereport(LOG,
+						(errcode(error->sqlerrcode),
+						 errmsg("could not refresh summary \"%s\": %s", NameStr(name), error->message),
+						 errdetail("It is served as it was until summary_cache.max_stale_age; the refresh is tried again.")));
+		}
 		FreeErrorData(error);
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
+	if (refresh && sc_define_attach_missing())
+		pg_atomic_write_u32(&sc_store_requests(index)->refresh, 1);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -166,11 +252,44 @@ worker_wait_event(void)
 	return event;
 }
 
-/* However the worker goes. */
+/*
+ * However the worker goes.  An error that ends the process in the middle of a
+ * build, as a conflict with recovery does on a standby, is a failure of the
+ * summary like any other: else it would be built again at once, for ever.
+ */
 static void
 worker_exit(int code, Datum arg)
 {
-	sc_request_exit(DatumGetInt32(arg));
+	if (refreshing >= 0)
+		(void) sc_document_end_giving_way();
+	if (refreshing >= 0 && code != 0 && !terminated)
+	{
+		ErrorData	error = {0};
+
+		error.sqlerrcode = RecoveryInProgress() ?
+			ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_ADMIN_SHUTDOWN;
+		error.message = RecoveryInProgress() ?
+			"the build was ended by a conflict with recovery" :
+			"the background worker ended in the middle of the build: the server's log has the error";
+		sc_store_record_failure(refreshing, NameStr(refreshing_name), &error, false);
+	}
+	sc_request_exit(DatumGetInt32(arg), terminated);
+}
+
+/* SIGTERM.  As die(), but what is idle leaves without a FATAL in the log. */
+static void
+worker_terminate(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	terminated = true;
+	if (!proc_exit_inprogress)
+	{
+		InterruptPending = true;
+		ProcDiePending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
 }
 
 /*
@@ -224,8 +343,9 @@ connect_worker(Oid dboid)
 	/* only such a transaction publishes */
 	SetConfigOption("default_transaction_isolation", "read committed",
 					PGC_SUSET, PGC_S_OVERRIDE);
-	/* build_timeout is what bounds a build */
+	/* build_timeout is what bounds a build, and it waits for no lock anyway */
 	SC_NO_TRANSACTION_TIMEOUT();
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	sc_store_attach();
 }
 
@@ -239,7 +359,7 @@ sc_worker_main(Datum arg)
 
 	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, worker_terminate);
 	before_shmem_exit(worker_exit, arg);
 
 	if (!sc_request_enter(index, dboid))
@@ -259,6 +379,8 @@ sc_worker_main(Datum arg)
 		int64		wake_at;
 
 		ResetLatch(MyLatch);
+		if (terminated)
+			proc_exit(0);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{

@@ -181,7 +181,7 @@ make(const char *section, const char *body, Size len, int64 labelled_at)
 static ScPutResult
 put(int index, const char *summary, int n, const char **names, ScChunk **chunks)
 {
-	ScPublication publication = {summary, sc_store_generation(index), n, names, chunks, true};
+	ScPublication publication = {summary, sc_store_begin_build(index), n, names, chunks, true};
 
 	sc_settings_unset(&publication.options);
 	for (int i = 0; i < n; i++)
@@ -291,7 +291,7 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(strcmp(names_of(t, "t"), "") == 0);
 
 	/* nor what was begun before an invalidation, or for an entry that is another's */
-	late.generation = sc_store_generation(s);
+	late.generation = sc_store_begin_build(s);
 	late.nsections = 2;
 	late.names = ab;
 	late.chunks = none;

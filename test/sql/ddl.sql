@@ -278,12 +278,20 @@ SELECT hits();
 :quiet
 ALTER TRIGGER renamed ON t RENAME TO summary_cache_statement;
 SELECT provable, reason FROM summary_cache_tables;
+-- with no worker that might put it there again
+SELECT summary_cache_configure('d', 'min_refresh_interval', '1h');
 DROP TRIGGER summary_cache_statement ON t;
 SELECT provable, reason FROM summary_cache_tables;
 INSERT INTO t VALUES (3);
 :force
 SELECT hits();
+-- as one does
+SELECT summary_cache_configure('d', 'min_refresh_interval', NULL);
+:force
+CALL wait_until($$ EXISTS (SELECT FROM summary_cache_fetch('d') WHERE status = 'hit-revision') $$);
+SELECT provable, reason, triggers('t') FROM summary_cache_tables;
 :quiet
+DROP TRIGGER summary_cache_statement ON t;
 -- defined again, they are back
 SELECT summary_cache_define('d', 'core', 'SELECT count(*) AS n FROM t');
 SELECT provable, reason, triggers('t') FROM summary_cache_tables;

@@ -12,6 +12,10 @@ SET client_min_messages = notice;
 \set helpers :test '/sql/include/helpers.sql'
 \i :helpers
 
+-- the worker leaves as soon as it has nothing to do, so that quiet() need not wait for it
+ALTER SYSTEM SET summary_cache.worker_idle_timeout = 0;
+SELECT pg_reload_conf();
+
 CREATE TABLE a (id int PRIMARY KEY, n int);
 CREATE TABLE b (id int, n int);
 CREATE TABLE c (id int, n int);
@@ -205,26 +209,138 @@ SELECT summary_cache_define('s', 'more', 'SELECT 2 AS more');
 ROLLBACK TO x;
 COMMIT;
 SELECT document FROM summary_cache_fetch('s');
--- a replaced definition is in effect at its commit: the old document is never served, not even stale
+-- a new definition takes effect when it has first been built: until then others get the old document, as stale
+\set look 'SELECT status, document FROM summary_cache_fetch(''s'');'
+\set wait_for_hit 'CALL wait_until($c$ status = ''hit-revision'' FROM summary_cache_fetch(''s'') $c$);'
+-- until no refresh is asked for, and the worker is gone: see status.sql
+\set quiet 'CALL wait_until($c$ NOT EXISTS (SELECT FROM summary_cache_stats WHERE refresh_requested) AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = ''summary_cache worker'' AND datname = current_database()) $c$);'
 \c -
 SET search_path = regress_define, public;
-SELECT status, document FROM summary_cache_fetch('s');
+:wait_for_hit
+:quiet
+SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS replaced FROM a');
+-- but not the session that has defined it
+SELECT section, state, reason FROM summary_cache_sections WHERE summary = 's';
+:look
 SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS replaced FROM a');
 \c -
 SET search_path = regress_define, public;
-SELECT status, document FROM summary_cache_fetch('s');
+:look
+:wait_for_hit
+:look
+:quiet
+-- a section more, and one less
 SELECT summary_cache_define('s', 'more', 'SELECT 2 AS more', NULL, 'inline');
+SELECT section, state, reason FROM summary_cache_sections WHERE summary = 's';
 \c -
 SET search_path = regress_define, public;
-SELECT status, document FROM summary_cache_fetch('s');
+:look
+:wait_for_hit
+:look
+:quiet
 SELECT summary_cache_drop('s', 'core');
 \c -
 SET search_path = regress_define, public;
-SELECT status, document FROM summary_cache_fetch('s');
+:look
+:wait_for_hit
+:look
+:quiet
 -- the definition itself is what is followed, also when it is written by hand
 UPDATE summary_cache_definition SET query = 'SELECT 3 AS by_hand';
-SELECT status, document FROM summary_cache_fetch('s');
+:look
+-- whoever wants the old document gone at once invalidates it
+SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS core FROM a');
+\c -
+SET search_path = regress_define, public;
+:wait_for_hit
+:quiet
+SELECT summary_cache_define('s', 'core', 'SELECT -sum(n) AS core FROM a');
+SELECT summary_cache_invalidate('s');
+\c -
+SET search_path = regress_define, public;
+:look
 SELECT summary_cache_drop('s');
+
+-- a definition that cannot be built: the old document serves, and the view says why
+CREATE TABLE migrated (a int, b int);
+INSERT INTO migrated VALUES (1, 2);
+SELECT summary_cache_define('s', 'core', 'SELECT sum(a) AS a, sum(b) AS b FROM migrated');
+SELECT summary_cache_define('s', 'quick', 'SELECT count(*) AS n FROM b', NULL, 'inline');
+:look
+\c -
+SET search_path = regress_define, public;
+SET client_min_messages = warning;
+ALTER TABLE migrated RENAME a TO a2;
+ALTER TABLE migrated DROP b;
+\c -
+SET search_path = regress_define, public;
+:look
+CALL wait_until($$consecutive_failures > 0 FROM summary_cache_stats WHERE summary = 's'$$);
+SELECT summary_cache_reset_stats();
+DO $$
+BEGIN
+    FOR i IN 1 .. 20 LOOP
+        IF (SELECT status FROM summary_cache_fetch('s')) <> 'stale' THEN RAISE 'not stale'; END IF;
+    END LOOP;
+END $$;
+-- of 20 reads, none waits for a build, and the next try comes later and later
+SELECT stale, misses, builds_failed <= 3 AS few FROM summary_cache_stats WHERE summary = 's';
+SELECT section, state, reason FROM summary_cache_sections WHERE summary = 's';
+-- its inline section is rebuilt all the same
+INSERT INTO b VALUES (9, 9);
+:look
+SELECT consecutive_failures > 0 AS failing FROM summary_cache_stats WHERE summary = 's';
+DELETE FROM b WHERE id = 9;
+-- which does not make the other one be tried any earlier
+DO $$
+BEGIN
+    FOR i IN 1 .. 20 LOOP
+        INSERT INTO b VALUES (9, 9);
+        DELETE FROM b WHERE id = 9;
+        COMMIT;
+        PERFORM summary_cache_get('s'), pg_sleep(0.05);
+        COMMIT;
+    END LOOP;
+END $$;
+SELECT builds_inline >= 20 AS inline, builds_failed <= 8 AS few FROM summary_cache_stats WHERE summary = 's';
+-- within stale_if_error
+SET summary_cache.max_stale_age = 0;
+:look
+SET summary_cache.stale_if_error = 0;
+DO $$
+BEGIN
+    PERFORM summary_cache_get('s');
+EXCEPTION WHEN undefined_column THEN
+    RAISE NOTICE '%', substring(SQLERRM FROM 'column "b" does not exist$');
+END $$;
+RESET summary_cache.stale_if_error;
+RESET summary_cache.max_stale_age;
+-- a new definition is tried at once
+SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS a FROM migrated');
+SELECT status <> 'stale' AS is_new, document FROM summary_cache_fetch('s');
+SELECT summary_cache_reset_stats();
+-- the session that has broken it tries to build it, and is then served like the others
+SET client_min_messages = warning;
+ALTER TABLE migrated RENAME a2 TO a3;
+ALTER TABLE migrated ADD a2 int;
+ALTER TABLE migrated DROP a3;
+:look
+SELECT builds_failed > 0 AS failed FROM summary_cache_stats WHERE summary = 's';
+SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS a FROM migrated');
+-- another owner's summary of the same name has nothing to do with it
+CREATE ROLE regress_define_heir;
+GRANT USAGE, CREATE ON SCHEMA regress_define TO regress_define_heir;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_define_heir;
+SELECT summary_cache_drop('s');
+SET ROLE regress_define_heir;
+SELECT summary_cache_define('s', 'core', 'SELECT 1 AS heir', '{}');
+RESET ROLE;
+\c -
+SET search_path = regress_define, public;
+:look
+SELECT summary_cache_drop('s');
+DROP OWNED BY regress_define_heir;
+DROP ROLE regress_define_heir;
 
 --
 -- Only the sections concerned are built
@@ -468,3 +584,5 @@ SET client_min_messages = warning;
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_define, regress_define2 CASCADE;
 DROP ROLE regress_define_member, regress_define_owner, regress_define_other, regress_define_reader, regress_define_monitor;
+ALTER SYSTEM RESET summary_cache.worker_idle_timeout;
+SELECT pg_reload_conf();

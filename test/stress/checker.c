@@ -107,6 +107,8 @@ const ModeInfo modes[MODES] =
 	/* who writes a partition locks it before its root, ALTER TABLE the other way round */
 	[M_DDL] = {"ddl", "DDL that changes what the document has, beside writers",
 	"40P01 25P02", "40P01 25P02", .alone = true},
+	[M_INHERIT] = {"inherit", "the table in the middle of a tree gets other parents, beside writers of the one below it",
+	"", "", .mixed = true},
 	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
 	"", "42883 42704 55000 40P01 XX000", .alone = true},
@@ -727,7 +729,8 @@ drop_tables(PGconn *conn)
 {
 	for (int t = 0; t < MAX_TABLES; t++)
 		setup(conn, "DROP TABLE IF EXISTS checker_%d CASCADE", t);
-	setup(conn, "DROP TABLE IF EXISTS checker_0_2, checker_0_3, checker_base, checker_rewrite, checker_column,"
+	setup(conn, "DROP TABLE IF EXISTS checker_top, checker_other CASCADE;"
+		  "DROP TABLE IF EXISTS checker_0_2, checker_0_3, checker_base, checker_rewrite, checker_column,"
 		  " checker_trigger, checker_filler CASCADE;"
 		  "DROP VIEW IF EXISTS checker_view;"
 		  "DROP FUNCTION IF EXISTS checker_function()");
@@ -778,8 +781,14 @@ create_tables(PGconn *conn)
 			setup(conn, "CREATE TABLE checker_%d (w int, v bigint)", t);
 		setup(conn, mode == M_COPY ? "CREATE INDEX ON checker_%d (w, v)" : "CREATE INDEX ON checker_%d (w)", t);
 	}
+	/* the rows are below checker_0, and never above it */
+	if (mode == M_INHERIT)
+		setup(conn, "CREATE TABLE checker_top (w int, v bigint); CREATE TABLE checker_other (w int, v bigint);"
+			  "CREATE TABLE checker_0_0 () INHERITS (checker_0); CREATE INDEX ON checker_0_0 (w)");
 	for (int w = 0; w < nwriters; w++)
-		if (mode == M_PARTITION || mode == M_DDL)
+		if (mode == M_INHERIT)
+			setup(conn, "INSERT INTO checker_0_0 VALUES (%d, 0)", w);
+		else if (mode == M_PARTITION || mode == M_DDL)
 			setup(conn, "INSERT INTO checker_0 VALUES (%d, 0, %d)", w, w % 2);
 		else
 			setup(conn, "INSERT INTO checker_%d VALUES (%d, 0)", w % ntables, w);
@@ -798,6 +807,10 @@ create_tables(PGconn *conn)
 		setup(conn, "SELECT summary_cache_define('checker', 'others', $q$SELECT (%s) AS x$q$,"
 			  " refresh => 'inline')", half);
 	}
+	/* so that its trees are tracked, too */
+	if (mode == M_INHERIT)
+		setup(conn, "SELECT summary_cache_define('checker_above', 'top', 'SELECT count(*) AS top FROM checker_top');"
+			  "SELECT summary_cache_define('checker_above', 'other', 'SELECT count(*) AS other FROM checker_other')");
 	if (mode == M_FULL)
 	{
 		setup(conn, "CREATE TABLE checker_filler (n int, rival int);"
@@ -809,6 +822,9 @@ create_tables(PGconn *conn)
 			  "SELECT summary_cache_define('checker_rival', 'filler',"
 			  " $q$SELECT rival AS size, repeat('y', rival) AS filler FROM checker_filler$q$)");
 	}
+	/* what an earlier mode has left would be served until the new definition is built */
+	setup(conn, "SELECT summary_cache_invalidate(summary::text)"
+		  " FROM (SELECT DISTINCT summary FROM summary_cache_sections) s");
 	setup(conn, "SELECT summary_cache_reset_stats()");
 }
 
@@ -918,7 +934,7 @@ check_requirements(PGconn *conn)
 		die("mode oom needs the debug build");
 	if (mode == M_CALLBACK && number(conn, "SELECT (current_setting('callback.after_sql', true) IS NULL)::int") == 1)
 		die("mode callback needs test/stress/callback.c");
-	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_UNTRACKED)
+	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_INHERIT && mode != M_UNTRACKED)
 		die("mode %s is not for standbys", modes[mode].name);
 	if (mode == M_FULL &&
 		number(conn, "SELECT pg_size_bytes(current_setting('summary_cache.memory_limit'))") > SMALL_MEMORY)
@@ -1045,6 +1061,7 @@ run_mode(void)
 		[M_CRASH] = killer_main,
 		[M_RESTART] = restarter_main,
 		[M_DDL] = ddl_main,
+		[M_INHERIT] = inherit_main,
 		/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = extension_main,
 		[M_DATABASE] = database_main,
@@ -1058,7 +1075,7 @@ run_mode(void)
 
 	memset(shared, 0, sizeof(*shared));
 	random_state = seed + UINT64_C(1000003) * mode;
-	if (mode == M_PARTITION || mode == M_DDL)
+	if (mode == M_PARTITION || mode == M_DDL || mode == M_INHERIT)
 		ntables = 1;
 	else if (mode == M_COPY || (mode == M_INLINE && ntables < 2))
 		ntables = 2;
@@ -1118,6 +1135,8 @@ run_mode(void)
 		print_report(conn, &total);
 
 	setup(conn, "SELECT summary_cache_drop('checker')");
+	if (mode == M_INHERIT)
+		setup(conn, "SELECT summary_cache_drop('checker_above')");
 	drop_tables(conn);
 	drop_junk(conn);
 	disconnect(conn);

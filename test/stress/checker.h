@@ -42,7 +42,7 @@ typedef enum
 typedef enum
 {
 	M_PLAIN, M_2PC, M_SAVEPOINT, M_SYNC, M_RR, M_INLINE, M_PARTITION, M_COPY, M_FAULTS, M_CRASH,
-	M_RESTART, M_FULL, M_OOM, M_CALLBACK, M_DDL, M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
+	M_RESTART, M_FULL, M_OOM, M_CALLBACK, M_DDL, M_INHERIT, M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
 } Mode;
 
 typedef struct
@@ -171,6 +171,7 @@ extern void rebuilder_main(void);
 extern void killer_main(void);
 extern void restarter_main(void);
 extern void ddl_main(void);
+extern void inherit_main(void);
 extern void extension_main(void);
 extern void database_main(void);
 

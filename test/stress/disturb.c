@@ -331,6 +331,46 @@ ddl_main(void)
 	PQfinish(conn);
 }
 
+/*
+ * The table in the middle of a tree leaves its parent for another.  This takes no
+ * lock on the table below, whose writers are open, or prepared, meanwhile.  What
+ * it brings along is counted in the documents of both parents.
+ */
+void
+inherit_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+	bool		below_top = false;
+	bool		below_other = false;
+
+	while (!stopped())
+	{
+		PGresult   *result;
+
+		if (!below_top && !below_other)
+			below_top = execute(conn, "ALTER TABLE checker_0 INHERIT checker_top");
+		else if (below_top && !below_other && one_in(2))
+			below_other = execute(conn, "ALTER TABLE checker_0 INHERIT checker_other");
+		else if (below_top)
+			below_top = !execute(conn, "ALTER TABLE checker_0 NO INHERIT checker_top");
+		else
+			below_other = !execute(conn, "ALTER TABLE checker_0 NO INHERIT checker_other");
+		atomic_fetch_add(&shared->faults, 1);
+
+		/* a build between a writer's statement and its commit is what this is about */
+		(void) fetch(conn, &shared->readers[nreaders], one_in(2), -1, 0, false);
+		result = query(conn, "SELECT status, document->>'top', document->>'other' FROM summary_cache_fetch('checker_above')");
+		if (result && strcmp(PQgetvalue(result, 0, 0), "stale") != 0 &&
+			(atoi(PQgetvalue(result, 0, 1)) != (below_top ? nwriters : 0) ||
+			 atoi(PQgetvalue(result, 0, 2)) != (below_other ? nwriters : 0)))
+			violation(LOST, "%s: %s rows below one table, %s below the other", PQgetvalue(result, 0, 0),
+					  PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
+		PQclear(result);
+		rest(below(10000));
+	}
+	PQfinish(conn);
+}
+
 /*-------------------------------------------------------------------------
  * The extension itself
  *-------------------------------------------------------------------------

@@ -108,6 +108,10 @@ write_value(PGconn *conn, int w, uint64_t value)
 			/* moves the row: a delete and an insert */
 			return execute(conn, "UPDATE checker_0 SET v = %llu, part = 1 - part WHERE w = %d", v, w);
 
+		case M_INHERIT:
+			/* not through the table above, which ALTER TABLE locks: see inherit_main() */
+			return execute(conn, "UPDATE checker_0_0 SET v = %llu WHERE w = %d", v, w);
+
 		case M_COPY:
 			{
 				char		row[100];

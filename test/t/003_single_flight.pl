@@ -19,7 +19,8 @@ my $at_gate = q{SELECT count(*) FROM pg_locks
 # Ours, of the readers that wait for another's build.
 my $waiting = q{SELECT count(*) FROM pg_locks
 	WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted
-	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())};
+	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+	AND pid IN (SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend')};
 my $fetch = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
 my $forced = q{SELECT status, document->>'n' FROM summary_cache_fetch('s', force_refresh => true)};
 my $herd_size = 20;
@@ -109,6 +110,31 @@ is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('') x 5 ], 'the waiters f
 is(scalar(grep { $_->error =~ /summary "s" could not be built: division by zero.*Another session/s } @others[ 0 .. 4 ]),
 	5, '... with the error of the leader');
 is(counter('builds_failed'), '1', '... and did not build in turn');
+$node->sql('UPDATE t SET n = 2');
+
+#
+# The leader fails, and an old document may be served: to all alike
+#
+$node->sql(q{SELECT summary_cache_get('s', true)});
+$node->sql('UPDATE t SET n = 0');
+$node->sql(q{SELECT summary_cache_reset_stats()});
+$_->query('SET summary_cache.max_stale_age = 0') for $leader, @others[ 0 .. 4 ];
+$others[3]->query('SET summary_cache.stale_if_error = 0');
+close_gate();
+$leader->send_sql($fetch);
+polled($at_gate, '1', 'old document: the leader builds');
+$_->send_sql($fetch) for @others[ 0 .. 3 ];
+$others[4]->send_sql($forced);
+polled($waiting, '5', 'old document: the others wait');
+open_gate();
+is($leader->result, 'stale|2', 'the leader fails, and gets the old document');
+is_deeply([ map { $_->result } @others[ 0 .. 2 ] ], [ ('stale|2') x 3 ], '... as do those who waited');
+is($others[3]->result, '', '... but not where it is too old');
+like($others[3]->error, qr/summary "s" could not be built: division by zero/, '... which gets the error of the leader');
+is($others[4]->result, '', '... nor a forced reader');
+like($others[4]->error, qr/summary "s" could not be built: division by zero/, '... which gets it, too');
+is(counter('builds_failed'), '1', '... and none of them builds in turn');
+$_->query('RESET summary_cache.max_stale_age; RESET summary_cache.stale_if_error') for $leader, @others[ 0 .. 4 ];
 $node->sql('UPDATE t SET n = 2');
 
 #

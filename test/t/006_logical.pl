@@ -150,7 +150,31 @@ $subscriber->safe_psql('postgres', q{
 $publisher->safe_psql('postgres', 'INSERT INTO late VALUES (3, 1)');
 $publisher->wait_for_catchup('sub');
 is($subscriber->safe_psql('postgres', 'SELECT * FROM heard'), 'private|{"total":3}', 'within apply: private, with its own row');
+$subscriber->safe_psql('postgres', q{
+	CREATE OR REPLACE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN SET LOCAL session_replication_role = origin;
+		INSERT INTO public.heard SELECT status, document FROM public.summary_cache_fetch('late'); RETURN NULL; END $$;
+	TRUNCATE heard;
+	SELECT 1 FROM summary_cache_fetch('late');
+});
+$publisher->safe_psql('postgres', 'INSERT INTO late VALUES (4, 1)');
+$publisher->wait_for_catchup('sub');
+is($subscriber->safe_psql('postgres', 'SELECT * FROM heard'), 'private|{"total":4}', '... also with session_replication_role changed');
 $subscriber->safe_psql('postgres', 'DROP TRIGGER hear ON late');
+
+# a trigger that sets session_replication_role, for the transaction or for good: it is applied all the same
+for my $set ('SET LOCAL session_replication_role = origin', 'SET session_replication_role = origin',
+	q{PERFORM set_config('session_replication_role', 'local', false)}, 'RESET session_replication_role')
+{
+	$subscriber->safe_psql('postgres', qq{
+		CREATE OR REPLACE FUNCTION set_role() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN $set; RETURN NEW; END \$\$;
+		CREATE OR REPLACE TRIGGER set_role BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION set_role();
+		ALTER TABLE t ENABLE ALWAYS TRIGGER set_role;
+	});
+	applied("$set in a trigger", 'INSERT INTO t SELECT max(id) + 1, 1 FROM t');
+	applied("after $set", 'UPDATE p SET n = n + 1 WHERE id = 100');
+}
+$subscriber->safe_psql('postgres', 'DROP TRIGGER set_role ON t');
 
 # rolled back: nothing arrives, and a hit stays one
 $old = cached('rollback');

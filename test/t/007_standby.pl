@@ -151,7 +151,7 @@ $primary->safe_psql('postgres', 'DROP DATABASE doomed');
 $primary->wait_for_catchup($standby);
 pass('... that is dropped');
 
-# a builder that conflicts with recovery: PostgreSQL ends its session; who waited for it goes on, and it is no failure of the summary
+# a builder that conflicts with recovery: PostgreSQL ends its session, which counts as a failure; a reader that waited for it goes on
 $primary->safe_psql('postgres', q{
 	CREATE TABLE slow (n int);
 	INSERT INTO slow VALUES (1);
@@ -173,11 +173,30 @@ ok($standby->poll_query_until('postgres', $waits, '2'), '... and one who waits f
 $primary->safe_psql('postgres', 'BEGIN; TRUNCATE slow; INSERT INTO slow VALUES (2); COMMIT');
 ok($standby->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$builder->pid}"), '... conflicts with a TRUNCATE');
 $primary->wait_for_catchup($standby);
-is($standby->safe_psql('postgres', q{SELECT builds_failed FROM summary_cache_stats WHERE summary = 'slow'}), '0', '... it is no failure of the summary');
+is($standby->safe_psql('postgres', q{SELECT builds_failed, last_error_sqlstate, last_error FROM summary_cache_stats WHERE summary = 'slow'}),
+	'1|40001|the session that built it was terminated due to conflict with recovery', '... which counts as a failure');
 $holder->query('SELECT pg_advisory_unlock(7)');
 is($waiter->result, 'miss|2', '... who has waited builds instead');
 is($waiter->error, '', '... without an error');
-$_->quit for $holder, $builder, $waiter;
+$_->quit for $builder, $waiter;
+
+# ... and when there is an old document, one session at most is lost to that: the others get the document, and no build is begun
+my $expired = "SET summary_cache.max_stale_age = 0; SET statement_timeout = '60s'; $slow";
+$standby->safe_psql('postgres', q{SELECT summary_cache_get('slow', true)});
+$holder->query('SELECT pg_advisory_lock(7)');
+$builder = Session->new($standby);
+$builder->send_sql($expired);
+ok($standby->poll_query_until('postgres', $waits, '1'), 'an old document: a build on the standby');
+$primary->safe_psql('postgres', 'BEGIN; TRUNCATE slow; INSERT INTO slow VALUES (3); COMMIT');
+ok($standby->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$builder->pid}"), '... conflicts');
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', $expired), 'stale|2', "... reader $_ gets the old document") for 1 .. 3;
+$holder->query('SELECT pg_advisory_unlock(7)');
+ok($standby->poll_query_until('postgres', $slow, 'hit-revision|3'), '... until the worker has built a new one');
+$primary->safe_psql('postgres', 'UPDATE slow SET n = 2');
+$primary->wait_for_catchup($standby);
+ok($standby->poll_query_until('postgres', $slow, 'hit-revision|2'), '... and the next');
+$_->quit for $builder, $holder;
 
 # a build that fails is a failure of the summary
 $primary->safe_psql('postgres', 'INSERT INTO slow VALUES (3)');

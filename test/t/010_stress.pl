@@ -29,6 +29,8 @@ passes($_, $_, { builds => 50 }, '', '--seconds=1', '--commit-delay=500') for qw
 passes('rr', 'rr', { builds => 50, private => 10 }, '', '--seconds=2', '--pause=8000');
 # some sections are rebuilt by readers
 passes('inline', 'inline', { builds => 50, inline => 10 }, '', '--seconds=1');
+# the middle of a tree gets other parents beside writers
+passes('inherit', 'inherit', { builds => 50, faults => 20 }, '', '--seconds=2', '--commit-delay=500');
 passes('faults', 'faults', { builds => 50, faults => 10 }, '', '--seconds=2');
 # the counters of builds begin anew with each crash
 passes('crash', 'crash', { faults => 0 }, '', '--seconds=5');
@@ -58,6 +60,11 @@ if ($ENV{SC_DEBUG_CONF})
 			  . " -c summary_cache.debug_point=$point -c summary_cache.debug_sleep=2000'", '--seconds=2');
 		cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0), '>', 0, "$protocol: by a hit that misses a commit");
 	}
+	# one word a tree: a writer has marked it when the table below it hangs on another; of the worker's labels, too
+	$node->append_conf('postgresql.conf', "summary_cache.debug_protocol = 'tree-word'");
+	$node->restart;
+	$report = caught('inherit', 'one word a tree', '', '--seconds=2');
+	cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0), '>', 0, 'one word a tree: by a hit that misses a commit');
 	$node->stop;
 }
 

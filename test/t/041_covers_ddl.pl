@@ -118,6 +118,25 @@ $node->sql('CREATE POLICY g ON secret TO covers_group USING (id <= 3)');
 noticed('GRANT of a role, in another database', undef, 'GRANT covers_group TO covers_owner', summary => 'rights', database => 'elsewhere');
 noticed('ALTER ROLE, in another database', undef, 'ALTER ROLE covers_owner BYPASSRLS', summary => 'rights', database => 'elsewhere');
 
+# a catalog that is written as a table, also by COPY, and a shared one
+noticed('UPDATE of a catalog', q{SELECT (enum_range(NULL::mood))[1]::text AS n}, q{UPDATE pg_enum SET enumlabel = 'better' WHERE enumlabel = 'fine'}, sources => '');
+my $label = $node->sql(q{SELECT format(E'%s\t%s\t%s\t%s', max(oid::oid::bigint) + 1, 'mood'::regtype::oid, 9, 'last') FROM pg_enum});
+noticed('COPY into a catalog', q{SELECT array_length(enum_range(NULL::mood), 1) AS n}, "COPY pg_enum FROM stdin;\n$label\n\\.\n", sources => '');
+$node->sql('ALTER ROLE covers_owner NOBYPASSRLS');
+noticed('UPDATE of a shared catalog, in another database', undef,
+	q{UPDATE pg_authid SET rolbypassrls = true WHERE rolname = 'covers_owner'}, summary => 'rights', database => 'elsewhere');
+
+# the name of a database
+$node->sql('CREATE DATABASE named');
+$node->sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('name', 'main', 'SELECT current_database() AS n')}, 'named');
+is($node->sql(fetch('name'), 'named'), 'miss named', 'a document with the name of its database');
+is($node->sql(fetch('name'), 'named'), 'hit-revision named', '... is a hit');
+$node->sql('BEGIN; ALTER DATABASE named RENAME TO named_otherwise; ROLLBACK');
+is($node->sql(fetch('name'), 'named'), 'hit-revision named', '... also when a new name is not committed');
+$node->sql('ALTER DATABASE named RENAME TO named_otherwise');
+isnt($node->sql(fetch('name'), 'named_otherwise'), 'hit-revision named', 'ALTER DATABASE ... RENAME is noticed');
+is($node->sql(q{SELECT document->>'n' FROM summary_cache_fetch('name', force_refresh => true)}, 'named_otherwise'), 'named_otherwise', '... and shown');
+
 # a trigger in the place of ours that does less
 $node->sql(q{CREATE TABLE less (n int); SELECT summary_cache_define('less', 'main', 'SELECT count(*) AS n FROM less')});
 my $old = $node->cached('less');

@@ -133,56 +133,94 @@ ok($node->poll_query_until('postgres', $family, 'hit-revision{"parents":1,"broth
 is($reader->query(q{SELECT document FROM ext.summary_cache_fetch('family')}), '{"parents":1,"brothers":0}', '... and the session has it');
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('family'); DROP TABLE mother, sister});
 
-# what a section's query runs while it is analysed: a constant is converted, by whoever's function
-my $slow_table = q{
-	CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
-		IF current_setting('moves.slow', true) = 'on' THEN RAISE WARNING 'asleep'; PERFORM pg_sleep(600); END IF;
+# a section that has nothing to do with it is not looked at: its table may be locked, its name be the same as another's
+$node->safe_psql('postgres', q{
+	SET client_min_messages = warning;
+	CREATE TABLE busy (id int, other_id int); CREATE TABLE unrelated (id int);
+	CREATE SCHEMA apart; CREATE TABLE apart.busy (id int);
+	SELECT ext.summary_cache_define('busy', 'core', $$SELECT count(*) AS n, 'another' AS other FROM public.busy$$);
+});
+$definer->query('BEGIN; LOCK TABLE busy IN ACCESS EXCLUSIVE MODE');
+is(said('ALTER TABLE unrelated RENAME TO other_table'), '', 'a rename says nothing about a section that does not name it');
+is(said('ALTER TABLE other_table RENAME id TO other'), '', '... nor of a column');
+is(said('ALTER TABLE apart.busy RENAME TO another'), '', '... nor of a table of the same name');
+like(said('ALTER TABLE IF EXISTS no_such_table RENAME TO busy'), qr/^[^\n]*NOTICE:  relation "no_such_table" does not exist, skipping$/, '... nor of none');
+$definer->query('ROLLBACK');
+is($node->safe_psql('postgres', q{SELECT ext.summary_cache_get('busy', true)}), '{"n":0,"other":"another"}', 'it is as it was');
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('busy'); DROP TABLE busy, other_table; DROP SCHEMA apart CASCADE});
+
+# however many there are, all follow
+my $many = 300;
+$node->safe_psql('postgres', qq{
+	CREATE TABLE many (n int);
+	SELECT ext.summary_cache_define('many 1', 'core', 'SELECT count(*) AS n, max(n) AS max FROM many');
+	INSERT INTO ext.summary_cache_definition
+		SELECT (jsonb_populate_record(d, jsonb_build_object('summary', 'many ' || i))).*
+		FROM ext.summary_cache_definition d, generate_series(2, $many) i WHERE summary = 'many 1';
+});
+my $said = said(q{SET statement_timeout = 0; ALTER TABLE many RENAME TO lots});
+is(() = $said =~ /follows what was renamed/g, $many, 'all follow');
+unlike($said, qr/WARNING/, '... and nothing else is said');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM ext.summary_cache_definition WHERE query LIKE '%lots%'}), $many, '... in the catalog');
+$node->safe_psql('postgres', q{DELETE FROM ext.summary_cache_definition WHERE summary LIKE 'many %'; DROP TABLE lots});
+
+# what would run while a query is analysed: a constant is converted, by whoever's function, for as long as that likes
+my $forever = q{
+	CREATE FUNCTION forever(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+		IF current_setting('moves.forever', true) = 'on' THEN
+			LOOP
+				BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END;
+			END LOOP;
+		END IF;
 		RETURN true;
 	END$$;
-	CREATE DOMAIN slow_text AS text CHECK (slow(VALUE));
-	CREATE TABLE quick (n int);
+	CREATE DOMAIN forever_text AS text CHECK (forever(VALUE));
+	CREATE TYPE forever_pair AS (x int, y forever_text);
+	CREATE TYPE forever_range AS RANGE (SUBTYPE = forever_text);
+	CREATE TABLE quick (n int, a forever_text[]);
 	SET client_min_messages = warning;
 };
-$node->safe_psql('postgres', $slow_table . q{
-	SELECT ext.summary_cache_define('slow', 'core', $$SELECT '{x}'::slow_text[] AS x, count(*) AS n FROM quick$$);
-	SELECT ext.summary_cache_define('slow', 'more', $$SELECT '{x}'::slow_text[] AS y$$);
+$node->safe_psql('postgres', $forever . q{
+	SELECT ext.summary_cache_define('forever', 'array', $$SELECT '{x}'::forever_text[] AS a, count(*) AS an FROM quick$$);
+	SELECT ext.summary_cache_define('forever', 'row', $$SELECT '(1,x)'::forever_pair AS r, count(*) AS rn FROM quick$$);
+	SELECT ext.summary_cache_define('forever', 'range', $$SELECT '[x,y]'::forever_range AS b, count(*) AS bn FROM quick$$);
+	SELECT ext.summary_cache_define('forever', 'comparison', $$SELECT count(*) AS cn FROM quick WHERE a = '{x}'$$);
+	SELECT ext.summary_cache_define('forever', 'plain', $$SELECT 'x'::forever_text AS d, '{x}'::text[] AS t, NULL::forever_text AS l, count(*) AS dn FROM quick$$);
+	SELECT ext.summary_cache_define('forever', 'unrelated', $$SELECT '{x}'::forever_text[] AS u$$);
 });
-my $slow = q{section "%s" of summary "slow" does not follow what was renamed or moved: its query takes too long to analyze};
-my $said = said(q{SET moves.slow = on; SET statement_timeout = '30s'; ALTER TABLE quick RENAME TO quicker});
-like($said, qr/${\sprintf($slow, 'core')}/, 'a rename does not wait for what a query runs');
-like($said, qr/${\sprintf($slow, 'more')}/, '... or several');
-is(() = $said =~ /asleep/g, 2, '... before the command or after it, for longer than one may take');
-is(said('ALTER TABLE quicker RENAME TO quick'), '', 'and back');
-$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('slow'); DROP TABLE quick});
+$said = said(q{SET moves.forever = on; ALTER TABLE quick RENAME TO quicker});
+like($said, qr/WARNING:  section "$_" of summary "forever" does not follow what was renamed or moved: to analyze its query would run the CHECK of a domain/,
+	"nothing of a user's runs for a rename: $_") foreach qw(array row range comparison);
+like($said, qr/NOTICE:  section "plain" of summary "forever" follows/, 'constants that run nothing are no reason');
+unlike($said, qr/unrelated/, 'nor is one that does not name it');
+is(said('SET moves.forever = on; ALTER TABLE quicker RENAME TO quick') =~ /WARNING/, '', 'renamed back');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM ext.summary_cache_fetch('forever', NULL, true) WHERE status = 'miss'}), '1', '... all is as before');
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('forever'); DROP TABLE quick});
 
-# meanwhile the extension goes
+# a definition changes while the command waits for its table
 $node->safe_psql('postgres', 'CREATE DATABASE going');
-$node->safe_psql('going', $slow_table . q{
+$node->safe_psql('going', q{
 	CREATE EXTENSION summary_cache;
-	SELECT summary_cache_define('a', 'core', $$SELECT '{x}'::slow_text[] AS x, count(*) AS n FROM quick$$);
-	SELECT summary_cache_define('b', 'core', 'SELECT count(*) AS n FROM quick');
+	CREATE TABLE quick (n int);
+	SELECT summary_cache_define('a', 'core', 'SELECT count(*) AS n FROM quick');
 });
-# Following may take a second.  A session that is there already can be quick enough; if it is not, once more.
-my ($going, $dropper) = map { Session->new($node, 'going') } 1 .. 2;
-my $doing;
-$going->query('SET moves.slow = on');
-for (1 .. 20)
-{
-	$going->send_sql('ALTER TABLE quick RENAME TO quicker');
-	wait_until(sub {
-		$doing = $dropper->query("SELECT coalesce(wait_event, '') FROM pg_stat_activity
-			WHERE pid = $going->{pid} AND query LIKE 'ALTER TABLE quick %'");
-		return $doing eq 'PgSleep' || $doing eq 'ClientRead';
-	});
-	last if $doing ne 'ClientRead';
-	$going->query('ALTER TABLE quicker RENAME TO quick');
-}
-is($doing, 'PgSleep', 'in the middle of looking at sections');
-$dropper->query('SET client_min_messages = warning; DROP EXTENSION summary_cache CASCADE');
+my $holder = Session->new($node, 'going');
+my $going = Session->new($node, 'going');
+$holder->query('BEGIN; LOCK TABLE quick IN ROW EXCLUSIVE MODE');
+$going->send_sql('ALTER TABLE quick RENAME TO quicker');
+ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $going->{pid}"), 'a rename waits for its table');
+$node->safe_psql('going', q{UPDATE summary_cache_definition SET query = 'SELECT 1 AS n'});
+$holder->query('COMMIT');
 $going->result;
-like($going->error, qr/section "core" of summary "a" does not follow/, '... the extension is dropped');
-is($going->query('SELECT count(*) FROM quicker'), '0', 'the table is renamed');
-$_->quit for $going, $dropper;
+is($going->error, '', '... and leaves alone a section that is another one by then');
+is($node->safe_psql('going', 'SELECT query FROM summary_cache_definition'), 'SELECT 1 AS n', '... as it was written');
+$holder->query('BEGIN; LOCK TABLE quicker IN ROW EXCLUSIVE MODE');
+$going->send_sql('ALTER TABLE quicker RENAME TO quick');
+ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $going->{pid}"), 'it waits once more');
+$holder->query('DELETE FROM summary_cache_definition; COMMIT');
+$going->result;
+is($going->error, '', '... with nothing to follow');
+$_->quit foreach ($holder, $going);
 
 #
 # DROP OWNED beside an open writer
@@ -234,6 +272,45 @@ is($reader->query($get), '{"n":2}', 'granted again');
 $node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION ext.summary_cache_get FROM reader');
 is($reader->query($get), '', "the reader's right is gone");
 like($reader->error, qr/permission denied for function summary_cache_get/, 'at once');
+
+#
+# A database that somebody may not copy: the worker there stays
+#
+$node->safe_psql('postgres', q{CREATE ROLE creator LOGIN CREATEDB; CREATE ROLE copier LOGIN CREATEDB; CREATE DATABASE copied});
+$node->append_conf('postgresql.conf', q{summary_cache.worker_idle_timeout = '1h'});
+$node->reload;
+$node->safe_psql('copied', q{
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE t (n int);
+	SELECT summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM t');
+	SELECT summary_cache_get('s');
+});
+my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache worker' AND datname = 'copied'};
+sub worker_there
+{
+	my $pid = '';
+	for (my $i = 0; $pid eq '' && $i < 10 * $PostgreSQL::Test::Utils::timeout_default; $i++)
+	{
+		$node->safe_psql('copied', 'INSERT INTO t VALUES (1)');
+		$node->safe_psql('copied', q{SELECT status FROM summary_cache_fetch('s')});
+		$pid = $node->safe_psql('postgres', $worker);
+		select undef, undef, undef, 0.1 if $pid eq '';
+	}
+	return $pid;
+}
+my $pid = worker_there();
+isnt($pid, '', 'a worker');
+($ret, $out, $err) = $node->psql('postgres', 'CREATE DATABASE copy TEMPLATE copied', extra_params => [ '-U', 'creator' ]);
+like($err, qr/permission denied to copy database "copied"/, 'a role that may create databases, but not copy this one');
+($ret, $out, $err) = $node->psql('postgres', 'ALTER DATABASE copied RENAME TO copy', extra_params => [ '-U', 'creator' ]);
+like($err, qr/must be owner of database copied/, '... nor rename it');
+is($node->safe_psql('copied', q{INSERT INTO t VALUES (1); SELECT status FROM summary_cache_fetch('s')}) ne '', 1, '... and a read asks for a refresh');
+is($node->safe_psql('postgres', $worker), $pid, '... leave the worker where it is');
+$node->safe_psql('postgres', 'ALTER DATABASE copied IS_TEMPLATE true');
+is($node->psql('postgres', 'CREATE DATABASE copy TEMPLATE copied', extra_params => [ '-U', 'copier' ]), 0, 'a template can be copied, beside the worker');
+$node->safe_psql('postgres', 'ALTER DATABASE copied IS_TEMPLATE false; ALTER DATABASE copied OWNER TO copier');
+isnt(worker_there(), '', 'a worker again');
+is($node->psql('postgres', 'CREATE DATABASE copy2 TEMPLATE copied', extra_params => [ '-U', 'copier' ]), 0, '... and by its owner');
 
 $_->quit foreach ($reader, $mover, $definer, $writer);
 $node->stop;
