@@ -19,6 +19,8 @@ CREATE TABLE summary_cache_definition (
     keys      text[]   NOT NULL,
     settings  text[]   NOT NULL,
     generated boolean  NOT NULL DEFAULT false,
+    -- another one for a section that is dropped and defined again
+    incarnation uuid   NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
     PRIMARY KEY (summary, section)
 );
 COMMENT ON TABLE summary_cache_definition IS

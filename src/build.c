@@ -85,6 +85,7 @@ make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampT
 	chunk->is_inline = section->is_inline;
 	chunk->definition = section->hash;
 	chunk->lineage = section->lineage;
+	chunk->reading = section->reading;
 	chunk->stranger = body->stranger;
 	chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
@@ -329,31 +330,34 @@ is_wanted(ScSectionDef *section, ScLocal *local, ScWant want, Snapshot snapshot,
 /*
  * What has the cached document to do with a definition?  A definition takes
  * effect when it has first been built, and until then the old document serves.
- * But not if it was another's: of a former owner who dropped the summary, or of
- * an extension that was dropped.
+ * But not if it is of another owner, or of a summary that was dropped since: one
+ * section at least must be there still, and none may have been made again.
  */
 ScMatch
 sc_build_match(ScLocal *local, ScSummaryDef *definition)
 {
 	ScMatch		match = SC_MATCH_WHOLE;
+	bool		related = false;
 
 	if (definition == NULL)
 		return SC_MATCH_NOTHING;
 	if (local->nsections != definition->nsections)
-		match = SC_MATCH_OWNER;
+		match = SC_MATCH_SUMMARY;
 	for (int i = 0; i < local->nsections; i++)
 	{
 		ScLocalSection *mine = &local->sections[i];
 		ScSectionDef *defined = sc_definition_section(definition, NameStr(mine->name));
 
-		if (mine->lineage != (defined ? defined : &definition->sections[0])->lineage)
+		if (defined && mine->lineage != defined->lineage)
 			return SC_MATCH_NOTHING;
-		if (defined == NULL || defined - definition->sections != i)
-			match = SC_MATCH_OWNER;
+		related = related || defined;
+		if (defined == NULL || defined - definition->sections != i ||
+			mine->reading != defined->reading)
+			match = SC_MATCH_SUMMARY;
 		else if (mine->label.definition != defined->hash && match == SC_MATCH_WHOLE)
 			match = SC_MATCH_SECTIONS;
 	}
-	return match;
+	return related ? match : SC_MATCH_NOTHING;
 }
 
 /*

@@ -24,10 +24,11 @@ typedef enum ScWant
 typedef enum ScMatch
 {
 	SC_MATCH_WHOLE,				/* it was built from that */
-	SC_MATCH_SECTIONS,			/* of these sections some are defined anew */
-	SC_MATCH_OWNER,				/* of other sections, or in another order, but
-								 * the same owner's */
-	SC_MATCH_NOTHING			/* another's; or there is no definition */
+	SC_MATCH_SECTIONS,			/* of these sections some are defined anew,
+								 * over the same sources */
+	SC_MATCH_SUMMARY,			/* the same summary, but of other sections or
+								 * sources */
+	SC_MATCH_NOTHING			/* another summary; or there is no definition */
 } ScMatch;
 
 /* What a build made: a chunk for each section of the definition, or NULL. */

@@ -214,11 +214,14 @@ may_renew_inline(ScLocal *local, ScMatch match)
 		!RecoveryInProgress() && !(is_failing(local, &of_inline) && of_inline);
 }
 
+/* Of sources that the document does not know, the session may have written any. */
 static bool
-hides_own_commit(ScLocal *local)
+hides_own_commit(ScLocal *local, ScMatch match)
 {
 	if (!sc_read_your_writes)
 		return false;
+	if (match == SC_MATCH_SUMMARY && sc_commit_has_happened())
+		return true;
 	for (int i = 0; i < local->nsections; i++)
 		if (sc_commit_is_hidden_by(&local->sections[i].label))
 			return true;
@@ -243,6 +246,30 @@ knows_words(ScLocal *local)
 	return local->nsections > 0;
 }
 
+/*
+ * Has there been DDL, such as a new definition, since the document was built, or
+ * is it being committed?  Then a write of today may move words that the label
+ * does not name.
+ */
+static bool
+is_before_ddl(ScLocal *local)
+{
+	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
+
+	for (int i = 0; i < local->label.nwords; i++)
+	{
+		ScWordSeen *seen = &local->label.words[i];
+		ScWordState state;
+
+		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all)
+			continue;
+		sc_word_state((int) seen->slot, &state);
+		if (state.revision != seen->revision || state.pending != 0)
+			return true;
+	}
+	return false;
+}
+
 /* Is there a reason not to use the cache that has nothing to do with its state? */
 static bool
 must_be_private(ScLocal *local, Decision *decision)
@@ -251,14 +278,10 @@ must_be_private(ScLocal *local, Decision *decision)
 		return decide_private(decision, SC_PRIVATE_DISABLED);
 	if (IsolationIsSerializable())
 		return decide_private(decision, SC_PRIVATE_SERIALIZABLE);
-	if (knows_words(local) ? sc_commit_wrote(&local->label) :
-		sc_commit_wrote_anything())
+	if (sc_commit_wrote_anything() &&
+		(!knows_words(local) || sc_commit_wrote(&local->label) || is_before_ddl(local)))
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	if (sc_track_has_own_rows_at(&local->label))
-		return decide_private(decision, SC_PRIVATE_WRITING);
-	/* the label of a former definition says nothing about the tables of this one */
-	if (sc_commit_wrote_anything() && local->nsections > 0 &&
-		sc_build_match(local, sc_definition_get(NameStr(local->name))) != SC_MATCH_WHOLE)
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	return false;
 }
@@ -328,7 +351,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 			background_moved = true;
 	}
 	/* sections more or less are a matter of the whole document */
-	if (match == SC_MATCH_OWNER && inline_moved)
+	if (match == SC_MATCH_SUMMARY && inline_moved)
 		background_moved = true;
 	decision->renew_inline = inline_moved && may_renew_inline(local, match);
 
@@ -358,7 +381,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	 * a section that reads a summary is not to be labelled current with a
 	 * stale one in it
 	 */
-	else if (!sc_build_is_running() && !hides_own_commit(local))
+	else if (!sc_build_is_running() && !hides_own_commit(local, match))
 		decision->status = SC_STALE;
 }
 

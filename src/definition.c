@@ -44,6 +44,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/uuid.h"
 
 #include "commit.h"
 #include "debug.h"
@@ -67,7 +68,8 @@ enum
 	Anum_keys,
 	Anum_settings,
 	Anum_generated,
-	Natts_definition = Anum_generated
+	Anum_incarnation,
+	Natts_definition = Anum_incarnation
 };
 
 #define OPTION_INDEX "summary_cache_option_pkey"
@@ -194,6 +196,9 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->generated = DatumGetBool(values[Anum_generated - 1]);
 
 	section->lineage = hash_add(table, &section->owner, sizeof(Oid));
+	section->lineage = hash_add(section->lineage,
+								DatumGetUUIDP(values[Anum_incarnation - 1])->data, UUID_LEN);
+	section->reading = hash_add(0, section->sources, sizeof(Oid) * section->nsources);
 	section->hash = hash_add(table, section->query, strlen(section->query));
 	section->hash = hash_add(section->hash, &section->owner, sizeof(Oid));
 	section->hash = hash_add(section->hash, &section->is_inline, sizeof(bool));

@@ -33,8 +33,10 @@ typedef struct ScSectionDef
 								 * it */
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
-	uint64		lineage;		/* hash of whose definition it is: the table
-								 * that it stands in, and the owner */
+	uint64		lineage;		/* hash of what a new definition leaves: the
+								 * owner, the incarnation, and the table that
+								 * it stands in */
+	uint64		reading;		/* hash of the sources alone */
 	SPIPlanPtr	plan;			/* document.c's, NULL until first built; it
 								 * points back to this */
 	int			nsources;

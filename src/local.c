@@ -288,6 +288,7 @@ copy_sections(ScLocal *local, const ScView *view)
 		mine->name = chunk->section;
 		mine->is_inline = chunk->is_inline;
 		mine->lineage = chunk->lineage;
+		mine->reading = chunk->reading;
 		mine->invalidated = view->invalidated[i];
 		mine->label = sc_chunk_label(chunk);
 		mine->label.words = palloc(Max(bytes, 1));

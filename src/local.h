@@ -17,8 +17,8 @@ typedef struct ScLocalSection
 	NameData	name;
 	bool		is_inline;
 	bool		invalidated;
-	uint64		lineage;		/* ScSectionDef.lineage of what it was built
-								 * from */
+	uint64		lineage;		/* of what it was built from: see ScSectionDef */
+	uint64		reading;
 	ScLabel		label;
 } ScLocalSection;
 

@@ -39,7 +39,8 @@ typedef struct ScChunk
 	NameData	section;
 	bool		is_inline;
 	uint64		definition;		/* hash of what it was built from */
-	uint64		lineage;		/* of that definition: ScSectionDef.lineage */
+	uint64		lineage;		/* of that definition: see ScSectionDef */
+	uint64		reading;
 	ScStranger	stranger;
 	int64		labelled_at;	/* monotonic ns, just before the label was
 								 * read */

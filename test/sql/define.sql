@@ -327,7 +327,16 @@ ALTER TABLE migrated DROP a3;
 :look
 SELECT builds_failed > 0 AS failed FROM summary_cache_stats WHERE summary = 's';
 SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS a FROM migrated');
--- another owner's summary of the same name has nothing to do with it
+-- a summary that is dropped and defined again has nothing to do with it
+SELECT summary_cache_get('s') IS NOT NULL AS cached;
+BEGIN;
+SELECT summary_cache_drop('s');
+SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS again FROM migrated');
+COMMIT;
+\c -
+SET search_path = regress_define, public;
+:look
+-- nor one of another owner
 CREATE ROLE regress_define_heir;
 GRANT USAGE, CREATE ON SCHEMA regress_define TO regress_define_heir;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_define_heir;
