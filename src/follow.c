@@ -532,7 +532,11 @@ check_constants(Follower *follower)
 	statements = raw_parser(follower->section->query, RAW_PARSE_DEFAULT);
 	if (list_length(statements) != 1)
 		return;
-	/* nor may it find what the session that renames has in its temporary schema */
+
+	/*
+	 * nor may it find what the session that renames has in its temporary
+	 * schema
+	 */
 	sc_query_check_names(follower->section);
 	(void) clear_strings(linitial_node(RawStmt, statements)->stmt, NULL);
 	query = parse_analyze_fixedparams(linitial_node(RawStmt, statements), follower->section->query,
