@@ -214,13 +214,45 @@ may_renew_inline(ScLocal *local, ScMatch match)
 		!RecoveryInProgress() && !(is_failing(local, &of_inline) && of_inline);
 }
 
-/* Of sources that the document does not know, the session may have written any. */
+/*
+ * Has there been DDL, such as a new definition, since the document was built, or
+ * is it being committed?  Then a write of today may move words that the label
+ * does not name.
+ */
+static bool
+is_before_ddl(ScLocal *local)
+{
+	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
+
+	if (catch_all < 0)
+		return true;
+	for (int i = 0; i < local->label.nwords; i++)
+	{
+		ScWordSeen *seen = &local->label.words[i];
+		ScWordState state;
+
+		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all)
+			continue;
+		sc_word_state((int) seen->slot, &state);
+		if (state.revision != seen->revision || state.pending != 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does the document lack what this session has committed?  Of a source that the
+ * document does not know, because the definition or a tree has changed since, the
+ * session may have written anything.
+ */
 static bool
 hides_own_commit(ScLocal *local, ScMatch match)
 {
 	if (!sc_read_your_writes)
 		return false;
 	if (match == SC_MATCH_SUMMARY && sc_commit_has_happened())
+		return true;
+	if (sc_commit_has_followed(&local->label) && is_before_ddl(local))
 		return true;
 	for (int i = 0; i < local->nsections; i++)
 		if (sc_commit_is_hidden_by(&local->sections[i].label))
@@ -244,30 +276,6 @@ knows_words(ScLocal *local)
 		if (sc_label_is_of_standby(&local->sections[i].label))
 			return false;
 	return local->nsections > 0;
-}
-
-/*
- * Has there been DDL, such as a new definition, since the document was built, or
- * is it being committed?  Then a write of today may move words that the label
- * does not name.
- */
-static bool
-is_before_ddl(ScLocal *local)
-{
-	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
-
-	for (int i = 0; i < local->label.nwords; i++)
-	{
-		ScWordSeen *seen = &local->label.words[i];
-		ScWordState state;
-
-		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all)
-			continue;
-		sc_word_state((int) seen->slot, &state);
-		if (state.revision != seen->revision || state.pending != 0)
-			return true;
-	}
-	return false;
 }
 
 /* Is there a reason not to use the cache that has nothing to do with its state? */

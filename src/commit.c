@@ -90,10 +90,11 @@ static bool own_rows = false;	/* see sc_commit_note_own_rows() */
 
 /*
  * The revisions that this session's own commits made, by slot, for
- * read-your-writes; and when it finished a prepared transaction, whose tables
- * it cannot know.
+ * read-your-writes; when it last committed, on the monotonic clock; and when it
+ * finished a prepared transaction, whose tables it cannot know.
  */
 static uint64 *own_revisions = NULL;
+static int64 own_commit = 0;
 static int64 own_unknown_commit = 0;
 
 /*
@@ -417,8 +418,9 @@ marks_publish(bool catch_alls)
 	}
 	if (overflow_placed && catch_alls)
 		sc_word_publish(SC_CLUSTER_SLOT);
+	own_commit = sc_clock_now();
 	if (overflow_placed || own_revisions == NULL)
-		own_unknown_commit = sc_clock_now();
+		own_unknown_commit = own_commit;
 }
 
 /* All that was placed is published. */
@@ -541,7 +543,18 @@ sc_commit_init(void)
 bool
 sc_commit_has_happened(void)
 {
-	return own_revisions != NULL || own_unknown_commit > 0;
+	return own_commit > 0;
+}
+
+/*
+ * Has this session committed anything since a label was read?  The label may
+ * not have the word of what it wrote: a table that has become a part of a source
+ * since, say.
+ */
+bool
+sc_commit_has_followed(const ScLabel *label)
+{
+	return label->read_at <= own_commit;
 }
 
 /* Would what was built at the label hide a commit of this session? */
@@ -567,5 +580,5 @@ void
 sc_commit_note_unknown(void)
 {
 	sc_orphan_settle_finished();
-	own_unknown_commit = sc_clock_now();
+	own_commit = own_unknown_commit = sc_clock_now();
 }

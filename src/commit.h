@@ -31,6 +31,7 @@ extern bool sc_commit_wrote(const ScLabel *label);
 
 /* About what this session has committed before. */
 extern bool sc_commit_has_happened(void);
+extern bool sc_commit_has_followed(const ScLabel *label);
 extern bool sc_commit_is_hidden_by(const ScLabel *label);
 extern void sc_commit_note_unknown(void);
 

@@ -383,47 +383,18 @@ creates_temporary_view(ViewStmt *stmt)
 	return false;
 }
 
-/* A temporary table that joins or leaves a permanent tree concerns that. */
-static bool
-alters_temporary(AlterTableStmt *stmt)
-{
-	ListCell   *lc;
-
-	if (!is_temporary_relation(stmt->relation))
-		return false;
-	foreach(lc, stmt->cmds)
-	{
-		AlterTableType type = lfirst_node(AlterTableCmd, lc)->subtype;
-
-		if (type == AT_AddInherit || type == AT_DropInherit)
-			return false;
-	}
-	return true;
-}
-
-static bool
-creates_temporary_table(CreateStmt *stmt)
-{
-	ListCell   *lc;
-
-	if (!creates_temporary_relation(stmt->relation))
-		return false;
-	foreach(lc, stmt->inhRelations)
-	{
-		if (!is_temporary_relation(lfirst_node(RangeVar, lc)))
-			return false;
-	}
-	return true;
-}
-
-/* Is the object of a command temporary?  Then no section can read it. */
+/*
+ * Is the object of a command temporary?  Then no section can read it.  A
+ * temporary table may inherit from a source: its own session reads that source
+ * privately then (see track.c), and no other session ever reads its rows.
+ */
 static bool
 is_temporary(Node *parsetree)
 {
 	switch (nodeTag(parsetree))
 	{
 		case T_CreateStmt:
-			return creates_temporary_table((CreateStmt *) parsetree);
+			return creates_temporary_relation(((CreateStmt *) parsetree)->relation);
 		case T_CreateTableAsStmt:
 			return creates_temporary_relation(((CreateTableAsStmt *) parsetree)->into->rel);
 		case T_ViewStmt:
@@ -446,7 +417,7 @@ is_temporary(Node *parsetree)
 			return creates_temporary_object(((DefineStmt *) parsetree)->defnames);
 
 		case T_AlterTableStmt:
-			return alters_temporary((AlterTableStmt *) parsetree);
+			return is_temporary_relation(((AlterTableStmt *) parsetree)->relation);
 		case T_AlterSeqStmt:
 			return is_temporary_relation(((AlterSeqStmt *) parsetree)->sequence);
 		case T_CreateTrigStmt:

@@ -137,7 +137,7 @@ CALL try('CREATE OR REPLACE FUNCTION pg_temp.one() RETURNS int LANGUAGE sql IMMU
 CREATE TYPE pg_temp.mood AS ENUM ('good');
 CREATE VIEW one AS SELECT 'good'::mood AS m;
 CALL try('ALTER TYPE mood RENAME VALUE ''good'' TO ''fine''', 'DROP TYPE mood CASCADE');
--- a temporary member of a permanent tree
+-- a temporary member of a permanent tree: its own session reads privately as long as it is there
 CALL try('CREATE TEMP TABLE of_temporary () INHERITS (rows)', 'CREATE TEMP TABLE child () INHERITS (t)', 'ALTER TABLE child NO INHERIT t');
 
 \c -

@@ -396,8 +396,9 @@ writer_main(int w)
 			if (other)
 				reconnect(&other, &me->other_pid);
 		}
-		/* not if the other session committed it */
-		else if (one_in(8) && mode != M_2PC && kind != 0 && !modes[mode].alone)
+		/* not if the other session committed it, now or before a transaction that was given up */
+		else if (one_in(8) && atomic_load(&me->committed) > committed && mode != M_2PC && kind != 0 &&
+				 !modes[mode].alone)
 			(void) fetch(conn, stats, false, w, atomic_load(&me->committed), false);
 		if (pause_us > 0)
 			rest(below(pause_us));

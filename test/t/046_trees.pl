@@ -109,6 +109,25 @@ for my $name (sort keys %changes)
 	}
 }
 
+#
+# A session that has written a table reads what it has written, whatever the label of an old document knows
+#
+{
+	my $writer = Session->new($node);
+	sql('CREATE TABLE joined (id int); CREATE TABLE apart (id int); CREATE TABLE joining () INHERITS (apart);'
+		  . define('joined') . define('apart'));
+	rebuilt('joined');
+	$writer->query('INSERT INTO joining VALUES (1)');
+	sql('ALTER TABLE joining INHERIT joined');
+	is($writer->query(fetch('joined')), 'miss 1', 'what a session wrote in a table that has joined a source since');
+	tree('unknown');
+	sql('ALTER TABLE unknown_mid DISABLE TRIGGER summary_cache_statement');
+	rebuilt('unknown_top');
+	$writer->query('INSERT INTO unknown_low VALUES (1)');
+	like($writer->query(fetch('unknown_top')), qr/ 1$/, '... or below a table whose trigger is disabled');
+	$writer->quit;
+}
+
 # a partition whose DETACH CONCURRENTLY waits in the middle
 sql(q{
 	CREATE TABLE part (id int) PARTITION BY RANGE (id);
