@@ -204,18 +204,11 @@ REVOKE ALL ON FUNCTION
     summary_cache_configure(text, text, text),
     summary_cache_invalidate(text, text),
     summary_cache_attach_state_hub(name),
-    summary_cache_reset_stats(),
-    summary_cache_stat_summaries(),
-    summary_cache_stat_sections(),
-    summary_cache_stat_tables()
+    summary_cache_reset_stats()
     FROM PUBLIC;
+-- The functions of the views ask for SELECT on the view instead: see begin_rows() in stats.c.
 REVOKE ALL ON summary_cache_stats, summary_cache_sections, summary_cache_tables FROM PUBLIC;
 GRANT SELECT ON summary_cache_stats, summary_cache_sections, summary_cache_tables TO pg_monitor;
-GRANT EXECUTE ON FUNCTION
-    summary_cache_stat_summaries(),
-    summary_cache_stat_sections(),
-    summary_cache_stat_tables()
-    TO pg_monitor;
 
 -- Last: a hub that is here is served at once.
 CREATE FUNCTION summary_cache_installed() RETURNS void

@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -23,6 +24,7 @@
 #include "clock.h"
 #include "counters.h"
 #include "definition.h"
+#include "extension.h"
 #include "hub.h"
 #include "shmem.h"
 #include "store.h"
@@ -121,12 +123,20 @@ name_datum(const char *string)
 	return NameGetDatum(name);
 }
 
-/* Before a view's rows are put together: are its columns ours? */
+/*
+ * Before a view's rows are put together: are its columns ours, and may the caller
+ * read it?  The server asks for EXECUTE on a view's function beside SELECT on the
+ * view.  So everybody may execute the function, and the right that counts is that
+ * on the view.
+ */
 static ReturnSetInfo *
 begin_rows(FunctionCallInfo fcinfo, const char *view, int natts)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			relid = get_relname_relid(view, sc_extension_schema(false));
 
+	if (!OidIsValid(relid) || pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, view);
 	InitMaterializedSRF(fcinfo, 0);
 	(void) sc_extension_check_version(ERROR);
 	sc_extension_check_columns(view, rsinfo->setDesc->natts, natts);

@@ -42,6 +42,8 @@ import asyncpg
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DATABASE_URL = os.environ.get("DATABASE_URL")
 EVENTS_DATABASE_URL = os.environ.get("EVENTS_DATABASE_URL", DATABASE_URL)
@@ -193,7 +195,7 @@ async def query(sql: str, *arguments: object) -> asyncpg.Record:
             return await connection.fetchrow(sql, *arguments)
     except UNAVAILABLE as error:
         log.warning("database: %s: %s", type(error).__name__, error)
-        headers = {"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"}
+        headers = {"Retry-After": str(RETRY_AFTER)}
         raise HTTPException(503, "the database is not available", headers) from error
 
 
@@ -215,7 +217,7 @@ def may_refresh(request: Request) -> bool:
 @app.api_route("/state/summary", methods=["GET", "HEAD"])
 async def summary(request: Request, refresh: bool = False) -> Response:
     if refresh and not may_refresh(request):
-        raise HTTPException(403, "refresh needs the token", {"Cache-Control": "no-store"})
+        raise HTTPException(403, "refresh needs the token")
     known = known_etags(request)
     row = await query(FETCH, SUMMARY, known[0] if known else None, known, refresh)
     headers = {
@@ -245,6 +247,24 @@ async def healthz() -> Response:
     return Response("ok\n", media_type="text/plain", headers={"Cache-Control": "no-store"})
 
 
+class ErrorsAreNotStored:
+    """Marks each error as no-store, also those that the framework answers with (404, 405, 422, 500).
+
+    A cache may store a 404 or a 405 that does not say so.
+    """
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self.inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                MutableHeaders(scope=message)["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self.inner(scope, receive, send_marked)
+
+
 class Server(uvicorn.Server):
     """Stops with event streams open."""
 
@@ -265,7 +285,7 @@ async def main() -> None:
         server_settings={"application_name": "state_service"},
     )
     following = asyncio.create_task(feed.run())
-    await Server(uvicorn.Config(app, host=HOST, port=PORT, uds=UNIX_SOCKET)).serve()
+    await Server(uvicorn.Config(ErrorsAreNotStored(app), host=HOST, port=PORT, uds=UNIX_SOCKET)).serve()
     following.cancel()
     app.state.pool.terminate()
 

@@ -459,6 +459,13 @@ SELECT * FROM summary_cache_stats;
 SELECT * FROM summary_cache_sections;
 SELECT * FROM summary_cache_tables;
 SELECT * FROM summary_cache_definition;
+-- SELECT on a view is all that a role needs for it
+RESET ROLE;
+GRANT SELECT ON summary_cache_stats TO regress_define_other;
+SET ROLE regress_define_other;
+SELECT count(*) FROM summary_cache_stats;
+SELECT count(*) FROM summary_cache_sections;
+SELECT count(*) FROM summary_cache_stat_tables();
 SET ROLE regress_define_monitor;
 SELECT summary_cache_get('s');
 SELECT count(*) FROM summary_cache_stats;

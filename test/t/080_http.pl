@@ -280,7 +280,13 @@ is($answer->{'cache-control'}, 'no-store', '... not to be stored');
 is(refresh('Authorization: Bearer open sesame', "If-None-Match: $answer->{etag}")->{code}, 304, '... conditional, too');
 is($stats->('builds_forced'), $forced + 2, '... builds');
 is(request('main', 'GET', '/state/summary?refresh=0')->{status}, 'hit-revision', 'refresh=0 is none');
-is(request('main', 'GET', '/state/summary?refresh=maybe')->{code}, 422, 'refresh=maybe is an error');
+for my $case ([ 'GET', '/state/nothing', 404 ], [ 'POST', '/state/summary', 405 ], [ 'GET', '/state/summary?refresh=maybe', 422 ])
+{
+	my ($method, $target, $code) = @$case;
+	my $error = request('main', $method, $target);
+	is("$error->{code} $error->{'cache-control'}", "$code no-store", "$method $target is an error, not to be stored");
+}
+is(request('main', 'GET', "/state/summary?v=anything")->{etag}, get()->{etag}, 'an etag in the address is ignored');
 
 #
 # Fifty at once, of what is not cached
@@ -391,7 +397,7 @@ changes('... after a crash');
 #
 $node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION summary_cache_fetch FROM state_service');
 $answer = get();
-is($answer->{code}, 500, 'without the right to read: 500');
+is("$answer->{code} $answer->{'cache-control'}", '500 no-store', 'without the right to read: 500');
 unlike($answer->{body}, qr/permission|summary/, '... without details');
 like(slurp_file($services{main}->{log}), qr/permission denied for function summary_cache_fetch/, '... which are in the log');
 $node->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION summary_cache_fetch TO state_service');
