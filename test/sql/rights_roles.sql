@@ -21,6 +21,9 @@ SELECT relname FROM pg_class WHERE relname LIKE 'summary\_cache%' AND relkind IN
      has_any_column_privilege('regress_rights_reader', oid, 'SELECT, INSERT, UPDATE, REFERENCES'));
 SET ROLE regress_rights_reader;
 SELECT (state_summary(true) -> 'tasks')::text;
+SELECT count(*) FROM summary_cache_stat_summaries();
+SELECT count(*) FROM summary_cache_stat_sections();
+SELECT count(*) FROM summary_cache_stat_tables();
 SELECT count(*) FROM regress_rights.tasks;
 SELECT count(*) FROM summary_cache_definition;
 RESET ROLE;
