@@ -15,7 +15,7 @@ RESET ROLE;
 --
 -- A reader with EXECUTE on state_summary alone
 --
-SELECT proname FROM pg_proc WHERE (proname LIKE 'summary\_cache%' OR proname = 'state_summary') AND has_function_privilege('regress_rights_reader', oid, 'EXECUTE');
+SELECT proname FROM pg_proc WHERE (proname LIKE 'summary\_cache%' OR proname = 'state_summary') AND has_function_privilege('regress_rights_reader', oid, 'EXECUTE') ORDER BY proname;
 SELECT relname FROM pg_class WHERE relname LIKE 'summary\_cache%' AND relkind IN ('r', 'v') AND
     (has_table_privilege('regress_rights_reader', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
      has_any_column_privilege('regress_rights_reader', oid, 'SELECT, INSERT, UPDATE, REFERENCES'));
