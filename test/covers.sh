@@ -57,8 +57,10 @@ row() { printf '%-28s %-22s %-10s %4s  %s\n' "$@"; }
 require_packages tap
 table=$(mutate list) || exit 1
 if [ -n "$mutants" ]; then
+	names=$(cut -f 1 <<<"$table")
 	for name in $mutants; do
-		cut -f 1 <<<"$table" | grep -qxF -- "$name" || die "no mutant is called \"$name\""
+		# from a string: with a pipe, grep -q may end before its writer, which then fails for that
+		grep -qxF -- "$name" <<<"$names" || die "no mutant is called \"$name\""
 	done
 	# shellcheck disable=SC2086
 	table=$(awk -F '\t' 'NR == FNR { wanted[$1]; next } $1 in wanted' <(printf '%s\n' $mutants) - <<<"$table")

@@ -121,7 +121,7 @@ export TMPDIR=$work/tmp
 
 check shellcheck run_shellcheck
 check "floors of src/" bash "$top/test/floors.sh"
-if pg_bsd_indent --version 2>&1 | grep -qF "$indent_version"; then
+if grep -qF "$indent_version" <<<"$(pg_bsd_indent --version 2>&1)"; then
 	check pgindent run_pgindent
 else
 	say "skipped pgindent: pg_bsd_indent is not $indent_version"

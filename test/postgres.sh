@@ -179,7 +179,7 @@ run_suite() (
 	fi
 	create_database
 	dir=$(dirname "$("$pg_config" --pgxs)")/../test/$suite
-	if "$dir/${runner[0]}" --help | grep -q expecteddir; then runner+=("--expecteddir=$kept/$suite"); fi
+	if grep -q expecteddir <<<"$("$dir/${runner[0]}" --help)"; then runner+=("--expecteddir=$kept/$suite"); fi
 	if [ -n "$tests" ]; then
 		mapfile -t -O "${#runner[@]}" runner < <(list_tests "$suite")
 	else
@@ -190,7 +190,7 @@ run_suite() (
 		psql -f "$work/src/test/postgres/setup.sql" >"$out/setup" 2>&1 || { cat "$out/setup"; exit 1; }
 		# What VACUUM finds in the first test decides about plans of later ones: no snapshot may be in its way.
 		(
-			until results "$out/log" 2>/dev/null | grep -q .; do
+			until [ -n "$(results "$out/log" 2>/dev/null)" ]; do
 				[ -e "$data/postmaster.pid" ] && [ ! -e "$out/over" ] || exit 0
 				sleep 0.1
 			done
