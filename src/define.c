@@ -471,7 +471,7 @@ sc_define_section(const ScSectionSpec *spec)
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
 						spec->section, spec->summary),
-				 errdetail("Its query uses the current time, the session's user, a setting or a volatile function."),
+				 errdetail("Its query uses the current time, the session's user, a setting, a volatile function or a function of a named table."),
 				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
 	foreach(lc, sources)
 	{

@@ -14,6 +14,7 @@
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
@@ -28,6 +29,97 @@
 #include "owner.h"
 #include "track.h"
 
+/* What a query reads, as it was analysed and rewritten. */
+typedef struct QueryReads
+{
+	List	   *relations;		/* with views as what they read */
+	bool		by_name;		/* a function is given the name of a relation */
+} QueryReads;
+
+/*
+ * A constant of type regclass that a function is given: it may read what it
+ * names, as table_to_xml() does, or show anything else of it.
+ */
+static void
+read_by_name(Node *argument, QueryReads *reads)
+{
+	Const	   *constant;
+	Oid			relid;
+
+	while (IsA(argument, RelabelType))
+		argument = (Node *) ((RelabelType *) argument)->arg;
+	constant = (Const *) argument;
+	if (!IsA(constant, Const) || constant->consttype != REGCLASSOID || constant->constisnull)
+		return;
+	relid = DatumGetObjectId(constant->constvalue);
+	reads->by_name = true;
+	switch (get_rel_relkind(relid))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_MATVIEW:
+			reads->relations = list_append_unique_oid(reads->relations, relid);
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * The server's own list of a query's relations (relationOids) has each constant
+ * of type oid as well, which may be the number of anything.
+ */
+static bool
+collect_reads(Node *node, void *context)
+{
+	QueryReads *reads = context;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		if (rte->rtekind == RTE_RELATION && get_rel_relkind(rte->relid) != RELKIND_VIEW)
+			reads->relations = list_append_unique_oid(reads->relations, rte->relid);
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, collect_reads, context, QTW_EXAMINE_RTES_BEFORE);
+	if (IsA(node, FuncExpr))
+	{
+		foreach(lc, ((FuncExpr *) node)->args)
+		{
+			read_by_name(lfirst(lc), reads);
+		}
+	}
+	return expression_tree_walker(node, collect_reads, context);
+}
+
+static QueryReads
+query_reads(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	QueryReads	reads = {0};
+
+	(void) collect_reads((Node *) source->query_list, &reads);
+	return reads;
+}
+
+static bool
+is_covered(List *relations, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, relations)
+	{
+		if (sc_track_covers(lfirst_oid(lc), relid))
+			return true;
+	}
+	return false;
+}
+
 /*
  * The tables that a plan reads, views followed.  The planner also sees what
  * functions read that it inlined; and it names the members of trees, of which
@@ -36,29 +128,16 @@
 static List *
 plan_relations(SPIPlanPtr plan, CachedPlan *cached)
 {
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-	List	   *relations = NIL;
+	List	   *relations = query_reads(plan).relations;
 	ListCell   *lc;
 
-	foreach(lc, source->relationOids)
+	foreach(lc, linitial_node(PlannedStmt, cached->stmt_list)->rtable)
 	{
-		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_VIEW)
-			relations = list_append_unique_oid(relations, lfirst_oid(lc));
-	}
-	foreach(lc, linitial_node(PlannedStmt, cached->stmt_list)->relationOids)
-	{
-		Oid			relid = lfirst_oid(lc);
-		ListCell   *lc2;
-		bool		known = list_member_oid(relations, relid) ||
-		get_rel_relkind(relid) == RELKIND_VIEW;
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-		if (!known)
-			foreach(lc2, relations)
-		{
-			known = known || sc_track_covers(lfirst_oid(lc2), relid);
-		}
-		if (!known)
-			relations = lappend_oid(relations, relid);
+		if (rte->rtekind == RTE_RELATION && !list_member_oid(relations, rte->relid) &&
+			get_rel_relkind(rte->relid) != RELKIND_VIEW && !is_covered(relations, rte->relid))
+			relations = lappend_oid(relations, rte->relid);
 	}
 	return relations;
 }
@@ -205,9 +284,9 @@ inspect_expressions(void *expressions, ScQueryInfo *info)
  * The functions that a finished plan calls: those that were inlined are not
  * there any more, but what they call is.  The server has walkers for queries and
  * expressions, but none for finished plans.  Expressions that only repeat others
- * in another form (indexqual beside indexqualorig, say) are left out.  A debug build compares the
- * result with the plan's text form (see check_inspection()), which names each
- * function.
+ * in another form (indexqual beside indexqualorig, say) are left out.  A debug
+ * build compares the result with the plan's text form (see check_inspection()),
+ * which names each function.
  */
 static void
 inspect_plan(Plan *plan, ScQueryInfo *info)
@@ -422,6 +501,7 @@ inspect_query(void *arg)
 	CachedPlanSource *source;
 	CachedPlan *cached;
 	PlannedStmt *planned;
+	QueryReads	reads;
 	ListCell   *lc;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -436,10 +516,10 @@ inspect_query(void *arg)
 		sc_query_refuse(ERRCODE_SYNTAX_ERROR, section, "locks rows");
 
 	/* before planning, in which a foreign server would be asked */
-	foreach(lc, source->relationOids)
+	reads = query_reads(plan);
+	foreach(lc, reads.relations)
 	{
-		if (check_sources && get_rel_relkind(lfirst_oid(lc)) != RELKIND_VIEW &&
-			!sc_extension_is_own_table(lfirst_oid(lc)))
+		if (check_sources && !sc_extension_is_own_table(lfirst_oid(lc)))
 			sc_track_check_source(lfirst_oid(lc));
 	}
 
@@ -453,7 +533,7 @@ inspect_query(void *arg)
 	info->keys = sc_query_column_names(source->resultDesc);
 	info->relations = plan_relations(plan, cached);
 	info->functions = NIL;
-	info->is_volatile = false;
+	info->is_volatile = reads.by_name;
 	inspect_functions(planned, info);
 	MemoryContextSwitchTo(old);
 

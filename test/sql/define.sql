@@ -109,6 +109,12 @@ SELECT sources('SELECT not_inlined() AS x, count(*) FROM b');
 SELECT sources('SELECT opaque() AS x');
 SELECT sources('SELECT n FROM view_of_opaque');
 SELECT sources('SELECT pure() AS x');
+-- a number of type oid is not a table, whatever has that number; a table's name that a function gets decides about more
+SELECT sources('SELECT count(*) AS n FROM a WHERE id::oid = 4711');
+SELECT sources(format('SELECT count(*) AS n FROM a WHERE id::oid = %s', 'b'::regclass::oid));
+SELECT sources('SELECT pg_get_userbyid(10) AS n, format_type(23, NULL) AS type');
+SELECT sources('SELECT ''b''::regclass AS name, n FROM a LIMIT 1');
+SELECT sources('SELECT pg_get_viewdef(''v''::regclass) AS text, count(*) FROM a');
 SELECT sources('SELECT opaque_sum(n) AS x FROM b');
 SELECT sources('SELECT max(x) AS x FROM (SELECT opaque_sum(n) OVER (ORDER BY n) AS x FROM b) w');
 SELECT sources('SELECT max(x) AS x FROM (SELECT opaque_moving(n) OVER (ORDER BY n ROWS 1 PRECEDING) AS x FROM b) w');
