@@ -125,6 +125,25 @@ sc_word_init(void)
  */
 
 /*
+ * A table gets a slot of its own.  Documents may have been built while it had
+ * none, and know of its changes by the catch-all word only: move that, before
+ * any writer can count on the slot.  A writer can as soon as the slot has the key
+ * of its table, if it remembers the slot from before.  Caller holds the lock.
+ */
+static void
+slot_tell_others(uint64 key)
+{
+	uint64		catch_all = SC_KEY(SC_KEY_DATABASE(key), InvalidOid);
+	SlotEntry  *entry;
+
+	if (!sc_words->slot_refused)
+		return;
+	entry = hash_search(slot_hash, &catch_all, HASH_FIND, NULL);
+	pg_atomic_fetch_add_u64(&sc_slots[entry ? entry->slot : SC_CLUSTER_SLOT].slot.word,
+							SC_REVISION_ONE);
+}
+
+/*
  * Take a slot into use: a free one, or one that nobody wants any more and
  * that no committing transaction counts on.  Caller holds the lock.
  *
@@ -163,7 +182,9 @@ slot_take(uint64 key)
 				continue;
 			}
 
+			slot_tell_others(key);
 			pg_atomic_write_u64(&slot->key, key);
+			SC_POINT("slot-key");
 			if (old_key != SC_KEY_FREE)
 				hash_search(slot_hash, &old_key, HASH_REMOVE, NULL);
 			sc_words->next_revision = revision;
@@ -177,21 +198,6 @@ slot_take(uint64 key)
 		}
 	}
 	return SC_SLOT_NONE;
-}
-
-/*
- * A table gets a slot of its own.  Documents may have been built while it had
- * none, and know of its changes by the catch-all word only: move that, before
- * any writer can find the slot.  Caller holds the lock.
- */
-static void
-slot_tell_others(uint64 key)
-{
-	uint64		catch_all = SC_KEY(SC_KEY_DATABASE(key), InvalidOid);
-	SlotEntry  *entry = hash_search(slot_hash, &catch_all, HASH_FIND, NULL);
-
-	pg_atomic_fetch_add_u64(&sc_slots[entry ? entry->slot : SC_CLUSTER_SLOT].slot.word,
-							SC_REVISION_ONE);
 }
 
 int
@@ -219,8 +225,6 @@ sc_slot_find(uint64 key, bool create)
 			sc_words->slot_refused = true;
 		else
 		{
-			if (sc_words->slot_refused)
-				slot_tell_others(key);
 			entry = hash_search(slot_hash, &key, HASH_ENTER_NULL, NULL);
 			if (entry)
 				entry->slot = slot;

@@ -1,5 +1,5 @@
 /*
- * commit.pml: the commit protocol (src/revision.c, steps 0 to 4 at its head), for a document over two tables.
+ * commit.pml: the commit protocol (src/commit.c, steps 0 to 4 at its head), for a document over two tables.
  *
  * Two backends write: the first carries out two transactions, one after the other, in the same cell.  Each writes
  * one of the tables or both, and commits, or fails when its words are pending.

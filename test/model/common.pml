@@ -1,7 +1,7 @@
 /*
  * common.pml: what the models of the primary's protocol share.  They include it; it is no model by itself.
  *
- * The words, the cells, and the reader's side of src/revision.c.  A model says first how many words (WORDS),
+ * The words, the cells, and the reader's side of src/word.c.  A model says first how many words (WORDS),
  * cells of backends (BACKENDS) and orphan cells (ORPHANS) there are.
  *
  * What all models abstract:

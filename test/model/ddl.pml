@@ -1,5 +1,5 @@
 /*
- * ddl.pml: DDL and a builder that plans by its caches (src/revision.c, the end of step 3: late_commit();
+ * ddl.pml: DDL and a builder that plans by its caches (src/commit.c, the end of step 3: late_commit();
  * src/build.c, sc_build(); src/definition.c, sc_definition_get(); src/hooks.c, mark_ddl()).
  *
  * Two transactions change, each, an object that the document's query uses (a function, a view), the definition of

@@ -1,5 +1,5 @@
 /*
- * prepare.pml: prepared transactions (src/revision.c, step 5: marks_to_orphan(), orphan_enter(), orphan_settle(),
+ * prepare.pml: prepared transactions (src/commit.c and src/word.c, step 5: marks_to_orphan(), orphan_enter(), orphan_settle(),
  * sc_settle_finished()).
  *
  * One backend prepares two transactions, one after the other.  Both write the table that the document is built

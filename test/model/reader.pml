@@ -1,5 +1,5 @@
 /*
- * reader.pml: the reader's side of src/revision.c, sc_label_prove() with a snapshot and cells_running_for().
+ * reader.pml: the reader's side of src/word.c, sc_label_prove() with a snapshot and cells_running_for().
  * The models of the primary's protocol include it.
  *
  * A document that was found before the snapshot was taken is no case of its own: what is built does not change.

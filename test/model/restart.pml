@@ -1,6 +1,6 @@
 /*
  * restart.pml: the first use of a database in a server run, or after a promotion, beside a transaction that was
- * prepared before (src/revision.c, enter_prepared() and sc_label_read_catch_alls(); src/definition.c,
+ * prepared before (src/label.c, enter_prepared() and sc_label_read_catch_alls(); src/definition.c,
  * sc_definition_get()).
  *
  * Nobody knows what the prepared transaction wrote, and it is in no cell.  It was prepared in this database, where it

@@ -1,6 +1,6 @@
 /*
- * slot.pml: a slot is given away to another table while a mark is held (src/revision.c, mark_place() and
- * sc_label_read(); src/shmem.c, slot_take(), slot_tell_others() and sc_slot_find()).
+ * slot.pml: a slot is given away to another table while a mark is held (src/commit.c, mark_place(); src/label.c;
+ * src/word.c, slot_take(), slot_tell_others() and sc_slot_find()).
  *
  * There is one slot for tables beside the catch-all's, or there are two (WITH_TWO_SLOTS), and three tables that want
  * one.  Two backends write table A, of which the document is built: one knows its slot from before, one does not.
@@ -25,11 +25,11 @@
  * WEAK_NO_SLOT_NO_MARK         a table without a slot marks nothing
  * WEAK_TELL_NOBODY             a table that gets a slot does not move the catch-all
  * WEAK_TELL_AFTER              it moves the catch-all after writers can find the slot
- * WEAK_KEY_BEFORE_TOLD         it moves the catch-all after the slot has its key; so is today's code, where a writer
- *                              that knows the slot from before can count on it in between
+ * WEAK_KEY_BEFORE_TOLD         it moves the catch-all after the slot has its key: a writer that knows the slot from
+ *                              before can count on it in between
  */
 
-#if defined WEAK_SAME_REVISION || defined WEAK_NO_TAKING
+#if defined WEAK_SAME_REVISION || defined WEAK_NO_TAKING || defined WEAK_LABEL_KEY_NOT_AGAIN
 #define WITH_TWO_SLOTS
 #endif
 #ifdef WITH_TWO_SLOTS
@@ -179,7 +179,10 @@ inline slot_find(k, slot)
 		locked = false
 #ifdef WEAK_TELL_AFTER
 		;
-		slot_tell_others()
+		if
+		:: slot != NONE -> slot_tell_others()
+		:: else
+		fi
 #endif
 	fi
 }

@@ -1,5 +1,5 @@
 /*
- * standby.pml: what a document is labelled with on a hot standby (src/standby.c), and a promotion.
+ * standby.pml: what a document is labelled with on a hot standby (src/label.c), and a promotion.
  *
  * The startup process replays three records, each of which makes a transaction visible.  It moves one position before
  * it replays a record, and the other after.  Then the standby may be promoted, and a transaction of its own commits.

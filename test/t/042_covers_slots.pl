@@ -148,5 +148,32 @@ no_old_hit('a', 'a transaction that was there first');
 is($node->sql('SELECT sum(pending) FROM summary_cache_tables'), '0', 'nothing is pending');
 $_->quit for $writer, $taker, $changer;
 
+# A table gets back a slot that a writer's session remembers, and a document was built while the table had none:
+# whoever can count on the slot does so after the document has heard of it.
+$node->sql(q{
+	CREATE TABLE g (n int);
+	INSERT INTO g VALUES (1);
+});
+all_taken();
+$writer = Session->new($node);
+$writer->query('UPDATE a SET n = n + 1');
+unwanted('a');
+$node->sql(q{SELECT summary_cache_define('g', 'main', 'SELECT n FROM g'); SELECT summary_cache_get('g')});
+my $n = $node->sql('SELECT n FROM a');
+$reader = Session->new($node);
+$reader->query(q{SELECT summary_cache_get('a', true)});
+is($reader->query(fetch('a')), "hit-revision $n", 'a document of a table without a slot');
+is($node->sql(q{SELECT revision IS NULL FROM summary_cache_tables WHERE source = 'a'::regclass}), 't', '... which has none');
+unwanted('g');
+$taker = Session->new($node);
+$taker->hold('slot-key', q{SELECT summary_cache_get('a', true)});
+$writer->query('UPDATE a SET n = n + 1');
+$reader->send_sql(fetch('a'));
+ok(wait_until(sub { $node->sql("SELECT state = 'idle' OR wait_event_type = 'LWLock' FROM pg_stat_activity WHERE pid = $reader->{pid}") eq 't' }),
+	'a reader has its answer, or waits for the slots');
+$taker->wake;
+isnt($reader->result, "hit-revision $n", 'a slot that a writer remembers: no hit hides what is visible');
+$_->quit for $taker, $reader, $writer;
+
 $node->stop;
 done_testing();
