@@ -287,6 +287,7 @@ build_body(void *arg)
 	TupleDesc	desc;
 	char	  **values;
 	int			result;
+	CachedPlanSource *source;
 	CachedPlan *cached;
 	MemoryContext old;
 
@@ -298,7 +299,8 @@ build_body(void *arg)
 	if (plan == NULL)
 	{
 		plan = sc_query_prepare(section);
-		if (section->keep_plan)
+		source = linitial(SPI_plan_get_plan_sources(plan));
+		if (section->keep_plan && !sc_query_reads_clock(section->query, source->query_list))
 		{
 			SPI_keepplan(plan);
 			section->plan = plan;
@@ -315,13 +317,13 @@ build_body(void *arg)
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");
 	/* what the query reads or calls can only change with its plan */
-	if (!section->keep_plan || section->plan_generation != cached->generation)
+	if (section->plan == NULL || section->plan_generation != cached->generation)
 	{
 		sc_inspect_find_stranger(section, plan, cached, &section->stranger);
 		section->plan_generation = cached->generation;
 	}
 	body->stranger = section->stranger;
-	ReleaseCachedPlan(cached, section->keep_plan ? CurrentResourceOwner : NULL);
+	ReleaseCachedPlan(cached, section->plan ? CurrentResourceOwner : NULL);
 	desc = SPI_tuptable->tupdesc;
 	sc_query_check_columns(section, desc);
 	if (SPI_processed == 0)

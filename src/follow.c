@@ -970,6 +970,11 @@ follow_text(Follower *follower)
 	if (attempt(&now, analyze_and_print) == NULL && means_the_same(&now, follower))
 		return false;
 
+	if (sc_query_reads_clock(section->query, list_make1(follower->query)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("its query has a constant such as 'now', which would be fixed if it were written anew")));
+
 	/* what is printed must mean that again */
 	section->query = follower->text;
 	error = attempt(&now, analyze_and_print);

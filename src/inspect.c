@@ -533,7 +533,7 @@ inspect_query(void *arg)
 	info->keys = sc_query_column_names(source->resultDesc);
 	info->relations = plan_relations(plan, cached);
 	info->functions = NIL;
-	info->is_volatile = reads.by_name;
+	info->is_volatile = reads.by_name || sc_query_reads_clock(section->query, source->query_list);
 	inspect_functions(planned, info);
 	MemoryContextSwitchTo(old);
 

@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -251,6 +253,109 @@ static void
 before_analysis(ParseState *pstate, void *arg)
 {
 	sc_query_check_names(arg);
+}
+
+/*-------------------------------------------------------------------------
+ * Constants that mean the current time
+ *-------------------------------------------------------------------------
+ */
+
+/* What a query's text has that may be such a constant, by its place in the text. */
+typedef struct ClockStrings
+{
+	List	   *locations;		/* of int */
+	bool		converted;		/* one of them is of another type than a
+								 * string */
+} ClockStrings;
+
+/* Does a string hold 'now', 'today' and the like, as a word? */
+static bool
+has_clock_word(const char *string)
+{
+	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+
+	for (const char *p = string; *p; p++)
+	{
+		if (p > string && isalpha((unsigned char) p[-1]))
+			continue;
+		for (int i = 0; i < (int) lengthof(words); i++)
+		{
+			size_t		len = strlen(words[i]);
+
+			if (pg_strncasecmp(p, words[i], len) == 0 && !isalpha((unsigned char) p[len]))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+collect_clock_strings(Node *node, void *context)
+{
+	ClockStrings *strings = context;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	if (IsA(node, A_Const))
+	{
+		A_Const    *constant = (A_Const *) node;
+
+		if (!constant->isnull && IsA(&constant->val, String) &&
+			has_clock_word(strVal(&constant->val)))
+			strings->locations = lappend_int(strings->locations, constant->location);
+		return false;
+	}
+	return raw_expression_tree_walker(node, collect_clock_strings, context);
+}
+
+static bool
+find_converted(Node *node, void *context)
+{
+	ClockStrings *strings = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Const))
+	{
+		Const	   *constant = (Const *) node;
+		char		category;
+		bool		preferred;
+
+		get_type_category_preferred(constant->consttype, &category, &preferred);
+		if (category != TYPCATEGORY_STRING && category != TYPCATEGORY_UNKNOWN &&
+			list_member_int(strings->locations, constant->location))
+			strings->converted = true;
+		return strings->converted;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, find_converted, context, 0);
+	return expression_tree_walker(node, find_converted, context);
+}
+
+/*
+ * Does a query have a constant such as date 'today'?  It becomes a number when
+ * the query is analysed, and is that of this moment then: a plan that is kept, or
+ * a text that is printed from it, would have the time of its analysis for ever.
+ * By the text as it was parsed, in which the strings still are, and the types that
+ * the analysis has given them.
+ */
+bool
+sc_query_reads_clock(const char *text, List *queries)
+{
+	ClockStrings strings = {0};
+	List	   *statements;
+
+	if (!has_clock_word(text))
+		return false;
+	statements = raw_parser(text, RAW_PARSE_DEFAULT);
+	if (list_length(statements) != 1)
+		return false;
+	(void) collect_clock_strings(linitial_node(RawStmt, statements)->stmt, &strings);
+	if (strings.locations == NIL)
+		return false;
+	(void) find_converted((Node *) queries, &strings);
+	return strings.converted;
 }
 
 /*

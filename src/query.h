@@ -19,6 +19,10 @@ extern Query *sc_query_analyze(ScSectionDef *section);
 
 /* An error if the text names a temporary object: before each analysis. */
 extern void sc_query_check_names(ScSectionDef *section);
+
+/* Has a text a constant such as date 'today'?  queries: what it was analysed to. */
+extern bool sc_query_reads_clock(const char *text, List *queries);
+
 extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
 extern char **sc_query_column_names(TupleDesc desc);
 extern void sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan);

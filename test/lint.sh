@@ -87,7 +87,6 @@ get_pgindent() {
 	local major=15 dir
 	pgindent=$(cache_dir)/pgindent-$major
 	[ ! -e "$pgindent" ] || return 0
-	have dpkg-source || install_packages dpkg-dev
 	dir=$work/source
 	mkdir "$dir"
 	get_source_package "$dir" $major

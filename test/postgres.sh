@@ -18,8 +18,8 @@
 
 # shellcheck source=test/lib.sh
 . "$(dirname "$0")/lib.sh"
-# shellcheck source=test/postgres/source.sh
-. "$top/test/postgres/source.sh"
+# shellcheck source=test/source.sh
+. "$top/test/source.sh"
 
 read -r -a suites <<<"${SUITES:-regress isolation}"
 tests=${TESTS:-}

@@ -25,14 +25,17 @@ write_source_lists() {
 	done
 }
 
-# get_source_package DIRECTORY MAJOR: unpacks the source package of a major version to DIRECTORY/src.  The
-# newest release may have left the mirror already: then an older one will do.
+# get_source_package DIRECTORY MAJOR [RELEASE]: unpacks the source package of a major version to DIRECTORY/src,
+# if possible of that release of the package.  The newest may have left the mirror already: then an older one
+# will do.
 get_source_package() {
-	local dir=$1 major=$2 version
+	local dir=$1 major=$2 preferred=${3:-} version
+	have apt-get || die "getting the distribution's source package needs apt-get"
+	have dpkg-source || install_packages dpkg-dev
 	write_source_lists "$dir"
 	private_apt "$dir" apt-get update || say "going on with what there is of the package lists"
-	for version in $(private_apt "$dir" apt-cache showsrc "postgresql-$major" |
-		sed -n 's/^Version: //p' | sort -urV); do
+	for version in $preferred $(private_apt "$dir" apt-cache showsrc "postgresql-$major" |
+		sed -n 's/^Version: //p' | grep -vxF "${preferred:-none}" | sort -urV); do
 		say "+ apt-get source postgresql-$major=$version"
 		if (cd "$dir" && private_apt "$dir" apt-get source --download-only "postgresql-$major=$version") &&
 			dpkg-source --no-check -x "$dir"/postgresql-"$major"_*.dsc "$dir/src"; then

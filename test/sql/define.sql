@@ -125,6 +125,24 @@ SELECT sources('SELECT count(*) FROM a WHERE CURRENT_DATE > ''2000-01-01''');
 SELECT sources('SELECT random() AS x');
 SELECT sources('SELECT random_sum(n) AS x FROM b');
 SELECT sources('SELECT hidden_now() AS x');
+-- a constant that means the current time is that of each build; a string is a string
+SELECT sources($$SELECT timestamptz 'now' AS x, count(*) FROM a$$);
+SELECT sources($$SELECT count(*) FROM a WHERE CURRENT_DATE::text = 'nowhere' OR now() < 'Tomorrow 10:00'$$);
+SELECT sources($$SELECT '{today}'::date[] AS x$$);
+SELECT sources($$SELECT 'now' AS x, 'now'::text AS y, 'nowhere'::name AS z, date '2026-01-01' AS d$$);
+SELECT summary_cache_define('clock', 'core', $$SELECT timestamptz 'now' AS x, count(*) AS n FROM a$$, refresh => 'inline');
+CREATE TEMP TABLE times (n int, x timestamptz);
+INSERT INTO times SELECT 1, (document ->> 'x')::timestamptz FROM summary_cache_fetch('clock');
+INSERT INTO times SELECT 2, (document ->> 'x')::timestamptz FROM summary_cache_fetch('clock', force_refresh => true);
+INSERT INTO a VALUES (77, 7);
+INSERT INTO times SELECT 3, (document ->> 'x')::timestamptz FROM summary_cache_fetch('clock');
+DELETE FROM a WHERE id = 77;
+SELECT count(DISTINCT x) FROM times;
+-- a rename does not fix it
+ALTER TABLE a RENAME TO a_renamed;
+SELECT query FROM summary_cache_definition WHERE summary = 'clock';
+ALTER TABLE a_renamed RENAME TO a;
+SELECT summary_cache_drop('clock');
 -- given sources are taken as they are
 SELECT summary_cache_define('derived', 'core', 'SELECT opaque() AS x, count(*) FROM b', '{a}');
 SELECT sources FROM summary_cache_definition;
