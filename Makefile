@@ -14,6 +14,8 @@
 #   make dist     summary_cache-VERSION.tar.gz and .zip from what is committed
 #   make check-covers   takes the covers of the protocol away, one at a time: the test of each must fail;
 #                 MUTANTS="names" narrows it
+#   make check-postgres   PostgreSQL's own regression and isolation tests with every table tracked, each hit
+#                 compared; SUITES, TESTS
 #   make check-model    the protocol as models for spin, each checked exhaustively; MODELS="names"
 #   make demo     the main job on a throw-away server; KEEP=1 leaves it running
 #   make fuzz     random calls, writes, DDL and faults; DURATION=seconds SEED=number;
@@ -52,11 +54,12 @@ REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
 # A goal is a script, and what the script is told after the hyphen; but some are of their own.
-OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress
+OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-postgres check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress
 script-check-matrix = matrix.sh
 script-check-package = package.sh
 script-check-covers = covers.sh
 script-check-model = model.sh
+script-check-postgres = postgres.sh
 script-bench = bench/bench.sh
 script-bench-instructions = bench/instructions.sh
 ifneq (,$(filter $(OWN_GOALS),$(MAKECMDGOALS)))
