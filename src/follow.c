@@ -102,6 +102,7 @@ typedef struct Follower
 	bool		runs_checks;	/* to analyse it would run somebody's
 								 * functions */
 	bool		names_it;		/* see find_name() */
+	bool		reads_clock;	/* see sc_query_reads_clock() */
 	Query	   *query;			/* what its text meant; NULL: nothing, or that
 								 * could not be found out */
 	const char *unknown;		/* why it could not, with its SQLSTATE */
@@ -557,6 +558,8 @@ analyze_text(void *arg)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_constants(follower);
 	follower->query = sc_query_analyze(follower->section);
+	follower->reads_clock = sc_query_reads_clock(follower->section->query,
+												 list_make1(follower->query));
 	PopActiveSnapshot();
 }
 
@@ -970,7 +973,7 @@ follow_text(Follower *follower)
 	if (attempt(&now, analyze_and_print) == NULL && means_the_same(&now, follower))
 		return false;
 
-	if (sc_query_reads_clock(section->query, list_make1(follower->query)))
+	if (follower->reads_clock)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("its query has a constant such as 'now', which would be fixed if it were written anew")));

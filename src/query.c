@@ -19,6 +19,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -28,6 +29,7 @@
 #include "parser/parse_type.h"
 #include "parser/parser.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -306,7 +308,69 @@ collect_clock_strings(Node *node, void *context)
 			strings->locations = lappend_int(strings->locations, constant->location);
 		return false;
 	}
+	if (IsA(node, CommonTableExpr) && ((CommonTableExpr *) node)->cycle_clause)
+	{
+		CTECycleClause *cycle = ((CommonTableExpr *) node)->cycle_clause;
+
+		/* the walker passes these by */
+		(void) collect_clock_strings(cycle->cycle_mark_value, context);
+		(void) collect_clock_strings(cycle->cycle_mark_default, context);
+	}
 	return raw_expression_tree_walker(node, collect_clock_strings, context);
+}
+
+/* Is a type of dates or times, or an array, a range or a row, which may hold them? */
+static bool
+may_hold_time(Oid type)
+{
+	Oid			base = getBaseType(type);
+	Oid			element = get_element_type(base);
+	char		category;
+	bool		preferred;
+
+	if (OidIsValid(element))
+		return may_hold_time(element);
+	switch (get_typtype(base))
+	{
+		case TYPTYPE_RANGE:
+			return may_hold_time(get_range_subtype(base));
+		case TYPTYPE_MULTIRANGE:
+			return may_hold_time(get_multirange_range(base));
+		case TYPTYPE_COMPOSITE:
+			return true;
+		default:
+			get_type_category_preferred(base, &category, &preferred);
+			return category == TYPCATEGORY_DATETIME;
+	}
+}
+
+/*
+ * An SQL function whose body is a string is analysed when the planner puts it in
+ * place, and its constants with it.
+ */
+static bool
+has_clock_body(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		found = false;
+	bool		isnull;
+	Datum		body;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == SQLlanguageId)
+	{
+		body = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+		found = !isnull && has_clock_word(TextDatumGetCString(body));
+	}
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+static bool
+is_clock_string(Node *node, ClockStrings *strings)
+{
+	return IsA(node, Const) && list_member_int(strings->locations, ((Const *) node)->location);
 }
 
 static bool
@@ -314,20 +378,15 @@ find_converted(Node *node, void *context)
 {
 	ClockStrings *strings = context;
 
-	if (node == NULL)
+	if (node == NULL || strings->converted)
 		return false;
 	if (IsA(node, Const))
-	{
-		Const	   *constant = (Const *) node;
-		char		category;
-		bool		preferred;
-
-		get_type_category_preferred(constant->consttype, &category, &preferred);
-		if (category != TYPCATEGORY_STRING && category != TYPCATEGORY_UNKNOWN &&
-			list_member_int(strings->locations, constant->location))
-			strings->converted = true;
-		return strings->converted;
-	}
+		strings->converted = is_clock_string(node, strings) && may_hold_time(((Const *) node)->consttype);
+	if (IsA(node, CoerceViaIO))
+		strings->converted = is_clock_string((Node *) ((CoerceViaIO *) node)->arg, strings) &&
+			may_hold_time(((CoerceViaIO *) node)->resulttype);
+	if (IsA(node, FuncExpr))
+		strings->converted = has_clock_body(((FuncExpr *) node)->funcid);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, find_converted, context, 0);
 	return expression_tree_walker(node, find_converted, context);
@@ -346,14 +405,10 @@ sc_query_reads_clock(const char *text, List *queries)
 	ClockStrings strings = {0};
 	List	   *statements;
 
-	if (!has_clock_word(text))
-		return false;
 	statements = raw_parser(text, RAW_PARSE_DEFAULT);
 	if (list_length(statements) != 1)
 		return false;
 	(void) collect_clock_strings(linitial_node(RawStmt, statements)->stmt, &strings);
-	if (strings.locations == NIL)
-		return false;
 	(void) find_converted((Node *) queries, &strings);
 	return strings.converted;
 }

@@ -329,6 +329,8 @@ parents_of_temporary(void)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	List	   *found = NIL;
+	List	   *last = parents;
+	uint64		begun_at;
 	MemoryContext old;
 
 	if (!may_have_temporary)
@@ -336,8 +338,8 @@ parents_of_temporary(void)
 	if (read_at == invalidations && read_at > 0)
 		return parents;
 
-	/* first, since reading it may bring more of them */
-	read_at = invalidations;
+	/* first, since reading it may bring more of them; what fails is no answer */
+	begun_at = invalidations;
 	inherits = table_open(InheritsRelationId, AccessShareLock);
 	scan = systable_beginscan(inherits, InvalidOid, false, NULL, 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -350,10 +352,11 @@ parents_of_temporary(void)
 	systable_endscan(scan);
 	table_close(inherits, AccessShareLock);
 
-	list_free(parents);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	parents = list_copy(found);
 	MemoryContextSwitchTo(old);
+	read_at = begun_at;
+	list_free(last);
 	/* a transaction that has changed nothing cannot bring one back at its end */
 	if (parents == NIL && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 	{
