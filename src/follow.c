@@ -490,15 +490,7 @@ clear_strings(Node *node, void *context)
 			((A_Const *) node)->isnull = true;
 		return false;
 	}
-	if (IsA(node, CommonTableExpr) && ((CommonTableExpr *) node)->cycle_clause)
-	{
-		CTECycleClause *cycle = ((CommonTableExpr *) node)->cycle_clause;
-
-		/* the walker passes these by */
-		(void) clear_strings(cycle->cycle_mark_value, context);
-		(void) clear_strings(cycle->cycle_mark_default, context);
-	}
-	return raw_expression_tree_walker(node, clear_strings, context);
+	return sc_query_walk_raw(node, clear_strings, context);
 }
 
 static bool

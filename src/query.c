@@ -262,6 +262,20 @@ before_analysis(ParseState *pstate, void *arg)
  *-------------------------------------------------------------------------
  */
 
+/* raw_expression_tree_walker(), which passes by what is in a CYCLE clause. */
+bool
+sc_query_walk_raw(Node *node, bool (*walker) (Node *node, void *context), void *context)
+{
+	if (IsA(node, CommonTableExpr) && ((CommonTableExpr *) node)->cycle_clause)
+	{
+		CTECycleClause *cycle = ((CommonTableExpr *) node)->cycle_clause;
+
+		if (walker(cycle->cycle_mark_value, context) || walker(cycle->cycle_mark_default, context))
+			return true;
+	}
+	return raw_expression_tree_walker(node, walker, context);
+}
+
 /* What a query's text has that may be such a constant, by its place in the text. */
 typedef struct ClockStrings
 {
@@ -308,15 +322,7 @@ collect_clock_strings(Node *node, void *context)
 			strings->locations = lappend_int(strings->locations, constant->location);
 		return false;
 	}
-	if (IsA(node, CommonTableExpr) && ((CommonTableExpr *) node)->cycle_clause)
-	{
-		CTECycleClause *cycle = ((CommonTableExpr *) node)->cycle_clause;
-
-		/* the walker passes these by */
-		(void) collect_clock_strings(cycle->cycle_mark_value, context);
-		(void) collect_clock_strings(cycle->cycle_mark_default, context);
-	}
-	return raw_expression_tree_walker(node, collect_clock_strings, context);
+	return sc_query_walk_raw(node, collect_clock_strings, context);
 }
 
 /* Is a type of dates or times, or an array, a range or a row, which may hold them? */

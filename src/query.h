@@ -20,6 +20,9 @@ extern Query *sc_query_analyze(ScSectionDef *section);
 /* An error if the text names a temporary object: before each analysis. */
 extern void sc_query_check_names(ScSectionDef *section);
 
+/* A walker of queries as they were parsed, which visits all of them. */
+extern bool sc_query_walk_raw(Node *node, bool (*walker) (Node *node, void *context), void *context);
+
 /* Has a text a constant such as date 'today'?  queries: what it was analysed to. */
 extern bool sc_query_reads_clock(const char *text, List *queries);
 
