@@ -182,12 +182,24 @@ CREATE FUNCTION summary_cache_stat_tables(
     AS 'MODULE_PATHNAME', 'sc_stat_tables'
     LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 
+CREATE FUNCTION summary_cache_stat_server(
+        OUT launcher_pid integer, OUT workers integer, OUT workers_building integer,
+        OUT requests_waiting bigint, OUT oldest_request_age interval,
+        OUT workers_started bigint, OUT workers_refused bigint,
+        OUT workers_failed bigint, OUT workers_terminated bigint,
+        OUT builds_gave_way bigint)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sc_stat_server'
+    LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
 CREATE VIEW summary_cache_stats AS SELECT * FROM summary_cache_stat_summaries();
 COMMENT ON VIEW summary_cache_stats IS 'per summary: reads by status, builds, failures';
 CREATE VIEW summary_cache_sections AS SELECT * FROM summary_cache_stat_sections();
 COMMENT ON VIEW summary_cache_sections IS 'per section: what is cached, how old it is, whether it is current';
 CREATE VIEW summary_cache_tables AS SELECT * FROM summary_cache_stat_tables();
 COMMENT ON VIEW summary_cache_tables IS 'per source table: its revision and whether it can be proven unchanged';
+CREATE VIEW summary_cache_server AS SELECT * FROM summary_cache_stat_server();
+COMMENT ON VIEW summary_cache_server IS 'one row: launcher, workers and what waits for them, over all databases';
 
 --
 -- Rights: nothing for PUBLIC.  A role that may execute a reading function sees
@@ -207,8 +219,12 @@ REVOKE ALL ON FUNCTION
     summary_cache_reset_stats()
     FROM PUBLIC;
 -- The functions of the views ask for SELECT on the view instead: see begin_rows() in stats.c.
-REVOKE ALL ON summary_cache_stats, summary_cache_sections, summary_cache_tables FROM PUBLIC;
-GRANT SELECT ON summary_cache_stats, summary_cache_sections, summary_cache_tables TO pg_monitor;
+REVOKE ALL ON
+    summary_cache_stats, summary_cache_sections, summary_cache_tables, summary_cache_server
+    FROM PUBLIC;
+GRANT SELECT ON
+    summary_cache_stats, summary_cache_sections, summary_cache_tables, summary_cache_server
+    TO pg_monitor;
 
 -- Last: a hub that is here is served at once.
 CREATE FUNCTION summary_cache_installed() RETURNS void

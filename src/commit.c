@@ -431,7 +431,7 @@ commit_done(void)
 	/* the adds are full barriers */
 	pg_atomic_write_u64(&sc_cell_mine()->xid, SC_CELL_EMPTY);
 	if (eager)
-		sc_request_wake_worker();
+		sc_request_after_commit();
 	marks_reset();
 }
 
@@ -477,8 +477,6 @@ commit_callback(XactEvent event, void *arg)
 				marks_place();
 			for (int i = 0; i < nplaced; i++)
 				eager = eager || (sc_slot_at(marks[i].slot)->eager & eager_mask()) != 0;
-			if (eager)
-				sc_request_ensure_worker();
 			SC_POINT("commit-pending");
 			break;
 
@@ -517,6 +515,8 @@ commit_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			if (nplaced > 0 || overflow_placed)
 				marks_to_orphan();
+			if (eager)
+				sc_request_after_prepare();
 			marks_reset();
 			break;
 

@@ -41,6 +41,7 @@
 #include "document.h"
 #include "inspect.h"
 #include "owner.h"
+#include "request.h"
 
 bool		sc_document_timed_out = false;
 
@@ -349,9 +350,17 @@ build_body(void *arg)
 	SPI_finish();
 }
 
+static void
+end_timed(TimeoutId timeout)
+{
+	disable_timeout(timeout, false);
+	sc_request_supervise(0);
+}
+
 /*
  * Run a part of a build of which build_timeout is the longest time, like a
- * cancel; of a section, or what comes before the sections.  A section that reads
+ * cancel, which the launcher follows up if the query heeds none; of a section,
+ * or what comes before the sections.  A section that reads
  * another summary is timed as a whole.
  */
 static void
@@ -370,11 +379,12 @@ run_timed(const char *summary, const char *section, void (*action) (void *arg), 
 		if (sc_build_timeout > 0 && !get_timeout_active(timeout))
 		{
 			enable_timeout_after(timeout, sc_build_timeout);
+			sc_request_supervise(sc_build_timeout);
 			timed = true;
 		}
 		action(arg);
 		if (timed)
-			disable_timeout(timeout, false);
+			end_timed(timeout);
 
 		/* it may have struck after the last look at interrupts */
 		if (timed && sc_document_timed_out)
@@ -383,7 +393,7 @@ run_timed(const char *summary, const char *section, void (*action) (void *arg), 
 	PG_CATCH();
 	{
 		if (timed)
-			disable_timeout(timeout, false);
+			end_timed(timeout);
 		if (timed && sc_document_timed_out && geterrcode() == ERRCODE_QUERY_CANCELED)
 		{
 			MemoryContextSwitchTo(caller_context);

@@ -3,16 +3,18 @@
  * request.c
  *	  Requests to the background workers, and the register of the workers.
  *
- * A request is a flag of the summary.  A session that sets it wakes the worker
- * of its database, or starts one.  The worker clears the flag before it reads
- * its labels, so that what is committed after that is either in the document or
- * requested again.  The worker leaves under the lock under which readers look
- * for it, after a last look at the flags: a request is never lost to a worker
- * that leaves.
+ * A request is a flag of the summary, and stays until a worker has taken it.
+ * Who sets it wakes an idle worker of its database or, if there is none, the
+ * launcher (launcher.c), which starts one when there is a place for it.  The
+ * worker clears the flag before it reads its labels, so that what is committed
+ * after that is either in the document or requested again.  A worker that leaves
+ * gives its place back, and then wakes the launcher, which looks at all flags: a
+ * request is never lost to a worker that leaves.
  *
- * A worker may end before it can do anything, for instance because the database
- * does not accept connections.  After that no worker is to be had there for a
- * while, which gets longer each time; meanwhile readers build.
+ * No session waits for any of this.  Where no worker can be had soon, readers
+ * build: while there is no launcher, while the server has no place for one more
+ * process, while workers cannot connect to the database, and when a request has
+ * waited too long for its turn.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -23,18 +25,13 @@
 #include <signal.h>
 
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "storage/shmem.h"
 
 #include "clock.h"
-#include "request.h"
+#include "request_internal.h"
 #include "shmem.h"
 #include "store.h"
-
-/* A worker that has not come up after this will not. */
-#define LAUNCH_NS	(5 * SC_NS_PER_S)
 
 /* No worker for this time in a database that is being dropped or copied. */
 #define BARRED_NS	(5 * SC_NS_PER_S)
@@ -44,198 +41,176 @@
 #define PAUSE_DOUBLINGS	6
 #define PAUSE_LIMIT_NS	(60 * SC_NS_PER_S)
 
-/* How often a reader looks whether the worker that has its request is there. */
+/* How often a reader looks whether its request will be carried out. */
 #define LOOK_NS		(100 * SC_NS_PER_MS)
 
-/* A background worker of one database.  Under ScShared.lock unless said otherwise. */
-typedef struct Worker
-{
-	Oid			dboid;			/* InvalidOid: free.  Those who commit read it
-								 * without the lock: a stale one costs a look
-								 * under the lock */
-	int			pid;			/* 0: being launched */
-	struct Latch *latch;		/* NULL: being launched.  Read without the
-								 * lock by those who commit: a backend's latch
-								 * stays in shared memory, so a late wake-up
-								 * is harmless */
-	int64		launched_at;	/* monotonic ns; 0: none is being launched */
-	int64		barred_until;	/* monotonic ns; no worker before: the
-								 * database is being dropped or copied, or the
-								 * last one did not come up */
-	int			failed_starts;	/* how many did not, one after the other */
-} Worker;
+/* A request that has waited for this long in a database without a worker is
+ * carried out by a reader. */
+#define PATIENCE_NS	(5 * SC_NS_PER_S)
 
-static Worker *workers;
+/* The time between build_timeout's cancel and the end of a worker that has not
+ * heeded it. */
+#define OVERDUE_NS	(2 * SC_NS_PER_S)
 
-/* The worker that this backend last saw, for its commits. */
-static int	known_worker = -1;
+ScRegister *sc_register;
+
+/* This process's place in the register, if it is a worker. */
+static ScWorker *my_worker = NULL;
 
 static Size
 workers_size(void)
 {
-	return CACHELINEALIGN(mul_size(sizeof(Worker), max_worker_processes));
+	return offsetof(ScRegister, workers) + mul_size(sizeof(ScWorker), max_worker_processes);
+}
+
+static Size
+register_size(void)
+{
+	return add_size(CACHELINEALIGN(workers_size()),
+					CACHELINEALIGN(mul_size(sizeof(ScBarred), sc_max_sections)));
 }
 
 static void
-workers_attach(void)
+register_attach(void)
 {
 	bool		found;
 
-	workers = ShmemInitStruct(SC_NAME " workers", sizeof(Worker) * max_worker_processes, &found);
+	sc_register = ShmemInitStruct(SC_NAME " workers", workers_size(), &found);
+	sc_register->barred = ShmemInitStruct(SC_NAME " barred databases",
+										  sizeof(ScBarred) * sc_max_sections, &found);
 }
 
 static void
-workers_init(int tranche)
+register_init(int tranche)
 {
-	memset(workers, 0, sizeof(Worker) * max_worker_processes);
+	ScBarred   *barred = sc_register->barred;
+
+	memset(sc_register, 0, workers_size());
+	sc_register->barred = barred;
+	sc_register->nbarred = sc_max_sections;
+	memset(barred, 0, sizeof(ScBarred) * sc_max_sections);
+	LWLockInitialize(&sc_register->lock, tranche);
+	pg_atomic_init_u64(&sc_register->no_place_until, 0);
+	for (int i = 0; i < SC_WORKER_COUNTS; i++)
+		pg_atomic_init_u64(&sc_register->counts[i], 0);
+	sc_register->nworkers = max_worker_processes;
+	for (int i = 0; i < sc_register->nworkers; i++)
+	{
+		pg_atomic_init_u64(&sc_register->workers[i].building_since, 0);
+		pg_atomic_init_u64(&sc_register->workers[i].deadline, 0);
+	}
 }
 
 void
 sc_request_init(void)
 {
-	static const ScPart part = {workers_size, workers_attach, workers_init};
+	static const ScPart part = {register_size, register_attach, register_init};
 
 	sc_shmem_add(&part);
 }
 
-/* The entry of a database, -1 if there is none; caller holds ScShared.lock. */
-static int
-find_worker(Oid dboid)
-{
-	for (int i = 0; i < max_worker_processes; i++)
-		if (workers[i].dboid == dboid)
-			return i;
-	return -1;
-}
-
-/*
- * An entry that nobody uses, or else one whose database has no worker; caller
- * holds ScShared.lock, exclusive.
+/*-------------------------------------------------------------------------
+ * The sessions' side
+ *-------------------------------------------------------------------------
  */
-static int
-take_worker(Oid dboid, int64 now)
-{
-	int			index = -1;
 
-	for (int i = 0; i < max_worker_processes; i++)
-	{
-		Worker	   *worker = &workers[i];
-
-		if (!OidIsValid(worker->dboid))
-		{
-			index = i;
-			break;
-		}
-		if (index < 0 && worker->pid == 0 && now >= worker->launched_at + LAUNCH_NS &&
-			now >= worker->barred_until)
-			index = i;
-	}
-	if (index >= 0)
-	{
-		memset(&workers[index], 0, sizeof(Worker));
-		workers[index].dboid = dboid;
-	}
-	return index;
-}
-
-/* Start a worker in an entry; false if the server has no place for it. */
-static bool
-launch_worker(int index)
-{
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	/* on a standby, too */
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, SC_NAME, BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "sc_worker_main", BGW_MAXLEN);
-	snprintf(worker.bgw_name, BGW_MAXLEN, "summary_cache worker for database %u", MyDatabaseId);
-	strlcpy(worker.bgw_type, "summary_cache worker", BGW_MAXLEN);
-	worker.bgw_main_arg = Int32GetDatum(index);
-	memcpy(worker.bgw_extra, &MyDatabaseId, sizeof(Oid));
-	if (RegisterDynamicBackgroundWorker(&worker, NULL))
-		return true;
-
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	if (workers[index].dboid == MyDatabaseId && workers[index].pid == 0)
-		workers[index].dboid = InvalidOid;
-	LWLockRelease(&sc_shared->lock);
-	return false;
-}
-
-/*
- * A worker did not come up: none is launched for a while.  Caller holds
- * ScShared.lock, exclusive.
- */
 static void
-note_failed_start(Worker *worker, int64 now)
+wake(struct Latch *volatile *latch)
 {
-	int64		pause = Min(PAUSE_FIRST_NS << Min(worker->failed_starts, PAUSE_DOUBLINGS),
-							PAUSE_LIMIT_NS);
+	struct Latch *current = *latch;
 
-	worker->failed_starts++;
-	worker->launched_at = 0;
-	worker->barred_until = Max(worker->barred_until, now + pause);
+	if (current)
+		SetLatch(current);
 }
 
 /*
- * The entry of this database's worker; start tells that it is to be launched.
- * -1: none can be had.  Caller holds ScShared.lock, exclusive.
+ * Wake an idle worker of this database; or the launcher, if there is none or all
+ * are building: a request does not wait for a build that may take long.  False
+ * if there is no worker, nor one that is being started.  Takes no lock and raises
+ * nothing.
  */
-static int
-worker_to_launch(int64 now, bool *start)
+static bool
+wake_worker(void)
 {
-	int			index = find_worker(MyDatabaseId);
+	bool		found = false;
 
-	if (index >= 0)
+	for (int i = 0; i < sc_register->nworkers; i++)
 	{
-		Worker	   *worker = &workers[index];
+		ScWorker   *worker = &sc_register->workers[i];
 
-		if (now < worker->barred_until)
-			return -1;
-		if (worker->latch)
-			return index;
-		if (worker->launched_at > 0 && now <= worker->launched_at + LAUNCH_NS)
-			return index;
-		/* it is there, but waits for something, its database's lock perhaps */
-		if (worker->pid != 0)
-			return -1;
-		/* the server has not started it */
-		if (worker->launched_at > 0)
+		if (*(volatile Oid *) &worker->dboid != MyDatabaseId)
+			continue;
+		found = true;
+		if (worker->latch && pg_atomic_read_u64(&worker->building_since) == 0)
 		{
-			note_failed_start(worker, now);
-			return -1;
+			wake(&worker->latch);
+			return true;
 		}
 	}
-	else
-		index = take_worker(MyDatabaseId, now);
-	if (index >= 0)
-	{
-		workers[index].launched_at = now;
-		*start = true;
-	}
-	return index;
+	wake(&sc_register->launcher);
+	return found;
 }
 
-/* Wake the worker, or start it; false if none can be had. */
-static bool
-call_worker(int64 now)
+int64
+sc_request_due(int summary)
 {
-	int			index;
-	bool		start = false;
+	ScRequests *requests = sc_store_requests(summary);
+	int			interval = sc_store_min_refresh_interval(summary);
+	int64		due = (int64) pg_atomic_read_u64(&requests->refreshed_at);
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	index = worker_to_launch(now, &start);
-	if (index >= 0 && !start && workers[index].latch)
-		SetLatch(workers[index].latch);
-	LWLockRelease(&sc_shared->lock);
-	return index >= 0 && (!start || launch_worker(index));
+	if (interval == SC_UNSET)
+		interval = sc_min_refresh_interval;
+	if (due > 0)
+		due += Max(interval * SC_NS_PER_MS,
+				   (int64) (pg_atomic_read_u64(&requests->refresh_ns) * sc_refresh_rest));
+	due = Max(due, (int64) pg_atomic_read_u64(&requests->paused_until));
+	return Max(due, (int64) pg_atomic_read_u64(&requests->retry_at));
 }
 
 /*
- * Ask for a refresh of a summary.  False if no worker can be had for it.
+ * Since when has a request of a summary waited for a worker: requested, due, and
+ * claimed by none?  Monotonic ns; 0: there is none.
+ */
+int64
+sc_request_waits_since(int summary, int64 now)
+{
+	ScRequests *requests = sc_store_requests(summary);
+	int64		since = (int64) pg_atomic_read_u64(&requests->requested_at);
+	int64		due;
+
+	if (pg_atomic_read_u32(&requests->refresh) == 0 ||
+		pg_atomic_read_u32(&requests->claimed) != 0)
+		return 0;
+	due = sc_request_due(summary);
+	if (due > now)
+		return 0;
+	/* 0: it is just being requested */
+	return since == 0 ? now : Max(since, due);
+}
+
+/*
+ * Will this database, which has no worker, get one soon?
+ */
+static bool
+will_get_worker(int summary, int64 now)
+{
+	int64		since = sc_request_waits_since(summary, now);
+	ScBarred   *barred;
+	bool		will;
+
+	if (sc_max_workers == 0 || sc_register->launcher == NULL ||
+		now < (int64) pg_atomic_read_u64(&sc_register->no_place_until) ||
+		(since > 0 && now > since + PATIENCE_NS))
+		return false;
+	LWLockAcquire(&sc_register->lock, LW_SHARED);
+	barred = sc_request_find_barred(MyDatabaseId);
+	will = barred == NULL || now >= barred->until;
+	LWLockRelease(&sc_register->lock);
+	return will;
+}
+
+/*
+ * Ask for a refresh of a summary.  False if no worker can be had for it soon.
  */
 bool
 sc_request_refresh(int summary)
@@ -250,9 +225,8 @@ sc_request_refresh(int summary)
 
 	if (pg_atomic_read_u32(&requests->refresh) == 1 && now < looked_at + LOOK_NS)
 		return true;
-	pg_atomic_write_u32(&requests->refresh, 1);
-	pg_memory_barrier();
-	if (!call_worker(now))
+	sc_store_request(requests, now);
+	if (!wake_worker() && !will_get_worker(summary, now))
 		return false;
 	looked_at = now;
 	return true;
@@ -265,9 +239,8 @@ sc_request_refresh(int summary)
 void
 sc_request_notify(int summary)
 {
-	pg_atomic_write_u32(&sc_store_requests(summary)->notify, 1);
-	pg_memory_barrier();
-	(void) call_worker(sc_clock_now());
+	pg_atomic_exchange_u32(&sc_store_requests(summary)->notify, 1);
+	(void) wake_worker();
 }
 
 bool
@@ -277,55 +250,150 @@ sc_request_has_listeners(void)
 }
 
 /*
- * A commit is going to change what is refreshed eagerly: see that there is a
- * worker to notice.  The words are pending already, so it does not leave.
+ * A commit has changed what is refreshed eagerly.  Its words have moved, by full
+ * barriers: who wakes now sees that.
  */
 void
-sc_request_ensure_worker(void)
+sc_request_after_commit(void)
 {
-	if (known_worker >= 0 && workers[known_worker].dboid == MyDatabaseId &&
-		workers[known_worker].latch)
-		return;
-	(void) call_worker(sc_clock_now());
-	LWLockAcquire(&sc_shared->lock, LW_SHARED);
-	known_worker = find_worker(MyDatabaseId);
-	LWLockRelease(&sc_shared->lock);
-}
-
-/* After such a commit.  Raises nothing and takes no lock. */
-void
-sc_request_wake_worker(void)
-{
-	if (known_worker >= 0)
-	{
-		Latch	   *latch = *(Latch *volatile *) &workers[known_worker].latch;
-
-		if (latch)
-			SetLatch(latch);
-	}
+	(void) wake_worker();
 }
 
 /*
- * The database is going to be dropped or copied: its worker must leave, and
+ * A transaction over what is refreshed eagerly has been prepared.  Nobody wakes
+ * anybody when it is over, so the launcher looks from time to time.
+ */
+void
+sc_request_after_prepare(void)
+{
+	wake(&sc_register->launcher);
+}
+
+/*-------------------------------------------------------------------------
+ * The register
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * The record of a database in which no worker is to be started, or was not to be
+ * until now; NULL if there is none.
+ */
+ScBarred *
+sc_request_find_barred(Oid dboid)
+{
+	for (int i = 0; i < sc_register->nbarred; i++)
+		if (sc_register->barred[i].dboid == dboid)
+			return &sc_register->barred[i];
+	return NULL;
+}
+
+/*
+ * The same, made if there is none: in place of the one that is over first.  The
+ * lock is held exclusively.
+ */
+static ScBarred *
+take_barred(Oid dboid)
+{
+	ScBarred   *barred = sc_request_find_barred(dboid);
+
+	if (barred == NULL)
+	{
+		barred = &sc_register->barred[0];
+		for (int i = 1; i < sc_register->nbarred; i++)
+			if (sc_register->barred[i].until < barred->until)
+				barred = &sc_register->barred[i];
+		memset(barred, 0, sizeof(*barred));
+		barred->dboid = dboid;
+	}
+	return barred;
+}
+
+/*
+ * A worker did not come up: none is launched in its database for a while.  True
+ * if that is the first time; the caller then tells it, without the lock.
+ */
+bool
+sc_request_note_failed_start(Oid dboid, int64 now)
+{
+	ScBarred   *barred = take_barred(dboid);
+	int64		pause = Min(PAUSE_FIRST_NS << Min(barred->failed_starts, PAUSE_DOUBLINGS),
+							PAUSE_LIMIT_NS);
+
+	barred->until = Max(barred->until, now + pause);
+	sc_request_count(SC_WORKERS_FAILED);
+	return barred->failed_starts++ == 0;
+}
+
+void
+sc_request_log_failed_start(Oid dboid)
+{
+	ereport(LOG,
+			(errmsg("the summary_cache worker for database %u could not start", dboid),
+			 errdetail("Until it can, which is tried again after pauses of 1 to 60 seconds, readers refresh the summaries themselves.")));
+}
+
+/*
+ * The database is going to be dropped or copied: its workers must leave, and
  * none is started for a while.
  */
 void
 sc_request_leave(Oid dboid)
 {
 	int64		now = sc_clock_now();
-	int			index;
+	ScBarred   *barred;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	index = find_worker(dboid);
-	if (index < 0)
-		index = take_worker(dboid, now);
-	if (index >= 0)
+	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
+	barred = take_barred(dboid);
+	barred->until = Max(barred->until, now + BARRED_NS);
+	for (int i = 0; i < sc_register->nworkers; i++)
+		if (sc_register->workers[i].dboid == dboid && sc_register->workers[i].pid != 0)
+			kill(sc_register->workers[i].pid, SIGTERM);
+	LWLockRelease(&sc_register->lock);
+}
+
+void
+sc_request_count(ScWorkerCount count)
+{
+	pg_atomic_fetch_add_u64(&sc_register->counts[count], 1);
+}
+
+uint64
+sc_request_get_count(ScWorkerCount count)
+{
+	return pg_atomic_read_u64(&sc_register->counts[count]);
+}
+
+/* What waits, and for how long. */
+void
+sc_request_waiting(ScWaiting *waiting)
+{
+	int64		now = sc_clock_now();
+	Oid			dboid;
+
+	memset(waiting, 0, sizeof(*waiting));
+	LWLockAcquire(&sc_register->lock, LW_SHARED);
+	waiting->launcher_pid = sc_register->launcher_pid;
+	for (int i = 0; i < sc_register->nworkers; i++)
 	{
-		workers[index].barred_until = Max(workers[index].barred_until, now + BARRED_NS);
-		if (workers[index].pid != 0)
-			kill(workers[index].pid, SIGTERM);
+		ScWorker   *worker = &sc_register->workers[i];
+
+		if (!OidIsValid(worker->dboid))
+			continue;
+		waiting->workers++;
+		if (pg_atomic_read_u64(&worker->building_since) > 0)
+			waiting->building++;
 	}
-	LWLockRelease(&sc_shared->lock);
+	LWLockRelease(&sc_register->lock);
+
+	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
+	{
+		int64		since = sc_request_waits_since(i, now);
+
+		if (since == 0)
+			continue;
+		waiting->requests++;
+		waiting->oldest = Max(waiting->oldest, now - since);
+	}
 }
 
 /*-------------------------------------------------------------------------
@@ -337,91 +405,112 @@ sc_request_leave(Oid dboid)
 bool
 sc_request_enter(int index, Oid dboid)
 {
-	Worker	   *worker = &workers[index];
+	ScWorker   *worker = &sc_register->workers[index];
+	int64		now = sc_clock_now();
+	ScBarred   *barred;
 	bool		wanted;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	wanted = worker->dboid == dboid && worker->pid == 0 && sc_clock_now() >= worker->barred_until;
+	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
+	barred = sc_request_find_barred(dboid);
+	wanted = worker->dboid == dboid && worker->pid == 0;
+	if (wanted && barred && now < barred->until)
+	{
+		worker->dboid = InvalidOid;
+		wanted = false;
+	}
 	if (wanted)
+	{
 		worker->pid = MyProcPid;
-	LWLockRelease(&sc_shared->lock);
+		my_worker = worker;
+	}
+	LWLockRelease(&sc_register->lock);
 	return wanted;
 }
 
 /* It can be woken from here on. */
 void
-sc_request_be_ready(int index)
+sc_request_be_ready(void)
 {
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	workers[index].latch = MyLatch;
-	workers[index].failed_starts = 0;
-	LWLockRelease(&sc_shared->lock);
+	ScBarred   *barred;
+
+	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
+	my_worker->idle_since = sc_clock_now();
+	my_worker->latch = MyLatch;
+	barred = sc_request_find_barred(MyDatabaseId);
+	if (barred)
+		memset(barred, 0, sizeof(*barred));
+	LWLockRelease(&sc_register->lock);
 }
 
 /*
- * However the worker goes: a session that looks for it next must not find it.
- * One that was not ready yet, and not asked to go, has failed to come up.
+ * However the worker goes: its place is free for the next.  Then the launcher
+ * looks whether something is requested of this database that nobody has seen.
  */
 void
-sc_request_exit(int index, bool asked_to)
+sc_request_exit(bool asked_to)
 {
-	Worker	   *worker = &workers[index];
-	int			failed_starts = 0;
+	Oid			failed = InvalidOid;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	if (worker->pid == MyProcPid)
-	{
-		int64		now = sc_clock_now();
+	if (my_worker == NULL)
+		return;
+	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
+	if (my_worker->latch == NULL && !asked_to &&
+		sc_request_note_failed_start(my_worker->dboid, sc_clock_now()))
+		failed = my_worker->dboid;
+	my_worker->dboid = InvalidOid;
+	my_worker->pid = 0;
+	my_worker->latch = NULL;
+	pg_atomic_write_u64(&my_worker->building_since, 0);
+	pg_atomic_write_u64(&my_worker->deadline, 0);
+	LWLockRelease(&sc_register->lock);
+	my_worker = NULL;
+	wake(&sc_register->launcher);
+	if (OidIsValid(failed))
+		sc_request_log_failed_start(failed);
+}
 
-		if (worker->latch == NULL && !asked_to)
-		{
-			note_failed_start(worker, now);
-			failed_starts = worker->failed_starts;
-		}
-		worker->pid = 0;
-		worker->latch = NULL;
-		worker->launched_at = 0;
-		if (now >= worker->barred_until)
-			worker->dboid = InvalidOid;
-	}
-	LWLockRelease(&sc_shared->lock);
+bool
+sc_request_claim(int summary)
+{
+	uint32		nobody = 0;
 
-	if (failed_starts == 1)
-		ereport(LOG,
-				(errmsg("the summary_cache worker for database %u could not start",
-						workers[index].dboid),
-				 errdetail("Until it can, which is tried again after pauses of 1 to 60 seconds, readers refresh the summaries themselves.")));
+	if (!pg_atomic_compare_exchange_u32(&sc_store_requests(summary)->claimed, &nobody,
+										(uint32) (my_worker - sc_register->workers) + 1))
+		return false;
+	pg_atomic_exchange_u64(&my_worker->building_since, (uint64) sc_clock_now());
+	return true;
 }
 
 /*
- * Leave the entry, unless a refresh was requested meanwhile.  A committer of
- * what is refreshed eagerly looks for us without the lock, after its words are
- * pending: so we first leave, then look at the words.
+ * Whatever came of it.  The worker then looks at the flags once more, so what was
+ * requested while it was building need not wake anybody.
  */
-bool
-sc_request_try_leave(int index)
+void
+sc_request_release(int summary)
 {
-	Worker	   *worker = &workers[index];
-	bool		leave;
+	uint32		claim = (uint32) (my_worker - sc_register->workers) + 1;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	worker->dboid = InvalidOid;
-	pg_memory_barrier();
-	leave = !sc_store_request_eager();
-	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
-	{
-		ScRequests *requests = sc_store_requests(i);
+	(void) pg_atomic_compare_exchange_u32(&sc_store_requests(summary)->claimed, &claim, 0);
+	my_worker->idle_since = sc_clock_now();
+	pg_atomic_exchange_u64(&my_worker->building_since, 0);
+}
 
-		if (pg_atomic_read_u32(&requests->refresh) != 0 || pg_atomic_read_u32(&requests->notify) != 0)
-			leave = false;
-	}
-	if (leave)
-	{
-		worker->pid = 0;
-		worker->latch = NULL;
-	}
-	else
-		worker->dboid = MyDatabaseId;
-	LWLockRelease(&sc_shared->lock);
-	return leave;
+void
+sc_request_supervise(int ms)
+{
+	if (my_worker)
+		pg_atomic_write_u64(&my_worker->deadline, ms == 0 ? 0 :
+							(uint64) (sc_clock_now() + ms * SC_NS_PER_MS + OVERDUE_NS));
+}
+
+bool
+sc_request_makes_room(void)
+{
+	return my_worker->makes_room;
+}
+
+bool
+sc_request_is_overdue(void)
+{
+	return my_worker->is_overdue;
 }

@@ -12,9 +12,37 @@
 
 #include "base.h"
 
-/* Ask for a refresh of a summary; false if no worker can be had for it. */
+/* What has happened to workers since the server start. */
+typedef enum ScWorkerCount
+{
+	SC_WORKERS_STARTED,
+	SC_WORKERS_REFUSED,			/* the server had no place for one */
+	SC_WORKERS_FAILED,			/* they ended before they were ready */
+	SC_WORKERS_TERMINATED,		/* by the launcher: build_timeout */
+	SC_WORKERS_GAVE_WAY,		/* builds that were put back for a lock */
+	SC_WORKER_COUNTS
+} ScWorkerCount;
+
+/* What waits for workers now, over all databases. */
+typedef struct ScWaiting
+{
+	int			launcher_pid;	/* 0: there is none */
+	int			workers;
+	int			building;		/* of these */
+	int			requests;		/* that are due, and that no worker is at */
+	int64		oldest;			/* for how long the oldest has waited, ns */
+} ScWaiting;
+
+/* Ask for a refresh of a summary; false if no worker can be had for it soon.
+ * Takes no lock but, if its database has no worker, the register's, shared. */
 extern bool sc_request_refresh(int summary);
 extern void sc_request_notify(int summary);
+
+/* When a requested refresh may be made, monotonic ns.  No lock. */
+extern int64 sc_request_due(int summary);
+
+/* Since when a request waits for a worker, monotonic ns; 0: none does.  No lock. */
+extern int64 sc_request_waits_since(int summary, int64 now);
 
 /*
  * A NOTIFY costs an xid and a commit: none is sent before somebody has
@@ -22,19 +50,40 @@ extern void sc_request_notify(int summary);
  */
 extern bool sc_request_has_listeners(void);
 
-/* The database is dropped or copied: its worker must leave. */
+/* The database is dropped or copied: its workers must leave. */
 extern void sc_request_leave(Oid dboid);
 
-/* A commit that changes what is refreshed eagerly: before it, see that there
- * is a worker; after it, wake it, which raises and locks nothing. */
-extern void sc_request_ensure_worker(void);
-extern void sc_request_wake_worker(void);
+/* After a commit that changes what is refreshed eagerly, and after its PREPARE:
+ * sets a latch, raises nothing and takes no lock. */
+extern void sc_request_after_commit(void);
+extern void sc_request_after_prepare(void);
 
-/* For the worker, which gets its place in the register as its argument. */
-extern bool sc_request_enter(int worker, Oid dboid);	/* false: not wanted */
-extern void sc_request_be_ready(int worker);
-extern bool sc_request_try_leave(int worker);
-extern void sc_request_exit(int worker, bool asked_to);
+extern void sc_request_count(ScWorkerCount count);
+extern uint64 sc_request_get_count(ScWorkerCount count);
+extern void sc_request_waiting(ScWaiting *waiting);
+
+/*
+ * For the worker, which gets its place in the register as its argument.  A worker
+ * that fails to enter is not wanted any more.
+ */
+extern bool sc_request_enter(int worker, Oid dboid);
+extern void sc_request_be_ready(void);
+extern void sc_request_exit(bool asked_to);
+
+/* Build one summary: false if another worker is at it. */
+extern bool sc_request_claim(int summary);
+extern void sc_request_release(int summary);
+
+/* What this worker runs from here on has so many ms before it is cancelled, and
+ * then a little more before the worker is terminated; 0: no limit.  In other
+ * processes it does nothing. */
+extern void sc_request_supervise(int ms);
+
+/* Is this worker asked to leave its place to another database? */
+extern bool sc_request_makes_room(void);
+
+/* Has the launcher terminated this worker? */
+extern bool sc_request_is_overdue(void);
 
 extern void sc_request_init(void);	/* from _PG_init */
 

@@ -25,6 +25,8 @@ int			sc_max_sections = 256;
 int			sc_build_timeout = 5 * 60 * 1000;
 int			sc_worker_idle_timeout = 3000;
 int			sc_min_refresh_interval = 0;
+double		sc_refresh_rest = 1.0;
+int			sc_max_workers = 3;
 bool		sc_eager_refresh = false;
 bool		sc_notify = true;
 int			sc_log_min_build_duration = -1;
@@ -92,6 +94,16 @@ sc_settings_define_for_server(void)
 							"What changes meanwhile is refreshed when it is over.",
 							&sc_min_refresh_interval, 0, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomRealVariable("summary_cache.refresh_rest",
+							 "Rest of a summary after a refresh in the background, as a multiple of the time that the refresh took.",
+							 "1 lets a summary that changes all the time take half of one worker; 0 lets it take all.",
+							 &sc_refresh_rest, 1.0, 0.0, 1000.0,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.max_workers",
+							"Number of refresh workers that may run at a time, over all databases.",
+							"They are taken from max_worker_processes. With 0, readers refresh the summaries themselves.",
+							&sc_max_workers, 3, 0, 1024,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("summary_cache.eager_refresh",
 							 "Refreshes a cached summary on commit, without waiting for a reader.",
 							 NULL,

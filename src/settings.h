@@ -25,6 +25,8 @@ extern int	sc_max_sections;
 extern int	sc_build_timeout;	/* ms; 0 none */
 extern int	sc_worker_idle_timeout; /* ms */
 extern int	sc_min_refresh_interval;	/* ms */
+extern double sc_refresh_rest;	/* multiple of the time a refresh took */
+extern int	sc_max_workers;
 extern bool sc_eager_refresh;
 extern bool sc_notify;
 extern int	sc_log_min_build_duration;	/* ms; -1 none */

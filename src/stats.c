@@ -26,6 +26,7 @@
 #include "definition.h"
 #include "extension.h"
 #include "hub.h"
+#include "request.h"
 #include "shmem.h"
 #include "store.h"
 #include "track.h"
@@ -33,6 +34,7 @@
 PG_FUNCTION_INFO_V1(sc_stat_summaries);
 PG_FUNCTION_INFO_V1(sc_stat_sections);
 PG_FUNCTION_INFO_V1(sc_stat_tables);
+PG_FUNCTION_INFO_V1(sc_stat_server);
 PG_FUNCTION_INFO_V1(sc_reset_stats);
 
 #define MS(ns) ((ns) / 1e6)
@@ -41,6 +43,7 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define SUMMARY_COLUMNS 34
 #define SECTION_COLUMNS 14
 #define TABLE_COLUMNS	7
+#define SERVER_COLUMNS	10
 
 /*
  * The server run, and the revision of each word that the section was built at;
@@ -467,6 +470,36 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 	{
 		put_table(rsinfo, lfirst_oid(lc), NIL, lfirst(lc2));
 	}
+	return (Datum) 0;
+}
+
+/* One row: what all databases share; none if the library is not preloaded. */
+Datum
+sc_stat_server(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_server", SERVER_COLUMNS);
+	ScWaiting	waiting;
+	Interval   *oldest;
+	Datum		values[SERVER_COLUMNS];
+	bool		nulls[SERVER_COLUMNS] = {0};
+	int			c = 0;
+
+	if (sc_shared == NULL)
+		return (Datum) 0;
+	sc_request_waiting(&waiting);
+	oldest = palloc0(sizeof(Interval));
+	oldest->time = waiting.oldest / 1000;
+	nulls[c] = waiting.launcher_pid == 0;
+	values[c++] = Int32GetDatum(waiting.launcher_pid);
+	values[c++] = Int32GetDatum(waiting.workers);
+	values[c++] = Int32GetDatum(waiting.building);
+	values[c++] = Int64GetDatum(waiting.requests);
+	nulls[c] = waiting.requests == 0;
+	values[c++] = IntervalPGetDatum(oldest);
+	for (int i = 0; i < SC_WORKER_COUNTS; i++)
+		values[c++] = Int64GetDatum((int64) sc_request_get_count(i));
+	Assert(c == SERVER_COLUMNS);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	return (Datum) 0;
 }
 

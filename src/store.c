@@ -153,6 +153,11 @@ store_init(int tranche)
 		pg_atomic_init_u32(&summary->requests.notify, 0);
 		pg_atomic_init_u64(&summary->requests.retry_at, 0);
 		pg_atomic_init_u64(&summary->requests.refreshed_at, 0);
+		pg_atomic_init_u64(&summary->requests.refresh_ns, 0);
+		pg_atomic_init_u64(&summary->requests.requested_at, 0);
+		pg_atomic_init_u64(&summary->requests.paused_until, 0);
+		pg_atomic_init_u32(&summary->requests.pauses, 0);
+		pg_atomic_init_u32(&summary->requests.claimed, 0);
 	}
 	for (int i = 0; i < store->nsections; i++)
 	{
@@ -261,6 +266,10 @@ summary_take(const char *name)
 		pg_atomic_write_u32(&summary->requests.notify, 0);
 		pg_atomic_write_u64(&summary->requests.retry_at, 0);
 		pg_atomic_write_u64(&summary->requests.refreshed_at, 0);
+		pg_atomic_write_u64(&summary->requests.requested_at, 0);
+		pg_atomic_write_u64(&summary->requests.paused_until, 0);
+		pg_atomic_write_u32(&summary->requests.pauses, 0);
+		/* who has claimed it, for the one before, gives that back */
 		LWLockRelease(&summary->lock);
 		return i;
 	}
@@ -412,6 +421,19 @@ sc_store_next_here(int index)
 	return -1;
 }
 
+/* Reads without a lock, as the one before. */
+int
+sc_store_next_used(int index, Oid *dboid)
+{
+	while (++index < store->nsummaries)
+	{
+		*dboid = summaries[index].dboid;
+		if (OidIsValid(*dboid))
+			return index;
+	}
+	return -1;
+}
+
 void
 sc_store_name(int index, NameData *name)
 {
@@ -465,6 +487,19 @@ ScRequests *
 sc_store_requests(int index)
 {
 	return &summaries[index].requests;
+}
+
+/*
+ * Set the flag: a full barrier, so that who is woken after it sees it.  The time
+ * is that of the first request since the last was carried out.
+ */
+void
+sc_store_request(ScRequests *requests, int64 now)
+{
+	uint64		none = 0;
+
+	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) now);
+	pg_atomic_exchange_u32(&requests->refresh, 1);
 }
 
 bool
@@ -887,16 +922,19 @@ sc_store_reset_statistics(int index)
  */
 
 bool
-sc_store_request_eager(void)
+sc_store_request_eager(Oid dboid)
 {
 	bool		pending = false;
+	Oid			owner;
 
 	sc_store_attach();
-	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
+	for (int i = -1; (i = sc_store_next_used(i, &owner)) >= 0;)
 	{
 		Summary    *summary = &summaries[i];
 		bool		moved = false;
 
+		if (OidIsValid(dboid) && owner != dboid)
+			continue;
 		LWLockAcquire(&summary->lock, LW_SHARED);
 		if (sc_settings_is_eager(&summary->options))
 			for (int s = summary->sections; s >= 0; s = sections[s].next)
@@ -914,15 +952,15 @@ sc_store_request_eager(void)
 			}
 		LWLockRelease(&summary->lock);
 		if (moved)
-			pg_atomic_write_u32(&summary->requests.refresh, 1);
+			sc_store_request(&summary->requests, sc_clock_now());
 	}
 	return pending;
 }
 
 /*
  * A slot keeps its reasons for an eager refresh until somebody finds that no
- * document over it has them any more: the worker does, which commits would
- * otherwise go on starting for nothing.  Publishers add reasons under the same
+ * document over it has them any more: the launcher does, which commits would
+ * otherwise go on waking for nothing.  Publishers add reasons under the same
  * lock.
  */
 void

@@ -94,8 +94,17 @@ typedef struct ScRequests
 								 * are to be notified */
 	pg_atomic_uint64 retry_at;	/* monotonic ns before which no refresh is
 								 * tried */
+	pg_atomic_uint64 requested_at;	/* monotonic ns of the oldest request that
+									 * is not carried out; 0: none, or it is
+									 * being made */
+	pg_atomic_uint32 claimed;	/* the worker that builds it, by its place in
+								 * the register, from 1; 0: none */
 	pg_atomic_uint64 refreshed_at;	/* monotonic ns of the last background
 									 * refresh */
+	pg_atomic_uint64 refresh_ns;	/* how long that took */
+	pg_atomic_uint64 paused_until;	/* monotonic ns: put back, since another
+									 * session held a lock */
+	pg_atomic_uint32 pauses;	/* one after the other */
 } ScRequests;
 
 /* The last failure; cleared by success, but for its time. */
@@ -187,6 +196,7 @@ extern int	sc_store_next(int index, Oid *dboid, NameData *name);
 /* The same of this database only.  Reads without a lock: an entry that is taken
  * or given back meanwhile may be missed, or be another's. */
 extern int	sc_store_next_here(int index);
+extern int	sc_store_next_used(int index, Oid *dboid);	/* of all databases */
 extern void sc_store_name(int index, NameData *name);
 
 /* Moves with every change of an entry's sections.  Written under the entry's
@@ -196,6 +206,7 @@ extern pg_atomic_uint64 *sc_store_version(int index);
 /* A build begins, by this backend: the generation that it is of. */
 extern uint64 sc_store_begin_build(int index);
 extern ScRequests *sc_store_requests(int index);
+extern void sc_store_request(ScRequests *requests, int64 now);
 
 /* Opens a document for reading, holding the entry's lock shared: the caller
  * does nothing that may wait.  False, and nothing held, if the entry is not
@@ -224,9 +235,10 @@ extern bool sc_store_failure_is_outdated(int index);
 extern void sc_store_statistics(int index, ScBuildStats *stats);
 extern void sc_store_reset_statistics(int index);
 
-/* Of this database's summaries that are refreshed eagerly: ask for those whose
- * words have moved.  True if some transaction is still committing one's. */
-extern bool sc_store_request_eager(void);
+/* Of a database's summaries that are refreshed eagerly (InvalidOid: of all): ask
+ * for those whose words have moved.  True if some transaction is still committing
+ * one's. */
+extern bool sc_store_request_eager(Oid dboid);
 extern void sc_store_settle_eager(void);
 
 /* On a standby: would a build now get no better label than the document has? */

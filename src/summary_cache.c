@@ -20,6 +20,7 @@
 #include "counters.h"
 #include "debug.h"
 #include "hooks.h"
+#include "launcher.h"
 #include "request.h"
 #include "settings.h"
 #include "shmem.h"
@@ -58,6 +59,7 @@ _PG_init(void)
 	sc_store_init();
 	sc_request_init();
 	sc_shmem_init();
+	sc_launcher_init();
 
 	sc_commit_init();
 	sc_track_init();

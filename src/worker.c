@@ -3,10 +3,11 @@
  * worker.c
  *	  Refreshes in the background.
  *
- * One worker a database, started by the first reader that wants a refresh and
- * gone after worker_idle_timeout without one, or when the database is about to be
- * dropped or copied.  It is never restarted by the server: the next reader
- * that needs one starts it.
+ * A worker serves one database.  It is started by the launcher, which also says
+ * when there may be several (launcher.c), and leaves after worker_idle_timeout
+ * without a request, when its place is wanted by another database, or when its
+ * own is about to be dropped or copied.  Two workers of a database do not
+ * build the same summary: a worker claims it first.
  *
  * request.c describes how a request reaches the worker, and how the worker leaves.
  *
@@ -34,6 +35,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -54,54 +56,52 @@
 /* How often the worker looks whether a record has been replayed. */
 #define REPLAY_NS	SC_NS_PER_MS
 
-/* How often the worker looks whether a prepared transaction is over. */
-#define LOOK_NS		(100 * SC_NS_PER_MS)
-
 /* The pause of a summary that was put back: the first, and the longest. */
 #define PAUSE_FIRST_NS	(10 * SC_NS_PER_MS)
 #define PAUSE_DOUBLINGS	7
 
-/* What this worker knows of a summary that it has put back, by its entry. */
-typedef struct Pause
-{
-	int			doublings;
-	int64		until;			/* monotonic ns */
-} Pause;
+/* A worker whose place is wanted ends its round when it has lasted so long. */
+#define TURN_NS			(100 * SC_NS_PER_MS)
 
-static Pause *pauses = NULL;
-static int	npauses = 0;
+/* A request, in a round. */
+typedef struct Request
+{
+	int			index;
+	int64		requested_at;
+}			Request;
 
 /* The summary that is being refreshed; -1: none. */
 static int	refreshing = -1;
 static NameData refreshing_name;
 
+/* The summary that no other worker may build now; -1: none. */
+static int	claimed = -1;
+
 /* This process was asked to end. */
 static volatile sig_atomic_t terminated = false;
 
-/* Put a summary back: another session holds a lock that its build needs. */
+/*
+ * Put a summary back: another session holds a lock that its build needs.
+ */
 static void
 put_back(int index, const char *name)
 {
-	if (index >= npauses)
-	{
-		int			n = (index + 1) * 2;
+	ScRequests *requests = sc_store_requests(index);
+	uint32		pauses = pg_atomic_read_u32(&requests->pauses);
+	int64		now = sc_clock_now();
 
-		pauses = pauses ? repalloc(pauses, sizeof(Pause) * n) :
-			MemoryContextAlloc(TopMemoryContext, sizeof(Pause) * n);
-		memset(pauses + npauses, 0, sizeof(Pause) * (n - npauses));
-		npauses = n;
-	}
-	pauses[index].until = sc_clock_now() + (PAUSE_FIRST_NS << pauses[index].doublings);
-	pauses[index].doublings = Min(pauses[index].doublings + 1, PAUSE_DOUBLINGS);
-	pg_atomic_write_u32(&sc_store_requests(index)->refresh, 1);
+	pg_atomic_write_u64(&requests->paused_until, (uint64) (now + (PAUSE_FIRST_NS << pauses)));
+	pg_atomic_write_u32(&requests->pauses, Min(pauses + 1, PAUSE_DOUBLINGS));
+	sc_store_request(requests, now);
+	sc_request_count(SC_WORKERS_GAVE_WAY);
 	elog(DEBUG1, "the refresh of summary \"%s\" gives way to another session", name);
 }
 
 static void
-end_pause(int index)
+end_pauses(int index)
 {
-	if (index < npauses)
-		pauses[index].doublings = 0;
+	pg_atomic_write_u32(&sc_store_requests(index)->pauses, 0);
+	pg_atomic_write_u64(&sc_store_requests(index)->paused_until, 0);
 }
 
 /*
@@ -134,29 +134,14 @@ notify_listeners(int index)
 	Async_Notify(SC_NAME, payload.data);
 }
 
-/*
- * When a requested refresh may be made, monotonic ns.
- */
-static int64
-refresh_due(int index)
-{
-	ScRequests *requests = sc_store_requests(index);
-	int			interval = sc_store_min_refresh_interval(index);
-	int64		refreshed_at = (int64) pg_atomic_read_u64(&requests->refreshed_at);
-
-	if (interval == SC_UNSET)
-		interval = sc_min_refresh_interval;
-	if (refreshed_at > 0)
-		refreshed_at += interval * SC_NS_PER_MS;
-	if (index < npauses && pauses[index].doublings > 0)
-		refreshed_at = Max(refreshed_at, pauses[index].until);
-	return Max(refreshed_at, (int64) pg_atomic_read_u64(&requests->retry_at));
-}
-
 /* Refresh a summary in a transaction of its own, giving way to everybody else. */
 static void
 refresh_summary(int index, const char *name)
 {
+	ScRequests *requests = sc_store_requests(index);
+	int64		began = sc_clock_now();
+	int64		now;
+
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", name));
 	namestrcpy(&refreshing_name, name);
@@ -166,8 +151,10 @@ refresh_summary(int index, const char *name)
 	(void) sc_document_end_giving_way();
 	refreshing = -1;
 	CommitTransactionCommand();
-	end_pause(index);
-	pg_atomic_write_u64(&sc_store_requests(index)->refreshed_at, (uint64) sc_clock_now());
+	end_pauses(index);
+	now = sc_clock_now();
+	pg_atomic_write_u64(&requests->refresh_ns, (uint64) (now - began));
+	pg_atomic_write_u64(&requests->refreshed_at, (uint64) now);
 }
 
 /*
@@ -220,7 +207,7 @@ serve_summary(int index, bool refresh)
 			put_back(index, NameStr(name));
 		else
 		{
-			end_pause(index);
+			end_pauses(index);
 			sc_store_record_failure(index, NameStr(name), error, false);
 			if (failures == 0)
 				ereport(LOG,
@@ -233,8 +220,11 @@ serve_summary(int index, bool refresh)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
+	/* as after a session: nobody waits for what a query has left locked */
+	if (refresh)
+		LockReleaseSession(USER_LOCKMETHOD);
 	if (refresh && sc_define_attach_missing())
-		pg_atomic_write_u32(&sc_store_requests(index)->refresh, 1);
+		sc_store_request(sc_store_requests(index), sc_clock_now());
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -262,18 +252,31 @@ worker_exit(int code, Datum arg)
 {
 	if (refreshing >= 0)
 		(void) sc_document_end_giving_way();
-	if (refreshing >= 0 && code != 0 && !terminated)
+	if (refreshing >= 0 && code != 0 && (!terminated || sc_request_is_overdue()))
 	{
 		ErrorData	error = {0};
 
-		error.sqlerrcode = RecoveryInProgress() ?
-			ERRCODE_T_R_SERIALIZATION_FAILURE : ERRCODE_ADMIN_SHUTDOWN;
-		error.message = RecoveryInProgress() ?
-			"the build was ended by a conflict with recovery" :
-			"the background worker ended in the middle of the build: the server's log has the error";
+		error.sqlerrcode = ERRCODE_ADMIN_SHUTDOWN;
+		error.message = "the background worker ended in the middle of the build: the server's log has the error";
+		if (sc_request_is_overdue())
+		{
+			error.sqlerrcode = ERRCODE_QUERY_CANCELED;
+			error.message = "the build did not end within summary_cache.build_timeout, nor when it was canceled, so its worker was terminated";
+		}
+		else if (RecoveryInProgress())
+		{
+			error.sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
+			error.message = "the build was ended by a conflict with recovery";
+		}
 		sc_store_record_failure(refreshing, NameStr(refreshing_name), &error, false);
 	}
-	sc_request_exit(DatumGetInt32(arg), terminated);
+	if (claimed >= 0)
+	{
+		/* somebody else will do it */
+		sc_store_request(sc_store_requests(claimed), sc_clock_now());
+		sc_request_release(claimed);
+	}
+	sc_request_exit(terminated);
 }
 
 /* SIGTERM.  As die(), but what is idle leaves without a FATAL in the log. */
@@ -292,14 +295,52 @@ worker_terminate(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
+/* Refresh a summary, unless another worker is at it or has just done it. */
+static bool
+serve_request(int index)
+{
+	ScRequests *requests = sc_store_requests(index);
+	bool		refresh;
+
+	if (!sc_request_claim(index))
+		return false;
+	claimed = index;
+
+	/*
+	 * what is committed from here on is in the document, or requested again
+	 */
+	refresh = pg_atomic_exchange_u32(&requests->refresh, 0) != 0;
+	if (refresh)
+	{
+		pg_atomic_write_u64(&requests->requested_at, 0);
+		serve_summary(index, true);
+	}
+	claimed = -1;
+	sc_request_release(index);
+	return refresh;
+}
+
+static int
+compare_requests(const void *a, const void *b)
+{
+	int64		ta = ((const Request *) a)->requested_at;
+	int64		tb = ((const Request *) b)->requested_at;
+
+	return ta < tb ? -1 : ta > tb ? 1 : 0;
+}
+
 /*
- * Do all that is requested of this database's summaries and is due.  True if
- * anything was; else brings wake_at forward to when something may be.
+ * One round: all that is requested of this database's summaries and is due, the
+ * oldest request first.  True if anything was done; else brings wake_at forward
+ * to when something may be.
  */
 static bool
 serve_requests(int64 now, int64 *wake_at)
 {
 	bool		worked = false;
+	int			nrequests = 0;
+	int			size = 16;
+	Request    *requested = palloc(sizeof(Request) * size);
 
 	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
 	{
@@ -312,9 +353,9 @@ serve_requests(int64 now, int64 *wake_at)
 		}
 		if (pg_atomic_read_u32(&requests->refresh) == 0)
 			continue;
-		if (refresh_due(i) > now)
+		if (sc_request_due(i) > now)
 		{
-			*wake_at = Min(*wake_at, refresh_due(i));
+			*wake_at = Min(*wake_at, sc_request_due(i));
 			continue;
 		}
 		if (sc_store_waits_for_replay(i))
@@ -322,14 +363,21 @@ serve_requests(int64 now, int64 *wake_at)
 			*wake_at = Min(*wake_at, now + REPLAY_NS);
 			continue;
 		}
-
-		/*
-		 * what is committed from here on is in the document, or requested
-		 * again
-		 */
-		pg_atomic_exchange_u32(&requests->refresh, 0);
-		serve_summary(i, true);
-		worked = true;
+		if (nrequests == size)
+		{
+			size *= 2;
+			requested = repalloc(requested, sizeof(Request) * size);
+		}
+		requested[nrequests].index = i;
+		requested[nrequests++].requested_at = (int64) pg_atomic_read_u64(&requests->requested_at);
+	}
+	qsort(requested, nrequests, sizeof(Request), compare_requests);
+	for (int i = 0; i < nrequests; i++)
+	{
+		if (serve_request(requested[i].index))
+			worked = true;
+		if (terminated || (sc_request_makes_room() && sc_clock_now() > now + TURN_NS))
+			break;
 	}
 	return worked;
 }
@@ -365,7 +413,7 @@ sc_worker_main(Datum arg)
 	if (!sc_request_enter(index, dboid))
 		proc_exit(0);
 	connect_worker(dboid);
-	sc_request_be_ready(index);
+	sc_request_be_ready();
 
 	context = AllocSetContextCreate(TopMemoryContext, "summary_cache worker",
 									ALLOCSET_DEFAULT_SIZES);
@@ -374,8 +422,8 @@ sc_worker_main(Datum arg)
 	for (;;)
 	{
 		bool		worked;
-		bool		pending;
 		int64		now;
+		int64		leave_at;
 		int64		wake_at;
 
 		ResetLatch(MyLatch);
@@ -388,32 +436,20 @@ sc_worker_main(Datum arg)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 
-		pending = sc_store_request_eager();
+		(void) sc_store_request_eager(MyDatabaseId);
 		now = sc_clock_now();
-		wake_at = idle_since + sc_worker_idle_timeout * SC_NS_PER_MS;
-		if (pending)
-		{
-			/* prepared transactions do not wake us */
-			sc_orphan_settle_finished();
-			wake_at = now + LOOK_NS;
-		}
+		wake_at = leave_at = idle_since + sc_worker_idle_timeout * SC_NS_PER_MS;
 		worked = serve_requests(now, &wake_at);
 		MemoryContextReset(context);
 		if (worked)
-		{
 			idle_since = sc_clock_now();
-			continue;
-		}
-
-		if (!pending && now >= wake_at)
-		{
-			SC_POINT("worker-leave");
-			sc_store_settle_eager();
-			if (sc_request_try_leave(index))
-				break;
-		}
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Max((wake_at - now) / SC_NS_PER_MS, 1), worker_wait_event());
+		if (sc_request_makes_room() || (!worked && now >= leave_at))
+			break;
+		if (!worked)
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 Max((wake_at - now) / SC_NS_PER_MS, 1), worker_wait_event());
 	}
+	/* the launcher looks for what is requested from here on */
+	SC_POINT("worker-leave");
 	proc_exit(0);
 }
