@@ -702,6 +702,17 @@ schema_moved_to(Node *parsetree)
 	return NULL;
 }
 
+/* The subscription that a command may add tables to; or NULL. */
+static const char *
+subscription_of(Node *parsetree)
+{
+	if (IsA(parsetree, CreateSubscriptionStmt))
+		return ((CreateSubscriptionStmt *) parsetree)->subname;
+	if (IsA(parsetree, AlterSubscriptionStmt))
+		return ((AlterSubscriptionStmt *) parsetree)->subname;
+	return NULL;
+}
+
 void
 sc_ddl_effect(Node *parsetree, ScDdlEffect *effect)
 {
@@ -721,6 +732,7 @@ sc_ddl_effect(Node *parsetree, ScDdlEffect *effect)
 	effect->writes_untracked = writes_tracked(parsetree);
 	effect->listens = tag == T_ListenStmt &&
 		strcmp(((ListenStmt *) parsetree)->conditionname, SC_NAME) == 0;
+	effect->subscription = subscription_of(parsetree);
 	if (effect->scope == SC_DDL_NONE || tag == T_RenameStmt)
 		effect->database = database_to_leave(parsetree);
 	effect->drops_database = tag == T_DropdbStmt && OidIsValid(effect->database);

@@ -38,6 +38,7 @@ typedef struct ScDdlEffect
 	bool		finishes_prepared;	/* a transaction */
 	bool		commits;		/* the transaction block */
 	bool		listens;		/* to our channel */
+	const char *subscription;	/* that it may have added tables to */
 	bool		may_join_trees; /* CREATE TABLE or ALTER TABLE */
 	bool		may_drop_extension;
 } ScDdlEffect;

@@ -10,14 +10,18 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_subscription_rel.h"
 #include "commands/extension.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "extension.h"
 
@@ -146,4 +150,58 @@ sc_extension_is_own_table(Oid relid)
 
 	return OidIsValid(table) &&
 		(relid == table || relid == get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(table)));
+}
+
+/* Did the current transaction add a table to a subscription?  Then take it out. */
+static bool
+unsubscribe_table(Oid subscription, Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache2(SUBSCRIPTIONRELMAP, ObjectIdGetDatum(relid),
+										ObjectIdGetDatum(subscription));
+	bool		added;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	added = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+	ReleaseSysCache(tuple);
+	if (added)
+		RemoveSubscriptionRel(subscription, relid);
+	return added;
+}
+
+/*
+ * Take our tables out of a subscription that a command has added them to.  FOR
+ * ALL TABLES publishes them, but each server has definitions of its own: the
+ * publisher's would collide with them, or name tables and roles that are not
+ * here, and the worker that applies them would fail for ever.  (A trigger that
+ * skips the rows would not do: the worker has read their values before it fires,
+ * and fails at the name of a role that is not here.)
+ *
+ * What is not in pg_subscription_rel is neither copied nor applied: to the
+ * server such a table is a new one, until the next REFRESH PUBLICATION, after
+ * which we are here again.
+ *
+ * A table that was there before, from a time without this library, may be in
+ * the middle of its copying, with a slot on the publisher that would be left
+ * behind.  That one is not touched.
+ */
+void
+sc_extension_unsubscribe(Oid subscription)
+{
+	Oid			definitions = sc_extension_definition_table();
+	Oid			options;
+	bool		added;
+
+	if (!OidIsValid(definitions))
+		return;
+	options = get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(definitions));
+	/* the command may not have shown us what it did */
+	CommandCounterIncrement();
+	added = unsubscribe_table(subscription, definitions);
+	added = (OidIsValid(options) && unsubscribe_table(subscription, options)) || added;
+	if (added)
+		ereport(NOTICE,
+				(errmsg("the definitions of summaries are not replicated"),
+				 errdetail("Tables \"%s\" and \"%s\" are left out of the subscription: each server has definitions of its own.",
+						   SC_DEFINITION_TABLE, SC_OPTION_TABLE)));
 }

@@ -27,4 +27,7 @@ extern void sc_extension_check_columns(const char *what, int natts, int expected
 extern Oid	sc_extension_definition_table(void);
 extern bool sc_extension_is_own_table(Oid relid);
 
+/* After a command that may have added them to a subscription. */
+extern void sc_extension_unsubscribe(Oid subscription);
+
 #endif							/* SC_EXTENSION_H */

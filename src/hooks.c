@@ -26,6 +26,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_subscription.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
@@ -42,6 +43,7 @@
 #include "commit.h"
 #include "ddl.h"
 #include "define.h"
+#include "extension.h"
 #include "follow.h"
 #include "hooks.h"
 #include "hub.h"
@@ -278,6 +280,15 @@ sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, ScFollowers *foll
 		sc_follow_end(followers);
 }
 
+static void
+unsubscribe(void *arg)
+{
+	Oid			subscription = get_subscription_oid(arg, true);
+
+	if (OidIsValid(subscription))
+		sc_extension_unsubscribe(subscription);
+}
+
 /*
  * What happens around a utility command, in this order.
  *
@@ -295,11 +306,12 @@ sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, ScFollowers *foll
  *		tell what they wrote; LISTEN, a finished prepared transaction, COMMIT.
  *	6.	What a dropped database had in shared memory is given back; what a renamed
  *		one has is marked.
- *	7.	The catch-all word is marked once more: the command may have committed
+ *	7.	A subscription is left without the tables of the definitions.
+ *	8.	The catch-all word is marked once more: the command may have committed
  *		in between (CREATE INDEX CONCURRENTLY, say), and what follows is in the
  *		next transaction.
- *	8.	New members of tracked trees get their triggers, or the sections follow.
- *	9.	If the extension is gone, what it had in shared memory is given back.
+ *	9.	New members of tracked trees get their triggers, or the sections follow.
+ *	10.	If the extension is gone, what it had in shared memory is given back.
  */
 typedef struct Before
 {
@@ -356,6 +368,10 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 		sc_track_note_inheritance();
 	if (effect->renames_database)
 		mark_database(effect->database);
+	if (effect->subscription && IsTransactionState())
+		try_after_ddl(unsubscribe, unconstify(char *, effect->subscription),
+					  "could not leave the definitions of summaries out of the subscription",
+					  "Drop the subscription and create it again.");
 	if (effect->scope == SC_DDL_NONE)
 		return;
 

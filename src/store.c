@@ -670,10 +670,10 @@ swap_chunks(Summary *summary, const ScPublication *publication, dsa_pointer *cop
 			continue;
 		section = &sections[find_section(summary, publication->names[i])];
 		old = DsaPointerIsValid(section->chunk) ? chunk_of(section) : NULL;
-		if (old == NULL || memcmp(old->hash, chunk->hash, SC_HASH_BYTES) != 0)
-			changed = true;
 		if (old && old->labelled_at > chunk->labelled_at)
 			continue;
+		if (old == NULL || memcmp(old->hash, chunk->hash, SC_HASH_BYTES) != 0)
+			changed = true;
 		if (old)
 			dsa_free(documents_area(), section->chunk);
 		section->chunk = copies[i];

@@ -111,11 +111,12 @@ missing_packages() {
 		have prove || echo perl
 		perl -MIPC::Run -MTest::More -MTime::HiRes -e 1 2>/dev/null || echo libipc-run-perl
 	fi
-	# for the example in doc/, and for poolers; by other names, and without, their tests are skipped
+	# for the examples in doc/, and for poolers; by other names, and without, their tests are skipped
 	if [ "$1" = tap ] && have apt-get; then
 		/usr/bin/python3 -c 'import asyncpg, fastapi, uvicorn' 2>/dev/null ||
 			printf '%s\n' python3-asyncpg python3-fastapi python3-uvicorn
 		have pgbouncer || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
+		have nginx || [ -x /usr/sbin/nginx ] || echo nginx
 	fi
 	if [ "$1" != tools ] && ! find_server; then
 		for dir in /usr/lib/postgresql/*/; do
@@ -146,7 +147,7 @@ restore_createcluster() {
 }
 
 install_packages() {
-	local packages=("$@") sudo='' version options=()
+	local packages=("$@") sudo='' version service options=()
 	am_root || sudo=sudo
 	if ! have apt-get; then
 		die "please install PostgreSQL $min_version or newer with its server headers, json-c with headers," \
@@ -174,14 +175,16 @@ install_packages() {
 			as_root pg_conftool /etc/postgresql-common/createcluster.conf set create_main_cluster false
 			;;
 	esac
-	case " $* " in
-		*" pgbouncer "*)
-			# The package would start a service, and enable it at boot.  What is not unpacked cannot be.
-			say "pgbouncer is installed without its service, which dpkg then misses: only a test is to start it"
-			options=(-o 'Dpkg::Options::=--path-exclude=/etc/init.d/pgbouncer'
-				-o 'Dpkg::Options::=--path-exclude=*/systemd/system/pgbouncer.*')
-			;;
-	esac
+	for service in pgbouncer nginx; do
+		case " $* " in
+			*" $service "*)
+				# The package would start a service, and enable it at boot.  What is not unpacked cannot be.
+				say "$service is installed without its service, which dpkg then misses: only a test is to start it"
+				options+=(-o "Dpkg::Options::=--path-exclude=/etc/init.d/$service"
+					-o "Dpkg::Options::=--path-exclude=*/systemd/system/$service.*")
+				;;
+		esac
+	done
 	apt_get install -q -y --no-install-recommends "${options[@]}" "${packages[@]}"
 	restore_createcluster
 }

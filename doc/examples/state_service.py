@@ -6,6 +6,7 @@ Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
     apt-get install python3-fastapi python3-asyncpg python3-uvicorn
 
     GET /state/summary            the document; conditional by ETag and If-None-Match; HEAD too
+    GET /state/summary?v=ETAG     the same, at an address where caches store only that document
     GET /state/summary?refresh=1  built anew; needs "Authorization: Bearer $REFRESH_TOKEN", else 403
     GET /state/events             Server-Sent Events: the etag, at once and whenever it changes
     GET /healthz                  200 while the database answers, else 503
@@ -215,15 +216,18 @@ def may_refresh(request: Request) -> bool:
 
 
 @app.api_route("/state/summary", methods=["GET", "HEAD"])
-async def summary(request: Request, refresh: bool = False) -> Response:
+async def summary(request: Request, refresh: bool = False, v: str | None = None) -> Response:
     if refresh and not may_refresh(request):
         raise HTTPException(403, "refresh needs the token")
     known = known_etags(request)
     row = await query(FETCH, SUMMARY, known[0] if known else None, known, refresh)
+    # What a cache has for an address with an etag is that document.  Otherwise, when old content comes
+    # back and is announced by its etag, the address might have a document from in between.
+    may_be_stored = not refresh and v in (None, row["etag"])
     headers = {
         "ETag": f'"{row["etag"]}"',
         "Age": str(row["age"]),
-        "Cache-Control": "no-store" if refresh else CACHE_CONTROL,
+        "Cache-Control": CACHE_CONTROL if may_be_stored else "no-store",
         "Cache-Status": f'summary_cache; {CACHE_STATUS[row["status"]]}; detail={row["status"]}',
         "X-Summary-Built-At": row["built_at"].isoformat(),
     }

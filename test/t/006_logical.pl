@@ -1,4 +1,5 @@
-# Proves that a summary on a logical subscriber follows what is applied there: rows, initial copy, TRUNCATE, prepared transactions.
+# Proves that a summary on a logical subscriber follows what is applied there: rows, initial copy, TRUNCATE, prepared transactions;
+# and that it keeps its own definitions.
 
 use strict;
 use warnings;
@@ -238,6 +239,98 @@ $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION sub CONNECTION '$connstr
 ok($subscriber->poll_query_until('postgres',
 		q{SELECT count(*) > 0 AND bool_and(srsubstate IN ('r', 's')) FROM pg_subscription_rel}), 'copied again');
 noticed('second copy', $old);
+
+#
+# FOR ALL TABLES publishes the tables of the definitions, too.  Those of the publisher name a role and a view
+# that the subscriber does not have.
+#
+my $own = q{SELECT summary, section, owner, query, incarnation FROM summary_cache_definition ORDER BY 1, 2};
+my $options = 'SELECT * FROM summary_cache_option ORDER BY 1, 2';
+my $subscribed = q{SELECT count(*), count(*) FILTER (WHERE srrelid::regclass::text LIKE 'summary_cache%') FROM pg_subscription_rel};
+
+$subscriber->sql('DROP SUBSCRIPTION sub');
+$subscriber->sql(q{TRUNCATE t, p, late; SELECT summary_cache_configure('s', 'max_stale_age', '1h')});
+my ($own_definitions, $own_options) = ($subscriber->sql($own), $subscriber->sql($options));
+$publisher->sql(q{
+	CREATE EXTENSION summary_cache;
+	CREATE ROLE regress_publisher;
+	CREATE VIEW only_here AS SELECT 0 AS total;
+	GRANT SELECT ON only_here TO regress_publisher;
+	GRANT EXECUTE ON FUNCTION summary_cache_define TO regress_publisher;
+	SET ROLE regress_publisher;
+	SELECT summary_cache_define('s', 'main', 'SELECT total FROM only_here');
+	SELECT summary_cache_define('theirs', 'main', 'SELECT total FROM only_here');
+	RESET ROLE;
+	SELECT summary_cache_configure('s', 'max_stale_age', '2h');
+	CREATE PUBLICATION everything FOR ALL TABLES;
+});
+
+sub keeps_its_own
+{
+	my ($name) = @_;
+	is($subscriber->sql($subscribed), '4|0', "$name: all tables are subscribed to but those of the definitions");
+	ok($subscriber->poll_query_until('postgres',
+			q{SELECT count(*) = 0 FROM pg_subscription_rel WHERE srsubstate NOT IN ('r', 's')}), "$name: they are copied");
+	applied("$name, what commits together with changes of definitions", q{
+		BEGIN;
+		INSERT INTO t SELECT max(id) + 1, 1 FROM t;
+		SELECT summary_cache_define('s', 'main', 'SELECT 1 AS total');
+		SELECT summary_cache_define('s', 'other', 'SELECT 1 AS other');
+		SELECT summary_cache_configure('s', 'max_stale_age', '3h');
+		SELECT summary_cache_configure('s', 'max_stale_age', NULL);
+		SELECT summary_cache_drop('s');
+		INSERT INTO t SELECT i, 1 FROM generate_series((SELECT max(id) + 1 FROM t), (SELECT max(id) + 5000 FROM t)) i;
+		SET LOCAL ROLE regress_publisher;
+		SELECT summary_cache_define('s', 'main', 'SELECT total FROM only_here');
+		COMMIT;
+	});
+	applied("$name, TRUNCATE", q{
+		BEGIN; TRUNCATE summary_cache_definition, summary_cache_option, t; COMMIT;
+		INSERT INTO t VALUES (1, 1);
+		SELECT summary_cache_define('s', 'main', 'SELECT total FROM only_here')});
+	is($subscriber->sql($own), $own_definitions, "$name: the definitions are the subscriber's own");
+	is($subscriber->sql($options), $own_options, "$name: the options as well");
+	return;
+}
+
+my $subscription = "CREATE SUBSCRIPTION sub CONNECTION '$connstr' PUBLICATION everything";
+my ($messages, $told);
+$subscriber->psql('postgres', "$subscription WITH (streaming = " . ($parallel ? 'parallel' : 'on') . ')', stderr => \$messages);
+like($messages, qr/NOTICE:  the definitions of summaries are not replicated\nDETAIL:  .*left out of the subscription/,
+	'CREATE SUBSCRIPTION says what it leaves out');
+keeps_its_own('subscribed');
+$subscriber->sql('ALTER SUBSCRIPTION sub REFRESH PUBLICATION');
+keeps_its_own('refreshed');
+$subscriber->sql('ALTER SUBSCRIPTION sub SET PUBLICATION pub');
+$subscriber->sql('ALTER SUBSCRIPTION sub ADD PUBLICATION everything WITH (copy_data = false)');
+keeps_its_own('added, without a copy');
+# one that was there before may have a slot on the publisher
+$subscriber->sql('ALTER SUBSCRIPTION sub DISABLE');
+$subscriber->sql(q{INSERT INTO pg_subscription_rel SELECT oid, 'summary_cache_option'::regclass, 'd', NULL FROM pg_subscription});
+$subscriber->psql('postgres', 'ALTER SUBSCRIPTION sub SET (disable_on_error = true)', stderr => \$told);
+is($told, '', 'a command that adds no tables says nothing');
+is($subscriber->sql($subscribed), '5|1', '... and leaves a table that is being copied as it is');
+$subscriber->sql(q{DELETE FROM pg_subscription_rel WHERE srrelid = 'summary_cache_option'::regclass});
+is($publisher->sql('SELECT string_agg(slot_name, $$ $$) FROM pg_replication_slots'), 'sub', 'no slot is left behind on the publisher');
+$subscriber->sql('DROP SUBSCRIPTION sub');
+is($subscriber->sql("BEGIN; SAVEPOINT a; $subscription WITH (slot_name = NONE, create_slot = false, enabled = false); RELEASE a;
+	$subscribed; ROLLBACK"), '4|0', 'the same within a transaction block');
+
+# A subscription that was there before the publisher had the extension: it stops, and goes on when the
+# subscriber has it, too.
+$_->sql('CREATE DATABASE later') for $publisher, $subscriber;
+$_->sql('CREATE TABLE t (id int PRIMARY KEY, n int)', 'later') for $publisher, $subscriber;
+$publisher->sql('CREATE PUBLICATION everything FOR ALL TABLES', 'later');
+$subscriber->set_server('wal_retrieve_retry_interval', '100ms');
+$subscriber->sql("CREATE SUBSCRIPTION later CONNECTION '" . $publisher->connstr . " dbname=later' PUBLICATION everything", 'later');
+$subscriber->polled(q{SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel}, 't', 'without the extension: it is copied', 'later');
+my $log_size = -s $subscriber->logfile;
+$publisher->sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('s', 'main', 'SELECT n FROM t'); INSERT INTO t VALUES (1, 7)}, 'later');
+ok(wait_until(sub { slurp_file($subscriber->logfile, $log_size) =~ /relation "public\.summary_cache_definition" does not exist/ }),
+	'the publisher gets the extension: the subscription stops');
+$subscriber->sql('CREATE EXTENSION summary_cache', 'later');
+$subscriber->polled('SELECT n FROM t', '7', '... and goes on when the subscriber has it', 'later');
+is($subscriber->sql('SELECT count(*) FROM summary_cache_definition', 'later'), '0', '... without its definitions');
 
 $subscriber->stop;
 $publisher->stop;

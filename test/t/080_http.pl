@@ -6,124 +6,28 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use IO::Select;
-use IO::Socket::UNIX;
 use Node;
 use PostgreSQL::Test::Utils;
+use Service;
 use Session;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $python = '/usr/bin/python3';
-my $examples = "$FindBin::RealBin/../../doc/examples";
 my $timeout = $PostgreSQL::Test::Utils::timeout_default;
 
-plan skip_all => "$python has no asyncpg, FastAPI and uvicorn, or is older than 3.11"
-	if system("$python -c 'import sys, asyncpg, fastapi, uvicorn; sys.exit(sys.version_info < (3, 11))' 2>/dev/null") != 0;
+if (my $why = cannot_serve()) { plan skip_all => $why; }
 
-#
-# The services.  They die with this process, whatever becomes of it.
-#
-my %services;
 my @frozen;
 
 END
 {
 	my $status = $?;
 	kill 'CONT', @frozen;
-	$_->{process}->kill_kill for values %services;
 	$? = $status;
 }
 
-sub start_service
-{
-	my ($name, $node, %settings) = @_;
-	my $dir = PostgreSQL::Test::Utils::tempdir_short();
-	my %environment = (
-		PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => 'postgres', PGUSER => 'state_service',
-		PYTHONDONTWRITEBYTECODE => 1, UNIX_SOCKET => "$dir/http", %settings);
-	my $log = "$PostgreSQL::Test::Utils::log_path/080_http_service_$name.log";
-
-	my $process = IPC::Run::start(
-		[ 'setpriv', '--pdeathsig', 'KILL', $python, "$examples/state_service.py" ],
-		'<', \undef, '>', $log, '2>&1', init => sub { %ENV = (%ENV, %environment) });
-	$services{$name} = { process => $process, socket => "$dir/http", log => $log };
-	ok(wait_until(sub { -S "$dir/http" && connect_to($name) }), "service $name listens");
-	return;
-}
-
-#
-# HTTP.  A connection for each request, its answer ends with it.
-#
-sub connect_to
-{
-	my ($name) = @_;
-	return IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $services{$name}->{socket});
-}
-
-# Headers are "Name: value".
-sub send_request
-{
-	my ($service, $method, $target, @headers) = @_;
-	my $socket = connect_to($service) or die "service $service: $!";
-
-	$socket->syswrite(join("\r\n", "$method $target HTTP/1.1", 'Host: test', 'Connection: close', @headers, '', ''));
-	return $socket;
-}
-
-# Read what has come, at least a byte; false at the end.
-sub read_more
-{
-	my ($socket, $buffer) = @_;
-
-	IO::Select->new($socket)->can_read($timeout) or die 'no answer';
-	return $socket->sysread($$buffer, 65536, length $$buffer);
-}
-
-sub response
-{
-	my ($socket) = @_;
-	my $text = '';
-
-	1 while read_more($socket, \$text);
-	my ($head, $body) = split /\r\n\r\n/, $text, 2;
-	my ($first, @lines) = split /\r\n/, $head;
-	my %response = map { /^([^:]+): *(.*)/ ? (lc $1, $2) : () } @lines;
-	($response{code}) = $first =~ m{^HTTP/1\.1 (\d+)};
-	($response{status}) = ($response{'cache-status'} || '') =~ /; detail=(\S+)$/;
-	$response{body} = $body;
-	return \%response;
-}
-
-sub request { return response(send_request(@_)) }
 sub get { return request('main', 'GET', '/state/summary', @_) }
 sub code { return get(@_)->{code} }
-
-# Event streams are such sockets, with what has been read of them.
-sub open_stream
-{
-	my ($service, @headers) = @_;
-	my $stream = { service => $service, socket => send_request($service, 'GET', '/state/events', @headers), text => '' };
-
-	read_until($stream, qr/^retry: \d+$/m);
-	return $stream;
-}
-
-# Until it matches, or a function says so.
-sub read_until
-{
-	my ($stream, $what) = @_;
-	my $until = time + $timeout;
-
-	until (ref $what eq 'CODE' ? $what->() : $stream->{text} =~ $what)
-	{
-		die 'not in the stream' if time > $until || !read_more($stream->{socket}, \$stream->{text});
-	}
-	return 1;
-}
-
-sub etags_of { return $_[0]->{text} =~ /^event: summary\r?\ndata: \{"etag": "(\w+)"\}/mg }
-sub told { return eval { read_until($_[0], qr/^data: \{"etag": "$_[1]"\}/m) } }
 
 #
 # A summary of a table in the background, of another inline.  A build waits while somebody holds
@@ -286,7 +190,19 @@ for my $case ([ 'GET', '/state/nothing', 404 ], [ 'POST', '/state/summary', 405 
 	my $error = request('main', $method, $target);
 	is("$error->{code} $error->{'cache-control'}", "$code no-store", "$method $target is an error, not to be stored");
 }
-is(request('main', 'GET', "/state/summary?v=anything")->{etag}, get()->{etag}, 'an etag in the address is ignored');
+
+# An etag in the address changes nothing but what may be stored: under an etag only that document
+for my $case ([ 'its etag', get()->{etag} =~ tr/"//dr, get()->{'cache-control'} ], [ 'another etag', $other, 'no-store' ],
+	[ 'what is no etag', '%22', 'no-store' ], [ 'nothing', '', 'no-store' ])
+{
+	my ($name, $version, $may) = @$case;
+	for my $known ('', get()->{etag})
+	{
+		my $said = request('main', 'GET', "/state/summary?v=$version", "If-None-Match: $known");
+		is("$said->{code} $said->{etag} $said->{'cache-control'}", ($known ? '304 ' : '200 ') . get()->{etag} . " $may",
+			"$name in the address" . ($known && ', and known'));
+	}
+}
 
 #
 # Fifty at once, of what is not cached
