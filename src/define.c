@@ -436,6 +436,21 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_INSERT);
 }
 
+/* Strings, as a sentence lists them. */
+static char *
+listed(List *strings)
+{
+	StringInfoData list;
+	ListCell   *lc;
+
+	initStringInfo(&list);
+	foreach(lc, strings)
+	{
+		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", (char *) lfirst(lc));
+	}
+	return list.data;
+}
+
 void
 sc_define_section(const ScSectionSpec *spec)
 {
@@ -467,11 +482,11 @@ sc_define_section(const ScSectionSpec *spec)
 	check_key_conflicts(definition, spec->section, &info);
 	if (spec->derive_sources)
 		sources = derived_sources(&info);
-	if (info.is_volatile)
+	if (info.depends)
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
 						spec->section, spec->summary),
-				 errdetail("Its query uses the current time, the session's user, a setting, a volatile function or a function of a named table."),
+				 errdetail("It uses %s.", listed(info.depends)),
 				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
 	foreach(lc, sources)
 	{

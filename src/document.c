@@ -301,7 +301,7 @@ build_body(void *arg)
 	{
 		plan = sc_query_prepare(section);
 		source = linitial(SPI_plan_get_plan_sources(plan));
-		if (section->keep_plan && !sc_query_reads_clock(section->query, source->query_list))
+		if (section->keep_plan && !sc_inspect_reads_clock(section, source->query_list))
 		{
 			SPI_keepplan(plan);
 			section->plan = plan;

@@ -10,23 +10,32 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/transam.h"
+#include "access/sysattr.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "executor/functions.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
-#include "utils/fmgroids.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "rewrite/rewriteHandler.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/regproc.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "builtin.h"
 #include "inspect.h"
 #include "owner.h"
+#include "subtransaction.h"
 #include "track.h"
 
 /* What a query reads, as it was analysed and rewritten. */
@@ -142,35 +151,6 @@ plan_relations(SPIPlanPtr plan, CachedPlan *cached)
 	return relations;
 }
 
-/* PostgreSQL's own functions that run a query, or read a table, that they are told of. */
-static bool
-reads_what_it_is_told(Oid function)
-{
-	switch (function)
-	{
-		case F_TABLE_TO_XML:
-		case F_TABLE_TO_XMLSCHEMA:
-		case F_TABLE_TO_XML_AND_XMLSCHEMA:
-		case F_QUERY_TO_XML:
-		case F_QUERY_TO_XMLSCHEMA:
-		case F_QUERY_TO_XML_AND_XMLSCHEMA:
-		case F_CURSOR_TO_XML:
-		case F_CURSOR_TO_XMLSCHEMA:
-		case F_SCHEMA_TO_XML:
-		case F_SCHEMA_TO_XMLSCHEMA:
-		case F_SCHEMA_TO_XML_AND_XMLSCHEMA:
-		case F_DATABASE_TO_XML:
-		case F_DATABASE_TO_XMLSCHEMA:
-		case F_DATABASE_TO_XML_AND_XMLSCHEMA:
-		case F_TS_STAT_TEXT:
-		case F_TS_STAT_TEXT_TEXT:
-		case F_TS_REWRITE_TSQUERY_TEXT:
-			return true;
-		default:
-			return false;
-	}
-}
-
 /*-------------------------------------------------------------------------
  * Functions
  *-------------------------------------------------------------------------
@@ -180,19 +160,40 @@ reads_what_it_is_told(Oid function)
 static bool
 is_opaque(Oid function)
 {
-	if (function < FirstNormalObjectId)
-		return reads_what_it_is_told(function);
+	if (sc_builtin_is(function))
+		return sc_builtin_reads(function);
 	/* in whatever language, it may run queries */
 	return get_func_name(function) != NULL && func_volatile(function) != PROVOLATILE_IMMUTABLE;
 }
 
-/* Does a function's result depend on more than its arguments and the tables? */
+/* Does a function's result depend on more than its arguments, the tables and the definitions? */
 static bool
-is_volatile(Oid function)
+depends_on_more(Oid function)
 {
-	return function == F_NOW || function == F_TRANSACTION_TIMESTAMP ||
-		function == F_STATEMENT_TIMESTAMP || function == F_CURRENT_SETTING_TEXT ||
-		function == F_CURRENT_SETTING_TEXT_BOOL || func_volatile(function) == PROVOLATILE_VOLATILE;
+	if (sc_builtin_is(function))
+		return sc_builtin_depends(function);
+	return func_volatile(function) == PROVOLATILE_VOLATILE;
+}
+
+static bool
+is_noted(const char *what, const ScQueryInfo *info)
+{
+	ListCell   *lc;
+
+	foreach(lc, info->depends)
+	{
+		if (strcmp(lfirst(lc), what) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Something that a query depends on beside its tables, in the words of the NOTICE. */
+static void
+note_dependence(const char *what, ScQueryInfo *info)
+{
+	if (!is_noted(what, info))
+		info->depends = lappend(info->depends, pstrdup(what));
 }
 
 /* A function runs, because the query calls it or the aggregate that is named. */
@@ -201,8 +202,8 @@ note_call(Oid function, Oid named, ScQueryInfo *info)
 {
 	if (!OidIsValid(function))
 		return;
-	if (is_volatile(function))
-		info->is_volatile = true;
+	if (depends_on_more(function))
+		note_dependence(format_procedure(named), info);
 	if (is_opaque(function))
 		info->functions = list_append_unique_oid(info->functions, named);
 }
@@ -211,53 +212,119 @@ note_call(Oid function, Oid named, ScQueryInfo *info)
  * The functions that do an aggregate's work.  The aggregate itself is immutable
  * in pg_proc, whatever these are.
  */
-static void
-note_aggregate(Oid aggregate, ScQueryInfo *info)
+static List *
+aggregate_functions(Oid aggregate)
 {
 	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
 	Form_pg_aggregate form;
+	List	   *functions = NIL;
 
 	if (!HeapTupleIsValid(tuple))
-		return;
+		return NIL;
 	form = (Form_pg_aggregate) GETSTRUCT(tuple);
-	note_call(form->aggtransfn, aggregate, info);
-	note_call(form->aggfinalfn, aggregate, info);
-	note_call(form->aggcombinefn, aggregate, info);
-	note_call(form->aggserialfn, aggregate, info);
-	note_call(form->aggdeserialfn, aggregate, info);
-	note_call(form->aggmtransfn, aggregate, info);
-	note_call(form->aggminvtransfn, aggregate, info);
-	note_call(form->aggmfinalfn, aggregate, info);
+	functions = lappend_oid(functions, form->aggtransfn);
+	functions = lappend_oid(functions, form->aggfinalfn);
+	functions = lappend_oid(functions, form->aggcombinefn);
+	functions = lappend_oid(functions, form->aggserialfn);
+	functions = lappend_oid(functions, form->aggdeserialfn);
+	functions = lappend_oid(functions, form->aggmtransfn);
+	functions = lappend_oid(functions, form->aggminvtransfn);
+	functions = lappend_oid(functions, form->aggmfinalfn);
 	ReleaseSysCache(tuple);
+	return functions;
 }
 
 /* The callback of check_functions_in_node(). */
 static bool
 note_function(Oid function, void *context)
 {
+	ListCell   *lc;
+
 	note_call(function, function, context);
 	if (OidIsValid(function) && get_func_prokind(function) == PROKIND_AGGREGATE)
-		note_aggregate(function, context);
+		foreach(lc, aggregate_functions(function))
+	{
+		note_call(lfirst_oid(lc), function, context);
+	}
 	return false;
+}
+
+/* What the server has in the place of a function; NULL: it is the same for all who build. */
+static const char *
+special_value(SQLValueFunction *value)
+{
+	switch (value->op)
+	{
+		case SVFOP_CURRENT_DATE:
+			return "CURRENT_DATE";
+		case SVFOP_CURRENT_TIME:
+		case SVFOP_CURRENT_TIME_N:
+			return "CURRENT_TIME";
+		case SVFOP_CURRENT_TIMESTAMP:
+		case SVFOP_CURRENT_TIMESTAMP_N:
+			return "CURRENT_TIMESTAMP";
+		case SVFOP_LOCALTIME:
+		case SVFOP_LOCALTIME_N:
+			return "LOCALTIME";
+		case SVFOP_LOCALTIMESTAMP:
+		case SVFOP_LOCALTIMESTAMP_N:
+			return "LOCALTIMESTAMP";
+		case SVFOP_SESSION_USER:
+			return "SESSION_USER";
+		default:
+			/* the current user is always the owner */
+			return NULL;
+	}
+}
+
+/*
+ * System columns that change although nobody writes the row: where it is, by
+ * VACUUM FULL and CLUSTER; who has locked it, by FOR UPDATE and foreign keys;
+ * what a transaction left that was rolled back.  Its table is a definition,
+ * and xmin stays the same when it is frozen.
+ */
+static const char *
+unsteady_column(Var * var)
+{
+	switch (var->varattno)
+	{
+		case SelfItemPointerAttributeNumber:
+			return "the system column ctid";
+		case MinCommandIdAttributeNumber:
+			return "the system column cmin";
+		case MaxTransactionIdAttributeNumber:
+			return "the system column xmax";
+		case MaxCommandIdAttributeNumber:
+			return "the system column cmax";
+		default:
+			return NULL;
+	}
+}
+
+/* A node of a query or of a finished plan; others are below it. */
+static void
+inspect_node(Node *node, ScQueryInfo *info)
+{
+	const char *what = NULL;
+
+	(void) check_functions_in_node(node, note_function, info);
+	if (IsA(node, SQLValueFunction))
+		what = special_value((SQLValueFunction *) node);
+	if (IsA(node, Var))
+		what = unsteady_column((Var *) node);
+	if (IsA(node, TableSampleClause) && ((TableSampleClause *) node)->repeatable == NULL)
+		what = "TABLESAMPLE without REPEATABLE";
+	if (what)
+		note_dependence(what, info);
 }
 
 /* An expression of a finished plan, or a list of them. */
 static bool
 inspect_expression(Node *node, void *context)
 {
-	ScQueryInfo *info = context;
-
 	if (node == NULL)
 		return false;
-	(void) check_functions_in_node(node, note_function, context);
-	if (IsA(node, SQLValueFunction))
-	{
-		SQLValueFunctionOp op = ((SQLValueFunction *) node)->op;
-
-		/* the current user is always the owner */
-		if (op <= SVFOP_LOCALTIMESTAMP_N || op == SVFOP_SESSION_USER)
-			info->is_volatile = true;
-	}
+	inspect_node(node, context);
 	return expression_tree_walker(node, inspect_expression, context);
 }
 
@@ -413,8 +480,11 @@ check_inspection(PlannedStmt *planned, const ScQueryInfo *info)
 				if (!list_member_oid(info->functions, lfirst_oid(lc)))
 					elog(PANIC, "function %u of a plan was passed by", lfirst_oid(lc));
 			}
-			if (one.is_volatile && !info->is_volatile)
-				elog(PANIC, "a volatile function of a plan was passed by");
+			foreach(lc, one.depends)
+			{
+				if (!is_noted(lfirst(lc), info))
+					elog(PANIC, "%s of a plan was passed by", (char *) lfirst(lc));
+			}
 		}
 	pfree(text);
 }
@@ -429,6 +499,247 @@ inspect_functions(PlannedStmt *planned, ScQueryInfo *info)
 #ifdef SC_DEBUG
 	check_inspection(planned, info);
 #endif
+}
+
+/*-------------------------------------------------------------------------
+ * SQL functions
+ *-------------------------------------------------------------------------
+ */
+
+/* An SQL function whose body is still to be looked into. */
+typedef struct Body
+{
+	Oid			function;
+	Node	   *call;			/* NULL: an aggregate calls it */
+} Body;
+
+/* What the SQL functions depend on that a query calls, however deep. */
+typedef struct BodyWalk
+{
+	ScSectionDef *section;
+	Node	   *node;			/* that is looked at */
+	List	   *seen;			/* Oids of functions: they may call each other
+								 * in a circle */
+	List	   *bodies;			/* of Body *, which grows while it is gone
+								 * through */
+	bool		reads_clock;	/* one has a constant such as date 'today' */
+	bool		unknown;		/* one could not be looked into */
+	ScQueryInfo info;			/* what the bodies call, not the query itself */
+} BodyWalk;
+
+static void
+collect_body(Oid function, Node *call, BodyWalk *walk)
+{
+	HeapTuple	tuple;
+	ListCell   *lc;
+
+	if (!OidIsValid(function) || sc_builtin_is(function) || list_member_oid(walk->seen, function))
+		return;
+	walk->seen = lappend_oid(walk->seen, function);
+	if (get_func_prokind(function) == PROKIND_AGGREGATE)
+		foreach(lc, aggregate_functions(function))
+	{
+		collect_body(lfirst_oid(lc), NULL, walk);
+	}
+
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == SQLlanguageId)
+	{
+		Body	   *body = palloc(sizeof(Body));
+
+		body->function = function;
+		body->call = call;
+		walk->bodies = lappend(walk->bodies, body);
+	}
+	ReleaseSysCache(tuple);
+}
+
+/* The callback of check_functions_in_node(). */
+static bool
+collect_called(Oid function, void *context)
+{
+	BodyWalk   *walk = context;
+
+	collect_body(function, walk->node, walk);
+	return false;
+}
+
+static bool
+collect_bodies(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, collect_bodies, context, 0);
+	((BodyWalk *) context)->node = node;
+	(void) check_functions_in_node(node, collect_called, context);
+	return expression_tree_walker(node, collect_bodies, context);
+}
+
+static bool
+inspect_body(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, inspect_body, context, 0);
+	inspect_node(node, context);
+	return expression_tree_walker(node, inspect_body, context);
+}
+
+/* What has been analysed of a function. */
+static void
+walk_queries(Node *statement, List *queries, BodyWalk *walk)
+{
+	walk->reads_clock = walk->reads_clock || sc_query_statement_reads_clock(statement, queries);
+	(void) collect_bodies((Node *) queries, walk);
+	(void) inspect_body((Node *) queries, &walk->info);
+}
+
+/* A body that was analysed when the function was created: its constants are those of that time. */
+static void
+walk_parsed_body(Node *body, BodyWalk *walk)
+{
+	List	   *statements = IsA(body, List) ? linitial_node(List, castNode(List, body)) : list_make1(body);
+	ListCell   *lc;
+
+	foreach(lc, statements)
+	{
+		Query	   *query = lfirst_node(Query, lc);
+
+		AcquireRewriteLocks(query, false, false);
+		walk_queries(NULL, pg_rewrite_query(query), walk);
+	}
+}
+
+/*
+ * A body that is a string: it is analysed as the server does it when it calls the
+ * function, or puts it in place.
+ */
+static void
+walk_string_body(const char *text, HeapTuple tuple, Body *body, BodyWalk *walk)
+{
+	SQLFunctionParseInfoPtr arguments =
+	prepare_sql_fn_parse_info(tuple, body->call, body->call ? exprInputCollation(body->call) : InvalidOid);
+	ListCell   *lc;
+
+	foreach(lc, raw_parser(text, RAW_PARSE_DEFAULT))
+	{
+		RawStmt    *statement = lfirst_node(RawStmt, lc);
+		ParseState *state = make_parsestate(NULL);
+		Query	   *query;
+
+		sc_query_check_statement(walk->section, statement->stmt);
+		state->p_sourcetext = text;
+
+		sql_fn_parser_setup(state, arguments);
+		/* the analysis changes what it is given */
+		query = transformTopLevelStmt(state, copyObject(statement));
+		free_parsestate(state);
+		walk_queries(statement->stmt, pg_rewrite_query(query), walk);
+	}
+}
+
+typedef struct WalkArguments
+{
+	Body	   *body;
+	BodyWalk   *walk;
+} WalkArguments;
+
+static void
+walk_body(void *arg)
+{
+	Body	   *body = ((WalkArguments *) arg)->body;
+	BodyWalk   *walk = ((WalkArguments *) arg)->walk;
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(body->function));
+	Datum		settings;
+	Datum		parsed;
+	Datum		source;
+	bool		no_settings;
+	bool		not_parsed;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	settings = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proconfig, &no_settings);
+	parsed = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosqlbody, &not_parsed);
+	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+
+	if (!no_settings)
+		ProcessGUCArray(DatumGetArrayTypeP(settings), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
+
+	/*
+	 * a lock that is waited for 1 ms is in no deadlock for long enough to be
+	 * found
+	 */
+	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (!not_parsed)
+		walk_parsed_body(stringToNode(TextDatumGetCString(parsed)), walk);
+	else if (!isnull)
+		walk_string_body(TextDatumGetCString(source), tuple, body, walk);
+	ReleaseSysCache(tuple);
+}
+
+/* A body that cannot be analysed, here or now: by its text alone. */
+static void
+walk_text(Body *body, BodyWalk *walk)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(body->function));
+	Datum		source;
+	bool		isnull;
+
+	walk->unknown = true;
+	if (!HeapTupleIsValid(tuple))
+		return;
+	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+	if (!isnull && sc_query_has_clock_word(TextDatumGetCString(source)))
+		walk->reads_clock = true;
+	ReleaseSysCache(tuple);
+}
+
+/*
+ * Look into the SQL functions that queries call, into those that these call, and
+ * so on.  The server analyses a body that is a string when it puts the function
+ * in place or executes it, and the constants in it become numbers then.  Each
+ * body is analysed in a subtransaction that is rolled back, so that neither an
+ * error nor a lock remains; its owner's rights are not needed for that.
+ */
+static void
+walk_bodies(ScSectionDef *section, List *queries, BodyWalk *walk)
+{
+	walk->section = section;
+	(void) collect_bodies((Node *) queries, walk);
+	for (int i = 0; i < list_length(walk->bodies); i++)
+	{
+		WalkArguments arguments = {list_nth(walk->bodies, i), walk};
+		ErrorData  *error = NULL;
+		bool		tried = !sc_subtransaction_is_ending();
+
+		CHECK_FOR_INTERRUPTS();
+		if (tried)
+			error = sc_subtransaction_run(walk_body, &arguments, false);
+		if (error && sc_subtransaction_is_cancel(error))
+			ReThrowError(error);
+		if (error || !tried)
+			walk_text(arguments.body, walk);
+	}
+}
+
+/*
+ * May a section's query, or an SQL function that it calls, have a constant such
+ * as date 'today'?  Then no plan of it is kept.  Inside the build environment.
+ */
+bool
+sc_inspect_reads_clock(ScSectionDef *section, List *queries)
+{
+	BodyWalk	walk = {0};
+
+	if (sc_query_reads_clock(section->query, queries))
+		return true;
+	walk_bodies(section, queries, &walk);
+	return walk.reads_clock || walk.unknown;
 }
 
 /*
@@ -502,6 +813,7 @@ inspect_query(void *arg)
 	CachedPlan *cached;
 	PlannedStmt *planned;
 	QueryReads	reads;
+	BodyWalk	walk = {0};
 	ListCell   *lc;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -533,8 +845,17 @@ inspect_query(void *arg)
 	info->keys = sc_query_column_names(source->resultDesc);
 	info->relations = plan_relations(plan, cached);
 	info->functions = NIL;
-	info->is_volatile = reads.by_name || sc_query_reads_clock(section->query, source->query_list);
+	info->depends = NIL;
 	inspect_functions(planned, info);
+	walk_bodies(section, source->query_list, &walk);
+	foreach(lc, walk.info.depends)
+	{
+		note_dependence(lfirst(lc), info);
+	}
+	if (walk.reads_clock || sc_query_reads_clock(section->query, source->query_list))
+		note_dependence("a constant that means the current time", info);
+	if (reads.by_name)
+		note_dependence("a function that is given a relation's name", info);
 	MemoryContextSwitchTo(old);
 
 	ReleaseCachedPlan(cached, NULL);	/* an unsaved plan has no owner */

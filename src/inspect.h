@@ -19,7 +19,8 @@ typedef struct ScQueryInfo
 	char	  **keys;
 	List	   *relations;		/* Oids, views followed */
 	List	   *functions;		/* Oids that cannot be seen into */
-	bool		is_volatile;
+	List	   *depends;		/* what the result depends on beside these, of
+								 * char * */
 } ScQueryInfo;
 
 /* Analyse a query as its owner: syntax, kind and columns are checked, and what
@@ -31,6 +32,10 @@ extern void sc_inspect_query(ScSectionDef *section, bool check_sources, ScQueryI
  * when it was defined. */
 extern void sc_inspect_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cached,
 									 ScStranger *stranger);
+
+/* Inside sc_owner_run(): does it have a constant that means the current time, itself
+ * or in an SQL function?  queries: what the query was analysed to. */
+extern bool sc_inspect_reads_clock(ScSectionDef *section, List *queries);
 
 /* The numbers of all that an analysed query calls and compares by, and of the
  * types that it converts to, in order. */

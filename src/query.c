@@ -19,13 +19,13 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/analyze.h"
+#include "parser/parse_coerce.h"
 #include "parser/parse_type.h"
 #include "parser/parser.h"
 #include "storage/lmgr.h"
@@ -229,26 +229,36 @@ check_names(Node *node, void *context)
  * microseconds remain.)
  */
 void
-sc_query_check_names(ScSectionDef *section)
+sc_query_check_statement(ScSectionDef *section, Node *statement)
 {
 	NameCheck	check = {section};
 	Oid			namespace;
 	Oid			toast_namespace;
+
+	GetTempNamespaceState(&namespace, &toast_namespace);
+	if (!OidIsValid(namespace))
+		return;
+	if (!IsA(statement, SelectStmt))
+		sc_query_refuse(ERRCODE_SYNTAX_ERROR, section, "is not a SELECT");
+	(void) check_names(statement, &check);
+	check.types = true;
+	(void) check_names(statement, &check);
+}
+
+void
+sc_query_check_names(ScSectionDef *section)
+{
+	Oid			namespace;
+	Oid			toast_namespace;
 	List	   *statements;
-	Node	   *statement;
 
 	GetTempNamespaceState(&namespace, &toast_namespace);
 	if (!OidIsValid(namespace))
 		return;
 	statements = raw_parser(section->query, RAW_PARSE_DEFAULT);
 	if (list_length(statements) > 1)
-		sc_query_refuse(ERRCODE_SYNTAX_ERROR, check.section, "holds several statements");
-	statement = linitial_node(RawStmt, statements)->stmt;
-	if (!IsA(statement, SelectStmt))
-		sc_query_refuse(ERRCODE_SYNTAX_ERROR, check.section, "is not a SELECT");
-	(void) check_names(statement, &check);
-	check.types = true;
-	(void) check_names(statement, &check);
+		sc_query_refuse(ERRCODE_SYNTAX_ERROR, section, "holds several statements");
+	sc_query_check_statement(section, linitial_node(RawStmt, statements)->stmt);
 }
 
 static void
@@ -285,8 +295,8 @@ typedef struct ClockStrings
 } ClockStrings;
 
 /* Does a string hold 'now', 'today' and the like, as a word? */
-static bool
-has_clock_word(const char *string)
+bool
+sc_query_has_clock_word(const char *string)
 {
 	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
 
@@ -318,7 +328,7 @@ collect_clock_strings(Node *node, void *context)
 		A_Const    *constant = (A_Const *) node;
 
 		if (!constant->isnull && IsA(&constant->val, String) &&
-			has_clock_word(strVal(&constant->val)))
+			sc_query_has_clock_word(strVal(&constant->val)))
 			strings->locations = lappend_int(strings->locations, constant->location);
 		return false;
 	}
@@ -351,32 +361,24 @@ may_hold_time(Oid type)
 }
 
 /*
- * An SQL function whose body is a string is analysed when the planner puts it in
- * place, and its constants with it.
+ * A string that is read as a time whenever the query is executed.  In a view or
+ * the parsed body of a function it is all that is left of such a constant.
  */
 static bool
-has_clock_body(Oid function)
+is_clock_string(Node *node)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool		found = false;
-	bool		isnull;
-	Datum		body;
+	Const	   *constant = (Const *) node;
+	Oid			output;
+	bool		is_varlena;
 
-	if (!HeapTupleIsValid(tuple))
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	constant = (Const *) node;
+	if (!IsA(node, Const) || constant->constisnull ||
+		TypeCategory(constant->consttype) != TYPCATEGORY_STRING)
 		return false;
-	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == SQLlanguageId)
-	{
-		body = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
-		found = !isnull && has_clock_word(TextDatumGetCString(body));
-	}
-	ReleaseSysCache(tuple);
-	return found;
-}
-
-static bool
-is_clock_string(Node *node, ClockStrings *strings)
-{
-	return IsA(node, Const) && list_member_int(strings->locations, ((Const *) node)->location);
+	getTypeOutputInfo(constant->consttype, &output, &is_varlena);
+	return sc_query_has_clock_word(OidOutputFunctionCall(output, constant->constvalue));
 }
 
 static bool
@@ -387,36 +389,38 @@ find_converted(Node *node, void *context)
 	if (node == NULL || strings->converted)
 		return false;
 	if (IsA(node, Const))
-		strings->converted = is_clock_string(node, strings) && may_hold_time(((Const *) node)->consttype);
+		strings->converted = list_member_int(strings->locations, ((Const *) node)->location) &&
+			may_hold_time(((Const *) node)->consttype);
 	if (IsA(node, CoerceViaIO))
-		strings->converted = is_clock_string((Node *) ((CoerceViaIO *) node)->arg, strings) &&
-			may_hold_time(((CoerceViaIO *) node)->resulttype);
-	if (IsA(node, FuncExpr))
-		strings->converted = has_clock_body(((FuncExpr *) node)->funcid);
+		strings->converted = may_hold_time(((CoerceViaIO *) node)->resulttype) &&
+			is_clock_string((Node *) ((CoerceViaIO *) node)->arg);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, find_converted, context, 0);
 	return expression_tree_walker(node, find_converted, context);
 }
 
 /*
- * Does a query have a constant such as date 'today'?  It becomes a number when
- * the query is analysed, and is that of this moment then: a plan that is kept, or
- * a text that is printed from it, would have the time of its analysis for ever.
- * By the text as it was parsed, in which the strings still are, and the types that
- * the analysis has given them.
+ * Does a statement have a constant such as date 'today'?  It becomes a number
+ * when the statement is analysed, and is that of this moment then: a plan that
+ * is kept, or a text that is printed from it, would have the time of its analysis
+ * for ever.  By the text as it was parsed, in which the strings still are, and the
+ * types that the analysis has given them.
  */
+bool
+sc_query_statement_reads_clock(Node *statement, List *queries)
+{
+	ClockStrings strings = {0};
+
+	(void) collect_clock_strings(statement, &strings);
+	(void) find_converted((Node *) queries, &strings);
+	return strings.converted;
+}
+
 bool
 sc_query_reads_clock(const char *text, List *queries)
 {
-	ClockStrings strings = {0};
-	List	   *statements;
-
-	statements = raw_parser(text, RAW_PARSE_DEFAULT);
-	if (list_length(statements) != 1)
-		return false;
-	(void) collect_clock_strings(linitial_node(RawStmt, statements)->stmt, &strings);
-	(void) find_converted((Node *) queries, &strings);
-	return strings.converted;
+	return sc_query_statement_reads_clock(linitial_node(RawStmt, raw_parser(text, RAW_PARSE_DEFAULT))->stmt,
+										  queries);
 }
 
 /*

@@ -19,12 +19,17 @@ extern Query *sc_query_analyze(ScSectionDef *section);
 
 /* An error if the text names a temporary object: before each analysis. */
 extern void sc_query_check_names(ScSectionDef *section);
+extern void sc_query_check_statement(ScSectionDef *section, Node *statement);
 
 /* A walker of queries as they were parsed, which visits all of them. */
 extern bool sc_query_walk_raw(Node *node, bool (*walker) (Node *node, void *context), void *context);
 
-/* Has a text a constant such as date 'today'?  queries: what it was analysed to. */
+/* Has a text, or a statement as it was parsed, a constant such as date 'today'?
+ * queries: what it was analysed to.  Without a statement, one that is read as a
+ * time at each execution. */
 extern bool sc_query_reads_clock(const char *text, List *queries);
+extern bool sc_query_statement_reads_clock(Node *statement, List *queries);
+extern bool sc_query_has_clock_word(const char *string);
 
 extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
 extern char **sc_query_column_names(TupleDesc desc);

@@ -30,6 +30,9 @@ awk '
 	}
 	/^#include "/ {
 		split($0, parts, "\"")
+		# the server has a file of that name, too
+		if (parts[2] ~ /\//)
+			next
 		other = module(parts[2])
 		if (other == here || !(other in floor))
 			next

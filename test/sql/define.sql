@@ -125,6 +125,38 @@ SELECT sources('SELECT count(*) FROM a WHERE CURRENT_DATE > ''2000-01-01''');
 SELECT sources('SELECT random() AS x');
 SELECT sources('SELECT random_sum(n) AS x FROM b');
 SELECT sources('SELECT hidden_now() AS x');
+-- ... and the session or the server: src/builtin.c has the rule, 049_builtin.pl goes through all functions
+SELECT sources('SELECT pg_backend_pid() AS x, inet_client_addr() AS y, pg_trigger_depth() AS z');
+SELECT sources('SELECT count(*) FROM a WHERE pg_stat_get_numscans(id::oid) > pg_relation_size(id::oid)');
+SELECT sources($$SELECT obj_description(1259, 'pg_class') AS x, age('1'::xid) AS y, age(timestamptz '2026-01-01') AS z$$);
+SELECT sources('SELECT current_setting(''server_version_num'') AS x, to_regclass(''a'')::oid AS y');
+SELECT summary_cache_define('derived', 'core', 'SELECT count(*) AS n FROM pg_stat_activity', '{}');
+SELECT sources('SELECT count(*) FROM a TABLESAMPLE BERNOULLI (50), b TABLESAMPLE SYSTEM (50)');
+SELECT sources('SELECT count(*) FROM a TABLESAMPLE BERNOULLI (50) REPEATABLE (1)');
+SELECT sources('SELECT max(ctid::text) AS c, max(xmax::text) AS x, max(cmin::text) AS ci, max(cmax::text) AS ca FROM a');
+SELECT sources('SELECT count(*) FROM (SELECT n FROM a WHERE ctid = ''(0,1)'') s');
+SELECT sources('SELECT max(xmin::text) AS x, max(tableoid::regclass::text) AS y FROM part');
+-- a row keeps its xmin
+CREATE TABLE kept AS SELECT 1 AS n;
+SELECT xmin AS kept FROM kept \gset
+VACUUM (FREEZE) kept;
+VACUUM FULL kept;
+SELECT xmin = :'kept'::xid FROM kept;
+-- but not what depends on settings that are pinned, on definitions, or on nothing
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TABLE usual (at timestamptz, day date, note text, tags text[], doc jsonb, price money, m mood, r tstzrange);
+CREATE VIEW usual_view AS SELECT at, to_char(at, 'YYYY-MM-DD') AS shown FROM usual;
+SELECT sources($$SELECT json_agg(json_build_object('at', to_char(at, 'HH24:MI'), 'tags', tags, 'doc', to_jsonb(tags)) ORDER BY at) AS a,
+    jsonb_object_agg(note, doc ORDER BY at) FILTER (WHERE note IS NOT NULL) AS b, string_agg(format('%s: %s', day, at), ', ') AS c,
+    array_to_string(array_agg(note || at::text), ',') AS d, json_agg(u) AS e, array_to_json(array_agg(m)) AS f, row_to_json((SELECT x FROM usual x LIMIT 1)) AS g, max(r::text) AS h
+    FROM usual u$$);
+SELECT sources($$SELECT max(date_trunc('day', at)) AS a, max(at + interval '1 day' - interval '1 hour') AS b, max(at::date) AS c, count(*) FILTER (WHERE at > day) AS d,
+    max(extract(epoch FROM at)) AS e, max(age(at, '2026-01-01')) AS f, max(at AT TIME ZONE 'Europe/Berlin') AS g, max((doc ->> 'at')::timestamptz) AS h,
+    max(to_timestamp(note, 'YYYY')) AS i, (SELECT count(*) FROM generate_series(min(day)::timestamptz, max(day), '1 day')) AS j FROM usual$$);
+SELECT sources($$SELECT count(*) FILTER (WHERE to_tsvector('english', note) @@ to_tsquery('english', 'word')) AS a, count(*) FILTER (WHERE to_tsvector(note) @@ plainto_tsquery('word')) AS b,
+    max(concat_ws(' ', note, at, price)) AS c, max(quote_literal(at)) AS d, max(pg_typeof(at)::text) AS e, sum(pg_column_size(doc)) AS f, max(price::numeric) AS g,
+    max(enum_last(m)::text) AS h, current_database() AS i, bool_and(has_table_privilege('usual', 'select')) AS j, version() AS k,
+    (SELECT count(*) FROM jsonb_to_recordset('[]') AS x(at timestamptz)) AS l, (SELECT max(shown) FROM usual_view) AS m FROM usual$$);
 -- a constant that means the current time is that of each build; a string is a string
 SELECT sources($$SELECT timestamptz 'now' AS x, count(*) FROM a$$);
 SELECT sources($$SELECT count(*) FROM a WHERE CURRENT_DATE::text = 'nowhere' OR now() < 'Tomorrow 10:00'$$);
@@ -134,6 +166,56 @@ SELECT sources($$SELECT 'today'::text::date AS x, E'\x74oday'::date AS y$$);
 CREATE FUNCTION is_today(d date) RETURNS boolean LANGUAGE sql STABLE AS $$SELECT d = date 'today'$$;
 SELECT sources($$SELECT count(*) FILTER (WHERE is_today('2026-01-01')) FROM a$$);
 SELECT sources($$SELECT '{"now": 1}'::json AS x, 'now'::name AS y$$);
+-- in whatever SQL function it stands: put in place or not, given as a string or parsed, called by whatever
+CREATE FUNCTION inner_day() RETURNS date LANGUAGE sql STABLE AS $$SELECT date 'today'$$;
+CREATE FUNCTION middle_day() RETURNS date LANGUAGE sql STABLE AS 'SELECT inner_day()';
+CREATE FUNCTION outer_day() RETURNS date LANGUAGE sql STABLE AS 'SELECT middle_day()';
+CREATE FUNCTION parsed_day() RETURNS date LANGUAGE sql STABLE RETURN outer_day();
+CREATE FUNCTION outermost_day() RETURNS date LANGUAGE sql STABLE AS 'SELECT parsed_day()';
+CREATE FUNCTION table_of_days() RETURNS SETOF date LANGUAGE sql STABLE AS 'SELECT outer_day() FROM a';
+CREATE FUNCTION days_of_any(anyelement) RETURNS date LANGUAGE sql STABLE AS 'SELECT max(outer_day()) FROM a WHERE $1 IS NOT NULL';
+CREATE TABLE regress_define2.only_there (n int);
+CREATE FUNCTION days_elsewhere() RETURNS date LANGUAGE sql STABLE SET search_path = regress_define2, public AS 'SELECT max(regress_define.outer_day()) FROM only_there';
+CREATE FUNCTION add_day(state date, d date) RETURNS date LANGUAGE sql STABLE AS 'SELECT greatest(state, d, outer_day())';
+CREATE AGGREGATE max_day(date) (SFUNC = add_day, STYPE = date);
+CREATE FUNCTION is_day(date, int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT $1 = outer_day()';
+CREATE OPERATOR =? (FUNCTION = is_day, LEFTARG = date, RIGHTARG = int);
+CREATE VIEW view_of_days AS SELECT n, outer_day() AS day FROM a;
+CREATE FUNCTION through_view() RETURNS date LANGUAGE sql STABLE AS 'SELECT max(day) FROM view_of_days';
+SELECT sources('SELECT outer_day() AS x');
+SELECT sources('SELECT outermost_day() AS x');
+SELECT sources('SELECT max(d) AS x FROM table_of_days() d');
+SELECT sources('SELECT days_of_any(1) AS x');
+SELECT sources('SELECT days_elsewhere() AS x');
+SELECT sources('SELECT max_day(''2026-01-01'') AS x FROM b');
+SELECT sources('SELECT count(*) FROM b WHERE date ''2026-01-01'' =? n');
+SELECT sources('SELECT max(day) AS x FROM view_of_days');
+SELECT sources('SELECT through_view() AS x');
+-- what else a function depends on that is not put in place, as deep
+CREATE FUNCTION inner_pid() RETURNS int LANGUAGE sql STABLE AS 'SELECT max(pg_backend_pid()) FROM a';
+CREATE FUNCTION outer_pid() RETURNS int LANGUAGE sql STABLE AS 'SELECT max(inner_pid()) FROM a';
+SELECT sources('SELECT outer_pid() AS x');
+-- functions that call each other in a circle
+SET statement_timeout = '1min';
+CREATE FUNCTION ping(n int) RETURNS int LANGUAGE sql STABLE AS 'SELECT n';
+CREATE FUNCTION pong(n int) RETURNS int LANGUAGE sql STABLE AS 'SELECT ping(n - 1)';
+CREATE OR REPLACE FUNCTION ping(n int) RETURNS int LANGUAGE sql STABLE AS 'SELECT CASE WHEN n > 0 THEN pong(n - 1) ELSE n END';
+SELECT sources('SELECT ping(2) AS x');
+CREATE OR REPLACE FUNCTION ping(n int) RETURNS int LANGUAGE sql STABLE AS 'SELECT CASE WHEN n > 0 THEN pong(n - 1) ELSE outer_day() - date ''2026-01-01'' END';
+SELECT sources('SELECT ping(2) AS x');
+RESET statement_timeout;
+-- PostgreSQL itself fixes a constant of a parsed body when the function is created, unless it is converted later
+CREATE FUNCTION fixed_day() RETURNS date LANGUAGE sql STABLE RETURN date 'today';
+CREATE FUNCTION converted_day() RETURNS date LANGUAGE sql STABLE RETURN 'today'::text::date;
+SELECT sources('SELECT fixed_day() AS x');
+SELECT sources('SELECT converted_day() AS x');
+-- a body that cannot be analysed is judged by its text
+SET check_function_bodies = off;
+CREATE FUNCTION broken_day() RETURNS bigint LANGUAGE sql STABLE SET work_mem = 64 AS $$SELECT count(*) FROM missing WHERE day = 'today'$$;
+CREATE FUNCTION broken() RETURNS bigint LANGUAGE sql STABLE SET work_mem = 64 AS 'SELECT count(*) FROM missing';
+RESET check_function_bodies;
+SELECT sources('SELECT broken_day() AS x FROM a WHERE id < 0');
+SELECT sources('SELECT broken() AS x FROM a WHERE id < 0');
 SELECT summary_cache_define('clock', 'core', $$SELECT timestamptz 'now' AS x, count(*) AS n FROM a$$, refresh => 'inline');
 CREATE TEMP TABLE times (n int, x timestamptz);
 INSERT INTO times SELECT 1, (document ->> 'x')::timestamptz FROM summary_cache_fetch('clock');
@@ -142,9 +224,15 @@ INSERT INTO a VALUES (77, 7);
 INSERT INTO times SELECT 3, (document ->> 'x')::timestamptz FROM summary_cache_fetch('clock');
 DELETE FROM a WHERE id = 77;
 SELECT count(DISTINCT x) FROM times;
--- a rename does not fix it
+CREATE FUNCTION inner_time() RETURNS timestamptz LANGUAGE sql STABLE AS $$SELECT timestamptz 'now'$$;
+CREATE FUNCTION outer_time() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT inner_time()';
+SELECT summary_cache_define('clock', 'nested', $$SELECT outer_time() AS y, count(*) AS m FROM a$$, refresh => 'inline');
+INSERT INTO times SELECT 4, (document ->> 'y')::timestamptz FROM summary_cache_fetch('clock');
+INSERT INTO times SELECT 5, (document ->> 'y')::timestamptz FROM summary_cache_fetch('clock', force_refresh => true);
+SELECT count(DISTINCT x) FROM times;
+-- a rename does not fix it, and the text that calls the function can follow
 ALTER TABLE a RENAME TO a_renamed;
-SELECT query FROM summary_cache_definition WHERE summary = 'clock';
+SELECT query FROM summary_cache_definition WHERE summary = 'clock' ORDER BY section;
 ALTER TABLE a_renamed RENAME TO a;
 SELECT summary_cache_drop('clock');
 -- given sources are taken as they are
