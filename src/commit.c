@@ -257,9 +257,8 @@ sc_commit_begin_untracked_write(void)
 }
 
 /*
- * The write has ended without an error, so the triggers have fired.  One that
- * fails is not ended: it may have been inside another one, so the reads stay
- * private until that ends, or the transaction.
+ * The write has ended: its triggers have fired, or it has failed and nothing of
+ * it will be read.
  */
 void
 sc_commit_end_untracked_write(bool before)

@@ -293,17 +293,19 @@ unsubscribe(void *arg)
  * What happens around a utility command, in this order.
  *
  * Before it:
- *	1.	COPY and TRUNCATE of a tracked table write from here on, although their
- *		triggers fire at the end: until then the transaction's reads are private.
- *	2.	A database that is copied or removed may have no session in it: our
+ *	1.	A database that is copied or removed may have no session in it: our
  *		worker there leaves.
- *	3.	If it renames something, the queries of the sections that may name it are
+ *	2.	If it renames something, the queries of the sections that may name it are
  *		analysed, while they still mean what they meant.
- *	4.	The catch-all word is marked.
+ *	3.	The catch-all word is marked.
+ *
+ * While it runs:
+ *	4.	COPY and TRUNCATE of a tracked table write from the beginning, although
+ *		their triggers fire at the end, when the marks tell what they wrote: until
+ *		then the transaction's reads are private.
  *
  * After it:
- *	5.	Session state: COPY and TRUNCATE have fired their triggers, so the marks
- *		tell what they wrote; LISTEN, a finished prepared transaction, COMMIT.
+ *	5.	Session state: LISTEN, a finished prepared transaction, COMMIT.
  *	6.	What a dropped database had in shared memory is given back; what a renamed
  *		one has is marked.
  *	7.	A subscription is left without the tables of the definitions.
@@ -316,14 +318,11 @@ unsubscribe(void *arg)
 typedef struct Before
 {
 	ScFollowers *followers;		/* NULL: nothing is renamed or moved */
-	bool		untracked_write;	/* one goes on already */
 } Before;
 
 static void
 before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 {
-	if (effect->writes_untracked)
-		before->untracked_write = sc_commit_begin_untracked_write();
 	if (OidIsValid(effect->database))
 		sc_request_leave(effect->database);
 
@@ -353,8 +352,6 @@ mark_database(Oid database)
 static void
 after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 {
-	if (effect->writes_untracked)
-		sc_commit_end_untracked_write(before->untracked_write);
 	if (effect->listens && database_concerned())
 		sc_slot_listen();
 	if (effect->finishes_prepared)
@@ -389,21 +386,54 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 }
 
 static void
-process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+execute_command(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
-	ScDdlEffect effect;
-	Before		before = {NULL, false};
-
-	sc_ddl_effect(pstmt->utilityStmt, &effect);
-	before_command(pstmt->utilityStmt, &effect, &before);
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 							queryEnv, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params,
 								queryEnv, dest, qc);
+}
+
+/*
+ * An error ends the write as well: what it wrote is rolled back before anybody
+ * can read.  If it was inside another write, that one goes on.
+ */
+static void
+execute_untracked_write(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+						ProcessUtilityContext context, ParamListInfo params,
+						QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	bool		before = sc_commit_begin_untracked_write();
+
+	PG_TRY();
+	{
+		execute_command(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		sc_commit_end_untracked_write(before);
+	}
+	PG_END_TRY();
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	ScDdlEffect effect;
+	Before		before = {NULL};
+
+	sc_ddl_effect(pstmt->utilityStmt, &effect);
+	before_command(pstmt->utilityStmt, &effect, &before);
+	if (effect.writes_untracked)
+		execute_untracked_write(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	else
+		execute_command(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	after_command(pstmt->utilityStmt, &effect, &before);
 }
 

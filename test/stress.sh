@@ -18,7 +18,7 @@
 duration=${DURATION:-600}
 seed=${SEED:-$(date +%s)}
 read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash \
-	restart full oom callback ddl inherit extension database}"
+	restart full oom callback ddl inherit closed temporary bulk eager extension database}"
 case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
 
 require_packages server

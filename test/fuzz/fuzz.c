@@ -33,6 +33,11 @@
  *	           REPEATABLE READ transaction computes itself
  *	error      the cache serves or fails where building fails or serves
  *	stuck      a summary that can be built and proven does not become a hit
+ *	refused    a write or a command fails by rights on the extension's schema,
+ *	           or as the victim of a deadlock that a worker takes part in
+ *
+ * The extension is in a schema of its own, on which one of the two roles that
+ * write has no USAGE.
  *
  * The document is only compared for summaries whose sections all follow the
  * tables that they read: the generator marks those queries.
@@ -56,6 +61,7 @@
 #include <libpq-fe.h>
 
 #define DATABASE	"summary_cache_fuzz"
+#define CLOSED		"fuzz_closed"	/* the extension's schema */
 #define MAX_SESSIONS 64
 #define SQL_SIZE	(64 * 1024)
 #define MAX_STATES	400
@@ -68,11 +74,11 @@
 
 typedef enum
 {
-	CRASH, INTERNAL, LEAK, HANG, PENDING, LOCK, WRONG, ERRORS, STUCK, VIOLATIONS
+	CRASH, INTERNAL, LEAK, HANG, PENDING, LOCK, WRONG, ERRORS, STUCK, REFUSED, VIOLATIONS
 } Violation;
 
 static const char *const violation_names[VIOLATIONS] =
-{"crash", "internal", "leak", "hang", "pending", "lock", "wrong", "error", "stuck"};
+{"crash", "internal", "leak", "hang", "pending", "lock", "wrong", "error", "stuck", "refused"};
 
 typedef struct
 {
@@ -379,7 +385,9 @@ static const char *const schema[] = {
 	"CREATE TABLE IF NOT EXISTS p1 PARTITION OF p FOR VALUES FROM (50) TO (100)",
 	"CREATE TABLE IF NOT EXISTS pd PARTITION OF p DEFAULT",
 	"CREATE TABLE IF NOT EXISTS a0 (id int, v int, note text)",
+	"CREATE TABLE IF NOT EXISTS a1 (id int, v int, note text)",
 	"CREATE TABLE IF NOT EXISTS i0 () INHERITS (a0)",
+	"CREATE TABLE IF NOT EXISTS i00 () INHERITS (i0)",
 	"CREATE TABLE IF NOT EXISTS tasks (id int PRIMARY KEY, v int, note text, status text DEFAULT 'open',"
 	" updated_at timestamptz DEFAULT now())",
 	"CREATE TABLE IF NOT EXISTS progress_events (id int PRIMARY KEY, v int, note text,"
@@ -427,7 +435,7 @@ static const char *const wrappers[] = {
 };
 
 static const char *const tables[] =
-{"t0", "t1", "t2", "t3", "t0", "t1", "p", "p0", "p1", "pd", "a0", "i0", "tasks", "progress_events", "other.t0"};
+{"t0", "t1", "t2", "t3", "t0", "t1", "p", "p0", "p1", "pd", "a0", "a1", "i0", "i00", "i00", "tasks", "progress_events", "other.t0"};
 
 /* What the sessions destroyed is put back, each on its own. */
 static void
@@ -446,10 +454,14 @@ restore_schema(bool anew)
 		attempt(form("INSERT INTO %s (id, v, note) SELECT i, i, 'n' || i FROM generate_series(1, %d) i"
 					 " ON CONFLICT DO NOTHING", tables[i], anew ? 20 : 2));
 	for (int i = 0; i < lengthof(roles); i++)
+	{
 		attempt(form("GRANT USAGE, CREATE ON SCHEMA public TO %s", roles[i]));
-	attempt("GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON ALL TABLES IN SCHEMA public TO fuzz_a");
-	attempt("CREATE EXTENSION IF NOT EXISTS summary_cache");
-	attempt("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO fuzz_a");
+		attempt(form("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON ALL TABLES IN SCHEMA public TO %s", roles[i]));
+	}
+	attempt("CREATE SCHEMA IF NOT EXISTS " CLOSED);
+	attempt("GRANT USAGE ON SCHEMA " CLOSED " TO fuzz_a");
+	attempt("CREATE EXTENSION IF NOT EXISTS summary_cache SCHEMA " CLOSED);
+	attempt("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA " CLOSED " TO fuzz_a");
 }
 
 static void
@@ -471,6 +483,7 @@ create_database(void)
 	must("ALTER DATABASE " DATABASE " SET lock_timeout = '300ms'");
 	must("ALTER DATABASE " DATABASE " SET statement_timeout = '10s'");
 	must("ALTER DATABASE " DATABASE " SET client_min_messages = 'warning'");
+	must("ALTER DATABASE " DATABASE " SET search_path = public, " CLOSED);
 	PQfinish(first);
 	control = connect_to(DATABASE, "fuzz control", "-c lock_timeout=5s -c statement_timeout=60s");
 	if (!control)
@@ -761,14 +774,29 @@ odd_read(void)
 	}
 }
 
+/* Statements that lock several sources, in any order, for a transaction that does other things in between. */
+static const char *
+several_tables(void)
+{
+	if (quiet_ddl)
+		return form("BEGIN; LOCK TABLE %s IN %s MODE; LOCK TABLE %s IN %s MODE; UPDATE %s SET v = v WHERE false; COMMIT",
+					table(), percent(50) ? "ACCESS EXCLUSIVE" : "SHARE", table(), percent(50) ? "ACCESS EXCLUSIVE" : "SHARE", table());
+	if (percent(50))
+		return form("BEGIN; TRUNCATE %s; TRUNCATE %s; INSERT INTO %s (id, v) VALUES (1, 1) ON CONFLICT DO NOTHING; COMMIT",
+					table(), table(), table());
+	return form("BEGIN; LOCK TABLE %s; LOCK TABLE %s; COMMIT", table(), table());
+}
+
 static const char *
 dml(void)
 {
 	const char *t = table();
 	int			id = below(60);
 
-	switch (below(12))
+	switch (below(13))
 	{
+		case 12:
+			return several_tables();
 		case 0:
 		case 1:
 			return form("INSERT INTO %s (id, v, note) VALUES (%d, %d, 'x') ON CONFLICT DO NOTHING", t, id, below(50));
@@ -860,8 +888,9 @@ setting(void)
 		case 8:
 			return form("SET session_replication_role = %s", percent(60) ? "origin" : percent(50) ? "local" : "replica");
 		case 9:
-			return form("SET search_path = %s", percent(50) ? "public" : percent(30) ? "pg_temp, public, other" :
-						percent(50) ? "other, public" : percent(50) ? "nowhere, public, \"$user\"" : "pg_catalog, public");
+			return form("SET search_path = %s%s", percent(50) ? "public" : percent(30) ? "pg_temp, public, other" :
+						percent(50) ? "other, public" : percent(50) ? "nowhere, public, \"$user\"" : "pg_catalog, public",
+						percent(90) ? ", " CLOSED : "");
 		case 10:
 			return form("SET ROLE %s", percent(70) ? "NONE" : percent(70) ? "fuzz_a" : "fuzz_b");
 		case 11:
@@ -899,13 +928,42 @@ setting(void)
 	}
 }
 
+/* Seen by nobody else. */
+static const char *
+temporary_ddl(void)
+{
+	static const char *const commands[] = {
+		"CREATE TEMP TABLE IF NOT EXISTS tt (id serial, v int GENERATED ALWAYS AS IDENTITY, note text)",
+		"CREATE TEMP TABLE IF NOT EXISTS tl (LIKE t0 INCLUDING ALL)", "CREATE TEMP TABLE IF NOT EXISTS tc AS SELECT * FROM t0",
+		"CREATE TEMP TABLE IF NOT EXISTS ti () INHERITS (a0)", "INSERT INTO ti (id, v) VALUES (1, 1)",
+		"DROP TABLE IF EXISTS tt, tl CASCADE", "DROP TABLE IF EXISTS ti", "DROP TABLE IF EXISTS tc CASCADE",
+		"CREATE OR REPLACE TEMP VIEW tv AS SELECT id, v FROM t0", "CREATE OR REPLACE VIEW tv2 AS SELECT id, v FROM pg_temp.tt",
+		"CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION IF EXISTS pg_temp.f()",
+		"CREATE OR REPLACE FUNCTION pg_temp.tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+		"CREATE OR REPLACE TRIGGER tr BEFORE INSERT ON pg_temp.tt FOR EACH ROW EXECUTE FUNCTION pg_temp.tr()",
+		"GRANT SELECT ON pg_temp.tt TO fuzz_a", "ALTER TABLE pg_temp.tt ENABLE ROW LEVEL SECURITY", "CREATE POLICY tp ON pg_temp.tt USING (true)",
+		"CREATE RULE tr AS ON DELETE TO pg_temp.tt DO INSTEAD NOTHING", "ALTER TABLE pg_temp.tt ADD more int DEFAULT 1",
+		"CREATE TEMP SEQUENCE IF NOT EXISTS tq", "ALTER SEQUENCE pg_temp.tq RESTART", "CREATE TYPE pg_temp.te AS ENUM ('a')", "DROP TYPE IF EXISTS pg_temp.te",
+		"TRUNCATE pg_temp.tt, pg_temp.tl", "DISCARD TEMP",
+	};
+
+	return PICK(commands);
+}
+
 static const char *
 ddl(void)
 {
 	const char *t = table();
 
-	switch (quiet_ddl ? 30 + below(6) : below(36))
+	if (percent(25))
+		return temporary_ddl();
+	switch (quiet_ddl ? 30 + below(6) : below(38))
 	{
+		case 36:
+			/* the middle of a tree */
+			return form("ALTER TABLE i0 %s a%d", percent(50) ? "INHERIT" : "NO INHERIT", below(2));
+		case 37:
+			return form("ALTER TABLE i00 %s i0", percent(50) ? "INHERIT" : "NO INHERIT");
 		case 0:
 			return form("ALTER TABLE %s ADD COLUMN IF NOT EXISTS extra int DEFAULT %d", t, below(9));
 		case 1:
@@ -956,7 +1014,8 @@ ddl(void)
 		case 22:
 			return form("ALTER TABLE %s OWNER TO %s", t, percent(60) ? "CURRENT_USER" : "fuzz_a");
 		case 23:
-			return percent(30) ? "DROP EXTENSION summary_cache CASCADE" : "CREATE EXTENSION IF NOT EXISTS summary_cache";
+			return percent(30) ? "DROP EXTENSION summary_cache CASCADE" :
+				"CREATE EXTENSION IF NOT EXISTS summary_cache SCHEMA " CLOSED;
 		case 24:
 			return percent(20) ? "DROP SCHEMA other CASCADE" : "CREATE SCHEMA IF NOT EXISTS other";
 		case 25:
@@ -1001,11 +1060,13 @@ static const char *
 snapshot_comparison(void)
 {
 	int			n = below(4);
+	const char *write = percent(50) ? "" :
+		form("COPY %s (id, v) FROM PROGRAM 'printf \"%d\\t1\\n\"';", table(), 100 + below(100000));
 
-	return form("BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL summary_cache.enabled = on; SET LOCAL ROLE NONE;"
+	return form("BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL summary_cache.enabled = on; SET LOCAL ROLE NONE; %s"
 				"SELECT 'exact', bool_and(" EXACT ") FROM summary_cache_definition WHERE summary = 's%d';"
 				"SELECT 'cached', status, document FROM summary_cache_fetch('s%d'); SET LOCAL summary_cache.enabled = off;"
-				"SELECT 'own', status, document FROM summary_cache_fetch('s%d'); COMMIT", n, n, n);
+				"SELECT 'own', status, document FROM summary_cache_fetch('s%d'); COMMIT", write, n, n, n);
 }
 
 static const char *
@@ -1052,12 +1113,21 @@ next_statement(Session *session)
 static void
 session_connect(Session *session)
 {
-	session->conn = connect_to(DATABASE, form("fuzz %d", session->number), "");
+	/* one of those that write has no rights on the extension's schema */
+	session->conn = connect_to(DATABASE, form("fuzz %d", session->number),
+							   session->number % 4 == 3 ? "-c role=fuzz_b" : "");
 	session->busy = false;
 	if (!session->conn)
 		return;
 	PQsetNoticeReceiver(session->conn, notice_received, session);
 	PQsetnonblocking(session->conn, 1);
+}
+
+/* Does a statement call a function of the extension? */
+static bool
+calls_us(const char *sql)
+{
+	return strstr(sql, "summary_cache") || strstr(sql, "state_summary") || strstr(sql, "pr_commit");
 }
 
 /*
@@ -1077,12 +1147,26 @@ is_cores_own(const char *sql, const char *message, const char *context)
 	if (strstr(message, "cache lookup failed for relation") &&
 		((context && strstr(context, "section \"")) || strstr(message, "could not be built")))
 		return true;
-	if (strstr(sql, "summary_cache") || strstr(sql, "state_summary") || strstr(sql, "pr_commit"))
+	if (calls_us(sql))
 		return false;
 	for (int i = 0; i < lengthof(known); i++)
 		if (strstr(message, known[i]))
 			return true;
 	return false;
+}
+
+/* Does the detail of a deadlock's error have a process that is a worker? */
+static bool
+names_worker(const char *detail)
+{
+	PGresult   *result = ask("SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'");
+	bool		found = false;
+
+	for (int i = 0; i < PQntuples(result) && detail; i++)
+		found = found || strstr(detail, form("rocess %s ", PQgetvalue(result, i, 0))) ||
+			strstr(detail, form("process %s.", PQgetvalue(result, i, 0)));
+	PQclear(result);
+	return found;
 }
 
 /* Returns the SQLSTATE, NULL without an error. */
@@ -1112,6 +1196,9 @@ note_error(const char *who, const char *sql, PGresult *result, PGconn *conn)
 		return "?????";
 	}
 	count_state(state);
+	if ((strcmp(state, "42501") == 0 && strstr(message, "schema " CLOSED) && !calls_us(sql)) ||
+		(strcmp(state, "40P01") == 0 && names_worker(PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL))))
+		violation(REFUSED, "%s: %s, %s, after %s", who, message, PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL), sql);
 	if (strncmp(state, "XX", 2) == 0 && !is_cores_own(sql, message, context))
 		violation(INTERNAL, "%s: %s: %s (%s:%s)%s%s, after %s", who, state, message,
 				  PQresultErrorField(result, PG_DIAG_SOURCE_FILE), PQresultErrorField(result, PG_DIAG_SOURCE_LINE),
@@ -1462,7 +1549,7 @@ check(void)
 					 " AND backend_type = 'client backend' AND pid <> pg_backend_pid()", "0");
 	if (strcmp(value, "0") != 0)
 		violation(HANG, "%s sessions are not idle", value);
-	attempt("CREATE EXTENSION IF NOT EXISTS summary_cache");
+	attempt("CREATE EXTENSION IF NOT EXISTS summary_cache SCHEMA " CLOSED);
 	value = wait_for(pending, "none");
 	if (strcmp(value, "none") != 0)
 		violation(PENDING, "%s", value[0] ? value : "summary_cache_tables cannot be read");

@@ -45,10 +45,18 @@
  *	differ   a REPEATABLE READ transaction got something else than its own
  *	         query gives it
  *	torn     a document without one of the numbers, or no document
+ *	cold     a summary that nothing concerns is read and is not a hit
+ *	refused  a write, or a command of a user, ends in an error that the mode does
+ *	         not provoke: also when it is a deadlock's victim, or waits longer for
+ *	         a lock than other users hold one
  *	stuck    after the end, a source is still pending or has no slot, a lock is
  *	         left, the summary does not become a hit, the hit differs from the
  *	         tables, or much of a small shared memory is not there for another
- *	error    an error that the mode does not provoke
+ *	error    an error of a reader that the mode does not provoke
+ *
+ * The report says how many operations there were (reads, commits, DDL and
+ * rebuilds), how many of the reads were hits, how many were wrong (lost, unseen,
+ * dirty, own, differ or torn), and how many writes and commands were refused.
  *
  * What was seen or committed counts where it was: on a standby only what was seen
  * there, unless each commit waits for it; and until its server is started again,
@@ -74,8 +82,11 @@
 #define SMALL_MEMORY	4000000
 #define ROOM_SECTIONS	8
 
+/* Of the extension in mode closed. */
+#define CLOSED_SCHEMA	"checker_closed"
+
 static const char *const violation_names[VIOLATIONS] =
-{"lost", "unseen", "dirty", "own", "differ", "torn", "stuck", "error"};
+{"lost", "unseen", "dirty", "own", "differ", "torn", "cold", "refused", "stuck", "error"};
 
 static const char *const status_names[STATUSES] =
 {"hit-revision", "progress-section", "stale", "miss", "private"};
@@ -107,8 +118,17 @@ const ModeInfo modes[MODES] =
 	/* who writes a partition locks it before its root, ALTER TABLE the other way round */
 	[M_DDL] = {"ddl", "DDL that changes what the document has, beside writers",
 	"40P01 25P02", "40P01 25P02", .alone = true},
-	[M_INHERIT] = {"inherit", "the table in the middle of a tree gets other parents, beside writers of the one below it",
-	"", "", .mixed = true},
+	[M_INHERIT] = {"inherit", "the table in the middle of a tree gets other parents, beside open and prepared writers of the one below it",
+	"", "", .mixed = true, .bounded = true},
+	[M_CLOSED] = {"closed", "writers whose role has no USAGE on the extension's schema",
+	"", "", .mixed = true, .still = true, .bounded = true},
+	[M_TEMPORARY] = {"temporary", "DDL on temporary objects, beside which hits stay hits",
+	"", "", .still = true, .bounded = true},
+	[M_BULK] = {"bulk", "COPY and TRUNCATE, and reads after them in the same transaction",
+	"", "", .still = true, .bounded = true},
+	/* a writer's own read would wait for who holds a table for long */
+	[M_EAGER] = {"eager", "the worker refreshes by itself, beside transactions that lock several sources in any order",
+	"", "", .alone = true, .bounded = true},
 	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
 	"", "42883 42704 55000 40P01 XX000", .alone = true},
@@ -221,7 +241,7 @@ violation(Violation kind, const char *format,...)
 	fprintf(stderr, "%s: violation (%s): %s\n", modes[mode].name, violation_names[kind], text);
 }
 
-static void
+void
 raise_to(_Atomic uint64_t *target, uint64_t value)
 {
 	uint64_t	old = atomic_load(target);
@@ -354,6 +374,10 @@ connect_server(_Atomic int *pid)
 	PQsetNoticeReceiver(conn, no_notices, NULL);
 	if (remote_apply && !on_standby)
 		PQclear(PQexec(conn, "SET synchronous_commit = remote_apply"));
+	if (mode == M_CLOSED)
+		setup(conn, is_writer ? "SET ROLE checker_writer" : "SET search_path = public, " CLOSED_SCHEMA);
+	if (is_writer && modes[mode].bounded)
+		setup(conn, "SET lock_timeout = " LOCK_BOUND);
 	if (pid)
 		atomic_store(pid, PQbackendPID(conn));
 	return conn;
@@ -394,7 +418,7 @@ query(PGconn *conn, const char *sql)
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_COPY_IN)
 		return result;
 	if (!is_fault(conn, result))
-		violation(ERRORS, "%.200s: %s", sql, PQerrorMessage(conn));
+		violation(is_writer ? REFUSED : ERRORS, "%.200s: %s", sql, PQerrorMessage(conn));
 	PQclear(result);
 	return NULL;
 }
@@ -570,7 +594,7 @@ check_values(const uint64_t *values, Demand *demand, const char *how, bool curre
 		if (values[w] > attempted)
 			violation(DIRTY, "%s: writer %d has %llu, but has not come further than %llu", how, w,
 					  (unsigned long long) values[w], (unsigned long long) attempted);
-		else if (w < nwriters)
+		else if (w < nwriters || mode != M_DDL)
 			raise_to(&shared->seen[demand->run][w], values[w]);
 		if (!current)
 			continue;
@@ -595,6 +619,35 @@ count_answer(Reader *stats, const char *name, Demand *demand)
 	return status;
 }
 
+/* A read, which may fail as any reader's; NULL if it did. */
+PGresult *
+read_summary(PGconn *conn, const char *sql)
+{
+	bool		writer = is_writer;
+	PGresult   *result;
+
+	is_writer = false;
+	result = query(conn, sql);
+	is_writer = writer;
+	return result;
+}
+
+/* The summary of a table that nobody writes, and that no DDL of the mode concerns. */
+void
+read_still(PGconn *conn, const char *when)
+{
+	PGresult   *result = read_summary(conn, "SELECT status, document->>'still' FROM summary_cache_fetch('checker_still')");
+
+	if (result == NULL)
+		return;
+	atomic_fetch_add(&shared->still, 1);
+	if (strcmp(PQgetvalue(result, 0, 1), "1") != 0)
+		violation(DIRTY, "%s: a table that nobody writes has %s rows", when, PQgetvalue(result, 0, 1));
+	if (status_of(PQgetvalue(result, 0, 0)) != HIT)
+		violation(COLD, "%s: a summary that nothing concerns is %s", when, PQgetvalue(result, 0, 0));
+	PQclear(result);
+}
+
 /*
  * One read, checked.  own >= 0: this session is that writer, and own_value what
  * it must find: at least, or exactly inside its transaction.
@@ -606,14 +659,15 @@ fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own_value, bool
 	uint64_t	values[MAX_NUMBERS];
 	PGresult   *result;
 	Status		status;
-	bool		writer = is_writer;
 
 	take_demand(conn, &demand);
-	is_writer = false;			/* it may fail as any reader's */
-	result = query(conn, force ?
-				   "SELECT status, document FROM summary_cache_fetch('checker', force_refresh => true)" :
-				   "SELECT status, document FROM summary_cache_fetch('checker')");
-	is_writer = writer;
+	if (mode == M_CLOSED && is_writer)
+		result = read_summary(conn, force ? "SELECT status, document FROM checker_fetch(true)" :
+							  "SELECT status, document FROM checker_fetch(false)");
+	else
+		result = read_summary(conn, force ?
+							  "SELECT status, document FROM summary_cache_fetch('checker', force_refresh => true)" :
+							  "SELECT status, document FROM summary_cache_fetch('checker')");
 	if (result == NULL)
 		return false;
 	status = count_answer(stats, PQgetvalue(result, 0, 0), &demand);
@@ -688,7 +742,7 @@ make_query(char *out, size_t size, int first, int step)
 	size_t		n = snprintf(out, size, "SELECT json_object_agg(w, v ORDER BY w) FROM (");
 
 	for (int t = first; t < ntables; t += step)
-		n += snprintf(out + n, size - n, mode == M_COPY ?
+		n += snprintf(out + n, size - n, mode == M_COPY || mode == M_BULK ?
 					  "%sSELECT w, max(v) AS v FROM checker_%d GROUP BY w" :
 					  mode == M_DDL ? "%sSELECT w, sum(v) AS v FROM checker_%d GROUP BY w" :
 					  "%sSELECT w, v FROM checker_%d", t > first ? " UNION ALL " : "", t);
@@ -702,6 +756,15 @@ make_query(char *out, size_t size, int first, int step)
 					  " UNION ALL SELECT %d, v FROM checker_trigger",
 					  nwriters + D_VIEW, nwriters + D_FUNCTION, nwriters + D_MATVIEW,
 					  nwriters + D_REWRITE, nwriters + D_COLUMN, nwriters + D_TRIGGER);
+	if (mode == M_EAGER)
+	{
+		/* no number unless all tables have the same one */
+		n += snprintf(out + n, size - n, " UNION ALL SELECT %d, CASE WHEN count(*) = %d AND min(v) = max(v)"
+					  " THEN min(v) END FROM (", nwriters, LOCK_TABLES);
+		for (int i = 0; i < LOCK_TABLES; i++)
+			n += snprintf(out + n, size - n, "%sSELECT v FROM checker_lock_%d", i > 0 ? " UNION ALL " : "", i);
+		n += snprintf(out + n, size - n, ") l");
+	}
 	snprintf(out + n, size - n, ") x");
 }
 
@@ -731,9 +794,9 @@ drop_tables(PGconn *conn)
 		setup(conn, "DROP TABLE IF EXISTS checker_%d CASCADE", t);
 	setup(conn, "DROP TABLE IF EXISTS checker_top, checker_other CASCADE;"
 		  "DROP TABLE IF EXISTS checker_0_2, checker_0_3, checker_base, checker_rewrite, checker_column,"
-		  " checker_trigger, checker_filler CASCADE;"
+		  " checker_trigger, checker_filler, checker_still, checker_free CASCADE;"
 		  "DROP VIEW IF EXISTS checker_view;"
-		  "DROP FUNCTION IF EXISTS checker_function()");
+		  "DROP FUNCTION IF EXISTS checker_function(), checker_unseen()");
 }
 
 /* What the statements of ddl_main() work on: each number begins with 0. */
@@ -759,12 +822,53 @@ create_ddl_tables(PGconn *conn)
 		  "INSERT INTO checker_trigger VALUES (0)");
 }
 
+/* Mode closed has the extension in a schema of its own; what an earlier run has left goes. */
+static void
+close_schema(PGconn *conn, bool close)
+{
+	setup(conn, "DROP FUNCTION IF EXISTS checker_fetch(boolean)");
+	if (number(conn, "SELECT count(*) FROM pg_namespace WHERE nspname = '" CLOSED_SCHEMA "'") > 0)
+		setup(conn, "DROP EXTENSION IF EXISTS summary_cache CASCADE; DROP SCHEMA " CLOSED_SCHEMA " CASCADE");
+	if (number(conn, "SELECT count(*) FROM pg_roles WHERE rolname = 'checker_writer'") > 0)
+		setup(conn, "DROP OWNED BY checker_writer; DROP ROLE checker_writer");
+	if (!close)
+		return;
+	setup(conn, "DROP EXTENSION IF EXISTS summary_cache CASCADE; CREATE SCHEMA " CLOSED_SCHEMA ";"
+		  "CREATE EXTENSION summary_cache SCHEMA " CLOSED_SCHEMA ";"
+		  "CREATE ROLE checker_writer");
+	/* superusers' only */
+	setup(conn, "GRANT SET ON PARAMETER commit_delay TO checker_writer");
+	/* writers read as others may let them */
+	setup(conn, "CREATE FUNCTION checker_fetch(force boolean, OUT status text, OUT document json) LANGUAGE sql SECURITY DEFINER"
+		  " AS 'SELECT f.status, f.document FROM " CLOSED_SCHEMA ".summary_cache_fetch(''checker'', force_refresh => force) f'");
+}
+
+/* A summary that nothing in the mode concerns, and that is a hit from now on. */
+static void
+create_still(PGconn *conn)
+{
+	bool		hit = false;
+
+	setup(conn, "CREATE TABLE checker_still (id int PRIMARY KEY, n int DEFAULT 1 CHECK (n > 0));"
+		  "INSERT INTO checker_still VALUES (1);"
+		  "SELECT summary_cache_define('checker_still', 'still', 'SELECT count(*) AS still FROM checker_still')");
+	for (int attempt = 0; attempt < 1000 && !hit; attempt++)
+	{
+		if (attempt > 0)
+			rest(10000);
+		hit = number(conn, "SELECT (status = 'hit-revision')::int FROM summary_cache_fetch('checker_still')") == 1;
+	}
+	if (!hit)
+		die("the summary of a table that nobody writes does not become a hit");
+}
+
 static void
 create_tables(PGconn *conn)
 {
 	char		half[sizeof(document_query)];
 
 	setup(conn, "SET client_min_messages = warning");
+	close_schema(conn, mode == M_CLOSED);
 	setup(conn, "CREATE EXTENSION IF NOT EXISTS summary_cache");
 	setup(conn, "DO $$ BEGIN PERFORM summary_cache_drop('checker');"
 		  " EXCEPTION WHEN undefined_object THEN NULL; END $$");
@@ -779,13 +883,13 @@ create_tables(PGconn *conn)
 				  "CREATE TABLE checker_%d_1 PARTITION OF checker_%d FOR VALUES IN (1)", t, t, t, t, t);
 		else
 			setup(conn, "CREATE TABLE checker_%d (w int, v bigint)", t);
-		setup(conn, mode == M_COPY ? "CREATE INDEX ON checker_%d (w, v)" : "CREATE INDEX ON checker_%d (w)", t);
+		setup(conn, mode == M_COPY || mode == M_BULK ? "CREATE INDEX ON checker_%d (w, v)" : "CREATE INDEX ON checker_%d (w)", t);
 	}
 	/* the rows are below checker_0, and never above it */
 	if (mode == M_INHERIT)
 		setup(conn, "CREATE TABLE checker_top (w int, v bigint); CREATE TABLE checker_other (w int, v bigint);"
 			  "CREATE TABLE checker_0_0 () INHERITS (checker_0); CREATE INDEX ON checker_0_0 (w)");
-	for (int w = 0; w < nwriters; w++)
+	for (int w = 0; w < (mode == M_INHERIT ? nnumbers : nwriters); w++)
 		if (mode == M_INHERIT)
 			setup(conn, "INSERT INTO checker_0_0 VALUES (%d, 0)", w);
 		else if (mode == M_PARTITION || mode == M_DDL)
@@ -794,6 +898,15 @@ create_tables(PGconn *conn)
 			setup(conn, "INSERT INTO checker_%d VALUES (%d, 0)", w % ntables, w);
 	if (mode == M_DDL)
 		create_ddl_tables(conn);
+	for (int i = 0; i < LOCK_TABLES && mode == M_EAGER; i++)
+		setup(conn, "DROP TABLE IF EXISTS checker_lock_%d; CREATE TABLE checker_lock_%d (v bigint);"
+			  "INSERT INTO checker_lock_%d VALUES (0)", i, i, i);
+	if (mode == M_CLOSED)
+	{
+		setup(conn, "CREATE TABLE checker_free (n int); GRANT ALL ON checker_free TO checker_writer");
+		for (int t = 0; t < ntables; t++)
+			setup(conn, "GRANT SELECT, INSERT, UPDATE, DELETE ON checker_%d TO checker_writer", t);
+	}
 
 	make_query(document_query, sizeof(document_query), 0, 1);
 	make_query(half, sizeof(half), 0, mode == M_INLINE ? 2 : 1);
@@ -809,8 +922,21 @@ create_tables(PGconn *conn)
 	}
 	/* so that its trees are tracked, too */
 	if (mode == M_INHERIT)
-		setup(conn, "SELECT summary_cache_define('checker_above', 'top', 'SELECT count(*) AS top FROM checker_top');"
-			  "SELECT summary_cache_define('checker_above', 'other', 'SELECT count(*) AS other FROM checker_other')");
+		setup(conn, "SELECT summary_cache_define('checker_above', 'top',"
+			  " 'SELECT count(*) AS top, coalesce(sum(v), 0) AS top_sum FROM checker_top');"
+			  "SELECT summary_cache_define('checker_above', 'other',"
+			  " 'SELECT count(*) AS other, coalesce(sum(v), 0) AS other_sum FROM checker_other')");
+	if (mode == M_EAGER)
+	{
+		setup(conn, "SELECT summary_cache_configure('checker', 'eager_refresh', 'on')");
+		/* only the worker builds this one: its query locks what is not known to be a source */
+		setup(conn, "CREATE FUNCTION checker_unseen() RETURNS bigint LANGUAGE plpgsql STABLE AS"
+			  " $$ DECLARE n bigint; BEGIN EXECUTE 'SELECT count(*) FROM checker_lock_0' INTO n; RETURN n; END $$;"
+			  "SELECT summary_cache_define('checker_unseen', 'main', 'SELECT count(*) AS n, checker_unseen() AS m FROM checker_0', '{checker_0}');"
+			  "SELECT summary_cache_configure('checker_unseen', 'eager_refresh', 'on')");
+	}
+	for (int w = 0; w < nwriters && mode == M_BULK; w++)
+		setup(conn, "SELECT summary_cache_define('checker_bulk_%d', 'one', 'SELECT max(v) AS n FROM checker_%d')", w, w);
 	if (mode == M_FULL)
 	{
 		setup(conn, "CREATE TABLE checker_filler (n int, rival int);"
@@ -825,7 +951,11 @@ create_tables(PGconn *conn)
 	/* what an earlier mode has left would be served until the new definition is built */
 	setup(conn, "SELECT summary_cache_invalidate(summary::text)"
 		  " FROM (SELECT DISTINCT summary FROM summary_cache_sections) s");
+	if (mode == M_EAGER)
+		setup(conn, "SELECT summary_cache_get('checker_unseen')");
 	setup(conn, "SELECT summary_cache_reset_stats()");
+	if (modes[mode].still)
+		create_still(conn);
 }
 
 /*
@@ -934,6 +1064,8 @@ check_requirements(PGconn *conn)
 		die("mode oom needs the debug build");
 	if (mode == M_CALLBACK && number(conn, "SELECT (current_setting('callback.after_sql', true) IS NULL)::int") == 1)
 		die("mode callback needs test/stress/callback.c");
+	if (mode == M_BULK && nwriters > MAX_TABLES)
+		die("mode bulk has at most %d writers", MAX_TABLES);
 	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_INHERIT && mode != M_UNTRACKED)
 		die("mode %s is not for standbys", modes[mode].name);
 	if (mode == M_FULL &&
@@ -1011,6 +1143,7 @@ print_report(PGconn *conn, uint64_t *total)
 	uint64_t	near_hits = 0;
 	uint64_t	commits = 0;
 	uint64_t	failed = atomic_load(&shared->failed_commits);
+	uint64_t	wrong = 0;
 
 	for (int r = 0; r <= nreaders + nwriters; r++)
 	{
@@ -1022,9 +1155,14 @@ print_report(PGconn *conn, uint64_t *total)
 		reads += answers[s];
 	for (int w = 0; w < nwriters; w++)
 		commits += atomic_load(&shared->writers[w].commits);
-	printf("%s: reads %llu, hits %llu, share %.1f%%, near %llu, stale %llu, inline %llu, miss %llu,"
+	for (int v = LOST; v <= TORN; v++)
+		wrong += atomic_load(&shared->violations[v]);
+	printf("%s: operations %llu, reads %llu, hits %llu, share %.1f%%, near %llu, stale %llu, inline %llu, miss %llu,"
 		   " private %llu, commits %llu, builds %ld",
-		   modes[mode].name, (unsigned long long) reads, (unsigned long long) answers[HIT],
+		   modes[mode].name,
+		   (unsigned long long) (reads + atomic_load(&shared->still) + commits + failed +
+								 atomic_load(&shared->faults) + atomic_load(&shared->rebuilds)),
+		   (unsigned long long) reads, (unsigned long long) answers[HIT],
 		   reads ? 100.0 * answers[HIT] / reads : 0.0, (unsigned long long) near_hits,
 		   (unsigned long long) answers[STALE], (unsigned long long) answers[INLINE],
 		   (unsigned long long) answers[MISS], (unsigned long long) answers[PRIVATE],
@@ -1037,15 +1175,20 @@ print_report(PGconn *conn, uint64_t *total)
 		printf(", faults %llu", (unsigned long long) atomic_load(&shared->faults));
 	if (failed > 0)
 		printf(", failed %llu", (unsigned long long) failed);
+	if (modes[mode].still)
+		printf(", still %llu", (unsigned long long) atomic_load(&shared->still));
+	if (mode == M_EAGER)
+		printf(", longest=%.0fms", atomic_load(&shared->longest) / 1000.0);
 	if (mode == M_FULL)
 		printf(", unfit %ld", number(conn, "SELECT builds_not_cached FROM summary_cache_stats"
 									 " WHERE summary = 'checker'"));
+	printf(", wrong %llu", (unsigned long long) wrong);
 	for (int v = 0; v < VIOLATIONS; v++)
 	{
 		uint64_t	n = atomic_load(&shared->violations[v]);
 
 		*total += n;
-		if (n > 0)
+		if (n > 0 || v == REFUSED)
 			printf(", %s %llu", violation_names[v], (unsigned long long) n);
 	}
 	printf(", violations %llu\n", (unsigned long long) *total);
@@ -1062,8 +1205,10 @@ run_mode(void)
 		[M_RESTART] = restarter_main,
 		[M_DDL] = ddl_main,
 		[M_INHERIT] = inherit_main,
-		/* XX000: "could not open relation", of a function's result type, by the parser */
-	[M_EXTENSION] = extension_main,
+		[M_CLOSED] = closed_main,
+		[M_TEMPORARY] = temporary_main,
+		[M_EAGER] = eager_main,
+		[M_EXTENSION] = extension_main,
 		[M_DATABASE] = database_main,
 	};
 	PGconn	   *conn;
@@ -1079,7 +1224,9 @@ run_mode(void)
 		ntables = 1;
 	else if (mode == M_COPY || (mode == M_INLINE && ntables < 2))
 		ntables = 2;
-	nnumbers = nwriters + (mode == M_DDL ? DDLS : 0);
+	else if (mode == M_BULK)
+		ntables = nwriters;		/* each truncates its own */
+	nnumbers = nwriters + (mode == M_DDL ? DDLS : mode == M_INHERIT || mode == M_EAGER ? 1 : 0);
 	conn = connect_server(NULL);
 	check_requirements(conn);
 	create_tables(conn);
@@ -1137,7 +1284,16 @@ run_mode(void)
 	setup(conn, "SELECT summary_cache_drop('checker')");
 	if (mode == M_INHERIT)
 		setup(conn, "SELECT summary_cache_drop('checker_above')");
+	if (mode == M_EAGER)
+		setup(conn, "SELECT summary_cache_drop('checker_unseen')");
+	if (modes[mode].still)
+		setup(conn, "SELECT summary_cache_drop('checker_still')");
+	for (int w = 0; w < nwriters && mode == M_BULK; w++)
+		setup(conn, "SELECT summary_cache_drop('checker_bulk_%d')", w);
 	drop_tables(conn);
+	for (int i = 0; i < LOCK_TABLES && mode == M_EAGER; i++)
+		setup(conn, "DROP TABLE checker_lock_%d", i);
+	close_schema(conn, false);
 	drop_junk(conn);
 	disconnect(conn);
 	ntables = real_ntables;

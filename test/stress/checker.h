@@ -31,7 +31,7 @@
 
 typedef enum
 {
-	LOST, UNSEEN, DIRTY, OWN, DIFFER, TORN, STUCK, ERRORS, VIOLATIONS
+	LOST, UNSEEN, DIRTY, OWN, DIFFER, TORN, COLD, REFUSED, STUCK, ERRORS, VIOLATIONS
 } Violation;
 
 typedef enum
@@ -42,7 +42,8 @@ typedef enum
 typedef enum
 {
 	M_PLAIN, M_2PC, M_SAVEPOINT, M_SYNC, M_RR, M_INLINE, M_PARTITION, M_COPY, M_FAULTS, M_CRASH,
-	M_RESTART, M_FULL, M_OOM, M_CALLBACK, M_DDL, M_INHERIT, M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
+	M_RESTART, M_FULL, M_OOM, M_CALLBACK, M_DDL, M_INHERIT, M_CLOSED, M_TEMPORARY, M_BULK, M_EAGER,
+	M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
 } Mode;
 
 typedef struct
@@ -60,6 +61,8 @@ typedef struct
 	bool		alone;			/* they do not read inside a transaction: they
 								 * would deadlock with DDL */
 	bool		crashes;		/* what was not flushed may be lost */
+	bool		still;			/* nothing concerns the summary checker_still: it stays a hit */
+	bool		bounded;		/* users have a lock_timeout: see LOCK_BOUND */
 } ModeInfo;
 
 /* In mode ddl each of these statements moves a number of its own, beside the writers'. */
@@ -70,6 +73,15 @@ typedef enum
 } Ddl;
 
 #define MAX_NUMBERS	(MAX_WRITERS + DDLS)
+
+/* In mode eager each of these tables has the same number, which moves in all of them at once. */
+#define LOCK_TABLES	3
+
+/*
+ * How long a statement of a user may wait for a lock, where no other user's
+ * transaction holds one for longer than some milliseconds.
+ */
+#define LOCK_BOUND	"'2s'"
 
 typedef struct
 {
@@ -99,6 +111,8 @@ typedef struct
 	_Atomic uint64_t faults;
 	_Atomic uint64_t failed_commits;	/* those that had to fail, and did */
 	_Atomic uint64_t rebuilds;
+	_Atomic uint64_t still;		/* reads of checker_still */
+	_Atomic uint64_t longest;	/* wait for a lock, us */
 	_Atomic uint64_t side;		/* mode database: what is committed there; NEVER: it ends */
 	Writer		writers[MAX_NUMBERS];
 	Reader		readers[MAX_READERS + MAX_WRITERS + 1];
@@ -134,10 +148,12 @@ extern int	njunk;
 extern int	nsubtransactions;
 extern Mode mode;
 extern const ModeInfo modes[MODES];
-extern bool is_writer;			/* this process is one */
+extern bool is_writer;			/* this process does what users do: no error
+								 * but a provoked one is right */
 extern char document_query[16384];	/* one row, one column: what the document has */
 extern char define_command[20000];	/* of its section "numbers" */
 
+extern void raise_to(_Atomic uint64_t *target, uint64_t value);
 extern void die(const char *format,...);
 extern void violation(Violation kind, const char *format,...);
 extern int	below(int n);
@@ -158,6 +174,8 @@ extern long number(PGconn *conn, const char *format,...);
 
 extern bool fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own_value, bool inside);
 extern bool look(PGconn *conn);
+extern PGresult *read_summary(PGconn *conn, const char *sql);
+extern void read_still(PGconn *conn, const char *when);
 extern void take_demand(PGconn *conn, Demand *demand);
 extern Status count_answer(Reader *stats, const char *name, Demand *demand);
 extern bool commit(PGconn *conn, int w, uint64_t value, const char *command);
@@ -172,6 +190,10 @@ extern void killer_main(void);
 extern void restarter_main(void);
 extern void ddl_main(void);
 extern void inherit_main(void);
+extern void closed_main(void);
+extern void temporary_main(void);
+extern void eager_main(void);
+extern void temporary_ddl(PGconn *conn, PGconn *other);
 extern void extension_main(void);
 extern void database_main(void);
 

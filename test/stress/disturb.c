@@ -331,22 +331,66 @@ ddl_main(void)
 	PQfinish(conn);
 }
 
+/* The documents of both parents: what is below them, and all that has been committed there. */
+static void
+read_above(PGconn *conn, bool below_top, bool below_other)
+{
+	uint64_t	committed = 0;
+	PGresult   *result;
+
+	for (int w = 0; w < nnumbers; w++)
+		committed += atomic_load(&shared->writers[w].committed);
+	result = read_summary(conn, "SELECT status, document->>'top', document->>'other', document->>'top_sum',"
+						  " document->>'other_sum' FROM summary_cache_fetch('checker_above')");
+	if (result == NULL)
+		return;
+	if (strcmp(PQgetvalue(result, 0, 0), "stale") != 0)
+	{
+		if (atoi(PQgetvalue(result, 0, 1)) != (below_top ? nnumbers : 0) ||
+			atoi(PQgetvalue(result, 0, 2)) != (below_other ? nnumbers : 0))
+			violation(LOST, "%s: %s rows below one table, %s below the other", PQgetvalue(result, 0, 0),
+					  PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
+		if ((below_top && strtoull(PQgetvalue(result, 0, 3), NULL, 10) < committed) ||
+			(below_other && strtoull(PQgetvalue(result, 0, 4), NULL, 10) < committed))
+			violation(LOST, "%s: below one table the sum is %s, below the other %s, but %llu had been committed",
+					  PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 3), PQgetvalue(result, 0, 4),
+					  (unsigned long long) committed);
+	}
+	PQclear(result);
+}
+
 /*
  * The table in the middle of a tree leaves its parent for another.  This takes no
- * lock on the table below, whose writers are open, or prepared, meanwhile.  What
- * it brings along is counted in the documents of both parents.
+ * lock on the table below, whose writers are open, or prepared, meanwhile: also
+ * one that ends only afterwards, so that a command that waited for it would run
+ * into its lock_timeout.  What it brings along is counted in the documents of
+ * both parents.
  */
 void
 inherit_main(void)
 {
-	PGconn	   *conn = connect_server(NULL);
+	PGconn	   *conn;
+	PGconn	   *other;
+	Writer	   *me = &shared->writers[nwriters];
 	bool		below_top = false;
 	bool		below_other = false;
 
+	is_writer = true;
+	conn = connect_server(NULL);
+	other = connect_server(NULL);
 	while (!stopped())
 	{
-		PGresult   *result;
+		uint64_t	next = atomic_load(&me->committed) + 1;
+		bool		holds = one_in(2);
+		bool		prepares = holds && one_in(2);
 
+		if (holds)
+		{
+			(void) execute(other, "BEGIN; UPDATE checker_0_0 SET v = %llu WHERE w = %d",
+						   (unsigned long long) next, nwriters);
+			if (prepares)
+				(void) execute(other, "PREPARE TRANSACTION 'checker_held'");
+		}
 		if (!below_top && !below_other)
 			below_top = execute(conn, "ALTER TABLE checker_0 INHERIT checker_top");
 		else if (below_top && !below_other && one_in(2))
@@ -359,15 +403,276 @@ inherit_main(void)
 
 		/* a build between a writer's statement and its commit is what this is about */
 		(void) fetch(conn, &shared->readers[nreaders], one_in(2), -1, 0, false);
-		result = query(conn, "SELECT status, document->>'top', document->>'other' FROM summary_cache_fetch('checker_above')");
-		if (result && strcmp(PQgetvalue(result, 0, 0), "stale") != 0 &&
-			(atoi(PQgetvalue(result, 0, 1)) != (below_top ? nwriters : 0) ||
-			 atoi(PQgetvalue(result, 0, 2)) != (below_other ? nwriters : 0)))
-			violation(LOST, "%s: %s rows below one table, %s below the other", PQgetvalue(result, 0, 0),
-					  PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2));
-		PQclear(result);
+		read_above(conn, below_top, below_other);
+		if (holds && commit(other, nwriters, next, prepares ? "COMMIT PREPARED 'checker_held'" : "COMMIT"))
+		{
+			(void) fetch(conn, &shared->readers[nreaders], false, -1, 0, false);
+			read_above(conn, below_top, below_other);
+		}
 		rest(below(10000));
 	}
+	PQfinish(conn);
+	PQfinish(other);
+}
+
+/*
+ * Beside writers without rights on the extension's schema: what makes their
+ * sessions look everything up anew, without being DDL.
+ */
+void
+closed_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+
+	while (!stopped())
+	{
+		switch (below(3))
+		{
+			case 0:
+				(void) execute(conn, "TRUNCATE checker_free");
+				break;
+			case 1:
+				(void) execute(conn, "ANALYZE checker_free");
+				break;
+			default:
+				(void) execute(conn, "ANALYZE checker_%d", below(ntables));
+		}
+		atomic_fetch_add(&shared->faults, 1);
+		read_still(conn, "after an invalidation");
+		rest(below(10000));
+	}
+	PQfinish(conn);
+}
+
+/*-------------------------------------------------------------------------
+ * Temporary objects
+ *-------------------------------------------------------------------------
+ */
+
+/* Each leaves nothing behind.  All of it may be in a transaction that writes. */
+static const char *const temporary_commands[] = {
+	"CREATE TEMP TABLE tmp (id serial, v bigint GENERATED ALWAYS AS IDENTITY, n int DEFAULT 1);"
+	"INSERT INTO tmp (n) VALUES (1), (2); ALTER TABLE tmp ALTER v RESTART; ALTER SEQUENCE tmp_id_seq RESTART; DROP TABLE tmp",
+	"CREATE TEMP TABLE tmp (LIKE checker_still INCLUDING ALL); CREATE INDEX ON tmp (n);"
+	"ALTER TABLE tmp ADD more int DEFAULT 2; ALTER TABLE tmp RENAME more TO other; INSERT INTO tmp VALUES (7);"
+	"TRUNCATE tmp; ALTER TABLE tmp RENAME TO tmp2; DROP TABLE tmp2",
+	"CREATE TEMP TABLE tmp AS SELECT * FROM checker_still; CREATE TEMP VIEW tmp_view AS SELECT * FROM checker_still;"
+	"CREATE VIEW tmp_other AS SELECT * FROM tmp; CREATE OR REPLACE VIEW tmp_other AS SELECT id, n FROM tmp WHERE n > 0;"
+	"COMMENT ON TABLE tmp IS 'mine'; ALTER VIEW tmp_other RENAME TO tmp_third; DROP VIEW tmp_view, tmp_third; DROP TABLE tmp",
+	"SELECT n INTO TEMP tmp FROM checker_still; ANALYZE tmp; DROP TABLE pg_temp.tmp",
+	"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT pg_temp.f();"
+	"CREATE OR REPLACE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 2';"
+	"ALTER FUNCTION pg_temp.f() STABLE; GRANT EXECUTE ON FUNCTION pg_temp.f() TO PUBLIC; DROP FUNCTION pg_temp.f()",
+	"CREATE TEMP TABLE tmp (n int); GRANT SELECT ON tmp TO PUBLIC; REVOKE SELECT ON tmp FROM PUBLIC;"
+	"ALTER TABLE tmp ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON tmp USING (n > 0); DROP POLICY mine ON tmp; DROP TABLE tmp",
+	"CREATE TEMP TABLE tmp (n int); CREATE FUNCTION pg_temp.t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+	"CREATE TRIGGER mine BEFORE INSERT ON tmp FOR EACH ROW EXECUTE FUNCTION pg_temp.t(); INSERT INTO tmp VALUES (1);"
+	"ALTER TABLE tmp DISABLE TRIGGER ALL; ALTER TABLE tmp ENABLE TRIGGER ALL; DROP TRIGGER mine ON tmp;"
+	"CREATE RULE mine AS ON INSERT TO tmp DO INSTEAD NOTHING; DROP RULE mine ON tmp; DROP TABLE tmp; DROP FUNCTION pg_temp.t()",
+	"CREATE TEMP SEQUENCE tmp; SELECT nextval('tmp'); ALTER SEQUENCE tmp RESTART; DROP SEQUENCE tmp",
+	"CREATE TYPE pg_temp.e AS ENUM ('a'); ALTER TYPE pg_temp.e RENAME VALUE 'a' TO 'b'; DROP TYPE pg_temp.e;"
+	"CREATE DOMAIN pg_temp.d AS int CHECK (VALUE > 0); DROP DOMAIN pg_temp.d; CREATE TYPE pg_temp.c AS (a int); DROP TYPE pg_temp.c",
+	"CREATE TEMP TABLE tmp (n int) PARTITION BY LIST (n); CREATE TEMP TABLE tmp1 PARTITION OF tmp FOR VALUES IN (1);"
+	"INSERT INTO tmp VALUES (1); ALTER TABLE tmp DETACH PARTITION tmp1; DROP TABLE tmp1; DROP TABLE tmp",
+	"CREATE TEMP TABLE tmp (n int PRIMARY KEY); CREATE TEMP TABLE tmp2 (n int REFERENCES tmp ON DELETE CASCADE);"
+	"INSERT INTO tmp VALUES (1); INSERT INTO tmp2 VALUES (1); TRUNCATE tmp CASCADE; DROP TABLE tmp, tmp2",
+	"SET LOCAL search_path = pg_temp, public; CREATE TABLE tmp (n int); CREATE VIEW tmp_view AS SELECT n FROM tmp;"
+	"DROP VIEW tmp_view; DROP TABLE tmp; RESET search_path",
+};
+
+/* In a transaction.  Then it may keep nobody from a hit: not itself, nor, in another session, others. */
+void
+temporary_ddl(PGconn *conn, PGconn *other)
+{
+	const char *commands = temporary_commands[below((int) (sizeof(temporary_commands) / sizeof(temporary_commands[0])))];
+	char		when[200];
+
+	snprintf(when, sizeof(when), "after %.150s", commands);
+	(void) execute(conn, "%s", commands);
+	read_still(conn, when);
+	if (other)
+		read_still(other, when);
+	atomic_fetch_add(&shared->faults, 1);
+}
+
+/*
+ * Tables with the names of sources, and one that inherits from one, are seen by
+ * nobody else, and leave others their hits.
+ */
+void
+temporary_main(void)
+{
+	Reader	   *stats = &shared->readers[nreaders];
+	PGconn	   *conn;
+	PGconn	   *other = connect_server(NULL);
+
+	is_writer = true;
+	conn = connect_server(NULL);
+	while (!stopped())
+	{
+		switch (below(8))
+		{
+			case 0:
+				(void) execute(conn, "CREATE TEMP TABLE checker_0 (w int, v bigint); CREATE TEMP TABLE checker_still (id int);"
+							   "INSERT INTO checker_0 VALUES (0, %llu)", (unsigned long long) NEVER);
+				(void) fetch(conn, stats, one_in(2), -1, 0, false);
+				read_still(conn, "beside a temporary table of its name");
+				(void) execute(conn, "DROP TABLE pg_temp.checker_0, pg_temp.checker_still");
+				break;
+			case 1:
+				/* its own reads have these rows, and are private */
+				(void) execute(conn, "CREATE TEMP TABLE tmp () INHERITS (checker_still); INSERT INTO tmp VALUES (7)");
+				read_still(other, "beside another session's temporary table that inherits");
+				if (number(conn, "SELECT (document->>'still')::int FROM summary_cache_fetch('checker_still')") != 2)
+					violation(OWN, "the rows of a temporary table that inherits are not in its session's document");
+				(void) execute(conn, "DROP TABLE tmp");
+				break;
+			case 2:
+				/* what is left goes with the session */
+				(void) execute(conn, "CREATE TEMP TABLE checker_0 (id serial); CREATE FUNCTION pg_temp.g() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+				PQfinish(conn);
+				conn = connect_server(NULL);
+				break;
+			case 3:
+				(void) execute(conn, "CREATE TEMP TABLE tmp (id serial)");
+				(void) execute(conn, "DISCARD ALL");
+				(void) execute(conn, "SET lock_timeout = " LOCK_BOUND);
+				break;
+			default:
+				(void) execute(conn, "BEGIN");
+				temporary_ddl(conn, other);
+				(void) execute(conn, one_in(4) ? "ROLLBACK" : "COMMIT");
+		}
+		atomic_fetch_add(&shared->faults, 1);
+		read_still(other, "after temporary DDL");
+		read_still(conn, "after its own temporary DDL");
+		rest(below(10000));
+	}
+	PQfinish(conn);
+	PQfinish(other);
+}
+
+/*-------------------------------------------------------------------------
+ * Locks of several sources
+ *-------------------------------------------------------------------------
+ */
+
+static void
+shuffle(int *numbers, int n)
+{
+	for (int i = n - 1; i > 0; i--)
+	{
+		int			j = below(i + 1);
+		int			swapped = numbers[i];
+
+		numbers[i] = numbers[j];
+		numbers[j] = swapped;
+	}
+}
+
+/* A command that takes a lock: for how long does it wait at most? */
+static bool
+execute_timed(PGconn *conn, const char *format, int argument)
+{
+	uint64_t	began = now_ns();
+	bool		ok = execute(conn, format, argument);
+
+	raise_to(&shared->longest, (now_ns() - began) / 1000);
+	return ok;
+}
+
+/* All tables that nobody else writes get a new number, in any order. */
+static void
+truncate_all(PGconn *conn)
+{
+	uint64_t	value = atomic_load(&shared->writers[nwriters].committed) + 1;
+	int			order[LOCK_TABLES];
+	bool		ok;
+
+	for (int i = 0; i < LOCK_TABLES; i++)
+		order[i] = i;
+	shuffle(order, LOCK_TABLES);
+	ok = execute(conn, "BEGIN");
+	for (int i = 0; i < LOCK_TABLES && ok; i++)
+	{
+		ok = execute_timed(conn, "TRUNCATE checker_lock_%d", order[i]) &&
+			execute(conn, "INSERT INTO checker_lock_%d VALUES (%llu)", order[i], (unsigned long long) value);
+		if (one_in(2))
+			rest(below(10000));
+	}
+	if (!ok)
+		(void) execute(conn, "ROLLBACK");
+	else if (commit(conn, nwriters, value, "COMMIT"))
+		(void) fetch(conn, &shared->readers[nreaders], false, nwriters, value, false);
+}
+
+/* The writers' tables and the others are locked in any order, but for the one that is held for long. */
+static void
+lock_all(PGconn *conn)
+{
+	static const char *const commands[] = {
+		"LOCK TABLE %s%d IN ACCESS EXCLUSIVE MODE", "LOCK TABLE %s%d IN ACCESS EXCLUSIVE MODE",
+		"LOCK TABLE %s%d IN SHARE ROW EXCLUSIVE MODE",
+	};
+	int			order[MAX_TABLES + LOCK_TABLES];
+	int			n = ntables + LOCK_TABLES - 1;
+	bool		ok;
+
+	for (int i = 0; i < n; i++)
+		order[i] = i;
+	shuffle(order, n);
+	ok = execute(conn, "BEGIN");
+	for (int i = 0; i < n && ok; i++)
+	{
+		char		command[200];
+		bool		theirs = order[i] < ntables;
+
+		snprintf(command, sizeof(command), commands[below(3)], theirs ? "checker_" : "checker_lock_",
+				 theirs ? order[i] : order[i] - ntables);
+		ok = execute_timed(conn, command, 0);
+		if (one_in(4))
+			rest(below(5000));
+	}
+	(void) execute(conn, ok ? "COMMIT" : "ROLLBACK");
+}
+
+/*
+ * No build, of the worker or of a reader, may be a reason for a deadlock with
+ * these, nor for a long wait of these or of the writers.  All others that they
+ * could wait for hold their locks for milliseconds only; but for one session
+ * that keeps one source locked, which nobody else needs meanwhile.
+ */
+void
+eager_main(void)
+{
+	PGconn	   *conn;
+	PGconn	   *holder;
+	uint64_t	held_until = 0;
+
+	is_writer = true;
+	conn = connect_server(NULL);
+	holder = connect_server(NULL);
+	/* rather be the victim than whoever waits as well */
+	setup(conn, "SET deadlock_timeout = '200ms'");
+	while (!stopped())
+	{
+		if (held_until > 0 && now_ns() > held_until)
+		{
+			(void) execute(holder, "COMMIT");
+			held_until = 0;
+		}
+		if (held_until == 0 && one_in(100) &&
+			execute(holder, "BEGIN; LOCK TABLE checker_lock_%d IN ACCESS EXCLUSIVE MODE", LOCK_TABLES - 1))
+			held_until = now_ns() + UINT64_C(3000000000);
+		if (held_until > 0 || one_in(2))
+			lock_all(conn);
+		else
+			truncate_all(conn);
+		atomic_fetch_add(&shared->faults, 1);
+		/* the worker has its turn */
+		rest(below(40000));
+	}
+	PQfinish(holder);
 	PQfinish(conn);
 }
 

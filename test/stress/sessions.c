@@ -63,8 +63,11 @@ reader_main(int number)
 			read_repeatable(conn, stats);
 			continue;
 		}
-		if (one_in(4))
+		/* of several tables: in mode eager it could be in a deadlock by itself */
+		if (mode != M_EAGER && one_in(4))
 			(void) look(conn);
+		if (modes[mode].still && one_in(2))
+			read_still(conn, "a reader");
 		if (mode == M_OOM && number % 2 == 0)
 			(void) execute(conn, "SET summary_cache.debug_fail = '%s'", one_in(4) ? "json" : "");
 		if (mode == M_FULL && one_in(4))
@@ -90,6 +93,49 @@ reader_main(int number)
  *-------------------------------------------------------------------------
  */
 
+static bool
+copy_row(PGconn *conn, int table, int w, uint64_t value)
+{
+	char		text[100];
+	PGresult   *result;
+	bool		ok;
+
+	snprintf(text, sizeof(text), "COPY checker_%d (w, v) FROM STDIN", table);
+	result = query(conn, text);
+	if (result == NULL)
+		return false;
+	PQclear(result);
+	snprintf(text, sizeof(text), "%d\t%llu\n", w, (unsigned long long) value);
+	(void) PQputCopyData(conn, text, (int) strlen(text));
+	(void) PQputCopyEnd(conn, NULL);
+	result = PQgetResult(conn);
+	ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+	if (!ok)
+		violation(REFUSED, "COPY: %s", PQerrorMessage(conn));
+	PQclear(result);
+	PQclear(PQgetResult(conn));
+	return ok;
+}
+
+/* A COPY that the client gives up after a row. */
+static void
+copy_in_vain(PGconn *conn, int table, int w, uint64_t value)
+{
+	char		text[100];
+	PGresult   *result;
+
+	snprintf(text, sizeof(text), "COPY checker_%d (w, v) FROM STDIN", table);
+	result = query(conn, text);
+	if (result == NULL)
+		return;
+	PQclear(result);
+	snprintf(text, sizeof(text), "%d\t%llu\n", w, (unsigned long long) value);
+	(void) PQputCopyData(conn, text, (int) strlen(text));
+	(void) PQputCopyEnd(conn, "given up");
+	while ((result = PQgetResult(conn)) != NULL)
+		PQclear(result);
+}
+
 /* One statement that makes value the writer's number. */
 static bool
 write_value(PGconn *conn, int w, uint64_t value)
@@ -113,30 +159,12 @@ write_value(PGconn *conn, int w, uint64_t value)
 			return execute(conn, "UPDATE checker_0_0 SET v = %llu WHERE w = %d", v, w);
 
 		case M_COPY:
-			{
-				char		row[100];
-				PGresult   *result = query(conn, table % 2 ? "COPY checker_1 (w, v) FROM STDIN" :
-										   "COPY checker_0 (w, v) FROM STDIN");
-
-				if (result == NULL)
-					return false;
-				PQclear(result);
-				snprintf(row, sizeof(row), "%d\t%llu\n", w, v);
-				(void) PQputCopyData(conn, row, (int) strlen(row));
-				(void) PQputCopyEnd(conn, NULL);
-				result = PQgetResult(conn);
-				if (PQresultStatus(result) != PGRES_COMMAND_OK)
-				{
-					violation(ERRORS, "COPY: %s", PQerrorMessage(conn));
-					PQclear(result);
-					return false;
-				}
-				PQclear(result);
-				PQclear(PQgetResult(conn));
-				return true;
-			}
+			return copy_row(conn, table, w, value);
 
 		default:
+			/* of a table that is no source */
+			if (mode == M_CLOSED && one_in(2) && !execute(conn, "INSERT INTO checker_free VALUES (%d)", w))
+				return false;
 			if (mode == M_PLAIN && one_in(4))
 				return execute(conn, "DELETE FROM checker_%d WHERE w = %d", table, w) &&
 					execute(conn, "INSERT INTO checker_%d (w, v) VALUES (%d, %llu)", table, w, v);
@@ -183,6 +211,29 @@ truncate_junk(PGconn *conn, int w)
 	for (int i = 0; i < njunk; i++)
 		n += snprintf(sql + n, sizeof(sql) - n, "%s checker_junk_%d_%d", i > 0 ? "," : "", w, i);
 	(void) execute(conn, "%s", sql);
+}
+
+/* In mode bulk, what the writer's own table has by its own summary; exactly, inside its transaction. */
+static void
+read_one(PGconn *conn, Reader *stats, int w, uint64_t value, bool inside)
+{
+	char		sql[200];
+	Demand		demand;
+	PGresult   *result;
+	uint64_t	found;
+
+	take_demand(conn, &demand);
+	snprintf(sql, sizeof(sql), "SELECT status, document->>'n' FROM summary_cache_fetch('checker_bulk_%d')", w);
+	result = read_summary(conn, sql);
+	if (result == NULL)
+		return;
+	(void) count_answer(stats, PQgetvalue(result, 0, 0), &demand);
+	found = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+	if (found != value)
+		violation(OWN, "%s%s: writer %d has %llu in its own table, but found %llu", PQgetvalue(result, 0, 0),
+				  inside ? " in its own transaction" : "", w, (unsigned long long) value,
+				  (unsigned long long) found);
+	PQclear(result);
 }
 
 /* False if no transaction began: what follows would commit by itself. */
@@ -333,6 +384,49 @@ write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
 	(void) commit(conn, w, value, "COMMIT");
 }
 
+/*
+ * COPY into the writer's own table, which may be truncated before.  When a COPY
+ * is over, also one that failed or was rolled back, who reads other tables is
+ * answered like others.  The others' tables are not read here: to who has an
+ * older snapshot a table that another truncates is empty, in PostgreSQL as well.
+ */
+static void
+write_bulk(PGconn *conn, Reader *stats, int w, uint64_t value)
+{
+	bool		abandon = one_in(8);
+	uint64_t	mine = abandon ? value + NEVER : value;
+
+	if (!begin(conn, w))
+		return;
+	if (one_in(4))
+	{
+		bool		in_vain = one_in(2);
+
+		(void) execute(conn, "SAVEPOINT a");
+		if (in_vain)
+			copy_in_vain(conn, w, w, value + NEVER);
+		else if (copy_row(conn, w, w, value + NEVER))
+			read_one(conn, stats, w, value + NEVER, true);
+		(void) execute(conn, "ROLLBACK TO a");
+		read_still(conn, in_vain ? "after a COPY that was given up" : "after a COPY that was rolled back");
+		read_one(conn, stats, w, value - 1, true);
+	}
+	if (one_in(4))
+	{
+		(void) execute(conn, "TRUNCATE checker_%d", w);
+		read_still(conn, "after a TRUNCATE");
+	}
+	if (copy_row(conn, w, w, mine))
+	{
+		read_still(conn, "after a COPY");
+		read_one(conn, stats, w, mine, true);
+	}
+	if (abandon)
+		(void) execute(conn, "ROLLBACK");
+	else if (commit(conn, w, value, "COMMIT") && one_in(2))
+		read_one(conn, stats, w, value, false);
+}
+
 static void
 write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
 {
@@ -340,6 +434,8 @@ write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
 
 	if (!begin(conn, w))
 		return;
+	if (mode == M_TEMPORARY && one_in(4))
+		temporary_ddl(conn, NULL);
 	if (!write_value(conn, w, abandon ? value + NEVER : value))
 	{
 		(void) execute(conn, "ROLLBACK");
@@ -374,10 +470,19 @@ writer_main(int w)
 		uint64_t	committed = atomic_load(&me->committed);
 		int			kind = modes[mode].mixed ? below(4) : -1;
 
+		/* the first write of a session looks up most */
+		if (mode == M_CLOSED && one_in(20))
+		{
+			PQfinish(conn);
+			conn = connect_server(&me->pid);
+		}
+
 		if (mode == M_CALLBACK && kind > 1)
 			write_with_callback(conn, w, committed + 1);
 		else if (mode == M_2PC || kind == 0)
 			write_prepared(conn, other, stats, w, committed + 1);
+		else if (mode == M_BULK)
+			write_bulk(conn, stats, w, committed + 1);
 		else if (mode == M_SAVEPOINT || kind == 1)
 			write_savepoints(conn, stats, w, committed + 1);
 		else

@@ -31,6 +31,10 @@ passes('rr', 'rr', { builds => 50, private => 10 }, '', '--seconds=2', '--pause=
 passes('inline', 'inline', { builds => 50, inline => 10 }, '', '--seconds=1');
 # the middle of a tree gets other parents beside writers
 passes('inherit', 'inherit', { builds => 50, faults => 20 }, '', '--seconds=2', '--commit-delay=500');
+# a summary that nothing concerns stays a hit beside all of that
+passes($_, $_, { builds => 50, still => 100 }, '', '--seconds=2', '--commit-delay=500') for qw(closed temporary bulk);
+# nobody is in a deadlock with a build, or waits long for one
+passes('eager', 'eager', { background => 20, faults => 20 }, '', '--seconds=5');
 passes('faults', 'faults', { builds => 50, faults => 10 }, '', '--seconds=2');
 # the counters of builds begin anew with each crash
 passes('crash', 'crash', { faults => 0 }, '', '--seconds=5');
