@@ -102,13 +102,13 @@ typedef struct EntryKey
 {
 	Oid			dboid;
 	NameData	name;			/* with zeros behind it */
-}			EntryKey;
+} EntryKey;
 
 typedef struct EntryOfSummary
 {
 	EntryKey	key;
 	int			index;
-}			EntryOfSummary;
+} EntryOfSummary;
 
 static HTAB *entries;			/* under ScShared.lock */
 static Store *store;
