@@ -31,6 +31,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -42,6 +43,7 @@
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -90,10 +92,15 @@ typedef struct CachedDefinition
 	NameData	name;			/* hash key */
 	ScLabel		label;			/* at which it was read: the catch-alls' words */
 	ScWordSeen	words[SC_CATCH_ALLS + 1];	/* of it */
-	ScSummaryDef *definition;	/* NULL: not known */
+	ScSummaryDef *definition;
+	dlist_node	node;			/* in by_use */
+	Size		size;			/* bytes, with those of its plans */
+	bool		size_is_known;	/* it was not used since that was counted */
 } CachedDefinition;
 
 static HTAB *cached_definitions = NULL;
+static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the last used first */
+static Size cached_size = 0;	/* of all of them, as counted */
 static List *garbage = NIL;		/* superseded while pinned */
 static int	pins = 0;
 static LocalTransactionId pins_lxid = InvalidLocalTransactionId;
@@ -270,11 +277,11 @@ typedef struct Reading
 	ScSummaryDef *definition;	/* NULL: no row yet */
 	int		   *positions;		/* of its sections */
 	int			max_sections;
-}			Reading;
+} Reading;
 
 /* Begin the definition of a summary, in a context of its own. */
 static void
-reading_begin(Reading * reading, const NameData *name, Oid table, MemoryContext context)
+reading_begin(Reading *reading, const NameData *name, Oid table, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 
@@ -291,7 +298,7 @@ reading_begin(Reading * reading, const NameData *name, Oid table, MemoryContext 
 
 /* Add a section, in the document's order. */
 static void
-reading_add(Reading * reading, HeapTuple tuple, TupleDesc desc)
+reading_add(Reading *reading, HeapTuple tuple, TupleDesc desc)
 {
 	ScSummaryDef *definition = reading->definition;
 	MemoryContext old = MemoryContextSwitchTo(definition->context);
@@ -617,6 +624,72 @@ definition_free(ScSummaryDef *definition)
 	MemoryContextDelete(definition->context);
 }
 
+/* The memory of a definition and of the plans that hang on it. */
+static Size
+definition_size(ScSummaryDef *definition)
+{
+	Size		size = MemoryContextMemAllocated(definition->context, true);
+
+	for (int i = 0; i < definition->nsections; i++)
+	{
+		SPIPlanPtr	plan = definition->sections[i].plan;
+		ListCell   *lc;
+
+		if (plan == NULL)
+			continue;
+		size += MemoryContextMemAllocated(GetMemoryChunkContext(plan), true);
+		foreach(lc, SPI_plan_get_plan_sources(plan))
+		{
+			CachedPlanSource *source = lfirst(lc);
+
+			size += MemoryContextMemAllocated(source->context, true);
+			if (source->gplan)
+				size += MemoryContextMemAllocated(source->gplan->context, true);
+		}
+	}
+	return size;
+}
+
+/* Take a definition out of the cache; it is the caller's to free. */
+static ScSummaryDef *
+uncache(CachedDefinition *cached)
+{
+	ScSummaryDef *definition = cached->definition;
+
+	dlist_delete(&cached->node);
+	cached_size -= cached->size;
+	(void) hash_search(cached_definitions, NameStr(cached->name), HASH_REMOVE, NULL);
+	return definition;
+}
+
+/*
+ * A session that builds keeps the plans of what it has built, which are the most
+ * of its memory: a worker would come to keep all of the database's.  What was not
+ * used for the longest time goes.  The definition that was used last stays, so
+ * that a session that reads one summary plans it once, however large it is.
+ */
+static void
+trim_cache(void)
+{
+	dlist_iter	iter;
+
+	/* those that were used since the last time are at the head of the list */
+	dlist_foreach(iter, &by_use)
+	{
+		CachedDefinition *cached = dlist_container(CachedDefinition, node, iter.cur);
+
+		if (cached->size_is_known)
+			break;
+		cached_size -= cached->size;
+		cached->size = definition_size(cached->definition);
+		cached->size_is_known = true;
+		cached_size += cached->size;
+	}
+	while (cached_size > (Size) sc_plan_memory_limit * 1024 &&
+		   dlist_has_next(&by_use, dlist_head_node(&by_use)))
+		definition_free(uncache(dlist_tail_element(CachedDefinition, node, &by_use)));
+}
+
 /*
  * While pinned, a definition that sc_definition_get() returned stays in memory
  * although a newer one may take its place.  The pins of a failed transaction
@@ -647,7 +720,6 @@ sc_definition_get(const char *summary)
 {
 	CachedDefinition *cached;
 	NameData	name;
-	bool		found;
 	ScLabel		label;
 	ScWordSeen	words[SC_CATCH_ALLS + 1] = {0};
 	ScSummaryDef *definition;
@@ -673,13 +745,19 @@ sc_definition_get(const char *summary)
 		}
 		list_free(garbage);
 		garbage = NIL;
+		if (!dlist_is_empty(&by_use))
+			trim_cache();
 	}
 
 	namestrcpy(&name, summary);
 	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
-	if (cached && cached->definition && !sc_commit_wrote(&cached->label) &&
+	if (cached && !sc_commit_wrote(&cached->label) &&
 		sc_label_prove(&cached->label, NULL) == SC_CURRENT)
+	{
+		dlist_move_head(&by_use, &cached->node);
+		cached->size_is_known = false;
 		return cached->definition;
+	}
 
 	/* the label first, the snapshot second */
 	if (!sc_label_begin(&label, words, false))
@@ -695,20 +773,25 @@ sc_definition_get(const char *summary)
 	if (sc_commit_wrote(&label))
 		sc_label_add_never(&label);
 
-	cached = hash_search(cached_definitions, NameStr(name), HASH_ENTER, &found);
-	if (found && cached->definition)
+	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
+	if (cached)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
 		garbage = lappend(garbage, cached->definition);
 		MemoryContextSwitchTo(old);
+		(void) uncache(cached);
 	}
+	if (definition == NULL)
+		return NULL;
+	cached = hash_search(cached_definitions, NameStr(name), HASH_ENTER, NULL);
 	cached->definition = definition;
+	cached->size = 0;
+	cached->size_is_known = false;
+	dlist_push_head(&by_use, &cached->node);
 	memcpy(cached->words, words, sizeof(words));
 	cached->label = label;
 	cached->label.words = cached->words;
-	if (definition == NULL)
-		hash_search(cached_definitions, NameStr(name), HASH_REMOVE, NULL);
 	return definition;
 }
 
