@@ -25,6 +25,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
@@ -113,67 +114,43 @@ sc_define_lock(void)
 	}
 }
 
-/* How many sections this database defines, and all their sources. */
-static int
-all_sections(List **sources)
+static void
+note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 {
-	ListCell   *lc;
-	int			n = 0;
-
-	foreach(lc, sc_definition_all_now())
-	{
-		ScSummaryDef *definition = lfirst(lc);
-
-		for (int i = 0; i < definition->nsections; i++)
-		{
-			n++;
-			for (int s = 0; sources && s < definition->sections[i].nsources; s++)
-				*sources = list_append_unique_oid(*sources, definition->sections[i].sources[s]);
-		}
-	}
-	return n;
-}
-
-/* The tables whose words are in the labels of these sources. */
-static List *
-words_of(List *sources)
-{
-	List	   *words = NIL;
-	ListCell   *lc;
-
-	foreach(lc, sources)
-	{
-		words = list_concat(words, sc_track_words(lfirst_oid(lc)));
-	}
-	list_sort(words, list_oid_cmp);
-	list_deduplicate_oid(words);
-	return words;
+	sc_track_cover_add(arg, sources, nsources);
 }
 
 /*
- * Remove the triggers from tables that no section needs any more: those given,
- * and others that have left a tree if nobody holds them.
+ * Remove the triggers from tables that no section needs any more: those of the
+ * sources given, and others that have left a tree if nobody holds them.  The
+ * number of sections, and that of the tables that have a trigger, count once
+ * each.
  */
 static void
 detach_unneeded(List *dropped)
 {
-	List	   *needed = NIL;
+	ScCover    *needed = sc_track_cover();
+	ScCover    *former = sc_track_cover();
 	ListCell   *lc;
 	Oid			relid;
 
-	(void) all_sections(&needed);
+	sc_definition_sources_now(false, note_sources, needed);
+	foreach(lc, dropped)
+	{
+		relid = lfirst_oid(lc);
+		sc_track_cover_add(former, &relid, 1);
+	}
 	foreach(lc, sc_track_tables(false))
 	{
-		if (!sc_track_any_covers(needed, lfirst_oid(lc)))
-			sc_track_detach(lfirst_oid(lc), sc_track_any_covers(dropped, lfirst_oid(lc)));
+		if (!sc_track_is_covered(needed, lfirst_oid(lc)))
+			sc_track_detach(lfirst_oid(lc), sc_track_is_covered(former, lfirst_oid(lc)));
 	}
 
 	/* also of what has left a tree before */
 	if (sc_shared == NULL)
 		return;
-	needed = words_of(needed);
 	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
-		if (!list_member_oid(needed, relid))
+		if (!sc_track_needs_slot(needed, relid))
 			sc_slot_want(slot, false);
 }
 
@@ -366,7 +343,7 @@ settle_owner(const ScSectionSpec *spec, ScSummaryDef *definition, ScSectionDef *
 static void
 check_room(const ScSectionSpec *spec)
 {
-	if (sc_shared && all_sections(NULL) >= sc_store_max_sections())
+	if (sc_shared && sc_definition_are_as_many(sc_store_max_sections()))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many sections to define section \"%s\" of summary \"%s\"",
@@ -501,17 +478,18 @@ sc_define_section(const ScSectionSpec *spec)
 	}
 	for (int i = 0; existing && i < existing->nsources; i++)
 		old_sources = lappend_oid(old_sources, existing->sources[i]);
+	old_sources = list_difference_oid(old_sources, sources);
 	if (old_sources)
-		detach_unneeded(list_difference_oid(old_sources, sources));
+		detach_unneeded(old_sources);
 }
 
 /*
- * Drop a section, or with NULL all of a summary.
+ * Drop a section, or with NULL all of a summary, but for its triggers: returns
+ * the sources that it had.
  */
-void
-sc_define_drop(const char *summary, const char *section)
+static List *
+drop_sections(Oid table, const char *summary, const char *section)
 {
-	Oid			table = sc_define_lock();
 	ScSummaryDef *definition = sc_definition_now(summary);
 	List	   *old_sources = NIL;
 	NameData	summary_name;
@@ -554,7 +532,15 @@ sc_define_drop(const char *summary, const char *section)
 	if (sc_definition_now(summary) == NULL)
 		execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 							   table, SC_OPTION_TABLE, 1, types, values, SPI_OK_DELETE);
-	detach_unneeded(old_sources);
+	return old_sources;
+}
+
+void
+sc_define_drop(const char *summary, const char *section)
+{
+	Oid			table = sc_define_lock();
+
+	detach_unneeded(drop_sections(table, summary, section));
 }
 
 /*
@@ -582,6 +568,13 @@ sc_define_update(ScSectionDef *section)
 				 errmsg("it was defined after this transaction's snapshot")));
 }
 
+/* For sc_definition_some(): is a section one of these roles'? */
+static bool
+is_owned_by(const ScSectionDef *section, void *arg)
+{
+	return list_member_oid(arg, section->owner);
+}
+
 /*
  * PostgreSQL's record of what a role owns knows nothing of rows, so REASSIGN
  * OWNED and DROP OWNED would pass the sections by.  DROP ROLE is not refused
@@ -590,8 +583,9 @@ sc_define_update(ScSectionDef *section)
 void
 sc_define_give(List *owners, Oid new_owner)
 {
-	bool		any = false;
-	Oid			table = InvalidOid;
+	List	   *owned;
+	List	   *old_sources = NIL;
+	Oid			table;
 	ListCell   *lc;
 	Oid			types[] = {OIDOID, OIDARRAYOID};
 	Datum		values[lengthof(types)];
@@ -599,27 +593,21 @@ sc_define_give(List *owners, Oid new_owner)
 	int			n = 0;
 
 	/* definers are not kept waiting for a role that owns no section */
-	for (bool locked = false;; locked = true)
+	if (sc_definition_some_now(is_owned_by, owners) == NIL)
+		return;
+	table = sc_define_lock();
+	owned = sc_definition_some_now(is_owned_by, owners);
+	foreach(lc, owned)
 	{
-		foreach(lc, sc_definition_all_now())
-		{
-			ScSummaryDef *definition = lfirst(lc);
+		ScSummaryDef *definition = lfirst(lc);
 
-			for (int i = 0; i < definition->nsections; i++)
-			{
-				if (!list_member_oid(owners, definition->sections[i].owner))
-					continue;
-				any = true;
-				if (locked && !OidIsValid(new_owner))
-					sc_define_drop(NameStr(definition->name), NameStr(definition->sections[i].name));
-			}
-		}
-		if (!any)
-			return;
-		if (locked)
-			break;
-		table = sc_define_lock();
+		for (int i = 0; !OidIsValid(new_owner) && i < definition->nsections; i++)
+			if (is_owned_by(&definition->sections[i], owners))
+				old_sources = list_concat(old_sources, drop_sections(table, NameStr(definition->name),
+																	 NameStr(definition->sections[i].name)));
 	}
+	if (!OidIsValid(new_owner) && owned)
+		detach_unneeded(old_sources);
 	if (!OidIsValid(new_owner))
 		return;
 
@@ -684,6 +672,24 @@ sc_define_configure(const char *summary, const char *option, const char *value)
 	}
 }
 
+/* A source, and a role that has sections over it. */
+typedef struct OwnedSource
+{
+	Oid			source;
+	Oid			owner;
+} OwnedSource;
+
+static void
+note_owned_sources(Oid owner, const Oid *sources, int nsources, void *arg)
+{
+	for (int i = 0; i < nsources; i++)
+	{
+		OwnedSource owned = {sources[i], owner};
+
+		(void) hash_search(arg, &owned, HASH_ENTER, NULL);
+	}
+}
+
 /*
  * Put our triggers where a section needs them, its owner may have them, and they
  * are missing; as far as no lock must be waited for.
@@ -693,31 +699,29 @@ attach_missing(void)
 {
 	Oid			table = sc_extension_definition_table();
 	bool		attached = false;
-	ListCell   *lc;
+	HASHCTL		info;
+	HTAB	   *all;
+	HASH_SEQ_STATUS seq;
+	OwnedSource *owned;
 
 	/* what is defined stays so until we are done */
 	if (!OidIsValid(table) || !ConditionalLockRelationOid(table, ShareRowExclusiveLock) ||
 		sc_extension_definition_table() != table || !sc_extension_check_version(DEBUG1))
 		return false;
-	foreach(lc, sc_definition_all_now())
+	info.keysize = info.entrysize = sizeof(OwnedSource);
+	info.hcxt = CurrentMemoryContext;
+	all = hash_create("summary_cache sources", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	sc_definition_sources_now(true, note_owned_sources, all);
+	hash_seq_init(&seq, all);
+	while ((owned = hash_seq_search(&seq)) != NULL)
 	{
-		ScSummaryDef *definition = lfirst(lc);
+		Oid			source = owned->source;
+		const char *reason;
 
-		for (int i = 0; i < definition->nsections; i++)
-		{
-			ScSectionDef *section = &definition->sections[i];
-
-			for (int s = 0; s < section->nsources; s++)
-			{
-				Oid			source = section->sources[s];
-				const char *reason;
-
-				if (get_rel_name(source) == NULL || sc_track_provable(source, false, &reason) ||
-					!may_track(source, section->owner) || !may_track(sc_track_root(source), section->owner))
-					continue;
-				attached = sc_track_attach_missing(source) || attached;
-			}
-		}
+		if (get_rel_name(source) == NULL || sc_track_provable(source, false, &reason) ||
+			!may_track(source, owned->owner) || !may_track(sc_track_root(source), owned->owner))
+			continue;
+		attached = sc_track_attach_missing(source) || attached;
 	}
 	return attached;
 }

@@ -26,11 +26,14 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
+#include "lib/ilist.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
@@ -40,6 +43,7 @@
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -88,10 +92,15 @@ typedef struct CachedDefinition
 	NameData	name;			/* hash key */
 	ScLabel		label;			/* at which it was read: the catch-alls' words */
 	ScWordSeen	words[SC_CATCH_ALLS + 1];	/* of it */
-	ScSummaryDef *definition;	/* NULL: not known */
+	ScSummaryDef *definition;
+	dlist_node	node;			/* in by_use */
+	Size		size;			/* bytes, with those of its plans */
+	bool		size_is_known;	/* it was not used since that was counted */
 } CachedDefinition;
 
 static HTAB *cached_definitions = NULL;
+static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* the last used first */
+static Size cached_size = 0;	/* of all of them, as counted */
 static List *garbage = NIL;		/* superseded while pinned */
 static int	pins = 0;
 static LocalTransactionId pins_lxid = InvalidLocalTransactionId;
@@ -146,6 +155,11 @@ text_array(ArrayType *array, int *n)
 	Datum	   *elems;
 	char	  **strings;
 
+	if (ARR_NDIM(array) == 0)
+	{
+		*n = 0;
+		return NULL;
+	}
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, n);
 	strings = palloc(sizeof(char *) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
@@ -257,6 +271,60 @@ open_definitions(Oid *index)
 	return rel;
 }
 
+/* A definition that is being read, row by row. */
+typedef struct Reading
+{
+	ScSummaryDef *definition;	/* NULL: no row yet */
+	int		   *positions;		/* of its sections */
+	int			max_sections;
+} Reading;
+
+/* Begin the definition of a summary, in a context of its own. */
+static void
+reading_begin(Reading *reading, const NameData *name, Oid table, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	reading->max_sections = 4;
+	reading->definition = palloc0(sizeof(ScSummaryDef));
+	reading->definition->name = *name;
+	reading->definition->table = table;
+	reading->definition->context = context;
+	reading->definition->sections = palloc(sizeof(ScSectionDef) * reading->max_sections);
+	reading->positions = palloc(sizeof(int) * reading->max_sections);
+	sc_settings_unset(&reading->definition->options);
+	MemoryContextSwitchTo(old);
+}
+
+/* Add a section, in the document's order. */
+static void
+reading_add(Reading *reading, HeapTuple tuple, TupleDesc desc)
+{
+	ScSummaryDef *definition = reading->definition;
+	MemoryContext old = MemoryContextSwitchTo(definition->context);
+	int			n = definition->nsections++;
+	ScSectionDef section;
+	int			position;
+
+	if (n == reading->max_sections)
+	{
+		reading->max_sections *= 2;
+		definition->sections = repalloc(definition->sections,
+										sizeof(ScSectionDef) * reading->max_sections);
+		reading->positions = repalloc(reading->positions, sizeof(int) * reading->max_sections);
+	}
+	section_from_tuple(&section, tuple, desc, definition->table, &position);
+	while (n > 0 && reading->positions[n - 1] > position)
+	{
+		definition->sections[n] = definition->sections[n - 1];
+		reading->positions[n] = reading->positions[n - 1];
+		n--;
+	}
+	definition->sections[n] = section;
+	reading->positions[n] = position;
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * The definition that a snapshot sees, in a context of its own below the one
  * given; NULL if there is none.
@@ -265,12 +333,10 @@ ScSummaryDef *
 sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 {
 	Oid			index;
-	Oid			table;
+	Oid			schema;
 	MemoryContext context;
 	MemoryContext old;
-	ScSummaryDef *definition;
-	int		   *positions;
-	int			max_sections = 16;
+	Reading		reading;
 	NameData	name;
 	Relation	rel;
 	SysScanDesc scan;
@@ -279,187 +345,264 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 
 	if ((rel = open_definitions(&index)) == NULL)
 		return NULL;
-	table = RelationGetRelid(rel);
+	schema = RelationGetNamespace(rel);
 
 	context = AllocSetContextCreate(parent, "summary_cache definition", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
-	definition = palloc0(sizeof(ScSummaryDef));
 	namestrcpy(&name, summary);
-	definition->name = name;
-	definition->table = table;
-	definition->context = context;
-	definition->sections = palloc(sizeof(ScSectionDef) * max_sections);
-	positions = palloc(sizeof(int) * max_sections);
-
+	reading_begin(&reading, &name, RelationGetRelid(rel), context);
 	ScanKeyInit(&key, Anum_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
 	scan = systable_beginscan(rel, index, true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
-	{
-		int			n = definition->nsections++;
-		ScSectionDef section;
-		int			position;
-
-		if (n == max_sections)
-		{
-			max_sections *= 2;
-			definition->sections = repalloc(definition->sections,
-											sizeof(ScSectionDef) * max_sections);
-			positions = repalloc(positions, sizeof(int) * max_sections);
-		}
-		section_from_tuple(&section, tuple, RelationGetDescr(rel), table, &position);
-		/* keep them in the document's order */
-		while (n > 0 && positions[n - 1] > position)
-		{
-			definition->sections[n] = definition->sections[n - 1];
-			positions[n] = positions[n - 1];
-			n--;
-		}
-		definition->sections[n] = section;
-		positions[n] = position;
-	}
+		reading_add(&reading, tuple, RelationGetDescr(rel));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	if (definition->nsections > 0)
-		read_options(&definition->options, &name, get_rel_namespace(table), snapshot);
+	if (reading.definition->nsections > 0)
+		read_options(&reading.definition->options, &name, schema, snapshot);
 	MemoryContextSwitchTo(old);
 
-	if (definition->nsections == 0)
+	if (reading.definition->nsections == 0)
 	{
 		MemoryContextDelete(context);
 		return NULL;
 	}
-	return definition;
-}
-
-/* The names of all summaries that a snapshot sees. */
-static List *
-summary_names(Snapshot snapshot)
-{
-	Oid			index;
-	List	   *names = NIL;
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	if ((rel = open_definitions(&index)) == NULL)
-		return NIL;
-	scan = systable_beginscan(rel, index, true, snapshot, 0, NULL);
-	while ((tuple = systable_getnext(scan)) != NULL)
-	{
-		bool		isnull;
-		Name		name = DatumGetName(heap_getattr(tuple, Anum_summary,
-													 RelationGetDescr(rel), &isnull));
-		ListCell   *lc;
-		bool		known = false;
-
-		/*
-		 * the analyzer takes foreach's condition for a doubt about the list's
-		 * elements
-		 */
-		foreach(lc, names)
-		{
-			if (strcmp(lfirst(lc), NameStr(*name)) == 0)	/* NOLINT(clang-analyzer-core.NonNullParamChecker) */
-				known = true;
-		}
-		if (!known)
-			names = lappend(names, pstrdup(NameStr(*name)));
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return names;
-}
-
-List *
-sc_definition_all(Snapshot snapshot)
-{
-	List	   *all = NIL;
-	ListCell   *lc;
-
-	foreach(lc, summary_names(snapshot))
-	{
-		all = lappend(all, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
-	}
-	return all;
+	return reading.definition;
 }
 
 /*
- * The definitions that have a section for which "wanted" says so.  That is shown
- * its query, settings and calls only, in memory that does not last, and may
- * neither throw nor run anything: of thousands of sections most are not read any
- * further.
+ * Show each definition that a snapshot sees to "visit", in the order of their
+ * names, in one scan.  A definition, which comes without its options, and what is
+ * allocated while it is visited are gone with the next one: however many there
+ * are, they take the memory of one.
  */
-List *
-sc_definition_some(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
+void
+sc_definition_visit(Snapshot snapshot, void (*visit) (ScSummaryDef *definition, void *arg), void *arg)
 {
 	Oid			index;
-	List	   *names = NIL;
-	List	   *some = NIL;
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	Reading		reading = {NULL};
 	MemoryContext context;
-	ListCell   *lc;
+
+	if ((rel = open_definitions(&index)) == NULL)
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache definition", ALLOCSET_DEFAULT_SIZES);
+	scan = systable_beginscan(rel, index, true, snapshot, 0, NULL);
+	do
+	{
+		bool		isnull;
+		Name		name = NULL;
+
+		/* in the index's order those of a summary come together */
+		tuple = systable_getnext(scan);
+		if (tuple)
+			name = DatumGetName(heap_getattr(tuple, Anum_summary, RelationGetDescr(rel), &isnull));
+		if (reading.definition && (name == NULL || namestrcmp(name, NameStr(reading.definition->name)) != 0))
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			visit(reading.definition, arg);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(context);
+			reading.definition = NULL;
+		}
+		if (tuple && reading.definition == NULL)
+			reading_begin(&reading, name, RelationGetRelid(rel), context);
+		if (tuple)
+			reading_add(&reading, tuple, RelationGetDescr(rel));
+	} while (tuple);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	MemoryContextDelete(context);
+}
+
+static int
+name_cmp(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/*
+ * The names of the summaries that have a section for which "wanted" says so, in
+ * order.  The table is read as it lies on disk.
+ */
+static List *
+wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
+{
+	Oid			index;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *names = NIL;
+	MemoryContext context;
 
 	if ((rel = open_definitions(&index)) == NULL)
 		return NIL;
 	context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache section", ALLOCSET_DEFAULT_SIZES);
-	scan = systable_beginscan(rel, index, true, snapshot, 0, NULL);
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 		Datum		values[Natts_definition];
 		bool		nulls[Natts_definition];
 		ScSectionDef section = {0};
-		Name		name;
 		bool		is_wanted;
 
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		name = DatumGetName(values[Anum_summary - 1]);
+		section.owner = DatumGetObjectId(values[Anum_owner - 1]);
 		section.query = TextDatumGetCString(values[Anum_query - 1]);
 		section.calls = text_array(DatumGetArrayTypeP(values[Anum_calls - 1]), &section.ncalls);
 		section.settings = DatumGetArrayTypeP(values[Anum_settings - 1]);
 		is_wanted = wanted(&section, arg);
 		MemoryContextSwitchTo(old);
-		/* in the index's order those of a summary come together */
-		if (is_wanted && (names == NIL || strcmp(llast(names), NameStr(*name)) != 0))
-			names = lappend(names, pstrdup(NameStr(*name)));
+		if (is_wanted)
+			names = lappend(names, pstrdup(NameStr(*DatumGetName(values[Anum_summary - 1]))));
 		MemoryContextReset(context);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	MemoryContextDelete(context);
+	list_sort(names, name_cmp);
+	return names;
+}
 
-	foreach(lc, names)
+/*
+ * The definitions that have a section for which "wanted" says so.  That is shown
+ * its owner, query, settings and calls only, in memory that does not last, and may
+ * neither throw nor run anything: of thousands of sections most are not read any
+ * further.
+ */
+List *
+sc_definition_some(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
+{
+	const char *last = NULL;
+	List	   *some = NIL;
+	ListCell   *lc;
+
+	foreach(lc, wanted_names(snapshot, wanted, arg))
 	{
-		some = lappend(some, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
+		/* one name for each of its sections that is wanted */
+		if (last == NULL || strcmp(last, lfirst(lc)) != 0)
+			some = lappend(some, sc_definition_read(lfirst(lc), snapshot, CurrentMemoryContext));
+		last = lfirst(lc);
 	}
 	return some;
+}
+
+/* The newest snapshot, of this command's own changes as well; registered. */
+static Snapshot
+snapshot_now(void)
+{
+	CommandCounterIncrement();
+	return RegisterSnapshot(GetLatestSnapshot());
 }
 
 ScSummaryDef *
 sc_definition_now(const char *summary)
 {
 	ScSummaryDef *definition;
-	Snapshot	snapshot;
+	Snapshot	snapshot = snapshot_now();
 
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	definition = sc_definition_read(summary, snapshot, CurrentMemoryContext);
 	UnregisterSnapshot(snapshot);
 	return definition;
 }
 
 List *
-sc_definition_all_now(void)
+sc_definition_some_now(bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
 {
-	List	   *all;
-	Snapshot	snapshot;
+	List	   *some;
+	Snapshot	snapshot = snapshot_now();
 
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	all = sc_definition_all(snapshot);
+	some = sc_definition_some(snapshot, wanted, arg);
 	UnregisterSnapshot(snapshot);
-	return all;
+	return some;
+}
+
+/*
+ * Show the sources of the sections to "note", in no particular order, with their
+ * owner or InvalidOid; those that one section after the other has, once.  Nothing
+ * else of the sections is looked at, and the table is read as it lies on disk: this
+ * takes longer the more sections there are, and definers do it.
+ */
+void
+sc_definition_sources_now(bool with_owners, void (*note) (Oid owner, const Oid *sources, int nsources, void *arg),
+						  void *arg)
+{
+	Oid			index;
+	Relation	rel;
+	Snapshot	snapshot = snapshot_now();
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			last_owner = InvalidOid;
+	struct varlena *last = NULL;	/* as it is stored */
+	Size		last_size = 0;
+
+	if ((rel = open_definitions(&index)) == NULL)
+	{
+		UnregisterSnapshot(snapshot);
+		return;
+	}
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		bool		isnull;
+		Datum		datum = heap_getattr(tuple, Anum_sources, RelationGetDescr(rel), &isnull);
+		Size		size = VARSIZE_ANY(DatumGetPointer(datum));
+		Oid			owner = InvalidOid;
+		ArrayType  *sources;
+
+		if (with_owners)
+			owner = DatumGetObjectId(heap_getattr(tuple, Anum_owner, RelationGetDescr(rel), &isnull));
+		if (last && size == last_size && owner == last_owner &&
+			memcmp(last, DatumGetPointer(datum), size) == 0)
+			continue;
+		sources = DatumGetArrayTypeP(datum);
+		/* written by hand it may have NULLs, which take no room */
+		note(owner, (Oid *) ARR_DATA_PTR(sources),
+			 (int) ((ARR_SIZE(sources) - ARR_DATA_OFFSET(sources)) / sizeof(Oid)), arg);
+		if ((Pointer) sources != DatumGetPointer(datum))
+			pfree(sources);
+		if (last == NULL || size > last_size)
+			last = last ? repalloc(last, size) : palloc(size);
+		memcpy(last, DatumGetPointer(datum), size);
+		last_size = size;
+		last_owner = owner;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * Does this database define as many sections?  They are counted only if the table
+ * is large enough for that: a page has no room for more rows than this.
+ */
+bool
+sc_definition_are_as_many(int n)
+{
+	const int	rows_per_page = (BLCKSZ - SizeOfPageHeaderData) /
+	(MAXALIGN(SizeofHeapTupleHeader) + 2 * sizeof(NameData) + sizeof(int32) + sizeof(ItemIdData));
+	Oid			index;
+	Relation	rel;
+	int			found = 0;
+
+	if ((rel = open_definitions(&index)) == NULL)
+		return false;
+	if (rel->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		(uint64) RelationGetNumberOfBlocks(rel) * rows_per_page >= (uint64) n)
+	{
+		Snapshot	snapshot = snapshot_now();
+		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+
+		while (found < n && systable_getnext(scan) != NULL)
+			found++;
+		systable_endscan(scan);
+		UnregisterSnapshot(snapshot);
+	}
+	table_close(rel, AccessShareLock);
+	return found >= n;
 }
 
 /* The section of that name; NULL without it, or without a definition. */
@@ -479,6 +622,72 @@ definition_free(ScSummaryDef *definition)
 		if (definition->sections[i].plan)
 			SPI_freeplan(definition->sections[i].plan);
 	MemoryContextDelete(definition->context);
+}
+
+/* The memory of a definition and of the plans that hang on it. */
+static Size
+definition_size(ScSummaryDef *definition)
+{
+	Size		size = MemoryContextMemAllocated(definition->context, true);
+
+	for (int i = 0; i < definition->nsections; i++)
+	{
+		SPIPlanPtr	plan = definition->sections[i].plan;
+		ListCell   *lc;
+
+		if (plan == NULL)
+			continue;
+		size += MemoryContextMemAllocated(GetMemoryChunkContext(plan), true);
+		foreach(lc, SPI_plan_get_plan_sources(plan))
+		{
+			CachedPlanSource *source = lfirst(lc);
+
+			size += MemoryContextMemAllocated(source->context, true);
+			if (source->gplan)
+				size += MemoryContextMemAllocated(source->gplan->context, true);
+		}
+	}
+	return size;
+}
+
+/* Take a definition out of the cache; it is the caller's to free. */
+static ScSummaryDef *
+uncache(CachedDefinition *cached)
+{
+	ScSummaryDef *definition = cached->definition;
+
+	dlist_delete(&cached->node);
+	cached_size -= cached->size;
+	(void) hash_search(cached_definitions, NameStr(cached->name), HASH_REMOVE, NULL);
+	return definition;
+}
+
+/*
+ * A session that builds keeps the plans of what it has built, which are the most
+ * of its memory: a worker would come to keep all of the database's.  What was not
+ * used for the longest time goes.  The definition that was used last stays, so
+ * that a session that reads one summary plans it once, however large it is.
+ */
+static void
+trim_cache(void)
+{
+	dlist_iter	iter;
+
+	/* those that were used since the last time are at the head of the list */
+	dlist_foreach(iter, &by_use)
+	{
+		CachedDefinition *cached = dlist_container(CachedDefinition, node, iter.cur);
+
+		if (cached->size_is_known)
+			break;
+		cached_size -= cached->size;
+		cached->size = definition_size(cached->definition);
+		cached->size_is_known = true;
+		cached_size += cached->size;
+	}
+	while (cached_size > (Size) sc_plan_memory_limit * 1024 &&
+		   dlist_has_next(&by_use, dlist_head_node(&by_use)))
+		definition_free(uncache(dlist_tail_element(CachedDefinition, node, &by_use)));
 }
 
 /*
@@ -511,7 +720,6 @@ sc_definition_get(const char *summary)
 {
 	CachedDefinition *cached;
 	NameData	name;
-	bool		found;
 	ScLabel		label;
 	ScWordSeen	words[SC_CATCH_ALLS + 1] = {0};
 	ScSummaryDef *definition;
@@ -537,13 +745,19 @@ sc_definition_get(const char *summary)
 		}
 		list_free(garbage);
 		garbage = NIL;
+		if (!dlist_is_empty(&by_use))
+			trim_cache();
 	}
 
 	namestrcpy(&name, summary);
 	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
-	if (cached && cached->definition && !sc_commit_wrote(&cached->label) &&
+	if (cached && !sc_commit_wrote(&cached->label) &&
 		sc_label_prove(&cached->label, NULL) == SC_CURRENT)
+	{
+		dlist_move_head(&by_use, &cached->node);
+		cached->size_is_known = false;
 		return cached->definition;
+	}
 
 	/* the label first, the snapshot second */
 	if (!sc_label_begin(&label, words, false))
@@ -559,21 +773,49 @@ sc_definition_get(const char *summary)
 	if (sc_commit_wrote(&label))
 		sc_label_add_never(&label);
 
-	cached = hash_search(cached_definitions, NameStr(name), HASH_ENTER, &found);
-	if (found && cached->definition)
+	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
+	if (cached)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
 		garbage = lappend(garbage, cached->definition);
 		MemoryContextSwitchTo(old);
+		(void) uncache(cached);
 	}
+	if (definition == NULL)
+		return NULL;
+	cached = hash_search(cached_definitions, NameStr(name), HASH_ENTER, NULL);
 	cached->definition = definition;
+	cached->size = 0;
+	cached->size_is_known = false;
+	dlist_push_head(&by_use, &cached->node);
 	memcpy(cached->words, words, sizeof(words));
 	cached->label = label;
 	cached->label.words = cached->words;
-	if (definition == NULL)
-		hash_search(cached_definitions, NameStr(name), HASH_REMOVE, NULL);
 	return definition;
+}
+
+/* The names of all summaries that a snapshot sees. */
+static void
+visit_names(Snapshot snapshot, HTAB *names)
+{
+	Oid			index;
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if ((rel = open_definitions(&index)) == NULL)
+		return;
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		bool		isnull;
+		Name		name = DatumGetName(heap_getattr(tuple, Anum_summary, RelationGetDescr(rel), &isnull));
+
+		(void) hash_search(names, NameStr(*name), HASH_ENTER, NULL);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
 }
 
 /*
@@ -585,23 +827,25 @@ void
 sc_definition_sweep_entries(void)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	List	   *names = summary_names(snapshot);
+	HTAB	   *defined;
+	HASHCTL		info;
 	Oid			database;
 	NameData	name;
 
+	info.keysize = info.entrysize = NAMEDATALEN;
+	info.hcxt = CurrentMemoryContext;
+	defined = hash_create("summary_cache names", 64, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	visit_names(snapshot, defined);
 	UnregisterSnapshot(snapshot);
 	for (int i = -1; (i = sc_store_next(i, &database, &name)) >= 0;)
 	{
-		ListCell   *lc;
-		bool		defined = database != MyDatabaseId;
-
-		if (defined && !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
-			sc_store_forget_database(database);
-		foreach(lc, names)
+		if (database == MyDatabaseId)
 		{
-			defined = defined || strcmp(lfirst(lc), NameStr(name)) == 0;
+			if (hash_search(defined, NameStr(name), HASH_FIND, NULL) == NULL)
+				sc_store_forget(NameStr(name));
 		}
-		if (!defined)
-			sc_store_forget(NameStr(name));
+		else if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			sc_store_forget_database(database);
 	}
+	hash_destroy(defined);
 }

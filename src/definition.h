@@ -74,14 +74,25 @@ extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
 										MemoryContext parent);
 extern ScSectionDef *sc_definition_section(ScSummaryDef *definition, const char *name);
 
-/* All definitions that a snapshot sees, in the current memory context. */
-extern List *sc_definition_all(Snapshot snapshot);
+/* All definitions that a snapshot sees, one after the other, without their
+ * options; a visited one and what is allocated meanwhile do not last. */
+extern void sc_definition_visit(Snapshot snapshot, void (*visit) (ScSummaryDef *definition, void *arg),
+								void *arg);
+
+/* Those of which a section is wanted, in the current memory context. */
 extern List *sc_definition_some(Snapshot snapshot,
 								bool (*wanted) (const ScSectionDef *section, void *arg), void *arg);
 
 /* Likewise what is newest now, this command's own changes included. */
 extern ScSummaryDef *sc_definition_now(const char *summary);
-extern List *sc_definition_all_now(void);
+extern List *sc_definition_some_now(bool (*wanted) (const ScSectionDef *section, void *arg), void *arg);
+
+/* The sections' sources, with owners or without; whether there are so many
+ * sections. */
+extern void sc_definition_sources_now(bool with_owners,
+									  void (*note) (Oid owner, const Oid *sources, int nsources, void *arg),
+									  void *arg);
+extern bool sc_definition_are_as_many(int n);
 
 extern void sc_definition_sweep_entries(void);
 

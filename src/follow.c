@@ -91,6 +91,9 @@ typedef struct Renamed
 								 * a name */
 	List	   *relations;		/* Oids, if it is relations or their columns */
 	RenameStmt *schema;			/* if it is a schema's name */
+	MemoryContext context;		/* that this is in */
+	ArrayType  *settings;		/* the last that were found not to be
+								 * concerned; or NULL */
 } Renamed;
 
 /* A section before the command. */
@@ -772,24 +775,42 @@ find_follower(const Renamed *renamed, ScSectionDef *section)
 	return follower;
 }
 
+/*
+ * May a command concern settings that are stored with a section?  Most sections of
+ * a database have the same, which are looked at once.
+ */
+static bool
+concerns_settings(Renamed *renamed, ArrayType *settings)
+{
+	Datum	   *elements;
+	int			n;
+
+	if (renamed->settings && VARSIZE(settings) == VARSIZE(renamed->settings) &&
+		memcmp(settings, renamed->settings, VARSIZE(settings)) == 0)
+		return false;
+	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+		if (concerns(renamed, TextDatumGetCString(elements[i])))
+			return true;
+	if (renamed->settings)
+		pfree(renamed->settings);
+	renamed->settings = MemoryContextAlloc(renamed->context, VARSIZE(settings));
+	memcpy(renamed->settings, settings, VARSIZE(settings));
+	return false;
+}
+
 /* May a command concern a section?  For sc_definition_some(). */
 static bool
 is_concerned(const ScSectionDef *section, void *arg)
 {
-	const Renamed *renamed = arg;
-	Datum	   *settings;
-	int			nsettings;
+	Renamed    *renamed = arg;
 
 	if (concerns(renamed, section->query))
 		return true;
 	for (int i = 0; i < section->ncalls; i++)
 		if (concerns(renamed, section->calls[i]))
 			return true;
-	deconstruct_array(section->settings, TEXTOID, -1, false, TYPALIGN_INT, &settings, NULL, &nsettings);
-	for (int i = 0; i < nsettings; i++)
-		if (concerns(renamed, TextDatumGetCString(settings[i])))
-			return true;
-	return false;
+	return concerns_settings(renamed, section->settings);
 }
 
 static void
@@ -842,6 +863,7 @@ sc_follow_begin(Node *parsetree)
 
 	if (!find_renamed(parsetree, &followers->renamed))
 		return NULL;
+	followers->renamed.context = CurrentMemoryContext;
 	error = rethrow_cancel(sc_subtransaction_run(find_followers, followers, false));
 	if (error)
 		ereport(WARNING,

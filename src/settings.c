@@ -20,6 +20,7 @@ int			sc_stale_if_error = 3600;
 bool		sc_read_your_writes = true;
 int			sc_memory_limit = 64 * 1024;
 int			sc_local_memory_limit = 64 * 1024;
+int			sc_plan_memory_limit = 32 * 1024;
 int			sc_max_tables = 1024;
 int			sc_max_sections = 256;
 int			sc_build_timeout = 5 * 60 * 1000;
@@ -57,6 +58,11 @@ sc_settings_define_for_sessions(void)
 							"Memory for a backend's own copies of documents.",
 							"Documents beyond it are copied from shared memory at every read.",
 							&sc_local_memory_limit, 64 * 1024, 0, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.plan_memory_limit",
+							"Memory for the plans that a backend keeps of the sections that it has built.",
+							"Those of the summary that it has not used for the longest time go first, and are made again when it builds that.",
+							&sc_plan_memory_limit, 32 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.build_timeout",
 							"Longest time that building a section may take.",

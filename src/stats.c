@@ -16,7 +16,9 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -146,254 +148,306 @@ begin_rows(FunctionCallInfo fcinfo, const char *view, int natts)
 	return rsinfo;
 }
 
+/* The row of a summary. */
+static void
+put_summary(ScSummaryDef *definition, void *arg)
+{
+	ReturnSetInfo *rsinfo = arg;
+	int			index = sc_store_find(NameStr(definition->name), false);
+	Datum		values[SUMMARY_COLUMNS];
+	bool		nulls[SUMMARY_COLUMNS] = {0};
+	int			c = 0;
+
+	values[c++] = name_datum(NameStr(definition->name));
+	if (index < 0)
+	{
+		/* never read in this server run */
+		while (c < rsinfo->setDesc->natts)
+		{
+			Oid			type = TupleDescAttr(rsinfo->setDesc, c)->atttypid;
+
+			values[c] = (Datum) 0;
+			nulls[c] = type != INT8OID && type != INT4OID && type != BOOLOID;
+			c++;
+		}
+	}
+	else
+	{
+		ScView		view;
+		ScBuildStats stats;
+		ScFailure	failure;
+		uint64		private_reads = 0;
+		uint64		builds = 0;
+		int64		bytes;
+		StringInfoData prints;
+
+		copy_view(index, NameStr(definition->name), &view);
+		sc_store_statistics(index, &stats);
+		sc_store_failure(index, &failure);
+		bytes = view.nchunks > 0 ? 2 + view.nchunks - 1 : 0;
+
+		for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
+			private_reads += sc_counters_get(index, SC_COUNT_PRIVATE + i);
+		for (int i = 0; i < SC_BUILD_PRIVATE; i++)
+			builds += stats.builds[i];
+		initStringInfo(&prints);
+		for (int i = 0; i < view.nchunks; i++)
+		{
+			bytes += view.chunks[i]->body_len;
+			appendStringInfo(&prints, "%s%s", i > 0 ? "|" : "", fingerprint(view.chunks[i]));
+		}
+
+		values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_HIT));
+		values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_INLINE));
+		values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_STALE));
+		values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_MISS));
+		values[c++] = Int64GetDatum(private_reads);
+		for (int i = SC_PRIVATE_DISABLED; i < SC_PRIVATE_CAUSES; i++)
+			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_PRIVATE + i));
+		values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_UNPROVABLE));
+		for (int i = 0; i < SC_BUILD_PRIVATE; i++)
+			values[c++] = Int64GetDatum(stats.builds[i]);
+		values[c++] = Int64GetDatum(private_reads);
+		values[c++] = Int64GetDatum(stats.wasted);
+		values[c++] = Int64GetDatum(stats.failed);
+		values[c++] = Int64GetDatum(stats.unpublished);
+		for (int i = 0; builds == 0 && i < 3; i++)
+			nulls[c + i] = true;
+		values[c++] = Float8GetDatum(MS(stats.ns_min));
+		values[c++] = Float8GetDatum(builds ? MS(stats.ns_total) / builds : 0);
+		values[c++] = Float8GetDatum(MS(stats.ns_max));
+		values[c++] = Float8GetDatum(MS(stats.ns_total));
+		values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_WAITS));
+		values[c++] = Float8GetDatum(MS(sc_counters_get(index, SC_COUNT_WAIT_NS)));
+		values[c++] = Int64GetDatum(bytes);
+		nulls[c] = view.nchunks == 0;
+		values[c++] = CStringGetTextDatum(prints.data);
+		values[c++] = BoolGetDatum(pg_atomic_read_u32(&sc_store_requests(index)->refresh) != 0);
+		nulls[c] = nulls[c + 1] = failure.failures == 0;
+		values[c++] = CStringGetTextDatum(failure.message);
+		values[c++] = CStringGetTextDatum(unpack_sql_state(failure.code));
+		nulls[c] = failure.at == 0;
+		values[c++] = TimestampTzGetDatum(failure.at);
+		values[c++] = Int32GetDatum(failure.failures);
+		values[c++] = TimestampTzGetDatum(stats.reset_at);
+	}
+	Assert(c == SUMMARY_COLUMNS);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
 /* One row a defined summary. */
 Datum
 sc_stat_summaries(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_stats", SUMMARY_COLUMNS);
-	ListCell   *lc;
 
-	if (sc_shared == NULL)
-		return (Datum) 0;
-
-	foreach(lc, sc_definition_all(GetActiveSnapshot()))
-	{
-		ScSummaryDef *definition = lfirst(lc);
-		int			index = sc_store_find(NameStr(definition->name), false);
-		Datum		values[SUMMARY_COLUMNS];
-		bool		nulls[SUMMARY_COLUMNS] = {0};
-		int			c = 0;
-
-		values[c++] = name_datum(NameStr(definition->name));
-		if (index < 0)
-		{
-			/* never read in this server run */
-			while (c < rsinfo->setDesc->natts)
-			{
-				Oid			type = TupleDescAttr(rsinfo->setDesc, c)->atttypid;
-
-				values[c] = (Datum) 0;
-				nulls[c] = type != INT8OID && type != INT4OID && type != BOOLOID;
-				c++;
-			}
-		}
-		else
-		{
-			ScView		view;
-			ScBuildStats stats;
-			ScFailure	failure;
-			uint64		private_reads = 0;
-			uint64		builds = 0;
-			int64		bytes;
-			StringInfoData prints;
-
-			copy_view(index, NameStr(definition->name), &view);
-			sc_store_statistics(index, &stats);
-			sc_store_failure(index, &failure);
-			bytes = view.nchunks > 0 ? 2 + view.nchunks - 1 : 0;
-
-			for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
-				private_reads += sc_counters_get(index, SC_COUNT_PRIVATE + i);
-			for (int i = 0; i < SC_BUILD_PRIVATE; i++)
-				builds += stats.builds[i];
-			initStringInfo(&prints);
-			for (int i = 0; i < view.nchunks; i++)
-			{
-				bytes += view.chunks[i]->body_len;
-				appendStringInfo(&prints, "%s%s", i > 0 ? "|" : "", fingerprint(view.chunks[i]));
-			}
-
-			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_HIT));
-			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_INLINE));
-			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_STALE));
-			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_MISS));
-			values[c++] = Int64GetDatum(private_reads);
-			for (int i = SC_PRIVATE_DISABLED; i < SC_PRIVATE_CAUSES; i++)
-				values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_PRIVATE + i));
-			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_UNPROVABLE));
-			for (int i = 0; i < SC_BUILD_PRIVATE; i++)
-				values[c++] = Int64GetDatum(stats.builds[i]);
-			values[c++] = Int64GetDatum(private_reads);
-			values[c++] = Int64GetDatum(stats.wasted);
-			values[c++] = Int64GetDatum(stats.failed);
-			values[c++] = Int64GetDatum(stats.unpublished);
-			for (int i = 0; builds == 0 && i < 3; i++)
-				nulls[c + i] = true;
-			values[c++] = Float8GetDatum(MS(stats.ns_min));
-			values[c++] = Float8GetDatum(builds ? MS(stats.ns_total) / builds : 0);
-			values[c++] = Float8GetDatum(MS(stats.ns_max));
-			values[c++] = Float8GetDatum(MS(stats.ns_total));
-			values[c++] = Int64GetDatum(sc_counters_get(index, SC_COUNT_WAITS));
-			values[c++] = Float8GetDatum(MS(sc_counters_get(index, SC_COUNT_WAIT_NS)));
-			values[c++] = Int64GetDatum(bytes);
-			nulls[c] = view.nchunks == 0;
-			values[c++] = CStringGetTextDatum(prints.data);
-			values[c++] = BoolGetDatum(pg_atomic_read_u32(&sc_store_requests(index)->refresh) != 0);
-			nulls[c] = nulls[c + 1] = failure.failures == 0;
-			values[c++] = CStringGetTextDatum(failure.message);
-			values[c++] = CStringGetTextDatum(unpack_sql_state(failure.code));
-			nulls[c] = failure.at == 0;
-			values[c++] = TimestampTzGetDatum(failure.at);
-			values[c++] = Int32GetDatum(failure.failures);
-			values[c++] = TimestampTzGetDatum(stats.reset_at);
-		}
-		Assert(c == SUMMARY_COLUMNS);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
+	if (sc_shared)
+		sc_definition_visit(GetActiveSnapshot(), put_summary, rsinfo);
 	return (Datum) 0;
 }
 
 /*
- * One row a defined section.  The revision is the sum of its words': it moves
- * with every change that concerns the section.
+ * A row for each section of a summary.  The revision is the sum of its words': it
+ * moves with every change that concerns the section.
  */
+static void
+put_sections(ScSummaryDef *definition, void *arg)
+{
+	ReturnSetInfo *rsinfo = arg;
+	int			index = sc_shared ? sc_store_find(NameStr(definition->name), false) : -1;
+	ScView		view;
+
+	copy_view(index, NameStr(definition->name), &view);
+	for (int s = 0; s < definition->nsections; s++)
+	{
+		ScSectionDef *section = &definition->sections[s];
+		ScChunk    *chunk = NULL;
+		bool		invalid = false;
+		const char *state = "empty";
+		const char *reason = NULL;
+		Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
+		Datum		values[SECTION_COLUMNS];
+		bool		nulls[SECTION_COLUMNS] = {0};
+		int			c = 0;
+
+		for (int i = 0; i < view.nchunks; i++)
+			if (strcmp(NameStr(view.chunks[i]->section), NameStr(section->name)) == 0)
+			{
+				chunk = view.chunks[i];
+				invalid = view.invalidated[i];
+			}
+		if (chunk)
+		{
+			ScLabel		label = sc_chunk_label(chunk);
+			ScProof		proof = sc_label_prove(&label, GetActiveSnapshot());
+
+			state = invalid ? "invalidated" :
+				chunk->definition != section->hash ? "redefined" :
+				proof == SC_CURRENT ? "current" :
+				proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
+			if (chunk->definition != section->hash)
+				reason = redefined_reason(index);
+			else if (sc_label_is_never_current(&label))
+			{
+				state = "unprovable";
+				reason = unprovable_reason(&chunk->stranger);
+			}
+		}
+		else if (view.nchunks > 0)
+			reason = redefined_reason(index);
+		for (int i = 0; i < section->nsources; i++)
+			sources[i] = ObjectIdGetDatum(section->sources[i]);
+
+		values[c++] = name_datum(NameStr(definition->name));
+		values[c++] = name_datum(NameStr(section->name));
+		values[c++] = CStringGetTextDatum(section->is_inline ? "inline" : "background");
+		values[c++] = ObjectIdGetDatum(section->owner);
+		values[c++] = CStringGetTextDatum(state);
+		nulls[c] = reason == NULL;
+		values[c++] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+		for (int i = c; i <= c + 6; i++)
+			nulls[i] = chunk == NULL;
+		if (chunk)
+		{
+			uint64		revision = 0;
+			uint64		pending = 0;
+			Interval   *age = palloc0(sizeof(Interval));
+
+			for (uint32 i = 0; i < chunk->nwords; i++)
+			{
+				ScWordState word;
+
+				sc_word_state(chunk->words[i].slot, &word);
+				revision += chunk->words[i].revision;
+				pending = Max(pending, word.pending);
+			}
+			age->time = (sc_clock_now() - chunk->labelled_at) / 1000;
+			values[c++] = TimestampTzGetDatum(chunk->built_at);
+			values[c++] = IntervalPGetDatum(age);
+			values[c++] = Float8GetDatum(MS(chunk->build_ns));
+			values[c++] = Int64GetDatum((int64) chunk->body_len);
+			nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed);
+			values[c++] = Int64GetDatum((int64) revision);
+			values[c++] = Int32GetDatum((int32) pending);
+			values[c++] = CStringGetTextDatum(fingerprint(chunk));
+		}
+		else
+			while (c < SECTION_COLUMNS - 1)
+				values[c++] = (Datum) 0;
+		values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
+													  sizeof(Oid), true, TYPALIGN_INT));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+}
+
+/* One row a defined section. */
 Datum
 sc_stat_sections(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_sections", SECTION_COLUMNS);
-	ListCell   *lc;
 
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
-
-	foreach(lc, sc_definition_all(GetActiveSnapshot()))
-	{
-		ScSummaryDef *definition = lfirst(lc);
-		int			index = sc_shared ? sc_store_find(NameStr(definition->name), false) : -1;
-		ScView		view;
-
-		copy_view(index, NameStr(definition->name), &view);
-		for (int s = 0; s < definition->nsections; s++)
-		{
-			ScSectionDef *section = &definition->sections[s];
-			ScChunk    *chunk = NULL;
-			bool		invalid = false;
-			const char *state = "empty";
-			const char *reason = NULL;
-			Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
-			Datum		values[SECTION_COLUMNS];
-			bool		nulls[SECTION_COLUMNS] = {0};
-			int			c = 0;
-
-			for (int i = 0; i < view.nchunks; i++)
-				if (strcmp(NameStr(view.chunks[i]->section), NameStr(section->name)) == 0)
-				{
-					chunk = view.chunks[i];
-					invalid = view.invalidated[i];
-				}
-			if (chunk)
-			{
-				ScLabel		label = sc_chunk_label(chunk);
-				ScProof		proof = sc_label_prove(&label, GetActiveSnapshot());
-
-				state = invalid ? "invalidated" :
-					chunk->definition != section->hash ? "redefined" :
-					proof == SC_CURRENT ? "current" :
-					proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
-				if (chunk->definition != section->hash)
-					reason = redefined_reason(index);
-				else if (sc_label_is_never_current(&label))
-				{
-					state = "unprovable";
-					reason = unprovable_reason(&chunk->stranger);
-				}
-			}
-			else if (view.nchunks > 0)
-				reason = redefined_reason(index);
-			for (int i = 0; i < section->nsources; i++)
-				sources[i] = ObjectIdGetDatum(section->sources[i]);
-
-			values[c++] = name_datum(NameStr(definition->name));
-			values[c++] = name_datum(NameStr(section->name));
-			values[c++] = CStringGetTextDatum(section->is_inline ? "inline" : "background");
-			values[c++] = ObjectIdGetDatum(section->owner);
-			values[c++] = CStringGetTextDatum(state);
-			nulls[c] = reason == NULL;
-			values[c++] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
-			for (int i = c; i <= c + 6; i++)
-				nulls[i] = chunk == NULL;
-			if (chunk)
-			{
-				uint64		revision = 0;
-				uint64		pending = 0;
-				Interval   *age = palloc0(sizeof(Interval));
-
-				for (uint32 i = 0; i < chunk->nwords; i++)
-				{
-					ScWordState word;
-
-					sc_word_state(chunk->words[i].slot, &word);
-					revision += chunk->words[i].revision;
-					pending = Max(pending, word.pending);
-				}
-				age->time = (sc_clock_now() - chunk->labelled_at) / 1000;
-				values[c++] = TimestampTzGetDatum(chunk->built_at);
-				values[c++] = IntervalPGetDatum(age);
-				values[c++] = Float8GetDatum(MS(chunk->build_ns));
-				values[c++] = Int64GetDatum((int64) chunk->body_len);
-				nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed);
-				values[c++] = Int64GetDatum((int64) revision);
-				values[c++] = Int32GetDatum((int32) pending);
-				values[c++] = CStringGetTextDatum(fingerprint(chunk));
-			}
-			else
-				while (c < SECTION_COLUMNS - 1)
-					values[c++] = (Datum) 0;
-			values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
-														  sizeof(Oid), true, TYPALIGN_INT));
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		}
-	}
+	sc_definition_visit(GetActiveSnapshot(), put_sections, rsinfo);
 	return (Datum) 0;
 }
 
 /*
- * The state of a source: of all words that its label has, as for a section.
- * False if none of them has a slot.
+ * What sections over a source may prove.  All sources in a tree have the same
+ * label and are provable together, so it is found out once for each tree: there
+ * may be thousands of partitions.
  */
-static bool
-source_state(Oid relid, ScWordState *state)
+typedef struct TreeState
 {
-	bool		has_slot = false;
+	Oid			root;			/* hash key */
+	bool		has_slot;
+	ScWordState word;			/* of all words that the label has, as for a
+								 * section */
+	bool		provable;
+	const char *reason;
+} TreeState;
+
+/* A source, and the sections that read it. */
+typedef struct SourceRow
+{
+	Oid			relid;			/* hash key */
+	List	   *sections;		/* of their names, as text */
+} SourceRow;
+
+/* What view summary_cache_tables is made from. */
+typedef struct TablesView
+{
+	ReturnSetInfo *rsinfo;
+	MemoryContext context;		/* for what lasts */
+	MemoryContext row;			/* for what does not */
+	HTAB	   *trees;			/* of TreeState */
+	HTAB	   *by_relid;		/* of SourceRow */
+	List	   *sources;		/* their Oids, as they come in the definitions */
+} TablesView;
+
+static HTAB *
+hash_of_oids(const char *name, Size entrysize)
+{
+	HASHCTL		info;
+
+	info.keysize = sizeof(Oid);
+	info.entrysize = entrysize;
+	info.hcxt = CurrentMemoryContext;
+	return hash_create(name, 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* The state of the tree that a table is in; of one that is gone as well. */
+static const TreeState *
+tree_state(TablesView *view, Oid relid)
+{
+	Oid			root = sc_track_root(relid);
+	bool		found;
+	TreeState  *tree = hash_search(view->trees, &root, HASH_FIND, NULL);
+	TreeState	state = {root};
 	ListCell   *lc;
 
-	foreach(lc, sc_track_words(relid))
+	if (tree)
+		return tree;
+	if (sc_shared && get_rel_name(relid))
+		foreach(lc, sc_track_words(root))
 	{
 		int			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), false);
 		ScWordState word;
 
 		if (slot == SC_SLOT_NONE)
 			continue;
-		has_slot = true;
+		state.has_slot = true;
 		sc_word_state(slot, &word);
-		state->revision += word.revision;
-		state->pending = Max(state->pending, word.pending);
-		state->last_change = Max(state->last_change, word.last_change);
+		state.word.revision += word.revision;
+		state.word.pending = Max(state.word.pending, word.pending);
+		state.word.last_change = Max(state.word.last_change, word.last_change);
 	}
-	return has_slot;
+	state.provable = sc_track_provable(relid, false, &state.reason);
+	if (state.reason)
+		state.reason = MemoryContextStrdup(view->context, state.reason);
+	/* only what was found out without an error is kept */
+	tree = hash_search(view->trees, &root, HASH_ENTER, &found);
+	*tree = state;
+	return tree;
 }
 
 static void
-put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_attached)
+put_table(TablesView *view, Oid relid, List *sections, const char *not_attached)
 {
+	MemoryContext old = MemoryContextSwitchTo(view->row);
 	Datum		values[TABLE_COLUMNS];
 	bool		nulls[TABLE_COLUMNS] = {0};
 	Datum	   *names = palloc(sizeof(Datum) * Max(list_length(sections), 1));
 	ListCell   *lc;
 	int			n = 0;
-	ScWordState state = {0};
-	bool		has_slot = false;
-	const char *reason = not_attached;
-	bool		provable = false;
+	const TreeState *tree = tree_state(view, relid);
+	const char *reason = not_attached ? not_attached : tree->reason;
+	bool		provable = not_attached == NULL && tree->provable;
 
 	foreach(lc, sections)
 	{
-		names[n++] = CStringGetTextDatum(lfirst(lc));
+		names[n++] = PointerGetDatum(lfirst(lc));
 	}
-	if (sc_shared && get_rel_name(relid))
-		has_slot = source_state(relid, &state);
-	if (reason == NULL)
-		provable = sc_track_provable(relid, false, &reason);
 	if (provable && sc_shared == NULL)
 	{
 		provable = false;
@@ -402,27 +456,57 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
-	nulls[2] = nulls[3] = nulls[4] = !has_slot;
-	if (has_slot)
+	nulls[2] = nulls[3] = nulls[4] = !tree->has_slot;
+	if (tree->has_slot)
 	{
-		values[2] = Int64GetDatum((int64) state.revision);
-		values[3] = Int32GetDatum((int32) state.pending);
-		values[4] = TimestampTzGetDatum(state.last_change);
-		nulls[4] = state.last_change == 0;
+		values[2] = Int64GetDatum((int64) tree->word.revision);
+		values[3] = Int32GetDatum((int32) tree->word.pending);
+		values[4] = TimestampTzGetDatum(tree->word.last_change);
+		nulls[4] = tree->word.last_change == 0;
 	}
 	values[5] = BoolGetDatum(provable);
 	nulls[6] = reason == NULL;
 	values[6] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	tuplestore_putvalues(view->rsinfo->setResult, view->rsinfo->setDesc, values, nulls);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(view->row);
+}
+
+/* The sources of a summary, for sc_stat_tables(). */
+static void
+note_sources(ScSummaryDef *definition, void *arg)
+{
+	TablesView *view = arg;
+	MemoryContext old = MemoryContextSwitchTo(view->context);
+
+	for (int s = 0; s < definition->nsections; s++)
+	{
+		ScSectionDef *section = &definition->sections[s];
+		text	   *name = cstring_to_text(psprintf("%s.%s", NameStr(definition->name), NameStr(section->name)));
+
+		for (int i = 0; i < section->nsources; i++)
+		{
+			bool		found;
+			SourceRow  *row = hash_search(view->by_relid, &section->sources[i], HASH_ENTER, &found);
+
+			if (!found)
+			{
+				row->sections = NIL;
+				view->sources = lappend_oid(view->sources, row->relid);
+			}
+			row->sections = lappend(row->sections, name);
+		}
+	}
+	MemoryContextSwitchTo(old);
 }
 
 /* One row a source table, and one for each hub table that is not attached. */
 Datum
 sc_stat_tables(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_tables", TABLE_COLUMNS);
-	List	   *all = sc_definition_all(GetActiveSnapshot());
-	List	   *tables = NIL;
+	TablesView	view = {begin_rows(fcinfo, "summary_cache_tables", TABLE_COLUMNS)};
+	ScCover    *covered = sc_track_cover();
+	List	   *missing;
 	List	   *reasons = NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
@@ -430,45 +514,33 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
 
-	foreach(lc, all)
-	{
-		ScSummaryDef *definition = lfirst(lc);
+	view.context = CurrentMemoryContext;
+	view.row = AllocSetContextCreate(view.context, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
+	view.trees = hash_of_oids("summary_cache trees", sizeof(TreeState));
+	view.by_relid = hash_of_oids("summary_cache sources", sizeof(SourceRow));
+	sc_definition_visit(GetActiveSnapshot(), note_sources, &view);
 
-		for (int s = 0; s < definition->nsections; s++)
-			for (int i = 0; i < definition->sections[s].nsources; i++)
-				tables = list_append_unique_oid(tables, definition->sections[s].sources[i]);
-	}
-	foreach(lc, tables)
+	foreach(lc, view.sources)
 	{
 		Oid			relid = lfirst_oid(lc);
-		List	   *sections = NIL;
+		SourceRow  *row = hash_search(view.by_relid, &relid, HASH_FIND, NULL);
 
-		foreach(lc2, all)
-		{
-			ScSummaryDef *definition = lfirst(lc2);
-
-			for (int s = 0; s < definition->nsections; s++)
-				for (int i = 0; i < definition->sections[s].nsources; i++)
-					if (definition->sections[s].sources[i] == relid)
-						sections = lappend(sections,
-										   psprintf("%s.%s", NameStr(definition->name),
-													NameStr(definition->sections[s].name)));
-		}
-		put_table(rsinfo, relid, sections, NULL);
+		sc_track_cover_add(covered, &relid, 1);
+		put_table(&view, relid, row->sections, NULL);
 	}
 
 	/* after a restore of the schema alone, say */
 	foreach(lc, sc_track_tables(false))
 	{
-		if (!sc_track_any_covers(tables, lfirst_oid(lc)))
-			put_table(rsinfo, lfirst_oid(lc), NIL,
+		if (!sc_track_is_covered(covered, lfirst_oid(lc)))
+			put_table(&view, lfirst_oid(lc), NIL,
 					  "no section reads it: its triggers go with the next summary_cache_drop()");
 	}
 
-	tables = sc_hub_missing(&reasons);
-	forboth(lc, tables, lc2, reasons)
+	missing = sc_hub_missing(&reasons);
+	forboth(lc, missing, lc2, reasons)
 	{
-		put_table(rsinfo, lfirst_oid(lc), NIL, lfirst(lc2));
+		put_table(&view, lfirst_oid(lc), NIL, lfirst(lc2));
 	}
 	return (Datum) 0;
 }

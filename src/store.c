@@ -24,6 +24,7 @@
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/dsa.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -83,15 +84,33 @@ typedef struct Summary
 	bool		no_room;		/* for the newest build: nobody waits for
 								 * another's.  Read without the lock: a stale
 								 * one costs a wait, or a build too many */
+	int			next_free;		/* of a free entry: the next one, or -1; under
+								 * ScShared.lock */
 } Summary;
 
 typedef struct Store
 {
 	int			nsummaries;		/* the counts never change */
 	int			nsections;
-	int			free_section;	/* head of the free list; under ScShared.lock */
+	int			free_summary;	/* heads of the free lists; under
+								 * ScShared.lock */
+	int			free_section;
 } Store;
 
+/* Which entry a summary has: there may be thousands to look for one among. */
+typedef struct EntryKey
+{
+	Oid			dboid;
+	NameData	name;			/* with zeros behind it */
+} EntryKey;
+
+typedef struct EntryOfSummary
+{
+	EntryKey	key;
+	int			index;
+} EntryOfSummary;
+
+static HTAB *entries;			/* under ScShared.lock */
 static Store *store;
 static Summary *summaries;
 static Section *sections;
@@ -118,6 +137,7 @@ store_size(void)
 
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Summary), sc_max_sections)));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Section), sc_max_sections)));
+	size = add_size(size, hash_estimate_size(sc_max_sections, sizeof(EntryOfSummary)));
 	return add_size(size, area_size());
 }
 
@@ -125,11 +145,16 @@ static void
 store_attach(void)
 {
 	bool		found;
+	HASHCTL		info;
 
 	store = ShmemInitStruct(SC_NAME " store", sizeof(Store), &found);
 	summaries = ShmemInitStruct(SC_NAME " summaries", sizeof(Summary) * sc_max_sections, &found);
 	sections = ShmemInitStruct(SC_NAME " sections", sizeof(Section) * sc_max_sections, &found);
 	area_place = ShmemInitStruct(SC_NAME " documents", area_size(), &found);
+	info.keysize = sizeof(EntryKey);
+	info.entrysize = sizeof(EntryOfSummary);
+	entries = SC_SHMEM_INIT_HASH(SC_NAME " summary hash", sc_max_sections,
+								 &info, HASH_ELEM | HASH_BLOBS);
 }
 
 static void
@@ -139,6 +164,7 @@ store_init(int tranche)
 
 	store->nsummaries = sc_max_sections;
 	store->nsections = sc_max_sections;
+	store->free_summary = 0;
 	store->free_section = 0;
 
 	memset(summaries, 0, sizeof(Summary) * store->nsummaries);
@@ -148,6 +174,7 @@ store_init(int tranche)
 
 		LWLockInitialize(&summary->lock, tranche);
 		summary->sections = -1;
+		summary->next_free = i + 1 < store->nsummaries ? i + 1 : -1;
 		pg_atomic_init_u64(&summary->version, ((uint64) i << VERSION_BITS) + 1);
 		pg_atomic_init_u32(&summary->requests.refresh, 0);
 		pg_atomic_init_u32(&summary->requests.notify, 0);
@@ -232,48 +259,69 @@ is_summary(const Summary *summary, const char *name)
 	return summary->dboid == MyDatabaseId && strcmp(NameStr(summary->name), name) == 0;
 }
 
-/* Caller holds ScShared.lock. */
+static EntryKey
+entry_key(Oid dboid, const char *name)
+{
+	EntryKey	key;
+
+	key.dboid = dboid;
+	namestrcpy(&key.name, name);
+	return key;
+}
+
+/* The entry of a summary of this database, or -1.  Caller holds ScShared.lock. */
 static int
 summary_lookup(const char *name)
 {
-	for (int i = 0; i < store->nsummaries; i++)
-		if (is_summary(&summaries[i], name))
-			return i;
-	return -1;
+	EntryKey	key;
+	EntryOfSummary *entry;
+
+	/* the name of no summary, which is not to be cut to one */
+	if (strlen(name) >= NAMEDATALEN)
+		return -1;
+	key = entry_key(MyDatabaseId, name);
+	entry = hash_search(entries, &key, HASH_FIND, NULL);
+	return entry ? entry->index : -1;
 }
 
 /* Take a free entry into use; caller holds ScShared.lock, exclusive. */
 static int
 summary_take(const char *name)
 {
-	for (int i = 0; i < store->nsummaries; i++)
-	{
-		Summary    *summary = &summaries[i];
+	int			index = store->free_summary;
+	EntryKey	key = entry_key(MyDatabaseId, name);
+	EntryOfSummary *entry;
+	Summary    *summary;
 
-		if (OidIsValid(summary->dboid))
-			continue;
+	if (index < 0)
+		return -1;
+	/* cannot be NULL: the hash has room for every entry */
+	entry = hash_search(entries, &key, HASH_ENTER_NULL, NULL);
+	if (entry == NULL)
+		return -1;
+	entry->index = index;
+	summary = &summaries[index];
+	store->free_summary = summary->next_free;
 
-		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-		namestrcpy(&summary->name, name);
-		summary->dboid = MyDatabaseId;
-		summary->no_room = false;
-		summary->notified_etag[0] = '\0';
-		sc_settings_unset(&summary->options);
-		memset(&summary->failure, 0, sizeof(summary->failure));
-		statistics_reset(&summary->stats);
-		sc_counters_reset(i);
-		pg_atomic_write_u32(&summary->requests.refresh, 0);
-		pg_atomic_write_u32(&summary->requests.notify, 0);
-		pg_atomic_write_u64(&summary->requests.retry_at, 0);
-		pg_atomic_write_u64(&summary->requests.refreshed_at, 0);
-		pg_atomic_write_u64(&summary->requests.requested_at, 0);
-		pg_atomic_write_u64(&summary->requests.paused_until, 0);
-		pg_atomic_write_u32(&summary->requests.pauses, 0);
-		/* who has claimed it, for the one before, gives that back */
-		LWLockRelease(&summary->lock);
-		return i;
-	}
-	return -1;
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	namestrcpy(&summary->name, name);
+	summary->dboid = MyDatabaseId;
+	summary->no_room = false;
+	summary->notified_etag[0] = '\0';
+	sc_settings_unset(&summary->options);
+	memset(&summary->failure, 0, sizeof(summary->failure));
+	statistics_reset(&summary->stats);
+	sc_counters_reset(index);
+	pg_atomic_write_u32(&summary->requests.refresh, 0);
+	pg_atomic_write_u32(&summary->requests.notify, 0);
+	pg_atomic_write_u64(&summary->requests.retry_at, 0);
+	pg_atomic_write_u64(&summary->requests.refreshed_at, 0);
+	pg_atomic_write_u64(&summary->requests.requested_at, 0);
+	pg_atomic_write_u64(&summary->requests.paused_until, 0);
+	pg_atomic_write_u32(&summary->requests.pauses, 0);
+	/* who has claimed it, for the one before, gives that back */
+	LWLockRelease(&summary->lock);
+	return index;
 }
 
 int
@@ -358,10 +406,15 @@ sc_store_clear(int index)
 static void
 forget_locked(Summary *summary)
 {
+	EntryKey	key = entry_key(summary->dboid, NameStr(summary->name));
+
+	(void) hash_search(entries, &key, HASH_REMOVE, NULL);
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	clear_locked(summary);
 	summary->dboid = InvalidOid;
 	LWLockRelease(&summary->lock);
+	summary->next_free = store->free_summary;
+	store->free_summary = (int) (summary - summaries);
 }
 
 /* A summary of this database is gone. */

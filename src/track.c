@@ -235,19 +235,132 @@ sc_track_covers(Oid source, Oid relid)
 	return source == relid || list_member_oid(with_ancestors(relid), sc_track_root(source));
 }
 
-/* The same of one of several sources. */
-bool
-sc_track_any_covers(List *sources, Oid relid)
+/*-------------------------------------------------------------------------
+ * Sets of sources
+ *
+ * Of many sources and many tables, each table is to be told from what is stored
+ * of the sources, and not by a look at each of them.
+ *-------------------------------------------------------------------------
+ */
+
+struct ScCover
 {
-	List	   *ancestors = with_ancestors(relid);
+	HTAB	   *sources;		/* their Oids */
+	HTAB	   *roots;			/* of those that are partitions; NULL: not
+								 * looked for yet */
+};
+
+static HTAB *
+oid_set(void)
+{
+	HASHCTL		info;
+
+	info.keysize = info.entrysize = sizeof(Oid);
+	info.hcxt = CurrentMemoryContext;
+	return hash_create("summary_cache Oids", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static inline bool
+oid_set_has(HTAB *set, Oid oid)
+{
+	return hash_search(set, &oid, HASH_FIND, NULL) != NULL;
+}
+
+/* False if it was there already. */
+static inline bool
+oid_set_add(HTAB *set, Oid oid)
+{
+	bool		found;
+
+	(void) hash_search(set, &oid, HASH_ENTER, &found);
+	return !found;
+}
+
+/* An empty set, in the current memory context. */
+ScCover *
+sc_track_cover(void)
+{
+	ScCover    *cover = palloc(sizeof(ScCover));
+
+	cover->sources = oid_set();
+	cover->roots = NULL;
+	return cover;
+}
+
+void
+sc_track_cover_add(ScCover *cover, const Oid *sources, int nsources)
+{
+	Assert(cover->roots == NULL);
+	for (int i = 0; i < nsources; i++)
+		(void) oid_set_add(cover->sources, sources[i]);
+}
+
+/* Is one of these a source of the set? */
+static bool
+has_any(HTAB *set, List *relids)
+{
 	ListCell   *lc;
 
-	foreach(lc, sources)
+	foreach(lc, relids)
 	{
-		if (list_member_oid(ancestors, sc_track_root(lfirst_oid(lc))))
+		if (oid_set_has(set, lfirst_oid(lc)))
 			return true;
 	}
 	return false;
+}
+
+static void
+find_roots(ScCover *cover)
+{
+	HASH_SEQ_STATUS seq;
+	Oid		   *source;
+
+	cover->roots = oid_set();
+	hash_seq_init(&seq, cover->sources);
+	while ((source = hash_seq_search(&seq)) != NULL)
+	{
+		Oid			root = sc_track_root(*source);
+
+		if (root != *source)
+			(void) oid_set_add(cover->roots, root);
+	}
+}
+
+/*
+ * sc_track_covers() of any of the sources.  A source covers what is below it, and
+ * one that is a partition all of its tree.
+ */
+bool
+sc_track_is_covered(ScCover *cover, Oid relid)
+{
+	List	   *ancestors;
+	bool		covered;
+
+	if (oid_set_has(cover->sources, relid))
+		return true;
+	ancestors = with_ancestors(relid);
+	covered = has_any(cover->sources, ancestors);
+	/* of one that is in no tree, or is gone, there is no partition */
+	if (!covered && (list_length(ancestors) > 1 ||
+					 (get_rel_relkind(relid) != '\0' && has_subclass(relid))))
+	{
+		if (cover->roots == NULL)
+			find_roots(cover);
+		covered = has_any(cover->roots, ancestors);
+	}
+	list_free(ancestors);
+	return covered;
+}
+
+/*
+ * Is the slot of a table one that labels of these sources have?  That of a
+ * partition is not, but in doubt it is kept.
+ */
+bool
+sc_track_needs_slot(ScCover *cover, Oid relid)
+{
+	return oid_set_has(cover->sources, relid) ||
+		(!get_rel_relispartition(relid) && sc_track_is_covered(cover, relid));
 }
 
 /* Is a table, which may be gone, some session's temporary one? */
@@ -958,16 +1071,19 @@ sc_track_tables(bool definitions)
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(triggers, InvalidOid, false, NULL, 0, NULL);
 	List	   *tables = NIL;
+	HTAB	   *known = oid_set();
 	HeapTuple	tuple;
 
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
-		if (trigger->tgfoid == function && (definitions || trigger->tgnargs == 0))
-			tables = list_append_unique_oid(tables, trigger->tgrelid);
+		if (trigger->tgfoid == function && (definitions || trigger->tgnargs == 0) &&
+			oid_set_add(known, trigger->tgrelid))
+			tables = lappend_oid(tables, trigger->tgrelid);
 	}
 	systable_endscan(scan);
+	hash_destroy(known);
 	table_close(triggers, AccessShareLock);
 	return tables;
 }

@@ -39,7 +39,15 @@ extern List *sc_track_tables(bool definitions);
 extern Oid	sc_track_root(Oid relid);
 extern List *sc_track_words(Oid relid);
 extern bool sc_track_covers(Oid source, Oid relid);
-extern bool sc_track_any_covers(List *sources, Oid relid);
+
+/* A set of sources, for many questions about what they cover.  Nothing may be
+ * added after the first. */
+typedef struct ScCover ScCover;
+
+extern ScCover *sc_track_cover(void);
+extern void sc_track_cover_add(ScCover *cover, const Oid *sources, int nsources);
+extern bool sc_track_is_covered(ScCover *cover, Oid relid);
+extern bool sc_track_needs_slot(ScCover *cover, Oid relid);
 
 extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
 extern bool sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs);

@@ -265,7 +265,7 @@ sc_slot_next(int slot, Oid dboid, Oid *relid)
 		uint64		key = pg_atomic_read_u64(&sc_slot_at(slot)->key);
 
 		*relid = SC_KEY_RELATION(key);
-		if (SC_KEY_DATABASE(key) == dboid && OidIsValid(*relid))
+		if (SC_KEY_DATABASE(key) == dboid && OidIsValid(*relid) && sc_slot_at(slot)->wanted)
 			return slot;
 	}
 	return SC_SLOT_NONE;

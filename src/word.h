@@ -72,7 +72,7 @@ extern int	sc_slot_find(uint64 key, bool create);
 extern void sc_slot_want(int slot, bool wanted);
 extern int	sc_slot_count(void);
 
-/* The next slot of a database after this one that is a table's, or
+/* The next slot of a database after this one that is a table's and is wanted, or
  * SC_SLOT_NONE; begin with SC_CLUSTER_SLOT.  Reads without a lock. */
 extern int	sc_slot_next(int slot, Oid dboid, Oid *relid);
 

@@ -10,6 +10,7 @@
 #   ROUNDS=10 SECONDS_EACH=2
 #                      rounds, an even number, and length of one run
 #   RESULTS=directory  where CSV and plots go; otherwise doc/bench
+#   BEFORE=directory   for the part "growth", which is in "scale": the source of another version beside this one
 #   NO_INSTALL=1       do not install what the server and the build need
 # Redis, pgpool-II and gnuplot are used if they are there, and never installed.
 
@@ -23,7 +24,7 @@ rounds=${ROUNDS:-10}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
 # by name only
-extra_parts="standby"
+extra_parts="growth standby"
 for part in $parts; do
 	case " $all_parts $extra_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts $extra_parts" ;; esac
 done
@@ -191,6 +192,8 @@ trap 'stop_peers; clean_up' EXIT
 . "$bench/refresh.sh"
 # shellcheck source=test/bench/scale.sh
 . "$bench/scale.sh"
+# shellcheck source=test/bench/growth.sh
+. "$bench/growth.sh"
 # shellcheck source=test/bench/standby.sh
 . "$bench/standby.sh"
 

@@ -1,4 +1,4 @@
-# The parts of bench.sh about size: scale, memory.
+# The parts of bench.sh about size: scale, memory.  How things grow with numbers is in growth.sh.
 # shellcheck shell=bash disable=SC2154
 
 bench_scale() {
@@ -29,6 +29,7 @@ bench_scale() {
 		need_database "d$kb" $((kb * 1024)) 13
 		rounds_of scale-bytes "d$kb" 1 constant hit warm-constant warm-hit
 	done
+	if ! wants growth; then bench_growth; fi
 }
 
 # Bytes of private memory of a process, from the kernel.
