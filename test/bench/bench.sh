@@ -16,7 +16,7 @@
 # shellcheck source=test/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-all_parts="function reads conditional writes mixed eager herd progress scale memory"
+all_parts="function reads conditional writes mixed eager herd progress scale memory large"
 quick=${QUICK:-}
 parts=${PARTS:-$all_parts}
 rounds=${ROUNDS:-10}
@@ -191,6 +191,8 @@ trap 'stop_peers; clean_up' EXIT
 . "$bench/refresh.sh"
 # shellcheck source=test/bench/scale.sh
 . "$bench/scale.sh"
+# shellcheck source=test/bench/large.sh
+. "$bench/large.sh"
 # shellcheck source=test/bench/standby.sh
 . "$bench/standby.sh"
 
