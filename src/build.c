@@ -64,23 +64,25 @@ sc_build_is_running(void)
 	return building != NULL;
 }
 
-/* Lay a built section out as it is published. */
+/* Where the keys begin in a chunk whose label has so many words. */
+static Size
+keys_offset(int nwords)
+{
+	return MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen) * nwords);
+}
+
+/*
+ * Lay a built section out as it is published: the members stay where they were
+ * printed, and the rest goes into the room before them.
+ */
 static ScChunk *
 make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampTz built_at,
 		   uint64 xmax, int64 build_ns)
 {
-	Size		keys_len = 0;
-	Size		keys_offset = MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen) * label->nwords);
-	Size		size;
-	ScChunk    *chunk;
+	ScChunk    *chunk = (ScChunk *) body->bytes;
 	char	   *p;
 
-	for (int i = 0; i < body->nkeys; i++)
-		keys_len += strlen(body->keys[i]) + 1;
-	size = keys_offset + keys_len + body->len;
-	chunk = MemoryContextAllocHuge(CurrentMemoryContext, size);
-	memset(chunk, 0, offsetof(ScChunk, words));
-	chunk->size = size;
+	chunk->size = body->start + body->len;
 	chunk->section = section->name;
 	chunk->is_inline = section->is_inline;
 	chunk->definition = section->hash;
@@ -94,9 +96,8 @@ make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampT
 	chunk->xmax = xmax;
 	chunk->nwords = label->nwords;
 	chunk->nkeys = body->nkeys;
-	chunk->keys_offset = keys_offset;
-	chunk->keys_len = keys_len;
-	chunk->body_offset = keys_offset + keys_len;
+	chunk->keys_offset = keys_offset(label->nwords);
+	chunk->body_offset = body->start;
 	chunk->body_len = body->len;
 	if (label->nwords > 0)
 		memcpy(chunk->words, label->words, sizeof(ScWordSeen) * label->nwords);
@@ -106,8 +107,9 @@ make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampT
 		strcpy(p, body->keys[i]);
 		p += strlen(p) + 1;
 	}
-	memcpy(SC_CHUNK_BODY(chunk), body->members, body->len);
-	sc_local_sha256(body->members, body->len, chunk->hash);
+	chunk->keys_len = p - SC_CHUNK_KEYS(chunk);
+	Assert(p <= SC_CHUNK_BODY(chunk));
+	sc_local_sha256(SC_CHUNK_BODY(chunk), body->len, chunk->hash);
 	return chunk;
 }
 
@@ -534,7 +536,8 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 				build->complete = false;
 				continue;
 			}
-			sc_document_build(&definition->sections[i], snapshot, &body);
+			/* with room for the word that a stranger adds */
+			sc_document_build(&definition->sections[i], snapshot, keys_offset(labels[i].nwords + 1), &body);
 			if (OidIsValid(body.stranger.table) || OidIsValid(body.stranger.function))
 				sc_label_add_never(&labels[i]);
 
@@ -545,7 +548,6 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 			xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
 			build->chunks[i] = make_chunk(&definition->sections[i], &body, &labels[i], built_at,
 										  xmax, sc_clock_now() - start);
-			pfree(body.members);
 			if (sc_log_min_build_duration >= 0 &&
 				build->chunks[i]->build_ns >= (int64) sc_log_min_build_duration * 1000000)
 				ereport(LOG,

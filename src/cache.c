@@ -75,7 +75,7 @@ typedef struct Reader
 {
 	ScLocal    *local;
 	const char *summary;
-	bool		force;
+	const ScAsked *asked;
 	bool		build_failed;	/* an old document may do */
 	bool		whole;			/* a part was built for a document that is
 								 * gone */
@@ -185,7 +185,7 @@ stale_if_error(ScLocal *local, Reader *reader)
 {
 	bool		of_inline;
 
-	if (reader->force || sc_build_is_running() || too_old(local, reader, sc_stale_if_error))
+	if (reader->asked->force || sc_build_is_running() || too_old(local, reader, sc_stale_if_error))
 		return false;
 	return reader->build_failed || is_failing(local, &of_inline);
 }
@@ -321,7 +321,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	if (IsolationUsesXactSnapshot())
 	{
 		/* a position does not show what is too new */
-		if (current && !reader->force && !too_old(local, reader, 0) &&
+		if (current && !reader->asked->force && !too_old(local, reader, 0) &&
 			!sc_label_is_of_standby(&local->label) &&
 			local->xmax <= sc_word_full_xid(reader->snapshot->xmin))
 			decision->status = SC_HIT;
@@ -332,7 +332,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 
 	decision->status = SC_MISS;
 	decision->want = SC_WANT_ALL;
-	if (local->nsections == 0 || (reader->force && local->label.read_at <= reader->asked_at))
+	if (local->nsections == 0 || (reader->asked->force && local->label.read_at <= reader->asked_at))
 		return;
 
 	/* a definition that is gone, or another's, has nothing to do with these */
@@ -407,15 +407,34 @@ land(Reader *reader)
 	reader->flight = FLIGHT_NONE;
 }
 
+/* Is the document to be in the answer, or is its etag enough? */
+static inline bool
+wants_document(const ScAsked *asked, ScEtag *etag)
+{
+	return !asked->etag_only && !(asked->known && sc_local_is_etag(etag, asked->known));
+}
+
+/* Of a large document the memory is given back as soon as it can be. */
+static void
+free_build(ScBuild *build)
+{
+	for (int i = 0; build->chunks && i < build->nchunks; i++)
+		if (build->chunks[i])
+			pfree(build->chunks[i]);
+	build->chunks = NULL;
+}
+
 static void
 answer_from_build(Reader *reader, ScStatus status, ScBuild *build, ScAnswer *answer)
 {
 	land(reader);
-	answer->document = sc_local_assemble(build->chunks, build->nchunks);
 	answer->etag = palloc(sizeof(ScEtag));
 	sc_local_etag_prepare(answer->etag, build->chunks, build->nchunks);
+	answer->document = wants_document(reader->asked, answer->etag) ?
+		sc_local_assemble(build->chunks, build->nchunks) : NULL;
 	answer->built_at = build->chunks[0]->built_at;
 	answer->status = status;
+	free_build(build);
 }
 
 /*
@@ -424,11 +443,15 @@ answer_from_build(Reader *reader, ScStatus status, ScBuild *build, ScAnswer *ans
  * reader never has to wait for it.  False if the version is gone meanwhile.
  */
 static inline bool
-answer_from_cache(ScLocal *local, ScStatus status, int64 now, ScAnswer *answer)
+answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 now, ScAnswer *answer)
 {
-	answer->document = sc_local_document(local);
-	if (unlikely(answer->document == NULL))
-		return false;
+	answer->document = NULL;
+	if (wants_document(asked, &local->etag))
+	{
+		answer->document = sc_local_document(local);
+		if (unlikely(answer->document == NULL))
+			return false;
+	}
 	answer->etag = &local->etag;
 	answer->built_at = local->built_at;
 	answer->status = status;
@@ -443,7 +466,7 @@ answer_from_cache(ScLocal *local, ScStatus status, int64 now, ScAnswer *answer)
 static bool
 answer_reader(Reader *reader, ScStatus status, ScAnswer *answer)
 {
-	if (!answer_from_cache(reader->local, status, sc_clock_now(), answer))
+	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), answer))
 		return false;
 	land(reader);
 	return true;
@@ -717,7 +740,10 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		sc_local_sync(local, true);
 		if (local->index >= 0 && local->nsections > 0 &&
 			answer_reader(reader, decision->status, answer))
+		{
+			free_build(&build);
 			return true;
+		}
 	}
 	if (build.chunks && build.complete)
 	{
@@ -766,20 +792,20 @@ renew_inline(Reader *reader)
  * A read by all the rules; sc_cache_read() has the short way for the usual one.
  */
 static void
-read_by_rules(ScLocal *local, bool force, ScAnswer *answer)
+read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 {
 	Reader		reader = {0};
 
 	reader.local = local;
 	reader.summary = NameStr(local->name);
-	reader.force = force;
+	reader.asked = asked;
 	reader.asked_at = sc_clock_now();
 	reader.snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
 
 	for (bool first = true;; first = false)
 	{
 		Decision	decision = {0};
-		ScCause		cause = force ? SC_BUILD_FORCED : SC_BUILD_MISS;
+		ScCause		cause = asked->force ? SC_BUILD_FORCED : SC_BUILD_MISS;
 		ScSummaryDef *definition;
 
 		CHECK_FOR_INTERRUPTS();
@@ -865,7 +891,7 @@ read_by_rules(ScLocal *local, bool force, ScAnswer *answer)
 
 /* Not preloaded: there is nothing to cache in. */
 static void
-read_unloaded(const char *summary, ScAnswer *answer)
+read_unloaded(const char *summary, const ScAsked *asked, ScAnswer *answer)
 {
 	static bool warned = false;
 	Reader		reader = {0};
@@ -879,6 +905,7 @@ read_unloaded(const char *summary, ScAnswer *answer)
 	if (strlen(summary) >= NAMEDATALEN)
 		sc_definition_unknown(summary);
 	reader.summary = summary;
+	reader.asked = asked;
 	answer_privately(&reader, SC_PRIVATE_NOT_PRELOADED, answer);
 }
 
@@ -887,7 +914,7 @@ read_unloaded(const char *summary, ScAnswer *answer)
  * remembered: NULL, with the answer if the transaction's snapshot has one.
  */
 static ScLocal *
-first_read(const char *summary, ScAnswer *answer)
+first_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 {
 	Reader		reader = {0};
 
@@ -896,6 +923,7 @@ first_read(const char *summary, ScAnswer *answer)
 	if (sc_store_find(summary, false) >= 0 || sc_definition_get(summary) != NULL)
 		return sc_local_get(summary, true);
 	reader.summary = summary;
+	reader.asked = asked;
 	answer_privately(&reader, SC_PRIVATE_REPEATABLE_READ, answer);
 	return NULL;
 }
@@ -919,19 +947,19 @@ words_unchanged(ScLocal *local)
  * stays until the transaction ends; its etag is good until the next read.
  */
 void
-sc_cache_read(const char *summary, bool force, ScAnswer *answer)
+sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 {
 	ScLocal    *local;
 
 	if (unlikely(sc_shared == NULL))
 	{
-		read_unloaded(summary, answer);
+		read_unloaded(summary, asked, answer);
 		return;
 	}
 	local = sc_local_get(summary, false);
 	if (unlikely(local == NULL))
 	{
-		local = first_read(summary, answer);
+		local = first_read(summary, asked, answer);
 		if (local == NULL)
 			return;
 	}
@@ -939,11 +967,11 @@ sc_cache_read(const char *summary, bool force, ScAnswer *answer)
 	/*
 	 * The usual read: nothing was published since the last one, nothing of
 	 * the document has changed, and nothing about this transaction is
-	 * special.  No lock, no copy, no shared memory written but the counter.
+	 * special.  No lock, no copy, no shared memory written but the counter,
+	 * once this backend has its copy of the document.
 	 */
-	if (!force && sc_enabled && local->version != 0 && local->consistent &&
+	if (!asked->force && sc_enabled && local->version != 0 && local->consistent &&
 		pg_atomic_read_u64(local->shared_version) == local->version &&
-		local->document && local->document_version == local->version &&
 		!IsolationUsesXactSnapshot() && !sc_commit_sees_own() && ActiveSnapshotSet() &&
 		(likely(words_unchanged(local)) ||
 		 sc_label_prove(&local->label, GetActiveSnapshot()) == SC_CURRENT))
@@ -954,10 +982,10 @@ sc_cache_read(const char *summary, bool force, ScAnswer *answer)
 		/* the coarse clock may be behind: 0 is not to be compared with it */
 		if ((limit < 0 ||
 			 (limit > 0 && now - local->label.read_at <= (int64) limit * SC_NS_PER_S)) &&
-			answer_from_cache(local, SC_HIT, now, answer))
+			answer_from_cache(local, asked, SC_HIT, now, answer))
 			return;
 	}
-	read_by_rules(local, force, answer);
+	read_by_rules(local, asked, answer);
 }
 
 /*

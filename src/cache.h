@@ -12,17 +12,25 @@
 
 #include "local.h"
 
+/* What is asked for. */
+typedef struct ScAsked
+{
+	bool		force;			/* a document that is built from now on */
+	bool		etag_only;		/* the document itself is of no interest */
+	const text *known;			/* nor is it if it has this etag; NULL: none */
+} ScAsked;
+
 typedef struct ScAnswer
 {
 	ScStatus	status;
 	text	   *document;		/* may be this backend's own copy: not to be
-								 * written or freed */
+								 * written or freed.  NULL: of no interest */
 	ScEtag	   *etag;			/* this backend's own as well: for
 								 * sc_local_etag(), before the next read */
 	TimestampTz built_at;		/* the oldest section's */
 } ScAnswer;
 
-extern void sc_cache_read(const char *summary, bool force, ScAnswer *answer);
+extern void sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer);
 extern const char *sc_cache_status_name(ScStatus status);
 extern void sc_cache_invalidate(const char *summary, const char *scope);
 extern void sc_cache_refresh(int index);

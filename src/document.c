@@ -6,7 +6,7 @@
  * The only file that sees json-c (whose json_object clashes with a function of
  * PostgreSQL's builtins.h).
  *
- * PostgreSQL makes the values, json-c puts the object together.  A value is
+ * PostgreSQL prints the values, json-c the object around them.  A value is
  * spliced in as the bytes that PostgreSQL printed: parsed by json-c and
  * printed again it could lose digits, duplicate keys, keys with \u0000 in them
  * and everything below 32 levels.
@@ -30,6 +30,8 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/fmgroids.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -47,6 +49,9 @@ bool		sc_document_timed_out = false;
 
 /* How often a build that gives way looks whether it waits for a lock. */
 #define LOOK_MS		2
+
+/* Bytes of a string that are printed between two looks at interrupts. */
+#define STRING_PIECE	65536
 
 /* See sc_document_begin_giving_way(). */
 static bool gives_way = false;
@@ -154,62 +159,38 @@ sc_document_give_way(void)
 }
 
 /*-------------------------------------------------------------------------
- * Values
+ * Members
+ *
+ * A document may be large, so its bytes are printed where they are to stay: into
+ * one buffer, each value behind the one before.  What a value needs besides is
+ * given back before the next one.
  *-------------------------------------------------------------------------
  */
 
+/* json-c serializer: prints nothing, and notes where the value belongs. */
+static int
+note_place(struct json_object *object, struct printbuf *buffer, int level, int flags)
+{
+	int		   *place = json_object_get_userdata(object);
+
+	*place = printbuf_length(buffer);
+	return 0;
+}
+
 /*
- * A value as JSON text: json and jsonb as they are, anything else as to_json()
- * makes it.
+ * Make a JSON object of these keys without its values, {"a":,"b":}, and note
+ * the place of each value in it.  No PostgreSQL function that can raise an error
+ * is called while the json-c object lives, but for the copy of the result, which
+ * is guarded.
  */
 static char *
-value_to_json(Datum value, bool isnull, Oid type)
-{
-	Oid			base = getBaseType(type);
-	FmgrInfo	to_json;
-	Oid			output;
-	bool		is_varlena;
-
-	if (isnull)
-		return pstrdup("null");
-	if (base != JSONOID && base != JSONBOID)
-	{
-		/* only its type is looked at */
-		Node	   *argument = (Node *) makeNullConst(type, -1, InvalidOid);
-
-		fmgr_info(F_TO_JSON, &to_json);
-		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSON, JSONOID, list_make1(argument),
-												 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
-						   &to_json);
-		value = FunctionCall1(&to_json, value);
-		base = JSONOID;
-	}
-	getTypeOutputInfo(base, &output, &is_varlena);
-	return OidOutputFunctionCall(output, value);
-}
-
-/* json-c serializer that prints the raw text hung on the object. */
-static int
-print_raw(struct json_object *object, struct printbuf *buffer, int level, int flags)
-{
-	const char *raw = json_object_get_userdata(object);
-
-	return printbuf_memappend(buffer, raw, (int) strlen(raw));
-}
-
-/*
- * Make the members of a JSON object.  No PostgreSQL function that can raise an
- * error is called while the json-c object lives, but for the copy of the
- * result, which is guarded.
- */
-static void
-assemble_members(ScSectionDef *section, ScBody *body,
-				 char **values, MemoryContext context)
+make_frame(ScSectionDef *section, ScBody *body, int *places)
 {
 	struct json_object *object = SC_FAILS("json-object") ? NULL : json_object_new_object();
 	const char *text = NULL;
 	size_t		len = 0;
 	bool		ok = object != NULL;
+	char	   *frame = NULL;
 
 	for (int i = 0; ok && i < body->nkeys; i++)
 	{
@@ -219,7 +200,8 @@ assemble_members(ScSectionDef *section, ScBody *body,
 			ok = false;
 		else
 		{
-			json_object_set_serializer(member, print_raw, values[i], NULL);
+			places[i] = 0;
+			json_object_set_serializer(member, note_place, &places[i], NULL);
 			if (SC_FAILS("json-add") || json_object_object_add(object, body->keys[i], member) != 0)
 			{
 				json_object_put(member);
@@ -234,42 +216,194 @@ assemble_members(ScSectionDef *section, ScBody *body,
 
 	PG_TRY();
 	{
-		Size		expected = 2;
-
-		for (int i = 0; i < body->nkeys; i++)
-			expected += strlen(values[i]);
-
 		/* json-c does not report every failed append */
-		if (text == NULL || len < expected || text[len - 1] != '}')
+		ok = text !=NULL && len > 1 && text[len - 1] == '}';
+
+		for (int i = 0, start = 0; ok && i < body->nkeys; start = places[i++])
+			ok = places[i] - start >= (int) strlen(body->keys[i]) + 4 && text[places[i] - 1] == ':';
+
+		if (!ok)
 			ereport(ERROR,
 					(errcode(ERRCODE_OUT_OF_MEMORY),
 					 errmsg("out of memory"),
 					 errdetail("Failed while making the JSON of section \"%s\" of summary \"%s\".",
 							   NameStr(section->name), NameStr(section->summary))));
-		if (len >= MaxAllocSize / 2)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("section \"%s\" of summary \"%s\" is too large",
-							NameStr(section->name), NameStr(section->summary)),
-					 errhint("A document has at most 512 MB.")));
-
-		/* without the braces */
-		body->len = len - 2;
-		body->members = MemoryContextAlloc(context, body->len + 1);
-		memcpy(body->members, text +1, body->len);
-		body->members[body->len] = '\0';
+		frame = pstrdup(text);
 	}
 	PG_FINALLY();
 	{
 		json_object_put(object);
 	}
 	PG_END_TRY();
+	return frame;
+}
+
+/* A section's members as they grow. */
+typedef struct Members
+{
+	ScSectionDef *section;
+	StringInfoData out;
+	Size		start;			/* of the members in it */
+} Members;
+
+/* May they grow by so many bytes? */
+static void
+check_size(const Members *members, Size more)
+{
+	if (members->out.len - members->start + more >= MaxAllocSize / 2 - 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("section \"%s\" of summary \"%s\" is too large",
+						NameStr(members->section->name), NameStr(members->section->summary)),
+				 errhint("A section has less than 512 MB.")));
+}
+
+static void
+append_bytes(Members *members, const char *bytes, Size len)
+{
+	check_size(members, len);
+	appendBinaryStringInfo(&members->out, bytes, (int) len);
+}
+
+/*
+ * A string, as to_json() prints it.  By pieces, which escape_json() would each
+ * put in quotes: it is made to write those between two pieces over the last
+ * character of the one and over the closing quote, and that character is put
+ * back.  All that escape_json() looks at is single bytes below 128, which in an
+ * encoding of a server are never part of a longer character.
+ */
+static void
+append_string(Members *members, const char *bytes, Size len)
+{
+	StringInfo	out = &members->out;
+	char	   *piece = palloc(Min(len, STRING_PIECE) + 1);
+	Size		done = 0;
+
+	check_size(members, len);
+	enlargeStringInfo(out, (int) len + 2);
+	do
+	{
+		Size		n = Min(len - done, STRING_PIECE);
+		int			at = out->len - 2;
+		char		last = '\0';
+
+		CHECK_FOR_INTERRUPTS();
+		check_size(members, n);
+		memcpy(piece, bytes + done, n);
+		piece[n] = '\0';
+		if (done > 0)
+		{
+			last = out->data[at];
+			out->len = at;
+		}
+		escape_json(out, piece);
+		if (done > 0)
+			out->data[at] = last;
+		done += n;
+	} while (done < len);
+}
+
+/*
+ * A value as JSON text: json and jsonb as they are, anything else as to_json()
+ * makes it, of which a string may be large, too.
+ */
+static void
+append_value(Members *members, Datum value, bool isnull, Oid type)
+{
+	if (isnull)
+	{
+		append_bytes(members, "null", 4);
+		return;
+	}
+	switch (getBaseType(type))
+	{
+		case JSONOID:
+			{
+				text	   *json = DatumGetTextPP(value);
+
+				append_bytes(members, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+				break;
+			}
+		case JSONBOID:
+			{
+				Jsonb	   *jsonb = DatumGetJsonbP(value);
+
+				(void) JsonbToCString(&members->out, &jsonb->root, VARSIZE(jsonb));
+				check_size(members, 0);
+				break;
+			}
+		case TEXTOID:
+		case VARCHAROID:
+			{
+				text	   *string = DatumGetTextPP(value);
+
+				append_string(members, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+				break;
+			}
+		default:
+			{
+				/* only its type is looked at */
+				Node	   *argument = (Node *) makeNullConst(type, -1, InvalidOid);
+				FmgrInfo	to_json;
+				text	   *json;
+
+				fmgr_info(F_TO_JSON, &to_json);
+				fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSON, JSONOID, list_make1(argument),
+														 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
+								   &to_json);
+				json = DatumGetTextPP(FunctionCall1(&to_json, value));
+				append_bytes(members, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+				break;
+			}
+	}
+}
+
+/* Print a row as the members of a JSON object, in the given context. */
+static void
+print_members(ScSectionDef *section, HeapTuple row, TupleDesc desc, Size room,
+			  MemoryContext context, ScBody *body)
+{
+	int		   *places = palloc(sizeof(int) * Max(body->nkeys, 1));
+	char	   *frame = make_frame(section, body, places);
+	int			printed = 1;	/* of the frame: the brace is no part of the
+								 * members */
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "summary_cache value",
+												  ALLOCSET_DEFAULT_SIZES);
+	Members		members = {section};
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	members.start = room;
+	for (int i = 0; i < body->nkeys; i++)
+		members.start += strlen(body->keys[i]) + 1;
+	initStringInfo(&members.out);
+	enlargeStringInfo(&members.out, (int) members.start);
+	memset(members.out.data, 0, members.start);
+	members.out.len = (int) members.start;
+
+	MemoryContextSwitchTo(scratch);
+	for (int i = 0; i < body->nkeys; i++)
+	{
+		bool		isnull;
+		Datum		value = SPI_getbinval(row, desc, i + 1, &isnull);
+
+		append_bytes(&members, frame + printed, places[i] - printed);
+		printed = places[i];
+		append_value(&members, value, isnull, TupleDescAttr(desc, i)->atttypid);
+		MemoryContextReset(scratch);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+
+	body->bytes = members.out.data;
+	body->start = members.start;
+	body->len = members.out.len - members.start;
 }
 
 typedef struct BuildArguments
 {
 	ScSectionDef *section;
 	Snapshot	snapshot;
+	Size		room;
 	ScBody	   *body;
 } BuildArguments;
 
@@ -286,7 +420,6 @@ build_body(void *arg)
 	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr	plan;
 	TupleDesc	desc;
-	char	  **values;
 	int			result;
 	CachedPlanSource *source;
 	CachedPlan *cached;
@@ -332,19 +465,11 @@ build_body(void *arg)
 	if (SPI_processed > 1)
 		sc_query_refuse(ERRCODE_CARDINALITY_VIOLATION, section, "returned more than one row");
 
-	values = palloc(sizeof(char *) * desc->natts);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		bool		isnull;
-		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], desc, i + 1, &isnull);
-
-		values[i] = value_to_json(value, isnull, TupleDescAttr(desc, i)->atttypid);
-	}
 	old = MemoryContextSwitchTo(context);
 	body->nkeys = desc->natts;
 	body->keys = sc_query_column_names(desc);
 	MemoryContextSwitchTo(old);
-	assemble_members(section, body, values, context);
+	print_members(section, SPI_tuptable->vals[0], desc, ((BuildArguments *) arg)->room, context, body);
 
 	PopActiveSnapshot();
 	SPI_finish();
@@ -438,13 +563,14 @@ build_section(void *arg)
 
 /*
  * Build one section under the given snapshot.  The result is in the current
- * memory context.  Errors are those of the query, or say what is wrong with
- * it; build_timeout ends it like a cancel.
+ * memory context, with so much room before it as is asked for, and for the keys.
+ * Errors are those of the query, or say what is wrong with it; build_timeout
+ * ends it like a cancel.
  */
 void
-sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body)
+sc_document_build(ScSectionDef *section, Snapshot snapshot, Size room, ScBody *body)
 {
-	BuildArguments arguments = {section, snapshot, body};
+	BuildArguments arguments = {section, snapshot, room, body};
 	ErrorContextCallback callback;
 
 	callback.callback = error_callback;

@@ -14,15 +14,19 @@
 
 typedef struct ScBody
 {
-	char	   *members;		/* of the JSON object, without the braces */
-	Size		len;
+	char	   *bytes;			/* the room that was asked for, room for the
+								 * keys, and the members of the JSON object,
+								 * without the braces */
+	Size		start;			/* of the members */
+	Size		len;			/* of the members */
 	int			nkeys;
 	char	  **keys;
 	ScStranger	stranger;
 } ScBody;
 
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */
-extern void sc_document_build(ScSectionDef *section, Snapshot snapshot, ScBody *body);
+extern void sc_document_build(ScSectionDef *section, Snapshot snapshot, Size room,
+							  ScBody *body);
 extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);
 
 /* For the worker, whose builds wait for no lock; the second is to be called

@@ -68,18 +68,20 @@ force_argument(FunctionCallInfo fcinfo, int n)
 Datum
 sc_state_summary(PG_FUNCTION_ARGS)
 {
+	ScAsked		asked = {.force = force_argument(fcinfo, 0)};
 	ScAnswer	answer;
 
-	sc_cache_read(SC_STATE_SUMMARY, force_argument(fcinfo, 0), &answer);
+	sc_cache_read(SC_STATE_SUMMARY, &asked, &answer);
 	PG_RETURN_TEXT_P(answer.document);
 }
 
 Datum
 sc_get(PG_FUNCTION_ARGS)
 {
+	ScAsked		asked = {.force = force_argument(fcinfo, 1)};
 	ScAnswer	answer;
 
-	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 1), &answer);
+	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), &asked, &answer);
 	PG_RETURN_TEXT_P(answer.document);
 }
 
@@ -104,44 +106,46 @@ answer_type(Oid function)
 	return desc;
 }
 
-/* Is an argument the answer's etag?  NULL is nobody's. */
-static bool
-is_etag(FunctionCallInfo fcinfo, int n, const ScAnswer *answer)
+/* An etag that the caller knows; NULL is nobody's. */
+static const text *
+etag_argument(FunctionCallInfo fcinfo, int n)
 {
-	text	   *known;
-
-	if (PG_ARGISNULL(n))
-		return false;
-	known = PG_GETARG_TEXT_PP(n);
-	return VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
-		memcmp(VARDATA_ANY(known), sc_local_etag(answer->etag), SC_ETAG_LEN) == 0;
+	return PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n);
 }
 
 Datum
 sc_fetch(PG_FUNCTION_ARGS)
 {
+	ScAsked		asked = {.force = force_argument(fcinfo, 2),.known = etag_argument(fcinfo, 1)};
 	ScAnswer	answer;
 	Datum		values[ANSWER_COLUMNS];
 	bool		nulls[ANSWER_COLUMNS] = {0};
+	HeapTuple	row;
 
-	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), force_argument(fcinfo, 2), &answer);
+	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), &asked, &answer);
 
 	values[0] = CStringGetTextDatum(sc_cache_status_name(answer.status));
 	values[1] = CStringGetTextDatum(sc_local_etag(answer.etag));
 	values[2] = TimestampTzGetDatum(answer.built_at);
 	values[3] = PointerGetDatum(answer.document);
-	nulls[3] = is_etag(fcinfo, 1, &answer);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(answer_type(fcinfo->flinfo->fn_oid), values, nulls)));
+	nulls[3] = answer.document == NULL;
+	row = heap_form_tuple(answer_type(fcinfo->flinfo->fn_oid), values, nulls);
+	/* an ordinary copy is here, the backend's own is not: the row has one now */
+	if (answer.document && GetMemoryChunkContext(answer.document) == CurrentMemoryContext)
+		pfree(answer.document);
+	PG_RETURN_DATUM(HeapTupleGetDatum(row));
 }
 
 /* One value instead of a row: making a row costs half as much as the whole statement. */
 Datum
 sc_unchanged(PG_FUNCTION_ARGS)
 {
+	ScAsked		asked = {.etag_only = true};
+	const text *known = etag_argument(fcinfo, 1);
 	ScAnswer	answer;
 
-	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), false, &answer);
-	PG_RETURN_BOOL(is_etag(fcinfo, 1, &answer));
+	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), &asked, &answer);
+	PG_RETURN_BOOL(known != NULL && sc_local_is_etag(answer.etag, known));
 }
 
 Datum

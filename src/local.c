@@ -44,6 +44,9 @@
 #define GROWTH_SHARE	16
 #define WASTE_SHARE		4
 
+/* Bytes that are hashed between two looks at interrupts. */
+#define HASHED_PIECE	(1024 * 1024)
+
 static HTAB *locals = NULL;
 static Size documents_size = 0; /* bytes allocated for all kept documents */
 static uint64 epoch = 1;		/* moves when no returned pointer can be held */
@@ -98,10 +101,16 @@ void
 sc_local_sha256(const void *bytes, Size len, uint8 *digest)
 {
 	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
-	bool		ok = sha && pg_cryptohash_init(sha) >= 0 &&
-	pg_cryptohash_update(sha, bytes, len) >= 0 &&
-	pg_cryptohash_final(sha, digest, SC_HASH_BYTES) >= 0;
+	bool		ok = sha && pg_cryptohash_init(sha) >= 0;
 
+	for (Size done = 0; ok && done < len; done += HASHED_PIECE)
+	{
+		/* on an error it is freed by its context or its resource owner */
+		if (done > 0)
+			CHECK_FOR_INTERRUPTS();
+		ok = pg_cryptohash_update(sha, (const uint8 *) bytes + done, Min(len - done, HASHED_PIECE)) >= 0;
+	}
+	ok = ok && pg_cryptohash_final(sha, digest, SC_HASH_BYTES) >= 0;
 	pg_cryptohash_free(sha);
 	if (!ok)
 		elog(ERROR, "could not compute SHA-256");
@@ -134,6 +143,13 @@ sc_local_etag(ScEtag *etag)
 		etag->text[hex_encode((char *) digest, SC_ETAG_LEN / 2, etag->text)] = '\0';
 	}
 	return etag->text;
+}
+
+bool
+sc_local_is_etag(ScEtag *etag, const text *known)
+{
+	return VARSIZE_ANY_EXHDR(known) == SC_ETAG_LEN &&
+		memcmp(VARDATA_ANY(known), sc_local_etag(etag), SC_ETAG_LEN) == 0;
 }
 
 /* The bytes of a document, with its header. */
@@ -182,6 +198,17 @@ fill_document(text *document, ScChunk **chunks, int nchunks, ScPiece *pieces, in
 	SET_VARSIZE(document, p - (char *) document);
 }
 
+static void
+warm_up(Size size)
+{
+	static bool warm = false;
+
+	if (warm || size < WARM_UP_FROM)
+		return;
+	warm = true;
+	pfree(palloc(WARM_UP_SIZE));
+}
+
 /* A document of its own, in the current memory context. */
 text *
 sc_local_assemble(ScChunk **chunks, int nchunks)
@@ -194,6 +221,7 @@ sc_local_assemble(ScChunk **chunks, int nchunks)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the document is too large"),
 				 errhint("A document has less than 1 GB.")));
+	warm_up(size);
 	document = palloc(size);
 	fill_document(document, chunks, nchunks, NULL, 0);
 	return document;
@@ -269,7 +297,7 @@ copy_sections(ScLocal *local, const ScView *view)
 		total += (int) view->chunks[i]->nwords;
 	local->sections = palloc(sizeof(ScLocalSection) * Max(view->nchunks, 1));
 	local->nsections = view->nchunks;
-	local->consistent = true;
+	local->consistent = view->nchunks > 0;
 	local->built_at = PG_INT64_MAX;
 	local->xmax = 0;
 	local->max_stale_age = view->max_stale_age;
@@ -305,20 +333,19 @@ copy_sections(ScLocal *local, const ScView *view)
 	expect_words(local);
 }
 
-static void
-warm_up(Size size)
+/* May somebody hold a pointer to the copy? */
+static bool
+is_held(const ScLocal *local)
 {
-	static bool warm = false;
-
-	if (warm || size < WARM_UP_FROM)
-		return;
-	warm = true;
-	pfree(palloc(WARM_UP_SIZE));
+	return local->document && local->handed_out == epoch;
 }
 
+/* Give the copy back, if it may go. */
 static void
 forget_document(ScLocal *local)
 {
+	if (is_held(local))
+		return;
 	if (local->document)
 		pfree(local->document);
 	local->document = NULL;
@@ -339,13 +366,11 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 	Size		wanted = size + size / GROWTH_SHARE;
 	Size		limit = (Size) sc_local_memory_limit * 1024;
 
-	if (local->document && local->handed_out == epoch)
+	if (is_held(local))
 		return;
-	if (nchunks == 0 || size > local->capacity || local->capacity > wanted + wanted / WASTE_SHARE ||
+	if (size > local->capacity || local->capacity > wanted + wanted / WASTE_SHARE ||
 		documents_size > limit)
 		forget_document(local);
-	if (nchunks == 0)
-		return;
 	if (nchunks > local->max_pieces)
 	{
 		Size		bytes = sizeof(ScPiece) * nchunks;
@@ -370,7 +395,10 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 	local->handed_out = 0;
 }
 
-/* Copy what the shared entry has; false if it is another summary's by now. */
+/*
+ * Copy what the shared entry has, but for the document; false if it is another
+ * summary's by now.
+ */
 static bool
 copy_entry(ScLocal *local)
 {
@@ -384,8 +412,9 @@ copy_entry(ScLocal *local)
 		sc_local_etag_prepare(&local->etag, view.chunks, view.nchunks);
 		local->version = view.version;
 		local->shared_version = sc_store_version(local->index);
-		keep_document(local, view.chunks, view.nchunks);
 		sc_store_close(local->index);
+		if (view.nchunks == 0)
+			forget_document(local);
 	}
 	MemoryContextSwitchTo(old);
 	return ours;
@@ -393,18 +422,14 @@ copy_entry(ScLocal *local)
 
 /*
  * Bring a local view up to the shared entry, which is created if need be and
- * wanted; index stays -1 if there is none.
+ * wanted; index stays -1 if there is none.  The document is copied when it is
+ * first asked for: many who look at a summary never do.
  */
 void
 sc_local_sync(ScLocal *local, bool create)
 {
 	if (local->index >= 0 && pg_atomic_read_u64(sc_store_version(local->index)) == local->version)
-	{
-		/* an older copy was still in use, and is not any more? */
-		if (local->document == NULL || local->document_version == local->version ||
-			local->handed_out == epoch)
-			return;
-	}
+		return;
 
 	if (local->context == NULL)
 		local->context = AllocSetContextCreate(TopMemoryContext, "summary_cache local",
@@ -427,7 +452,14 @@ sc_local_sync(ScLocal *local, bool create)
 			return;
 		local->index = -1;
 	}
-	keep_document(local, NULL, 0);
+	forget_document(local);
+}
+
+/* Is the copy that is kept of the local version? */
+static inline bool
+has_document(const ScLocal *local)
+{
+	return local->document && local->document_version == local->version;
 }
 
 /*
@@ -440,15 +472,20 @@ sc_local_document(ScLocal *local)
 	text	   *document = NULL;
 	ScView		view;
 
-	if (local->document && local->document_version == local->version)
+	if (unlikely(!has_document(local)))
 	{
-		local->handed_out = epoch;
-		return local->document;
+		if (!sc_store_open(local->index, NameStr(local->name), &view))
+			return NULL;
+		if (view.version == local->version)
+		{
+			keep_document(local, view.chunks, view.nchunks);
+			if (!has_document(local))
+				document = sc_local_assemble(view.chunks, view.nchunks);
+		}
+		sc_store_close(local->index);
+		if (!has_document(local))
+			return document;
 	}
-	if (!sc_store_open(local->index, NameStr(local->name), &view))
-		return NULL;
-	if (view.version == local->version)
-		document = sc_local_assemble(view.chunks, view.nchunks);
-	sc_store_close(local->index);
-	return document;
+	local->handed_out = epoch;
+	return local->document;
 }

@@ -54,9 +54,9 @@ typedef struct ScLocal
 	int			nwords;
 	pg_atomic_uint64 **words;	/* of the label, and what they hold if nothing */
 	uint64	   *expected;		/* has changed and nothing is pending */
-	bool		consistent;		/* no word stands there with two revisions,
-								 * all sections have the same position, and
-								 * none is invalidated */
+	bool		consistent;		/* there are sections, no word stands there
+								 * with two revisions, all sections have the
+								 * same position, and none is invalidated */
 	TimestampTz built_at;		/* the oldest section's, wall clock */
 	uint64		xmax;			/* of the sections, the greatest */
 	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
@@ -79,6 +79,7 @@ extern text *sc_local_assemble(ScChunk **chunks, int nchunks);
 extern void sc_local_sha256(const void *bytes, Size len, uint8 *digest);
 extern void sc_local_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks);
 extern const char *sc_local_etag(ScEtag *etag);
+extern bool sc_local_is_etag(ScEtag *etag, const text *known);
 
 /* Seconds for which a document is served; -1 unlimited. */
 static inline int

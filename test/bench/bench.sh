@@ -17,7 +17,7 @@
 # shellcheck source=test/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-all_parts="function reads conditional writes mixed eager herd progress scale memory"
+all_parts="function reads conditional writes mixed eager herd progress scale memory large"
 quick=${QUICK:-}
 parts=${PARTS:-$all_parts}
 rounds=${ROUNDS:-10}
@@ -194,6 +194,8 @@ trap 'stop_peers; clean_up' EXIT
 . "$bench/scale.sh"
 # shellcheck source=test/bench/growth.sh
 . "$bench/growth.sh"
+# shellcheck source=test/bench/large.sh
+. "$bench/large.sh"
 # shellcheck source=test/bench/standby.sh
 . "$bench/standby.sh"
 

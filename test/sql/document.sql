@@ -144,6 +144,16 @@ SELECT status, octet_length(document::text) > 5 * 1024 * 1024 AS large,
 SELECT status, md5(document::text) = md5(printed('large')) AS identical FROM summary_cache_fetch('large');
 SELECT bytes = octet_length(printed('large')) AS right_size FROM summary_cache_stats WHERE summary = 'large';
 
+-- strings are printed in pieces of 64 KB; what is at a border, and what is one piece or none
+CREATE DOMAIN words AS varchar;
+CREATE TABLE strings (one text, exact text, two text, before text, after text, escaped varchar, within words, wide text, small text, nothing text);
+INSERT INTO strings VALUES (repeat('x', 65535), repeat('x', 65536), repeat('x', 131072), repeat('x', 65535) || '"' || repeat('y', 65536),
+    repeat('x', 65536) || '\' || repeat('y', 65535), repeat(E'\n"\\\x01', 50000), repeat('x', 65535) || 'ä' || repeat('漢', 50000),
+    repeat('x', 65533) || repeat('😀', 50000) || '"', '"', '');
+SELECT summary_cache_define('strings', 'core', 'SELECT * FROM strings');
+SELECT md5(document::text) = md5(printed('strings')) AS identical, octet_length(document::text) > 1024 * 1024 AS large
+FROM summary_cache_fetch('strings');
+
 --
 -- Whoever asks: no setting of the session shows
 --

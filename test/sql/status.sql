@@ -95,6 +95,13 @@ SELECT summary_cache_invalidate('s', 'progress');
 SELECT summary_cache_invalidate('s');
 SELECT summary_cache_invalidate('s', 'progress');
 :look
+-- a session that has seen that nothing is cached does not take that for a document
+SELECT summary_cache_invalidate('s');
+BEGIN;
+UPDATE task SET n = n;
+:look
+ROLLBACK;
+:look
 -- invalidation is not undone by a rollback
 BEGIN;
 SELECT summary_cache_invalidate('s');
