@@ -10,14 +10,14 @@
 #   ROUNDS=10 SECONDS_EACH=2
 #                      rounds, an even number, and length of one run
 #   RESULTS=directory  where CSV and plots go; otherwise doc/bench
-#   BEFORE=directory   for the part "growth", which is in "scale": the source of another version beside this one
+#   BEFORE=directory   for the parts "workers" and "growth", which is in "scale": the source of another version beside this one
 #   NO_INSTALL=1       do not install what the server and the build need
 # Redis, pgpool-II and gnuplot are used if they are there, and never installed.
 
 # shellcheck source=test/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-all_parts="function reads conditional writes mixed eager herd progress scale memory large"
+all_parts="function reads conditional writes mixed eager herd progress scale memory large workers"
 quick=${QUICK:-}
 parts=${PARTS:-$all_parts}
 rounds=${ROUNDS:-10}
@@ -196,6 +196,8 @@ trap 'stop_peers; clean_up' EXIT
 . "$bench/growth.sh"
 # shellcheck source=test/bench/large.sh
 . "$bench/large.sh"
+# shellcheck source=test/bench/workers.sh
+. "$bench/workers.sh"
 # shellcheck source=test/bench/standby.sh
 . "$bench/standby.sh"
 
