@@ -58,14 +58,14 @@ hit('2|2', 'with what was replayed');
 is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'"), '1',
 	'a worker refreshes on the standby');
 
-# a position does not say what changed
+# A position does not say what changed.  A request that was made before may be carried out by now, so what a read
+# is answered with does not show it.
 my $builds = $standby->safe_psql('postgres', q{SELECT builds_wasted FROM summary_cache_stats WHERE summary = 's'});
 $primary->safe_psql('postgres', 'CREATE TABLE unrelated AS SELECT 1 AS n');
 $primary->wait_for_catchup($standby);
-unlike($standby->safe_psql('postgres', $status), qr/^hit/, 'an unrelated change unsettles as well');
 hit('2|2', 'after an unrelated change');
 cmp_ok($standby->safe_psql('postgres', q{SELECT builds_wasted FROM summary_cache_stats WHERE summary = 's'}), '>', $builds,
-	'... which counts as a wasted build');
+	'... for which it was built once more, and wasted');
 
 # a document is too new for nobody to say what a REPEATABLE READ transaction would see
 is($standby->safe_psql('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ; $fetch; COMMIT"), 'private|2|2', 'REPEATABLE READ is private');

@@ -121,7 +121,7 @@ $session->quit;
 $node->sql(q{INSERT INTO string VALUES ('b'); DELETE FROM string WHERE d = 'b'});
 is($node->sql(q{SELECT status FROM summary_cache_fetch('string', 'x')}), 'stale', 'the worker is to build');
 ok($node->hit('string'), '... and does');
-my $pid = $node->sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'summary_cache%'});
+my $pid = $node->sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'});
 my $needed = sprintf '%.2f', (peak($pid) - 16 * $mb) / $size;
 cmp_ok($needed, '<', 2.7, "... with $needed documents, of which one is that in shared memory");
 
