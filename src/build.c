@@ -28,7 +28,6 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -578,18 +577,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	Snapshot	snapshot;
 
 	/* first the label, then the snapshot */
-	if (!sc_label_begin(&begun, catch_alls, true))
-	{
-		static bool reported = false;
-
-		ereport(reported ? DEBUG1 : WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no room to track the tables of database \"%s\"", get_database_name(MyDatabaseId)),
-				 errhint("Raise summary_cache.max_tables and restart the server.")));
-		reported = true;
-		sc_build_private(summary, build);
-		return;
-	}
+	sc_label_begin(&begun, catch_alls, true);
 
 	/* of what the label has: see sc_track_source() */
 	AcceptInvalidationMessages();

@@ -299,7 +299,7 @@ take_slots(Oid relid)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("no room to track table \"%s\"", get_rel_name(relid)),
-					 errdetail("All %d slots are in use.", sc_slot_count()),
+					 errdetail("All %d slots are in use.", sc_max_tables),
 					 errhint("Raise summary_cache.max_tables and restart the server.")));
 		sc_slot_want(slot, true);
 	}

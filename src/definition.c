@@ -546,8 +546,7 @@ sc_definition_get(const char *summary)
 		return cached->definition;
 
 	/* the label first, the snapshot second */
-	if (!sc_label_begin(&label, words, false))
-		sc_label_add_never(&label);
+	sc_label_begin(&label, words, false);
 	SC_POINT("definition-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	definition = sc_definition_read(summary, snapshot, TopMemoryContext);
