@@ -159,7 +159,8 @@ CREATE FUNCTION summary_cache_stat_summaries(
         OUT bytes bigint, OUT fingerprint text, OUT refresh_requested boolean,
         OUT last_error text, OUT last_error_sqlstate text,
         OUT last_error_at timestamptz, OUT consecutive_failures integer,
-        OUT stats_reset timestamptz)
+        OUT stats_reset timestamptz,
+        OUT evictions bigint, OUT evictions_everywhere bigint, OUT given_up_everywhere bigint)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_summaries'
     LANGUAGE C VOLATILE PARALLEL RESTRICTED;

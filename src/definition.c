@@ -574,33 +574,3 @@ sc_definition_get(const char *summary)
 		hash_search(cached_definitions, NameStr(name), HASH_REMOVE, NULL);
 	return definition;
 }
-
-/*
- * Give back the shared entries of summaries that are no longer defined here,
- * and those of databases that are gone.  On a standby, no command reports that
- * either has gone.
- */
-void
-sc_definition_sweep_entries(void)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	List	   *names = summary_names(snapshot);
-	Oid			database;
-	NameData	name;
-
-	UnregisterSnapshot(snapshot);
-	for (int i = -1; (i = sc_store_next(i, &database, &name)) >= 0;)
-	{
-		ListCell   *lc;
-		bool		defined = database != MyDatabaseId;
-
-		if (defined && !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
-			sc_store_forget_database(database);
-		foreach(lc, names)
-		{
-			defined = defined || strcmp(lfirst(lc), NameStr(name)) == 0;
-		}
-		if (!defined)
-			sc_store_forget(NameStr(name));
-	}
-}

@@ -83,8 +83,6 @@ extern List *sc_definition_some(Snapshot snapshot,
 extern ScSummaryDef *sc_definition_now(const char *summary);
 extern List *sc_definition_all_now(void);
 
-extern void sc_definition_sweep_entries(void);
-
 /* An error unless it can be a name. */
 extern void sc_definition_check_name(const char *what, const char *name);
 SC_NORETURN extern void sc_definition_unknown(const char *summary);

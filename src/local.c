@@ -398,7 +398,7 @@ copy_entry(ScLocal *local)
 void
 sc_local_sync(ScLocal *local, bool create)
 {
-	if (local->index >= 0 && pg_atomic_read_u64(sc_store_version(local->index)) == local->version)
+	if (local->index >= 0 && sc_store_version_now(local->index) == local->version)
 	{
 		/* an older copy was still in use, and is not any more? */
 		if (local->document == NULL || local->document_version == local->version ||

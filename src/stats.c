@@ -38,7 +38,7 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define MS(ns) ((ns) / 1e6)
 
 /* What the views have, as the install script declares their functions. */
-#define SUMMARY_COLUMNS 34
+#define SUMMARY_COLUMNS 37
 #define SECTION_COLUMNS 14
 #define TABLE_COLUMNS	7
 
@@ -149,10 +149,12 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_stats", SUMMARY_COLUMNS);
 	ListCell   *lc;
+	ScEvictions evictions;
 
 	if (sc_shared == NULL)
 		return (Datum) 0;
 
+	sc_store_evictions(&evictions);
 	foreach(lc, sc_definition_all(GetActiveSnapshot()))
 	{
 		ScSummaryDef *definition = lfirst(lc);
@@ -164,7 +166,7 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 		values[c++] = name_datum(NameStr(definition->name));
 		if (index < 0)
 		{
-			/* never read in this server run */
+			/* never read in this server run, or given up since */
 			while (c < rsinfo->setDesc->natts)
 			{
 				Oid			type = TupleDescAttr(rsinfo->setDesc, c)->atttypid;
@@ -173,6 +175,8 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 				nulls[c] = type != INT8OID && type != INT4OID && type != BOOLOID;
 				c++;
 			}
+			values[SUMMARY_COLUMNS - 2] = Int64GetDatum(evictions.documents);
+			values[SUMMARY_COLUMNS - 1] = Int64GetDatum(evictions.entries);
 		}
 		else
 		{
@@ -233,6 +237,9 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 			values[c++] = TimestampTzGetDatum(failure.at);
 			values[c++] = Int32GetDatum(failure.failures);
 			values[c++] = TimestampTzGetDatum(stats.reset_at);
+			values[c++] = Int64GetDatum(stats.evicted);
+			values[c++] = Int64GetDatum(evictions.documents);
+			values[c++] = Int64GetDatum(evictions.entries);
 		}
 		Assert(c == SUMMARY_COLUMNS);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -396,6 +403,8 @@ put_table(ReturnSetInfo *rsinfo, Oid relid, List *sections, const char *not_atta
 		provable = false;
 		reason = "summary_cache is not preloaded";
 	}
+	else if (provable && !has_slot && sc_shared && sc_slot_all_taken())
+		reason = "all slots are in use, so any change of such a table concerns every section of the database: raise max_tables";
 
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));

@@ -20,6 +20,7 @@
 #include "counters.h"
 #include "debug.h"
 #include "hooks.h"
+#include "release.h"
 #include "request.h"
 #include "settings.h"
 #include "shmem.h"
@@ -37,7 +38,8 @@ extern PGDLLEXPORT void _PG_init(void);
  *
  * The order matters where transaction callbacks are registered, which the
  * server calls in the reverse order: at a commit, track.c first marks what was
- * applied from another server, then commit.c makes the marks pending, and then
+ * applied from another server, then commit.c makes the marks pending, or
+ * publishes them; then release.c gives back what was dropped, and
  * debug.c plays another library that writes late.
  */
 void
@@ -59,6 +61,7 @@ _PG_init(void)
 	sc_request_init();
 	sc_shmem_init();
 
+	sc_release_init();
 	sc_commit_init();
 	sc_track_init();
 	sc_hooks_init();
