@@ -159,7 +159,8 @@ CREATE FUNCTION summary_cache_stat_summaries(
         OUT bytes bigint, OUT fingerprint text, OUT refresh_requested boolean,
         OUT last_error text, OUT last_error_sqlstate text,
         OUT last_error_at timestamptz, OUT consecutive_failures integer,
-        OUT stats_reset timestamptz)
+        OUT stats_reset timestamptz,
+        OUT evictions bigint)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_summaries'
     LANGUAGE C VOLATILE PARALLEL RESTRICTED;
@@ -187,7 +188,8 @@ CREATE FUNCTION summary_cache_stat_server(
         OUT requests_waiting bigint, OUT oldest_request_age interval,
         OUT workers_started bigint, OUT workers_refused bigint,
         OUT workers_failed bigint, OUT workers_terminated bigint,
-        OUT builds_gave_way bigint)
+        OUT builds_gave_way bigint,
+        OUT documents_evicted bigint, OUT summaries_evicted bigint)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_server'
     LANGUAGE C VOLATILE PARALLEL RESTRICTED;

@@ -28,7 +28,6 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -435,38 +434,18 @@ warn_of_room(const char *summary, ScPutResult result)
 	MemoryContextSwitchTo(old);
 	ereport(SC_IN_BACKGROUND_WORKER ? LOG : WARNING,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("document of summary \"%s\" does not fit in shared memory and is not cached",
-					summary),
+			 errmsg("document of summary \"%s\" does not fit in %s and is not cached",
+					summary, result == SC_PUT_OVER_LIMIT ? "its own memory_limit" : "shared memory"),
+			 result == SC_PUT_OVER_LIMIT ?
+			 errhint("Raise its option memory_limit by summary_cache_configure().") :
 			 errhint("Raise summary_cache.%s and restart the server.",
 					 result == SC_PUT_NO_SECTIONS ? "max_sections" : "memory_limit")));
 }
 
 /*
- * Put a publication into the store, making room for it if there is none: what
- * was dropped and not asked for since goes first, then this summary's own old
- * document, which must not keep the new one out.
+ * Publish what was built; true if it is there now, or something newer is.  An
+ * error, as a build's that fails, if nobody could read it.
  */
-static ScPutResult
-put_or_make_room(int index, ScPublication *publication)
-{
-	ScPutResult result = sc_store_put(index, publication);
-
-	if (result == SC_PUT_NO_MEMORY)
-	{
-		sc_definition_sweep_entries();
-		result = sc_store_put(index, publication);
-	}
-	if (result == SC_PUT_NO_MEMORY)
-	{
-		sc_store_clear(index);
-		publication->generation++;
-		if (publication->complete)
-			result = sc_store_put(index, publication);
-	}
-	return result;
-}
-
-/* Publish what was built; true if it is there now, or something newer is. */
 static bool
 publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, ScCause cause)
 {
@@ -489,9 +468,14 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 		if (build->chunks[i])
 			build_ns += build->chunks[i]->build_ns;
 	}
-	result = put_or_make_room(index, &publication);
+	result = sc_store_put(index, &publication);
 	sc_store_account(index, publication.summary, cause, build_ns, result);
 
+	if (result == SC_PUT_TOO_LARGE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("document of summary \"%s\" is too large", publication.summary),
+				 errhint("A document has less than 1 GB.")));
 	if (sc_store_lacked_room(result))
 		warn_of_room(publication.summary, result);
 	/* the worker notifies listeners: from here a NOTIFY would take an xid */
@@ -580,18 +564,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	Snapshot	snapshot;
 
 	/* first the label, then the snapshot */
-	if (!sc_label_begin(&begun, catch_alls, true))
-	{
-		static bool reported = false;
-
-		ereport(reported ? DEBUG1 : WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no room to track the tables of database \"%s\"", get_database_name(MyDatabaseId)),
-				 errhint("Raise summary_cache.max_tables and restart the server.")));
-		reported = true;
-		sc_build_private(summary, build);
-		return;
-	}
+	sc_label_begin(&begun, catch_alls, true);
 
 	/* of what the label has: see sc_track_source() */
 	AcceptInvalidationMessages();

@@ -547,7 +547,7 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 
 	/* a read that never looked for an entry counts all the same */
 	if (index < 0 && cause == SC_PRIVATE_DISABLED)
-		index = sc_store_find(reader->summary, true);
+		index = sc_store_find(reader->summary, !sc_commit_wrote_anything());
 	if (index >= 0 && cause < SC_PRIVATE_CAUSES)
 		sc_counters_add(index, SC_COUNT_PRIVATE + cause, 1);
 }
@@ -816,12 +816,9 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			if (sc_definition_get(reader.summary) == NULL)
 				sc_definition_unknown(reader.summary);
 			sc_local_sync(local, true);
-			if (local->index < 0)
-			{
-				sc_definition_sweep_entries();
-				sc_local_sync(local, true);
-			}
 		}
+		if (local->index >= 0)
+			sc_store_note_read(local->index);
 		decide(local, &reader, &decision);
 		if (first)
 			reader.first_status = decision.status;
@@ -1025,7 +1022,6 @@ sc_cache_invalidate(const char *summary, const char *scope)
 	ScSummaryDef *definition = sc_definition_get(summary);
 	ScSectionDef *section;
 	StringInfoData scopes;
-	int			index;
 
 	if (definition == NULL)
 		sc_definition_unknown(summary);
@@ -1040,10 +1036,6 @@ sc_cache_invalidate(const char *summary, const char *scope)
 				 errmsg("summary \"%s\" has no section \"%s\" to invalidate", summary, scope),
 				 errhint("Valid scopes are: %s.", scopes.data)));
 
-	index = sc_store_find(summary, false);
-	if (index < 0)
-		return;
-
-	if (section == NULL || !section->is_inline || !sc_store_invalidate_section(index, scope))
-		sc_store_clear(index);
+	if (section == NULL || !section->is_inline || !sc_store_invalidate_section(summary, scope))
+		sc_store_clear(summary);
 }

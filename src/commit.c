@@ -99,36 +99,27 @@ static int64 own_unknown_commit = 0;
 
 /*
  * Step 1 for one mark.  Its slot may have been given to another table since
- * the mark was made, then find the table's new one; without one use a
- * catch-all word.  Throws nothing.
+ * the mark was made, then find the table's new one; without one use its
+ * database's catch-all word, which has one always.  Throws nothing.
  */
 static void
 mark_place(ScSlotRef *mark)
 {
 	for (;;)
 	{
-		uint64		catch_all = SC_KEY(SC_KEY_DATABASE(mark->key), InvalidOid);
-
 		if (mark->slot >= 0)
 		{
 			SC_POINT("mark-place");
 			/* the add is a full barrier: cell before it, key after it */
 			sc_word_add_pending(mark->slot);
-			if (pg_atomic_read_u64(&sc_slot_at(mark->slot)->key) == mark->key)
+			if (sc_slot_is_of(mark->slot, mark->key))
 				return;
 			sc_word_withdraw(mark->slot);
 		}
 
 		mark->slot = sc_slot_find(mark->key, true);
-		if (mark->slot >= 0)
-			continue;
-		if (mark->key != catch_all)
-			mark->key = catch_all;
-		else
-		{
-			mark->slot = SC_CLUSTER_SLOT;
-			mark->key = SC_KEY_CLUSTER;
-		}
+		if (mark->slot < 0)
+			mark->key = SC_KEY(SC_KEY_DATABASE(mark->key), InvalidOid);
 	}
 }
 
@@ -468,7 +459,7 @@ commit_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 			if (own_revisions == NULL && nmarks > 0)
 				own_revisions = MemoryContextAllocExtended(TopMemoryContext,
-														   sizeof(uint64) * sc_words->nslots,
+														   sizeof(uint64) * sc_slot_count(),
 														   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
 			committing = true;
 			if ((nmarks > 0 || marks_overflow) && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&

@@ -60,6 +60,14 @@ sc_counters_get(int summary, int counter)
 	return sum;
 }
 
+/* The reads that were not private. */
+uint64
+sc_counters_reads(int summary)
+{
+	return sc_counters_get(summary, SC_COUNT_HIT) + sc_counters_get(summary, SC_COUNT_INLINE) +
+		sc_counters_get(summary, SC_COUNT_STALE) + sc_counters_get(summary, SC_COUNT_MISS);
+}
+
 void
 sc_counters_reset(int summary)
 {

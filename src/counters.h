@@ -73,6 +73,7 @@ extern ScShardPadded *sc_shards;	/* only for what follows */
 
 extern void sc_counters_init(void); /* from _PG_init */
 extern uint64 sc_counters_get(int summary, int counter);
+extern uint64 sc_counters_reads(int summary);
 extern void sc_counters_reset(int summary);
 
 /* Count in this backend's shard; summary is an entry's index. */

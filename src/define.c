@@ -4,7 +4,7 @@
  *	  Changes definitions: sections defined and dropped, options set.
  *
  * Everything is in the caller's transaction: rolled back, it leaves nothing
- * but slots that may be reused.  Definers wait for each other on the table of
+ * (see release.c).  Definers wait for each other on the table of
  * the definitions, so that what one has checked still holds when it writes.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
@@ -34,6 +34,7 @@
 #include "commit.h"
 #include "define.h"
 #include "inspect.h"
+#include "release.h"
 #include "role.h"
 #include "shmem.h"
 #include "track.h"
@@ -151,7 +152,7 @@ detach_unneeded(List *dropped)
 		return;
 	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
 		if (!sc_track_needs_slot(needed, relid))
-			sc_slot_want(slot, false);
+			sc_release_slot(slot, relid);
 }
 
 static void
@@ -248,7 +249,7 @@ sweep_slots(void)
 
 	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
 		if (get_rel_name(relid) == NULL)
-			sc_slot_want(slot, false);
+			(void) sc_slot_want(slot, false);
 }
 
 /*
@@ -264,21 +265,26 @@ take_slots(Oid relid)
 		return;
 	foreach(lc, sc_track_words(relid))
 	{
-		int			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), true);
+		Oid			table = lfirst_oid(lc);
+		int			slot = sc_slot_find(SC_KEY_HERE(table), false);
+		bool		is_new = slot == SC_SLOT_NONE || !sc_slot_want(slot, true);
 
+		if (is_new)
+			sc_release_slot_on_abort(table);
+		if (slot == SC_SLOT_NONE)
+			slot = sc_slot_find(SC_KEY_HERE(table), true);
 		if (slot == SC_SLOT_NONE)
 		{
 			sweep_slots();
-			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), true);
+			slot = sc_slot_find(SC_KEY_HERE(table), true);
 		}
-		if (slot == SC_SLOT_NONE ||
-			sc_slot_find(SC_KEY_CATCH_ALL, true) == SC_SLOT_NONE)
+		if (slot == SC_SLOT_NONE)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("no room to track table \"%s\"", get_rel_name(relid)),
-					 errdetail("All %d slots are in use.", sc_slot_count()),
+					 errdetail("All %d slots are in use.", sc_max_tables),
 					 errhint("Raise summary_cache.max_tables and restart the server.")));
-		sc_slot_want(slot, true);
+		(void) sc_slot_want(slot, true);
 	}
 }
 
@@ -530,8 +536,11 @@ drop_sections(Oid table, const char *summary, const char *section)
 						   "DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 						   table, SC_DEFINITION_TABLE, section ? 2 : 1, types, values, SPI_OK_DELETE);
 	if (sc_definition_now(summary) == NULL)
+	{
 		execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 							   table, SC_OPTION_TABLE, 1, types, values, SPI_OK_DELETE);
+		sc_release_summary(summary);
+	}
 	return old_sources;
 }
 
@@ -648,7 +657,7 @@ sc_define_configure(const char *summary, const char *option, const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("summaries have no option \"%s\"", option),
-				 errhint("Options are max_stale_age, min_refresh_interval and eager_refresh.")));
+				 errhint("Options are max_stale_age, min_refresh_interval, eager_refresh and memory_limit.")));
 	if (value && !valid)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -760,8 +760,7 @@ sc_definition_get(const char *summary)
 	}
 
 	/* the label first, the snapshot second */
-	if (!sc_label_begin(&label, words, false))
-		sc_label_add_never(&label);
+	sc_label_begin(&label, words, false);
 	SC_POINT("definition-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	definition = sc_definition_read(summary, snapshot, TopMemoryContext);
@@ -793,59 +792,4 @@ sc_definition_get(const char *summary)
 	cached->label = label;
 	cached->label.words = cached->words;
 	return definition;
-}
-
-/* The names of all summaries that a snapshot sees. */
-static void
-visit_names(Snapshot snapshot, HTAB *names)
-{
-	Oid			index;
-	Relation	rel;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	if ((rel = open_definitions(&index)) == NULL)
-		return;
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while ((tuple = systable_getnext(scan)) != NULL)
-	{
-		bool		isnull;
-		Name		name = DatumGetName(heap_getattr(tuple, Anum_summary, RelationGetDescr(rel), &isnull));
-
-		(void) hash_search(names, NameStr(*name), HASH_ENTER, NULL);
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-}
-
-/*
- * Give back the shared entries of summaries that are no longer defined here,
- * and those of databases that are gone.  On a standby, no command reports that
- * either has gone.
- */
-void
-sc_definition_sweep_entries(void)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	HTAB	   *defined;
-	HASHCTL		info;
-	Oid			database;
-	NameData	name;
-
-	info.keysize = info.entrysize = NAMEDATALEN;
-	info.hcxt = CurrentMemoryContext;
-	defined = hash_create("summary_cache names", 64, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	visit_names(snapshot, defined);
-	UnregisterSnapshot(snapshot);
-	for (int i = -1; (i = sc_store_next(i, &database, &name)) >= 0;)
-	{
-		if (database == MyDatabaseId)
-		{
-			if (hash_search(defined, NameStr(name), HASH_FIND, NULL) == NULL)
-				sc_store_forget(NameStr(name));
-		}
-		else if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
-			sc_store_forget_database(database);
-	}
-	hash_destroy(defined);
 }

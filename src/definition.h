@@ -94,8 +94,6 @@ extern void sc_definition_sources_now(bool with_owners,
 									  void *arg);
 extern bool sc_definition_are_as_many(int n);
 
-extern void sc_definition_sweep_entries(void);
-
 /* An error unless it can be a name. */
 extern void sc_definition_check_name(const char *what, const char *name);
 SC_NORETURN extern void sc_definition_unknown(const char *summary);

@@ -47,9 +47,9 @@
 #include "follow.h"
 #include "hooks.h"
 #include "hub.h"
+#include "release.h"
 #include "request.h"
 #include "shmem.h"
-#include "store.h"
 #include "subtransaction.h"
 #include "track.h"
 
@@ -306,14 +306,15 @@ unsubscribe(void *arg)
  *
  * After it:
  *	5.	Session state: LISTEN, a finished prepared transaction, COMMIT.
- *	6.	What a dropped database had in shared memory is given back; what a renamed
- *		one has is marked.
+ *	6.	What a dropped database had in shared memory is given back at the commit;
+ *		what a renamed one has is marked.
  *	7.	A subscription is left without the tables of the definitions.
  *	8.	The catch-all word is marked once more: the command may have committed
  *		in between (CREATE INDEX CONCURRENTLY, say), and what follows is in the
  *		next transaction.
  *	9.	New members of tracked trees get their triggers, or the sections follow.
- *	10.	If the extension is gone, what it had in shared memory is given back.
+ *	10.	What dropped tables had in shared memory is given back at the commit, and
+ *		if the extension is gone, all that it had.
  */
 typedef struct Before
 {
@@ -359,7 +360,7 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 	if (effect->commits)
 		sc_subtransaction_note_ending();
 	if (effect->drops_database)
-		sc_store_forget_database(effect->database);
+		sc_release_database(effect->database);
 	/* also a temporary one, which is no DDL for anybody else */
 	if (makes_inherit(parsetree))
 		sc_track_note_inheritance();
@@ -379,10 +380,12 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 		repair_triggers(parsetree);
 	else
 		sections_after_ddl(parsetree, effect, before->followers);
-	if (effect->may_drop_extension &&
-		sc_slot_find(SC_KEY_CATCH_ALL, false) != SC_SLOT_NONE &&
-		!OidIsValid(get_extension_oid(SC_NAME, true)))
-		sc_store_forget_database(MyDatabaseId);
+	if (sc_slot_find(SC_KEY_CATCH_ALL, false) == SC_SLOT_NONE)
+		return;
+	if (IsA(parsetree, DropStmt) || IsA(parsetree, DropOwnedStmt))
+		sc_release_slots_of_dropped();
+	if (effect->may_drop_extension && !OidIsValid(get_extension_oid(SC_NAME, true)))
+		sc_release_database(MyDatabaseId);
 }
 
 static void

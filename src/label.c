@@ -53,46 +53,43 @@ static void
 enter_prepared(int catch_all)
 {
 	uint64	   *xids = NULL;
-	int			nxids;
+	int			nxids = 0;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute(psprintf("SELECT transaction FROM pg_catalog.pg_prepared_xact()"
-							 " WHERE dbid OPERATOR(pg_catalog.=) %u", MyDatabaseId),
+	if (SPI_execute("SELECT transaction, dbid FROM pg_catalog.pg_prepared_xact()",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the prepared transactions");
-	nxids = (int) SPI_processed;
-	if (nxids > 0)
-		xids = palloc(sizeof(uint64) * nxids);
-	for (int i = 0; i < nxids; i++)
+	if (SPI_processed > 0)
+		xids = palloc(sizeof(uint64) * SPI_processed);
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		Datum		xid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		Datum		xid = SPI_getbinval(row, desc, 1, &isnull);
+		Datum		dboid = SPI_getbinval(row, desc, 2, &isnull);
 
-		xids[i] = sc_word_full_xid(DatumGetTransactionId(xid));
+		if (sc_slot_may_cover(catch_all, DatumGetObjectId(dboid)))
+			xids[nxids++] = sc_word_full_xid(DatumGetTransactionId(xid));
 	}
 
 	PopActiveSnapshot();
-	SPI_finish();
 	sc_orphan_enter_found(catch_all, xids, nxids);
+	SPI_finish();
 }
 
-/*
- * Read the words of both catch-alls.  Returns false if this database has no
- * slot.
- */
-static bool
+/* Read the words of both catch-alls, which are always there. */
+static void
 read_catch_alls(ScWordSeen *words, bool find_prepared)
 {
-	if (!sc_word_read(&words[0], SC_KEY_CLUSTER, SC_CLUSTER_SLOT))
-		return false;
+	(void) sc_word_read(&words[0], SC_KEY_CLUSTER, SC_CLUSTER_SLOT);
 	for (;;)
 	{
-		if (!sc_word_read(&words[1], SC_KEY_CATCH_ALL, SC_SLOT_NONE))
-			return false;
+		(void) sc_word_read(&words[1], SC_KEY_CATCH_ALL, SC_SLOT_NONE);
 		if (!find_prepared || sc_slot_at(words[1].slot)->prepared_known)
-			return true;
+			return;
 		enter_prepared(words[1].slot);
 	}
 }
@@ -101,7 +98,7 @@ read_catch_alls(ScWordSeen *words, bool find_prepared)
  * To be called before the snapshot of the build is taken: first the time, then
  * the words or the position, then the snapshot.
  */
-bool
+void
 sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared)
 {
 	label->words = room;
@@ -113,18 +110,16 @@ sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared)
 	{
 		label->replayed = SC_WEAK(SC_PROTOCOL_BEGUN_ONLY) ? GetCurrentReplayRecPtr(NULL) :
 			GetXLogReplayRecPtr(NULL);
-		return true;
+		return;
 	}
-	if (!read_catch_alls(room, find_prepared))
-		return false;
+	read_catch_alls(room, find_prepared);
 	label->nwords = SC_CATCH_ALLS;
-	return true;
 }
 
 void
 sc_label_add(ScLabel *label, const ScSlotRef *ref)
 {
-	/* without a slot, writers use a catch-all, which is in the label */
+	/* without a slot, writers use the catch-all, which is in the label */
 	if (!sc_label_is_of_standby(label) &&
 		sc_word_read(&label->words[label->nwords], ref->key, ref->slot))
 		label->nwords++;

@@ -40,10 +40,9 @@ sc_label_is_of_standby(const ScLabel *label)
 }
 
 /* Begin a label in the given room for words, of which SC_CATCH_ALLS are used.
- * False if this database has no slot and nothing can be labelled.  With
- * find_prepared, transactions that were prepared when the server started are
- * found, which may raise errors. */
-extern bool sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared);
+ * With find_prepared, transactions that were prepared when the server started
+ * are found, which may raise errors. */
+extern void sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared);
 
 /* Add a source's word; on a standby, and for a table without a slot, nothing. */
 extern void sc_label_add(ScLabel *label, const ScSlotRef *ref);

@@ -428,7 +428,7 @@ copy_entry(ScLocal *local)
 void
 sc_local_sync(ScLocal *local, bool create)
 {
-	if (local->index >= 0 && pg_atomic_read_u64(sc_store_version(local->index)) == local->version)
+	if (local->index >= 0 && sc_store_version_now(local->index) == local->version)
 		return;
 
 	if (local->context == NULL)

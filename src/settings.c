@@ -132,6 +132,7 @@ sc_settings_unset(ScOptions *options)
 	options->max_stale_age = SC_UNSET;
 	options->min_refresh_interval = SC_UNSET;
 	options->eager_refresh = SC_UNSET;
+	options->memory_limit = SC_UNSET;
 }
 
 /*
@@ -155,6 +156,12 @@ sc_settings_parse_option(ScOptions *options, const char *name, const char *value
 		*hint = "Use a time in milliseconds or with a unit, such as '2s'.";
 		return parse_int(value, &options->min_refresh_interval, GUC_UNIT_MS, NULL) &&
 			options->min_refresh_interval >= 0;
+	}
+	if (strcmp(name, "memory_limit") == 0)
+	{
+		*hint = "Use a size in kilobytes or with a unit, such as '1MB'.";
+		return parse_int(value, &options->memory_limit, GUC_UNIT_KB, NULL) &&
+			options->memory_limit >= 0;
 	}
 	if (strcmp(name, "eager_refresh") == 0)
 	{

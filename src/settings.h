@@ -43,6 +43,8 @@ typedef struct ScOptions
 	int			max_stale_age;	/* s */
 	int			min_refresh_interval;	/* ms */
 	int			eager_refresh;	/* boolean */
+	int			memory_limit;	/* kB, of its document in shared memory;
+								 * SC_UNSET: no limit of its own */
 } ScOptions;
 
 extern void sc_settings_define_for_sessions(void);

@@ -42,10 +42,10 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define MS(ns) ((ns) / 1e6)
 
 /* What the views have, as the install script declares their functions. */
-#define SUMMARY_COLUMNS 34
+#define SUMMARY_COLUMNS 35
 #define SECTION_COLUMNS 14
 #define TABLE_COLUMNS	7
-#define SERVER_COLUMNS	10
+#define SERVER_COLUMNS	12
 
 /*
  * The server run, and the revision of each word that the section was built at;
@@ -161,7 +161,7 @@ put_summary(ScSummaryDef *definition, void *arg)
 	values[c++] = name_datum(NameStr(definition->name));
 	if (index < 0)
 	{
-		/* never read in this server run */
+		/* never read in this server run, or given up since */
 		while (c < rsinfo->setDesc->natts)
 		{
 			Oid			type = TupleDescAttr(rsinfo->setDesc, c)->atttypid;
@@ -230,6 +230,7 @@ put_summary(ScSummaryDef *definition, void *arg)
 		values[c++] = TimestampTzGetDatum(failure.at);
 		values[c++] = Int32GetDatum(failure.failures);
 		values[c++] = TimestampTzGetDatum(stats.reset_at);
+		values[c++] = Int64GetDatum(stats.evicted);
 	}
 	Assert(c == SUMMARY_COLUMNS);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -453,6 +454,8 @@ put_table(TablesView *view, Oid relid, List *sections, const char *not_attached)
 		provable = false;
 		reason = "summary_cache is not preloaded";
 	}
+	else if (provable && !tree->has_slot && sc_shared && sc_slot_all_taken())
+		reason = "all slots are in use, so any change of such a table concerns every section of the database: raise max_tables";
 
 	values[0] = ObjectIdGetDatum(relid);
 	values[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
@@ -551,6 +554,7 @@ sc_stat_server(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_server", SERVER_COLUMNS);
 	ScWaiting	waiting;
+	ScEvictions evictions;
 	Interval   *oldest;
 	Datum		values[SERVER_COLUMNS];
 	bool		nulls[SERVER_COLUMNS] = {0};
@@ -559,6 +563,7 @@ sc_stat_server(PG_FUNCTION_ARGS)
 	if (sc_shared == NULL)
 		return (Datum) 0;
 	sc_request_waiting(&waiting);
+	sc_store_evictions(&evictions);
 	oldest = palloc0(sizeof(Interval));
 	oldest->time = waiting.oldest / 1000;
 	nulls[c] = waiting.launcher_pid == 0;
@@ -570,6 +575,8 @@ sc_stat_server(PG_FUNCTION_ARGS)
 	values[c++] = IntervalPGetDatum(oldest);
 	for (int i = 0; i < SC_WORKER_COUNTS; i++)
 		values[c++] = Int64GetDatum((int64) sc_request_get_count(i));
+	values[c++] = Int64GetDatum(evictions.documents);
+	values[c++] = Int64GetDatum(evictions.entries);
 	Assert(c == SERVER_COLUMNS);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	return (Datum) 0;

@@ -7,6 +7,13 @@
  * an area that has its full size from server start: an allocation can fail, but
  * not throw.
  *
+ * When there is no room, the document that has not been read for the longest
+ * time gives way, and when there is no entry, the entry: by a clock.  Its hand
+ * passes by the entries of all databases.  What nobody has read since it last came by goes;
+ * of the others it notes that they are not read, by a bit of the version.  The
+ * next reader finds that its copy is not of this version, and takes the bit away.
+ * So a hit pays nothing for it.
+ *
  * Locking: ScShared.lock protects which summary has which entry and sections;
  * an entry's lock protects what it holds.  Where both are held, the former is
  * taken first.  Bytes are copied into the area before a lock is taken; under the
@@ -29,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "debug.h"
 #include "shmem.h"
 #include "store.h"
 
@@ -43,8 +51,13 @@
  */
 #define UNPROVABLE_REFRESH_NS	SC_NS_PER_S
 
-/* Versions of different entries never meet: a copy knows its own. */
+/*
+ * Versions of different entries never meet: a copy knows its own.  The lowest bit
+ * says that nobody has read the document since the clock's hand came by.
+ */
 #define VERSION_BITS	40
+#define VERSION_STEP	UINT64CONST(2)
+#define VERSION_UNREAD	UINT64CONST(1)
 
 /* Under the lock of the summary that it belongs to. */
 typedef struct Section
@@ -70,7 +83,8 @@ typedef struct Summary
 	int			sections;		/* first of the list, or -1: nothing cached */
 	uint64		generation;		/* moved by invalidation: a build begun under
 								 * an older one is not published */
-	pg_atomic_uint64 version;	/* see sc_store_version() */
+	pg_atomic_uint64 version;	/* see sc_store_version(); moved under the
+								 * lock, its lowest bit without */
 	ScRequests	requests;		/* without the lock */
 	ScOptions	options;		/* the definition's, as of the last
 								 * publication. The worker reads
@@ -86,6 +100,11 @@ typedef struct Summary
 								 * one costs a wait, or a build too many */
 	int			next_free;		/* of a free entry: the next one, or -1; under
 								 * ScShared.lock */
+	uint64		reads_before;	/* when the clock's hand came by last, without
+								 * the lock: a wrong one may cost a build */
+	Size		refused_size;	/* of a document that did not fit although all
+								 * others had given way; 0: none.  They do not
+								 * for one of this size again */
 } Summary;
 
 typedef struct Store
@@ -95,6 +114,10 @@ typedef struct Store
 	int			free_summary;	/* heads of the free lists; under
 								 * ScShared.lock */
 	int			free_section;
+	Size		largest;		/* that the area can hold; never changes */
+	pg_atomic_uint32 hand;		/* of the clock: entries that it has passed */
+	pg_atomic_uint64 evicted;	/* documents */
+	pg_atomic_uint64 given_up;	/* entries */
 } Store;
 
 /* Which entry a summary has: there may be thousands to look for one among. */
@@ -157,6 +180,29 @@ store_attach(void)
 								 &info, HASH_ELEM | HASH_BLOBS);
 }
 
+/* What an empty area can hold in one piece. */
+static Size
+largest_piece(dsa_area *area)
+{
+	Size		fits = 0;
+	Size		fails = area_size();
+
+	while (fails - fits > 1024)
+	{
+		Size		middle = fits + (fails - fits) / 2;
+		dsa_pointer piece = dsa_allocate_extended(area, middle, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+
+		if (DsaPointerIsValid(piece))
+		{
+			dsa_free(area, piece);
+			fits = middle;
+		}
+		else
+			fails = middle;
+	}
+	return fits;
+}
+
 static void
 store_init(int tranche)
 {
@@ -166,6 +212,9 @@ store_init(int tranche)
 	store->nsections = sc_max_sections;
 	store->free_summary = 0;
 	store->free_section = 0;
+	pg_atomic_init_u32(&store->hand, 0);
+	pg_atomic_init_u64(&store->evicted, 0);
+	pg_atomic_init_u64(&store->given_up, 0);
 
 	memset(summaries, 0, sizeof(Summary) * store->nsummaries);
 	for (int i = 0; i < store->nsummaries; i++)
@@ -175,7 +224,7 @@ store_init(int tranche)
 		LWLockInitialize(&summary->lock, tranche);
 		summary->sections = -1;
 		summary->next_free = i + 1 < store->nsummaries ? i + 1 : -1;
-		pg_atomic_init_u64(&summary->version, ((uint64) i << VERSION_BITS) + 1);
+		pg_atomic_init_u64(&summary->version, ((uint64) i << VERSION_BITS) + VERSION_STEP);
 		pg_atomic_init_u32(&summary->requests.refresh, 0);
 		pg_atomic_init_u32(&summary->requests.notify, 0);
 		pg_atomic_init_u64(&summary->requests.retry_at, 0);
@@ -199,6 +248,7 @@ store_init(int tranche)
 	area = dsa_create_in_place(area_place, area_size(), tranche, NULL);
 	dsa_pin(area);
 	dsa_set_size_limit(area, area_size());
+	store->largest = largest_piece(area);
 	dsa_detach(area);
 }
 
@@ -307,6 +357,9 @@ summary_take(const char *name)
 	namestrcpy(&summary->name, name);
 	summary->dboid = MyDatabaseId;
 	summary->no_room = false;
+	summary->refused_size = 0;
+	summary->reads_before = 0;
+	pg_atomic_fetch_and_u64(&summary->version, ~VERSION_UNREAD);
 	summary->notified_etag[0] = '\0';
 	sc_settings_unset(&summary->options);
 	memset(&summary->failure, 0, sizeof(summary->failure));
@@ -321,19 +374,6 @@ summary_take(const char *name)
 	pg_atomic_write_u32(&summary->requests.pauses, 0);
 	/* who has claimed it, for the one before, gives that back */
 	LWLockRelease(&summary->lock);
-	return index;
-}
-
-int
-sc_store_find(const char *name, bool create)
-{
-	int			index;
-
-	LWLockAcquire(&sc_shared->lock, create ? LW_EXCLUSIVE : LW_SHARED);
-	index = summary_lookup(name);
-	if (index < 0 && create)
-		index = summary_take(name);
-	LWLockRelease(&sc_shared->lock);
 	return index;
 }
 
@@ -365,11 +405,11 @@ section_release(int section)
 }
 
 /*
- * Drop what a summary has cached.  Caller holds ScShared.lock and the
- * summary's, both exclusive.
+ * Drop what a summary has cached: what is being built may be published all the
+ * same.  Caller holds ScShared.lock and the summary's, both exclusive.
  */
 static void
-clear_locked(Summary *summary)
+drop_document(Summary *summary)
 {
 	int			next;
 
@@ -379,42 +419,66 @@ clear_locked(Summary *summary)
 		section_release(i);
 	}
 	summary->sections = -1;
-	summary->generation++;
-	pg_atomic_fetch_add_u64(&summary->version, 1);
+	pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 }
 
-/* Drop what a summary has cached; the entry and its counters stay. */
-void
-sc_store_clear(int index)
+/* The same, and nothing that is being built is to be published. */
+static void
+clear_locked(Summary *summary)
 {
-	Summary    *summary = &summaries[index];
+	drop_document(summary);
+	summary->generation++;
+}
+
+/* Drop what a summary of this database has cached; the entry and its counters stay. */
+void
+sc_store_clear(const char *name)
+{
+	int			index;
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	clear_locked(summary);
-	if (summary->failure.failures > 0)
+	index = summary_lookup(name);
+	if (index >= 0)
 	{
-		summary->failure.failures = 0;
-		summary->failure.message[0] = '\0';
+		Summary    *summary = &summaries[index];
+
+		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+		clear_locked(summary);
+		summary->refused_size = 0;
+		if (summary->failure.failures > 0)
+		{
+			summary->failure.failures = 0;
+			summary->failure.message[0] = '\0';
+		}
+		pg_atomic_write_u64(&summary->requests.retry_at, 0);
+		LWLockRelease(&summary->lock);
 	}
-	pg_atomic_write_u64(&summary->requests.retry_at, 0);
-	LWLockRelease(&summary->lock);
 	LWLockRelease(&sc_shared->lock);
+}
+
+/*
+ * Give an entry without a document back.  Caller holds ScShared.lock and the
+ * entry's, both exclusive.
+ */
+static void
+entry_release(Summary *summary)
+{
+	EntryKey	key = entry_key(summary->dboid, NameStr(summary->name));
+
+	(void) hash_search(entries, &key, HASH_REMOVE, NULL);
+	summary->dboid = InvalidOid;
+	summary->next_free = store->free_summary;
+	store->free_summary = (int) (summary - summaries);
 }
 
 /* Caller holds ScShared.lock, exclusive. */
 static void
 forget_locked(Summary *summary)
 {
-	EntryKey	key = entry_key(summary->dboid, NameStr(summary->name));
-
-	(void) hash_search(entries, &key, HASH_REMOVE, NULL);
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	clear_locked(summary);
-	summary->dboid = InvalidOid;
+	entry_release(summary);
 	LWLockRelease(&summary->lock);
-	summary->next_free = store->free_summary;
-	store->free_summary = (int) (summary - summaries);
 }
 
 /* A summary of this database is gone. */
@@ -440,6 +504,153 @@ sc_store_forget_database(Oid dboid)
 			forget_locked(&summaries[i]);
 	sc_slot_forget_database(dboid);
 	LWLockRelease(&sc_shared->lock);
+}
+
+/*-------------------------------------------------------------------------
+ * Giving way
+ *-------------------------------------------------------------------------
+ */
+
+/* What is needed from others. */
+typedef enum Need
+{
+	NEED_ROOM,					/* a document's memory, its sections */
+	NEED_ENTRY
+} Need;
+
+/*
+ * Has anything been asked of the worker for a summary?  It would be lost with the
+ * entry.
+ */
+static bool
+has_requests(Summary *summary)
+{
+	return pg_atomic_read_u32(&summary->requests.refresh) != 0 ||
+		pg_atomic_read_u32(&summary->requests.notify) != 0;
+}
+
+/*
+ * Take what is needed from an entry.  False if it has none, or without wait if
+ * somebody just reads or publishes there.
+ */
+static bool
+give_way(Summary *summary, Need need, bool wait)
+{
+	bool		gave = false;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	if (wait)
+		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	else if (!LWLockConditionalAcquire(&summary->lock, LW_EXCLUSIVE))
+	{
+		LWLockRelease(&sc_shared->lock);
+		return false;
+	}
+	if (OidIsValid(summary->dboid) && (need == NEED_ENTRY || summary->sections >= 0))
+	{
+		if (summary->sections >= 0)
+		{
+			summary->stats.evicted++;
+			pg_atomic_fetch_add_u64(&store->evicted, 1);
+			drop_document(summary);
+		}
+		if (need == NEED_ENTRY)
+		{
+			/* an invalidation meanwhile finds no entry to note itself in */
+			summary->generation++;
+			entry_release(summary);
+			pg_atomic_fetch_add_u64(&store->given_up, 1);
+		}
+		gave = true;
+	}
+	LWLockRelease(&summary->lock);
+	LWLockRelease(&sc_shared->lock);
+	return gave;
+}
+
+/* Might an entry have what is needed?  Without a lock: give_way() looks again. */
+static bool
+may_give(int index, Need need)
+{
+	Summary    *summary = &summaries[index];
+
+	return OidIsValid(summary->dboid) && (need == NEED_ENTRY || summary->sections >= 0);
+}
+
+/*
+ * The clock's hand comes by: has nobody read an entry's document since it did so
+ * before?  Else how often.
+ */
+static bool
+clock_is_unread(int index, uint64 *reads)
+{
+	Summary    *summary = &summaries[index];
+	uint64		now;
+
+	if (pg_atomic_read_u64(&summary->version) & VERSION_UNREAD)
+		return true;
+	pg_atomic_fetch_or_u64(&summary->version, VERSION_UNREAD);
+	now = sc_counters_reads(index);
+	*reads = now - Min(now, summary->reads_before);
+	summary->reads_before = now;
+	return false;
+}
+
+/*
+ * Let the least recently read document, or entry, of another summary than our own
+ * give way.  If all have been read since the hand was there last, it is the one
+ * that has been read least, and not the next one, which may be read all the time.
+ * False if nobody has any.
+ */
+static bool
+let_give_way(Need need, int own)
+{
+	int			least = -1;
+	uint64		fewest = 0;
+
+	sc_store_attach();
+	for (int step = 0; step < store->nsummaries; step++)
+	{
+		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nsummaries);
+		uint64		reads;
+
+		if (i == own || !may_give(i, need))
+			continue;
+		if (!clock_is_unread(i, &reads))
+		{
+			if (least < 0 || reads < fewest)
+			{
+				least = i;
+				fewest = reads;
+			}
+		}
+		else if (!(need == NEED_ENTRY && has_requests(&summaries[i])) &&
+				 give_way(&summaries[i], need, false))
+			return true;
+	}
+	if (least >= 0 && give_way(&summaries[least], need, true))
+		return true;
+	/* those that were in use, or of which something is asked */
+	for (int i = 0; i < store->nsummaries; i++)
+		if (i != own && may_give(i, need) && give_way(&summaries[i], need, true))
+			return true;
+	return false;
+}
+
+int
+sc_store_find(const char *name, bool create)
+{
+	int			index;
+
+	do
+	{
+		LWLockAcquire(&sc_shared->lock, create ? LW_EXCLUSIVE : LW_SHARED);
+		index = summary_lookup(name);
+		if (index < 0 && create)
+			index = summary_take(name);
+		LWLockRelease(&sc_shared->lock);
+	} while (index < 0 && create && let_give_way(NEED_ENTRY, -1));
+	return index;
 }
 
 int
@@ -499,6 +710,19 @@ pg_atomic_uint64 *
 sc_store_version(int index)
 {
 	return &summaries[index].version;
+}
+
+uint64
+sc_store_version_now(int index)
+{
+	return pg_atomic_read_u64(&summaries[index].version) & ~VERSION_UNREAD;
+}
+
+void
+sc_store_note_read(int index)
+{
+	if (pg_atomic_read_u64(&summaries[index].version) & VERSION_UNREAD)
+		pg_atomic_fetch_and_u64(&summaries[index].version, ~VERSION_UNREAD);
 }
 
 /*
@@ -590,7 +814,7 @@ sc_store_open(int index, const char *name, ScView *view)
 	view->nchunks = 0;
 	view->chunks = palloc(sizeof(ScChunk *) * Max(n, 1));
 	view->invalidated = palloc(sizeof(bool) * Max(n, 1));
-	view->version = pg_atomic_read_u64(&summary->version);
+	view->version = sc_store_version_now(index);
 	view->max_stale_age = summary->options.max_stale_age;
 	for (int i = summary->sections; i >= 0; i = sections[i].next)
 	{
@@ -613,7 +837,7 @@ sc_store_close(int index)
 
 /*
  * Copy built sections into shared memory, without a lock.  False, with nothing
- * kept, if there is no room for all of them.
+ * kept or copied, if there is no room for all of them.
  */
 static bool
 allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
@@ -636,8 +860,11 @@ allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
 					dsa_free(area, copies[i]);
 			return false;
 		}
-		memcpy(dsa_get_address(area, copies[i]), chunk, chunk->size);
 	}
+	for (int i = 0; i < publication->nsections; i++)
+		if (DsaPointerIsValid(copies[i]))
+			memcpy(dsa_get_address(area, copies[i]), publication->chunks[i],
+				   publication->chunks[i]->size);
 	return true;
 }
 
@@ -782,11 +1009,95 @@ note_publication(Summary *summary, const ScPublication *publication)
 	pg_atomic_write_u64(&summary->requests.retry_at, retry_at);
 }
 
+/* May it still be published?  Caller holds the entry's lock. */
+static bool
+is_for(const ScPublication *publication, const Summary *summary)
+{
+	return summary->generation == publication->generation &&
+		is_summary(summary, publication->summary);
+}
+
 /*
- * Publish what was built: all or nothing of it.
+ * Can the document be read when this is published, and is it within the bounds
+ * that no room could be made beyond?  Also how many bytes are new, and whether
+ * others are to give way for them.
  */
-ScPutResult
-sc_store_put(int index, const ScPublication *publication)
+static ScPutResult
+check_size(int index, const ScPublication *publication, Size *size, bool *others_give_way)
+{
+	Summary    *summary = &summaries[index];
+	Size		total = 0;
+	Size		body = VARHDRSZ + 2;
+	int			limit = publication->options.memory_limit;
+
+	*size = 0;
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	for (int i = 0; i < publication->nsections; i++)
+	{
+		ScChunk    *chunk = publication->chunks[i];
+		int			section;
+
+		if (chunk)
+			*size += chunk->size;
+		else if (is_for(publication, summary) &&
+				 (section = find_section(summary, publication->names[i])) >= 0)
+			chunk = chunk_of(&sections[section]);
+		if (chunk == NULL)
+			continue;
+		total += chunk->size;
+		body += chunk->body_len + 1;
+	}
+	*others_give_way = summary->refused_size == 0 || *size < summary->refused_size;
+	LWLockRelease(&summary->lock);
+
+	if (body > MaxAllocSize || SC_FAILS("size"))
+		return SC_PUT_TOO_LARGE;
+	if (limit != SC_UNSET && total > (Size) limit * 1024)
+		return SC_PUT_OVER_LIMIT;
+	if (total > store->largest)
+		return SC_PUT_NO_MEMORY;
+	if (publication->nsections > store->nsections)
+		return SC_PUT_NO_SECTIONS;
+	return SC_PUT_SAME;
+}
+
+/*
+ * The summary's own document makes room for the new one, or goes since that did
+ * not fit, nor would the old one be served as current.  False if it has none.
+ */
+static bool
+drop_own_document(int index, const ScPublication *publication)
+{
+	Summary    *summary = &summaries[index];
+	bool		had;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	had = summary->sections >= 0 && is_for(publication, summary);
+	if (had)
+		drop_document(summary);
+	LWLockRelease(&summary->lock);
+	LWLockRelease(&sc_shared->lock);
+	return had;
+}
+
+/* Note how large a document is that could not be published, or 0. */
+static void
+note_refused_size(int index, const ScPublication *publication, Size size)
+{
+	Summary    *summary = &summaries[index];
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	if (is_for(publication, summary))
+		summary->refused_size = size;
+	LWLockRelease(&summary->lock);
+}
+
+/*
+ * Publish what was built, if there is room.
+ */
+static ScPutResult
+put_if_room(int index, const ScPublication *publication)
 {
 	Summary    *summary = &summaries[index];
 	dsa_pointer *copies = palloc(sizeof(dsa_pointer) * publication->nsections);
@@ -797,8 +1108,7 @@ sc_store_put(int index, const ScPublication *publication)
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	if (summary->generation != publication->generation ||
-		!is_summary(summary, publication->summary))
+	if (!is_for(publication, summary))
 		result = SC_PUT_OUTDATED;
 	else if (publication->complete && !arrange_sections(summary, publication))
 		result = SC_PUT_NO_SECTIONS;
@@ -813,8 +1123,9 @@ sc_store_put(int index, const ScPublication *publication)
 			if (swap_chunks(summary, publication, copies))
 				result = SC_PUT_CHANGED;
 			note_publication(summary, publication);
+			summary->refused_size = 0;
 		}
-		pg_atomic_fetch_add_u64(&summary->version, 1);
+		pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 	}
 	LWLockRelease(&summary->lock);
 	LWLockRelease(&sc_shared->lock);
@@ -823,6 +1134,37 @@ sc_store_put(int index, const ScPublication *publication)
 		if (DsaPointerIsValid(copies[i]))
 			dsa_free(documents_area(), copies[i]);
 	pfree(copies);
+	return result;
+}
+
+/*
+ * Publish what was built: all or nothing of it.  If there is no room, a document
+ * that is built whole takes the place of the summary's own old one first, so that
+ * a refresh pushes nobody out.  Then others give way.  For what can never fit
+ * nobody does.
+ */
+ScPutResult
+sc_store_put(int index, const ScPublication *publication)
+{
+	Size		size;
+	bool		others_give_way;
+	ScPutResult result = check_size(index, publication, &size, &others_give_way);
+
+	if (result == SC_PUT_TOO_LARGE)
+		return result;
+	if (result == SC_PUT_SAME)
+	{
+		result = put_if_room(index, publication);
+		if (result == SC_PUT_NO_MEMORY && publication->complete &&
+			drop_own_document(index, publication))
+			result = put_if_room(index, publication);
+		while (sc_store_lacked_room(result) && others_give_way && let_give_way(NEED_ROOM, index))
+			result = put_if_room(index, publication);
+		if (result == SC_PUT_NO_MEMORY)
+			note_refused_size(index, publication, size);
+	}
+	if (result == SC_PUT_NO_MEMORY || result == SC_PUT_OVER_LIMIT)
+		(void) drop_own_document(index, publication);
 	return result;
 }
 
@@ -851,21 +1193,30 @@ sc_store_account(int index, const char *name, ScCause cause, int64 build_ns, ScP
 
 /* Mark a section to be built again; false if it is not there. */
 bool
-sc_store_invalidate_section(int index, const char *name)
+sc_store_invalidate_section(const char *summary_name, const char *name)
 {
-	Summary    *summary = &summaries[index];
-	int			section;
+	int			index;
+	int			section = -1;
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	section = find_section(summary, name);
-	if (section >= 0)
+	/* the entry may not be given away meanwhile */
+	LWLockAcquire(&sc_shared->lock, LW_SHARED);
+	index = summary_lookup(summary_name);
+	if (index >= 0)
 	{
-		sections[section].invalidated = true;
-		/* a build of it that is under way must not undo this */
-		summary->generation++;
-		pg_atomic_fetch_add_u64(&summary->version, 1);
+		Summary    *summary = &summaries[index];
+
+		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+		section = find_section(summary, name);
+		if (section >= 0)
+		{
+			sections[section].invalidated = true;
+			/* a build of it that is under way must not undo this */
+			summary->generation++;
+			pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
+		}
+		LWLockRelease(&summary->lock);
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&sc_shared->lock);
 	return section >= 0;
 }
 
@@ -967,6 +1318,13 @@ sc_store_reset_statistics(int index)
 		statistics_reset(&summaries[index].stats);
 	}
 	LWLockRelease(&summaries[index].lock);
+}
+
+void
+sc_store_evictions(ScEvictions *evictions)
+{
+	evictions->documents = pg_atomic_read_u64(&store->evicted);
+	evictions->entries = pg_atomic_read_u64(&store->given_up);
 }
 
 /*-------------------------------------------------------------------------

@@ -127,7 +127,8 @@ typedef struct ScBuildStats
 	uint64		failed;
 	uint64		wasted;			/* the bytes were what they had been */
 	uint64		unpublished;	/* built, but there was no room: memory_limit
-								 * or max_sections */
+								 * or max_sections, or it is too large */
+	uint64		evicted;		/* its document gave way to another */
 	int64		ns_min;
 	int64		ns_max;
 	int64		ns_total;		/* over published and unpublished builds */
@@ -163,9 +164,19 @@ typedef enum ScPutResult
 	SC_PUT_SAME,				/* published; the bytes were what they had
 								 * been */
 	SC_PUT_OUTDATED,			/* the entry was invalidated or given away */
+	/* not published, for want of room: */
 	SC_PUT_NO_MEMORY,
-	SC_PUT_NO_SECTIONS
+	SC_PUT_NO_SECTIONS,
+	SC_PUT_OVER_LIMIT,			/* the summary's own */
+	SC_PUT_TOO_LARGE			/* nobody could read it */
 } ScPutResult;
+
+/* What has given way to others since the server started, of all databases. */
+typedef struct ScEvictions
+{
+	uint64		documents;
+	uint64		entries;
+} ScEvictions;
 
 static inline bool
 sc_store_is_published(ScPutResult result)
@@ -176,7 +187,7 @@ sc_store_is_published(ScPutResult result)
 static inline bool
 sc_store_lacked_room(ScPutResult result)
 {
-	return result == SC_PUT_NO_MEMORY || result == SC_PUT_NO_SECTIONS;
+	return result >= SC_PUT_NO_MEMORY;
 }
 
 extern void sc_store_init(void);	/* from _PG_init */
@@ -187,7 +198,7 @@ extern void sc_store_attach(void);	/* before a lock is held: maps the
 extern int	sc_store_find(const char *name, bool create);
 extern void sc_store_forget(const char *name);
 extern void sc_store_forget_database(Oid dboid);
-extern void sc_store_clear(int index);
+extern void sc_store_clear(const char *name);
 extern int	sc_store_max_sections(void);
 
 /* The next entry in use after this one, or -1; begin with -1. */
@@ -199,9 +210,17 @@ extern int	sc_store_next_here(int index);
 extern int	sc_store_next_used(int index, Oid *dboid);	/* of all databases */
 extern void sc_store_name(int index, NameData *name);
 
-/* Moves with every change of an entry's sections.  Written under the entry's
- * lock, read without: a backend whose copy has this version has the newest. */
+/* Moves with every change of an entry's sections.  Read without a lock: a backend
+ * whose copy has this version has the newest.  It is another number as long as
+ * nobody has said that the document is read, since room was last looked for: so
+ * a hit need not say so each time. */
 extern pg_atomic_uint64 *sc_store_version(int index);
+
+/* The same, whoever reads it. */
+extern uint64 sc_store_version_now(int index);
+
+/* The document is read: then it stays longer than those that are not. */
+extern void sc_store_note_read(int index);
 
 /* A build begins, by this backend: the generation that it is of. */
 extern uint64 sc_store_begin_build(int index);
@@ -217,7 +236,7 @@ extern void sc_store_close(int index);
 extern ScPutResult sc_store_put(int index, const ScPublication *publication);
 extern void sc_store_account(int index, const char *summary, ScCause cause, int64 build_ns,
 							 ScPutResult result);
-extern bool sc_store_invalidate_section(int index, const char *section);
+extern bool sc_store_invalidate_section(const char *summary, const char *section);
 extern bool sc_store_note_etag(int index, const char *etag);
 
 /* Read without a lock; a stale value costs a build, or a wait for one. */
@@ -234,6 +253,7 @@ extern void sc_store_failure(int index, ScFailure *failure);
 extern bool sc_store_failure_is_outdated(int index);
 extern void sc_store_statistics(int index, ScBuildStats *stats);
 extern void sc_store_reset_statistics(int index);
+extern void sc_store_evictions(ScEvictions *evictions);
 
 /* Of a database's summaries that are refreshed eagerly (InvalidOid: of all): ask
  * for those whose words have moved.  True if some transaction is still committing

@@ -21,6 +21,7 @@
 #include "debug.h"
 #include "hooks.h"
 #include "launcher.h"
+#include "release.h"
 #include "request.h"
 #include "settings.h"
 #include "shmem.h"
@@ -38,7 +39,8 @@ extern PGDLLEXPORT void _PG_init(void);
  *
  * The order matters where transaction callbacks are registered, which the
  * server calls in the reverse order: at a commit, track.c first marks what was
- * applied from another server, then commit.c makes the marks pending, and then
+ * applied from another server, then commit.c makes the marks pending, or
+ * publishes them; then release.c gives back what was dropped, and
  * debug.c plays another library that writes late.
  */
 void
@@ -61,6 +63,7 @@ _PG_init(void)
 	sc_shmem_init();
 	sc_launcher_init();
 
+	sc_release_init();
 	sc_commit_init();
 	sc_track_init();
 	sc_hooks_init();

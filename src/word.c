@@ -9,6 +9,14 @@
  * *orphan*.  commit.c is the home of the protocol by which they move, and of
  * the proof that a label which matches them is current.
  *
+ * A table that finds no slot is covered by its database's catch-all word.  A
+ * database that finds none for that word has a *fallback*, which it may share with
+ * other such databases.  It keeps it until the server restarts: whoever has once
+ * looked for the database's catch-all, and found the fallback, need not look
+ * again.  Were the database to get a slot of its own, a writer that had found the
+ * fallback before would go on moving that, and a document built later have the
+ * new slot in its label only.
+ *
  * Nothing here runs SQL, opens a relation or depends on the database that the
  * process is connected to, but for the few functions that say so.
  *
@@ -47,14 +55,15 @@ typedef struct SlotEntry
 } SlotEntry;
 
 /*
- * A prepared transaction has one cell, or two if the first use of a database
- * meets it while it is being prepared.  The last cell stays free for the
- * transaction that finds no other (see sc_orphan_enter()).
+ * A prepared transaction has one cell; and one more if the first use of its
+ * database meets it while it is being prepared, or the first use of its fallback.
+ * The last cell stays free for the transaction that finds no other (see
+ * sc_orphan_enter()).
  */
-#define ORPHAN_CELLS	(2 * max_prepared_xacts + 1)
+#define ORPHAN_CELLS	(3 * max_prepared_xacts + 1)
 
-/* All backends in commit and twice all that can be prepared do not overflow a word's count. */
-StaticAssertDecl(3 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for pending transactions");
+/* All backends in commit and three times all that can be prepared do not overflow a word's count. */
+StaticAssertDecl(4 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for pending transactions");
 
 /*-------------------------------------------------------------------------
  * Shared memory
@@ -62,11 +71,17 @@ StaticAssertDecl(3 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for 
  */
 
 static Size
+slots_size(void)
+{
+	return mul_size(sizeof(ScSlotPadded), add_size(sc_max_tables, SC_FALLBACKS));
+}
+
+static Size
 words_size(void)
 {
 	Size		size = MAXALIGN(sizeof(ScWords));
 
-	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScSlotPadded), sc_max_tables)));
+	size = add_size(size, CACHELINEALIGN(slots_size()));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScCellPadded), MaxBackends + ORPHAN_CELLS)));
 	return add_size(size, hash_estimate_size(sc_max_tables, sizeof(SlotEntry)));
 }
@@ -78,7 +93,7 @@ words_attach(void)
 	HASHCTL		info;
 
 	sc_words = ShmemInitStruct(SC_NAME " words", sizeof(ScWords), &found);
-	sc_slots = ShmemInitStruct(SC_NAME " slots", sizeof(ScSlotPadded) * sc_max_tables, &found);
+	sc_slots = ShmemInitStruct(SC_NAME " slots", slots_size(), &found);
 	sc_cells = ShmemInitStruct(SC_NAME " cells",
 							   sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS), &found);
 	info.keysize = sizeof(uint64);
@@ -97,12 +112,14 @@ words_init(int tranche)
 	pg_atomic_init_u32(&sc_words->ncells_used, 0);
 	sc_words->next_revision = 1;
 
-	memset(sc_slots, 0, sizeof(ScSlotPadded) * sc_words->nslots);
-	for (int i = 0; i < sc_words->nslots; i++)
+	memset(sc_slots, 0, slots_size());
+	for (int i = 0; i < sc_slot_count(); i++)
 	{
 		pg_atomic_init_u64(&sc_slot_at(i)->word, SC_REVISION_ONE);
 		pg_atomic_init_u64(&sc_slot_at(i)->key, SC_KEY_FREE);
 		pg_atomic_init_u64(&sc_slot_at(i)->last_change, 0);
+		/* nobody need say so of a fallback */
+		sc_slot_at(i)->wanted = i >= sc_words->nslots;
 	}
 	pg_atomic_write_u64(&sc_slot_at(SC_CLUSTER_SLOT)->key, SC_KEY_CLUSTER);
 
@@ -124,6 +141,38 @@ sc_word_init(void)
  *-------------------------------------------------------------------------
  */
 
+static inline bool
+is_catch_all_key(uint64 key)
+{
+	return !OidIsValid(SC_KEY_RELATION(key));
+}
+
+/* A database's fallback, whether it uses it or not. */
+static inline int
+fallback_of(Oid dboid)
+{
+	return sc_words->nslots + (int) (dboid % SC_FALLBACKS);
+}
+
+static inline bool
+fallback_is_used(Oid dboid)
+{
+	return pg_atomic_read_u64(&sc_slot_at(fallback_of(dboid))->key) == SC_KEY_FALLBACK;
+}
+
+/* The slot that a key has; caller holds the lock. */
+static int
+slot_lookup(uint64 key)
+{
+	SlotEntry  *entry = hash_search(slot_hash, &key, HASH_FIND, NULL);
+
+	if (entry)
+		return entry->slot;
+	if (is_catch_all_key(key) && fallback_is_used(SC_KEY_DATABASE(key)))
+		return fallback_of(SC_KEY_DATABASE(key));
+	return SC_SLOT_NONE;
+}
+
 /*
  * A table gets a slot of its own.  Documents may have been built while it had
  * none, and know of its changes by the catch-all word only: move that, before
@@ -133,14 +182,14 @@ sc_word_init(void)
 static void
 slot_tell_others(uint64 key)
 {
-	uint64		catch_all = SC_KEY(SC_KEY_DATABASE(key), InvalidOid);
-	SlotEntry  *entry;
+	int			catch_all;
 
-	if (!sc_words->slot_refused)
+	if (!sc_words->slot_refused || is_catch_all_key(key))
 		return;
-	entry = hash_search(slot_hash, &catch_all, HASH_FIND, NULL);
-	pg_atomic_fetch_add_u64(&sc_slots[entry ? entry->slot : SC_CLUSTER_SLOT].slot.word,
-							SC_REVISION_ONE);
+	/* a database without one has no documents */
+	catch_all = slot_lookup(SC_KEY(SC_KEY_DATABASE(key), InvalidOid));
+	if (catch_all != SC_SLOT_NONE)
+		pg_atomic_fetch_add_u64(&sc_slot_at(catch_all)->word, SC_REVISION_ONE);
 }
 
 /*
@@ -200,41 +249,50 @@ slot_take(uint64 key)
 	return SC_SLOT_NONE;
 }
 
+/* No slot is to be had for a key; caller holds the lock, exclusive. */
+static int
+slot_refuse(uint64 key)
+{
+	int			fallback = fallback_of(SC_KEY_DATABASE(key));
+
+	if (!is_catch_all_key(key))
+	{
+		sc_words->slot_refused = true;
+		return SC_SLOT_NONE;
+	}
+	pg_atomic_write_u64(&sc_slot_at(fallback)->key, SC_KEY_FALLBACK);
+	return fallback;
+}
+
 int
 sc_slot_find(uint64 key, bool create)
 {
-	SlotEntry  *entry;
-	int			slot = SC_SLOT_NONE;
+	int			slot;
 
 	LWLockAcquire(&sc_shared->lock, LW_SHARED);
-	entry = hash_search(slot_hash, &key, HASH_FIND, NULL);
-	if (entry)
-		slot = entry->slot;
+	slot = slot_lookup(key);
 	LWLockRelease(&sc_shared->lock);
 	if (slot != SC_SLOT_NONE || !create)
 		return slot;
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	entry = hash_search(slot_hash, &key, HASH_FIND, NULL);
-	if (entry)
-		slot = entry->slot;
-	else
-	{
+	slot = slot_lookup(key);
+	if (slot == SC_SLOT_NONE)
 		slot = slot_take(key);
-		if (slot == SC_SLOT_NONE)
-			sc_words->slot_refused = true;
+	if (slot == SC_SLOT_NONE)
+		slot = slot_refuse(key);
+	else if (slot < sc_words->nslots)
+	{
+		SlotEntry  *entry = hash_search(slot_hash, &key, HASH_ENTER_NULL, NULL);
+
+		if (entry)
+			entry->slot = slot;
 		else
 		{
-			entry = hash_search(slot_hash, &key, HASH_ENTER_NULL, NULL);
-			if (entry)
-				entry->slot = slot;
-			else
-			{
-				/* cannot be: the hash has room for every slot */
-				pg_atomic_write_u64(&sc_slot_at(slot)->key, SC_KEY_FREE);
-				sc_slot_at(slot)->wanted = false;
-				slot = SC_SLOT_NONE;
-			}
+			/* cannot be: the hash has room for every slot */
+			pg_atomic_write_u64(&sc_slot_at(slot)->key, SC_KEY_FREE);
+			sc_slot_at(slot)->wanted = false;
+			slot = slot_refuse(key);
 		}
 	}
 	LWLockRelease(&sc_shared->lock);
@@ -242,19 +300,38 @@ sc_slot_find(uint64 key, bool create)
 }
 
 /* Note whether a definition still uses a slot. */
-void
+bool
 sc_slot_want(int slot, bool wanted)
 {
+	bool		before;
+
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	before = sc_slot_at(slot)->wanted;
 	sc_slot_at(slot)->wanted = wanted;
 	LWLockRelease(&sc_shared->lock);
+	return before;
 }
 
-/* How many slots there are, free ones included. */
 int
 sc_slot_count(void)
 {
-	return sc_words->nslots;
+	return sc_words->nslots + SC_FALLBACKS;
+}
+
+bool
+sc_slot_all_taken(void)
+{
+	for (int i = SC_CLUSTER_SLOT + 1; i < sc_words->nslots; i++)
+		if (!sc_slot_at(i)->wanted)
+			return false;
+	return true;
+}
+
+/* May a catch-all be that of a database, now or later in this server run? */
+bool
+sc_slot_may_cover(int catch_all, Oid dboid)
+{
+	return dboid == MyDatabaseId || catch_all == fallback_of(dboid);
 }
 
 int
@@ -385,6 +462,7 @@ sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots)
 		if (pg_atomic_read_u64(&cell->xid) != SC_CELL_EMPTY)
 			continue;
 		cell->nslots = nslots;
+		cell->found = false;
 		memcpy(cell->slots, slots, sizeof(uint32) * nslots);
 		pg_write_barrier();
 		pg_atomic_write_u64(&cell->xid, xid);
@@ -398,17 +476,29 @@ sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots)
 }
 
 /*
- * Enter the transactions of this database that were found to be prepared,
- * unless somebody else has done so: full xids, with the slot of the database's
- * catch-all word, which stands for whatever tables they have written.
+ * Does a cell of a prepared transaction concern a catch-all as much as need be?
+ * What was prepared in this server run has the words of its tables; what was
+ * found, a catch-all.  A database may come to another one: it had a slot that
+ * nobody wanted, then the fallback.  Caller holds the lock.
+ */
+static bool
+orphan_covers(const ScCell *orphan, int catch_all)
+{
+	return !orphan->found || orphan->slots[0] == (uint32) catch_all;
+}
+
+/*
+ * Enter the transactions that were found to be prepared, unless somebody else
+ * has done so: full xids, with the slot of a catch-all word, which stands for
+ * whatever tables they have written.  They are those of this database, and if
+ * that has a fallback, of all that may come to have the same.
  */
 void
 sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids)
 {
 	sc_orphan_settle_finished();
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u64(&sc_slot_at(catch_all)->key) == SC_KEY_CATCH_ALL &&
-		!sc_slot_at(catch_all)->prepared_known)
+	if (sc_slot_is_of(catch_all, SC_KEY_CATCH_ALL) && !sc_slot_at(catch_all)->prepared_known)
 	{
 		for (int i = 0; i < nxids; i++)
 		{
@@ -426,7 +516,7 @@ sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids)
 				uint64		xid = pg_atomic_read_u64(&sc_cells[c].cell.xid);
 
 				if (xid == xids[i])
-					known = true;
+					known = known || orphan_covers(&sc_cells[c].cell, catch_all);
 				else if (xid == SC_CELL_EMPTY && unused < 0)
 					unused = c;
 			}
@@ -445,6 +535,7 @@ sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids)
 				xids[i] = SC_CELL_SETTLING;
 			}
 			sc_cells[unused].cell.nslots = 1;
+			sc_cells[unused].cell.found = true;
 			sc_cells[unused].cell.slots[0] = catch_all;
 			pg_write_barrier();
 			pg_atomic_write_u64(&sc_cells[unused].cell.xid, xids[i]);
@@ -491,10 +582,10 @@ sc_word_read(ScWordSeen *seen, uint64 key, int slot)
 		seen->slot = slot;
 		seen->revision = SC_REVISION(pg_atomic_read_u64(&sc_slot_at(slot)->word));
 		pg_read_barrier();
-		if (pg_atomic_read_u64(&sc_slot_at(slot)->key) != key)
+		if (!sc_slot_is_of(slot, key))
 			continue;
 		if (!sc_slot_at(slot)->wanted && key != SC_KEY_CLUSTER)
-			sc_slot_want(slot, true);
+			(void) sc_slot_want(slot, true);
 		return true;
 	}
 }

@@ -16,9 +16,8 @@
 
 /*
  * A slot's key: database and relation.  The catch-all word of a database has
- * relation 0.  Slot 0 is the cluster's own catch-all: it takes marks that not
- * even a database's catch-all word can take, and DDL on roles.  Every label has
- * both.
+ * relation 0.  Slot 0 is the cluster's own catch-all: it takes DDL on roles, and
+ * marks that there is no memory for.  Every label has both.
  */
 #define SC_KEY(dboid, relid) (((uint64) (dboid) << 32) | (uint64) (relid))
 #define SC_KEY_DATABASE(key)	((Oid) ((key) >> 32))
@@ -64,12 +63,18 @@ typedef enum ScProof
 
 extern void sc_word_init(void); /* from _PG_init */
 
-/* Find or, with create, take a slot; SC_SLOT_NONE if there is none.  Locks
- * inside, throws nothing: also called while a transaction commits. */
+/* Find or, with create, take a slot; SC_SLOT_NONE if there is none.  With create
+ * there is one for every catch-all.  Locks inside, throws nothing: also called
+ * while a transaction commits. */
 extern int	sc_slot_find(uint64 key, bool create);
 
 /* Does some definition use it?  Only a hint which slot to give away first. */
-extern void sc_slot_want(int slot, bool wanted);
+extern bool sc_slot_want(int slot, bool wanted);	/* what was noted before */
+
+/* Is there none that could be taken?  Reads without a lock. */
+extern bool sc_slot_all_taken(void);
+
+/* The number of slots, fallbacks included: more than any slot. */
 extern int	sc_slot_count(void);
 
 /* The next slot of a database after this one that is a table's and is wanted, or
@@ -96,6 +101,7 @@ extern void sc_slot_set_eager(int slot, uint8 eager);
 extern void sc_slot_listen(void);
 extern bool sc_slot_is_listened(void);
 
+/* False if the key is a table's that has no slot. */
 extern bool sc_word_read(ScWordSeen *seen, uint64 key, int slot);
 extern void sc_word_state(int slot, ScWordState *state);
 

@@ -27,6 +27,15 @@
 
 #define SC_KEY_FREE			UINT64CONST(0)
 #define SC_KEY_TAKING		UINT64CONST(1)	/* being taken into use */
+#define SC_KEY_FALLBACK		UINT64CONST(2)	/* a fallback that is in use */
+
+/*
+ * Beyond the slots that are taken and given away stand the fallbacks: catch-alls
+ * of databases that find no slot.  Which database has which is fixed by its oid,
+ * so there is always one.  Databases may share one, but hardly those that were
+ * made after each other.
+ */
+#define SC_FALLBACKS		127
 
 /*
  * One per tracked table (partitions share their root's) and one per
@@ -82,6 +91,8 @@ typedef struct ScCell
 								 * ScShared.lock, settled by compare-and-swap */
 	uint32		nslots;			/* orphans only, stable while xid is set */
 	uint32		slots[SC_ORPHAN_SLOTS];
+	bool		found;			/* likewise: found prepared, so that a
+								 * catch-all stands for its tables */
 } ScCell;
 
 typedef union ScCellPadded
@@ -95,7 +106,8 @@ StaticAssertDecl(sizeof(ScCellPadded) == PG_CACHE_LINE_SIZE, "a cell is one cach
 /* What there is of them. */
 typedef struct ScWords
 {
-	int			nslots;			/* the counts never change */
+	int			nslots;			/* the counts never change; without the
+								 * fallbacks, which follow */
 	int			ncells;			/* backends' cells first, then orphans' */
 	int			nbackends;
 	pg_atomic_uint32 ncells_used;	/* backends' cells from here on were never
@@ -115,6 +127,15 @@ static inline ScSlot *
 sc_slot_at(int slot)
 {
 	return &sc_slots[slot].slot;
+}
+
+/*
+ * Is a slot, found for a key, still that key's?  A fallback is not given away.
+ */
+static inline bool
+sc_slot_is_of(int slot, uint64 key)
+{
+	return slot >= sc_words->nslots || pg_atomic_read_u64(&sc_slot_at(slot)->key) == key;
 }
 
 static inline ScCell *
@@ -149,6 +170,7 @@ sc_word_withdraw(int slot)
 
 extern void sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots);
 extern void sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids);
+extern bool sc_slot_may_cover(int catch_all, Oid dboid);
 extern ScProof sc_word_prove(const ScWordSeen *seen, int n, Snapshot snapshot);
 
 #endif							/* SC_WORD_INTERNAL_H */

@@ -119,7 +119,7 @@ my %health = (
 		[ memory_limit_bytes => '1000000' ], [ max_tables => '32' ], [ max_sections => '16' ],
 		[ max_stale_age_seconds => '300' ], [ waiting_seconds_max => '0' ]),
 	(map { ("summary_cache_document_$_->[0]" => $_->[1]) } [ consecutive_failures => '0' ], [ refresh_requested => '0' ],
-		[ bytes => '1000' ], [ not_cached_builds_total => '0' ], [ wasted_builds_total => '0' ],
+		[ bytes => '1000' ], [ not_cached_builds_total => '0' ], [ evictions_total => '0' ], [ wasted_builds_total => '0' ],
 		[ waits_total => '0+1' ], [ wait_seconds_total => '0+0.1' ]),
 	(map { ("summary_cache_section_$_->[0]" => $_->[1]) } [ age_seconds => '10' ], [ build_seconds => '1' ],
 		[ bytes => '1000' ], [ unprovable => '0' ]),
@@ -139,6 +139,7 @@ my %ill = (
 	SectionNotProvable => { summary_cache_section_unprovable => '1' },
 	NotCached => { summary_cache_document_not_cached_builds_total => '0+1' },
 	MemoryNearLimit => { summary_cache_document_bytes => '460000' },
+	Evicted => { summary_cache_document_evictions_total => '0+1' },
 	TablesNearLimit => { summary_cache_server_max_tables => '3' },
 	SectionsNearLimit => { summary_cache_server_max_sections => '1' },
 	WorkerMissing => { summary_cache_document_refresh_requested => '1' },
@@ -548,6 +549,19 @@ $node->sql('SELECT summary_cache_reset_stats()');
 fires('MemoryNearLimit', 'one that fits once, but hardly twice');
 $node->sql(q{SELECT summary_cache_drop('big')});
 healthy('without it');
+
+$node->sql(qq{
+	CREATE TABLE large_$_ (n int);
+	INSERT INTO large_$_ VALUES (600000);
+	SELECT summary_cache_define('large_$_', 'main', 'SELECT repeat(''x'', n) AS d FROM large_$_');
+}) for 1, 2;
+for my $n (1 .. 7)
+{
+	$node->sql("SELECT length(summary_cache_get('large_$_')::text)") for 1, 2;
+}
+fires('MemoryNearLimit Evicted', 'two that push each other out');
+$node->sql("SELECT summary_cache_drop('large_$_')") for 1, 2;
+healthy('without them');
 
 my $tables = $node->sql(q{SELECT count(*) FROM summary_cache_tables});
 $node->sql("CREATE TABLE many_$_ (n int)") for $tables + 1 .. 24;
