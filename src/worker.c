@@ -89,7 +89,12 @@ put_back(int index, const char *name)
 	ScRequests *requests = sc_store_requests(index);
 	uint32		pauses = pg_atomic_read_u32(&requests->pauses);
 	int64		now = sc_clock_now();
+	NameData	current;
 
+	/* its entry may be another's by now */
+	sc_store_name(index, &current);
+	if (strcmp(NameStr(current), name) != 0)
+		return;
 	pg_atomic_write_u64(&requests->paused_until, (uint64) (now + (PAUSE_FIRST_NS << pauses)));
 	pg_atomic_write_u32(&requests->pauses, Min(pauses + 1, PAUSE_DOUBLINGS));
 	sc_store_request(requests, now);
