@@ -481,6 +481,13 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 	/* the worker notifies listeners: from here a NOTIFY would take an xid */
 	else if (result == SC_PUT_CHANGED && sc_request_has_listeners() && cause != SC_BUILD_BACKGROUND)
 		sc_request_notify(index);
+
+	/*
+	 * Who commits on these words, or has prepared to, looked at the slots
+	 * before they were made eager.
+	 */
+	if (sc_store_is_published(result) && sc_store_is_behind(index))
+		sc_request_wake_launcher();
 	return sc_store_is_published(result);
 }
 

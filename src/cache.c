@@ -834,6 +834,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			flight_lock(reader.summary, FLIGHT_BACKGROUND, false))
 		{
 			reader.flight = FLIGHT_BACKGROUND;
+			sc_request_take_over(local->index);
 			decision.status = SC_MISS;
 			decision.want = SC_WANT_NEEDED;
 			cause = SC_BUILD_BACKGROUND;

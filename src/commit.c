@@ -82,8 +82,6 @@ static int	nplaced = 0;		/* how many of them are pending in shared
 								 * memory */
 static bool overflow_placed = false;
 static bool committing = false; /* between steps 1 and 3 */
-static bool eager = false;		/* a word is one of an eagerly refreshed
-								 * summary */
 static bool untracked_write = false;	/* see
 										 * sc_commit_begin_untracked_write() */
 static bool own_rows = false;	/* see sc_commit_note_own_rows() */
@@ -378,7 +376,6 @@ marks_reset(void)
 	marks_overflow = false;
 	overflow_placed = false;
 	committing = false;
-	eager = false;
 	untracked_write = false;
 }
 
@@ -413,6 +410,30 @@ marks_publish(bool catch_alls)
 		own_unknown_commit = own_commit;
 }
 
+/* Which of a slot's reasons for an eager refresh count now. */
+static inline uint8
+eager_mask(void)
+{
+	return sc_eager_refresh ? SC_EAGER_BY_OPTION | SC_EAGER_BY_SETTING : SC_EAGER_BY_OPTION;
+}
+
+/*
+ * Is anything that was placed refreshed eagerly?  To be asked after the words
+ * have moved, or are an orphan's: whoever publishes a document makes its slots
+ * eager and then looks at the words.
+ */
+static bool
+placed_is_eager(void)
+{
+	uint8		mask = eager_mask();
+	bool		eager = overflow_placed && (sc_slot_at(SC_CLUSTER_SLOT)->eager & mask) != 0;
+
+	pg_memory_barrier();
+	for (int i = 0; i < nplaced && !eager; i++)
+		eager = (sc_slot_at(marks[i].slot)->eager & mask) != 0;
+	return eager;
+}
+
 /* All that was placed is published. */
 static void
 commit_done(void)
@@ -420,7 +441,7 @@ commit_done(void)
 	SC_POINT("commit-published");
 	/* the adds are full barriers */
 	pg_atomic_write_u64(&sc_cell_mine()->xid, SC_CELL_EMPTY);
-	if (eager)
+	if (placed_is_eager())
 		sc_request_after_commit();
 	marks_reset();
 }
@@ -434,13 +455,6 @@ late_commit(void *arg)
 {
 	marks_publish(true);
 	commit_done();
-}
-
-/* Which of a slot's reasons for an eager refresh count now. */
-static inline uint8
-eager_mask(void)
-{
-	return sc_eager_refresh ? SC_EAGER_BY_OPTION | SC_EAGER_BY_SETTING : SC_EAGER_BY_OPTION;
 }
 
 static void
@@ -465,8 +479,6 @@ commit_callback(XactEvent event, void *arg)
 			if ((nmarks > 0 || marks_overflow) && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 				!SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
 				marks_place();
-			for (int i = 0; i < nplaced; i++)
-				eager = eager || (sc_slot_at(marks[i].slot)->eager & eager_mask()) != 0;
 			SC_POINT("commit-pending");
 			break;
 
@@ -505,8 +517,8 @@ commit_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			if (nplaced > 0 || overflow_placed)
 				marks_to_orphan();
-			if (eager)
-				sc_request_after_prepare();
+			if (placed_is_eager())
+				sc_request_wake_launcher();
 			marks_reset();
 			break;
 

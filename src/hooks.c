@@ -361,6 +361,8 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 		sc_subtransaction_note_ending();
 	if (effect->drops_database)
 		sc_release_database(effect->database);
+	else if (OidIsValid(effect->database) && !IsTransactionBlock())
+		sc_request_return(effect->database);
 	/* also a temporary one, which is no DDL for anybody else */
 	if (makes_inherit(parsetree))
 		sc_track_note_inheritance();

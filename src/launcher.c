@@ -29,6 +29,7 @@
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -40,6 +41,7 @@
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/wait_event.h"
 
 #include "clock.h"
@@ -86,6 +88,9 @@ typedef struct Demand
 	int			idle;			/* of these */
 	struct Latch *latch;		/* of an idle one */
 	int64		building_since; /* of the one that began last */
+	int64		notify_since;	/* monotonic ns; when a notification was first
+								 * seen to be due; 0: none is */
+	bool		notify_seen;	/* by this look */
 } Demand;
 
 /* By database; those that are not concerned any more go. */
@@ -97,6 +102,17 @@ static HTAB *demands;
  * a signal: until then the server has no room for another one.
  */
 static BackgroundWorkerHandle **handles;
+
+/* What a look has found of the workers: as many as there are places. */
+typedef struct Seen
+{
+	Oid			dboid;
+	struct Latch *latch;
+	int64		building_since; /* monotonic ns; 0: it builds nothing */
+} Seen;
+
+static Seen *seen;
+static Oid *failed;				/* databases in which one has failed to start */
 
 /* How often the server had no place, one time after the other. */
 static int	refusals = 0;
@@ -137,6 +153,9 @@ begin_look(int64 now)
 			hash_search(demands, &demand->dboid, HASH_REMOVE, NULL);
 			continue;
 		}
+		if (!demand->notify_seen)
+			demand->notify_since = 0;
+		demand->notify_seen = false;
 		demand->oldest = 0;
 		demand->workers = demand->starting = demand->idle = 0;
 		demand->latch = NULL;
@@ -159,63 +178,69 @@ forget_handle(int index)
 static void
 look_at_workers(int64 now, int64 *wake_at)
 {
-	List	   *failed = NIL;
-	ListCell   *lc;
+	int			n = 0;
+	int			nfailed = 0;
 
+	/* nothing is allocated while the lock is held */
 	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < sc_register->nworkers; i++)
 	{
 		ScWorker   *worker = &sc_register->workers[i];
-		uint64		building = pg_atomic_read_u64(&worker->building_since);
-		int64		deadline = (int64) pg_atomic_read_u64(&worker->deadline);
-		Demand	   *demand;
-		pid_t		pid;
+		uint64		deadline = pg_atomic_read_u64(&worker->deadline);
 		bool		stopped;
+		pid_t		pid;
 
 		stopped = handles[i] && GetBackgroundWorkerPid(handles[i], &pid) == BGWH_STOPPED;
+		if (stopped && (!OidIsValid(worker->dboid) || worker->pid == 0))
+			forget_handle(i);
 		if (!OidIsValid(worker->dboid))
-		{
-			if (stopped)
-				forget_handle(i);
 			continue;
-		}
-		if (worker->pid == 0)
+
+		if (worker->pid == 0 ?
+			stopped || (handles[i] == NULL && now > worker->launched_at + SC_LAUNCH_NS) :
+			worker->latch == NULL && !worker->is_overdue && now > worker->launched_at + SC_LAUNCH_NS)
 		{
-			if (handles[i] ? stopped : now > worker->launched_at + SC_LAUNCH_NS)
+			/* it waits for its database, which is being renamed, say */
+			if (sc_request_note_failed_start(worker->dboid, now))
+				failed[nfailed++] = worker->dboid;
+			if (worker->pid == 0)
 			{
-				if (sc_request_note_failed_start(worker->dboid, now))
-					failed = lappend_oid(failed, worker->dboid);
 				worker->dboid = InvalidOid;
-				forget_handle(i);
 				continue;
 			}
+			worker->is_overdue = true;
+			kill(worker->pid, SIGTERM);
 		}
-		*wake_at = Min(*wake_at, now + SUPERVISE_NS);
-		demand = demand_of(worker->dboid);
-		demand->workers++;
-		if (worker->latch == NULL)
-			demand->starting++;
-		else if (building == 0)
-		{
-			demand->idle++;
-			demand->latch = worker->latch;
-		}
-		else
-			demand->building_since = Max(demand->building_since, (int64) building);
-
-		if (deadline > 0 && now >= deadline && building > 0 && !worker->is_overdue)
+		else if (deadline > 0 && now >= (int64) deadline && !worker->is_overdue)
 		{
 			worker->is_overdue = true;
 			kill(worker->pid, SIGTERM);
 			sc_request_count(SC_WORKERS_TERMINATED);
 		}
+		seen[n].dboid = worker->dboid;
+		seen[n].latch = worker->latch;
+		seen[n++].building_since = (int64) pg_atomic_read_u64(&worker->building_since);
 	}
 	LWLockRelease(&sc_register->lock);
-	foreach(lc, failed)
+
+	for (int i = 0; i < nfailed; i++)
+		sc_request_log_failed_start(failed[i]);
+	for (int i = 0; i < n; i++)
 	{
-		sc_request_log_failed_start(lfirst_oid(lc));
+		Demand	   *demand = demand_of(seen[i].dboid);
+
+		*wake_at = Min(*wake_at, now + SUPERVISE_NS);
+		demand->workers++;
+		if (seen[i].latch == NULL)
+			demand->starting++;
+		else if (seen[i].building_since == 0)
+		{
+			demand->idle++;
+			demand->latch = seen[i].latch;
+		}
+		else
+			demand->building_since = Max(demand->building_since, seen[i].building_since);
 	}
-	list_free(failed);
 }
 
 /* The requests that are due and that no worker is at. */
@@ -229,20 +254,27 @@ look_at_requests(int64 now, int64 *wake_at)
 		ScRequests *requests = sc_store_requests(i);
 		int64		since = sc_request_waits_since(i, now);
 		Demand	   *demand;
+		bool		notify;
 
 		if (since == 0 && pg_atomic_read_u32(&requests->refresh) != 0 &&
-			pg_atomic_read_u32(&requests->claimed) == 0)
+			pg_atomic_read_u64(&requests->claimed) == 0)
 			*wake_at = Min(*wake_at, Max(sc_request_due(i), now + SC_NS_PER_MS));
 		if (since > 0 && sc_store_waits_for_replay(i))
 		{
 			*wake_at = Min(*wake_at, now + REPLAY_NS);
 			since = 0;
 		}
-		if (since == 0 && pg_atomic_read_u32(&requests->notify) != 0)
-			since = now;
-		if (since == 0)
+		notify = pg_atomic_read_u32(&requests->notify) != 0;
+		if (since == 0 && !notify)
 			continue;
 		demand = demand_of(dboid);
+		if (notify)
+		{
+			demand->notify_seen = true;
+			if (demand->notify_since == 0)
+				demand->notify_since = now;
+			since = since == 0 ? demand->notify_since : Min(since, demand->notify_since);
+		}
 		if (demand->oldest == 0 || since < demand->oldest)
 			demand->oldest = since;
 	}
@@ -335,7 +367,8 @@ is_one_leaving(void)
  * Ask a worker of another database to leave: one that has nothing to do, and has
  * had for the longest time.  For a database that has no worker it may also be one
  * that has something to do, but has had its turn; first of a database that has
- * several.  False if there is none.
+ * several, and of those the one whose build began last.  One that was asked before
+ * is waited for, unless its build goes on for long.  False if there is none.
  */
 static bool
 ask_for_room(Oid dboid, bool urgent, int64 now)
@@ -343,50 +376,74 @@ ask_for_room(Oid dboid, bool urgent, int64 now)
 	ScWorker   *best = NULL;
 	int64		best_since = 0;
 	int			best_rank = 0;
+	bool		leaving = false;
 
 	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < sc_register->nworkers; i++)
+	for (int i = 0; i < sc_register->nworkers && !leaving; i++)
 	{
 		ScWorker   *worker = &sc_register->workers[i];
-		int64		since = worker->idle_since;
+		int64		building_since = (int64) pg_atomic_read_u64(&worker->building_since);
 		Demand	   *demand;
+		int64		since;
 		int			rank;
 
 		if (!OidIsValid(worker->dboid) || worker->dboid == dboid || worker->latch == NULL)
 			continue;
 		if (worker->makes_room)
 		{
-			/* one is leaving already */
-			LWLockRelease(&sc_register->lock);
-			return true;
-		}
-		demand = demand_of(worker->dboid);
-		if (pg_atomic_read_u64(&worker->building_since) == 0 && demand->oldest == 0)
-			rank = 3;
-		else if (!urgent)
+			leaving = building_since == 0 || now < building_since + TURN_NS;
 			continue;
-		else if (demand->workers > 1)
-			rank = 2;
-		else if (now > worker->launched_at + TURN_NS)
-			rank = 1;
+		}
+		demand = hash_search(demands, &worker->dboid, HASH_FIND, NULL);
+		if (building_since == 0 && (demand == NULL || demand->oldest == 0))
+		{
+			rank = 3;
+			since = -worker->idle_since;
+		}
+		else if (urgent && ((demand && demand->workers > 1) || now > worker->launched_at + TURN_NS))
+		{
+			rank = demand && demand->workers > 1 ? 2 : 1;
+			since = building_since == 0 ? now : building_since;
+		}
 		else
 			continue;
-		if (rank == 1)
-			since = worker->launched_at;
-		if (rank > best_rank || (rank == best_rank && since < best_since))
+		if (rank > best_rank || (rank == best_rank && since > best_since))
 		{
 			best = worker;
 			best_rank = rank;
 			best_since = since;
 		}
 	}
-	if (best)
+	if (best && !leaving)
 	{
 		best->makes_room = true;
 		SetLatch(best->latch);
 	}
 	LWLockRelease(&sc_register->lock);
-	return best != NULL;
+	return leaving || best;
+}
+
+/* max_workers may have become less: idle workers leave first. */
+static void
+dismiss(int surplus)
+{
+	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < sc_register->nworkers; i++)
+		if (OidIsValid(sc_register->workers[i].dboid) && sc_register->workers[i].makes_room)
+			surplus--;
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < sc_register->nworkers && surplus > 0; i++)
+		{
+			ScWorker   *worker = &sc_register->workers[i];
+
+			if (!OidIsValid(worker->dboid) || worker->latch == NULL || worker->makes_room ||
+				(pass == 0 && pg_atomic_read_u64(&worker->building_since) != 0))
+				continue;
+			worker->makes_room = true;
+			SetLatch(worker->latch);
+			surplus--;
+		}
+	LWLockRelease(&sc_register->lock);
 }
 
 static int
@@ -407,12 +464,29 @@ workers_of_one(void)
 	return Max(sc_max_workers - 1, Min(sc_max_workers, 2));
 }
 
+/*
+ * Has a database been dropped?  Where that was replayed, nobody has given back
+ * what it has in shared memory.
+ */
+static bool
+database_is_gone(Oid dboid)
+{
+	bool		gone;
+
+	StartTransactionCommand();
+	gone = !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(dboid));
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+	return gone;
+}
+
 /* May a worker be started in a database now?  Else when. */
 static bool
 may_start(const Demand *demand, int64 now, int64 *wake_at)
 {
 	int64		until = (int64) pg_atomic_read_u64(&sc_register->no_place_until);
 	ScBarred   *barred;
+	bool		has_failed;
 
 	/* those that are there, or come, take it soon */
 	if (demand->starting > 0)
@@ -425,10 +499,19 @@ may_start(const Demand *demand, int64 now, int64 *wake_at)
 	barred = sc_request_find_barred(demand->dboid);
 	if (barred)
 		until = Max(until, barred->until);
+	has_failed = barred && barred->failed_starts > 0;
 	LWLockRelease(&sc_register->lock);
 	if (until > now)
+	{
 		*wake_at = Min(*wake_at, until);
-	return until <= now;
+		return false;
+	}
+	if (has_failed && database_is_gone(demand->dboid))
+	{
+		sc_store_forget_database(demand->dboid);
+		return false;
+	}
+	return true;
 }
 
 /* Give the databases what they want, one after the other. */
@@ -440,6 +523,8 @@ act(int64 now, int64 *wake_at)
 	List	   *waiting = NIL;
 	ListCell   *lc;
 	int			workers = 0;
+	int			limit;
+	bool		refused = false;
 
 	for (int i = 0; i < sc_register->nworkers; i++)
 		if (OidIsValid(sc_register->workers[i].dboid) || handles[i])
@@ -450,6 +535,9 @@ act(int64 now, int64 *wake_at)
 		if (demand->oldest > 0)
 			waiting = lappend(waiting, demand);
 	}
+	limit = Min(sc_max_workers, sc_register->nworkers);
+	if (workers > limit)
+		dismiss(workers - limit);
 	list_sort(waiting, compare_turns);
 	foreach(lc, waiting)
 	{
@@ -458,21 +546,20 @@ act(int64 now, int64 *wake_at)
 			SetLatch(demand->latch);
 		else if (!may_start(demand, now, wake_at))
 			continue;
-		else if (workers >= Min(sc_max_workers, sc_register->nworkers))
+		else if (!refused && workers < limit)
 		{
-			if (sc_max_workers > 0 && !is_one_leaving() && !ask_for_room(demand->dboid, demand->workers == 0, now))
-				*wake_at = Min(*wake_at, now + TURN_NS);
-		}
-		else if (start_worker(demand->dboid, now))
-		{
-			workers++;
-			refusals = 0;
-		}
-		else
-		{
+			if (start_worker(demand->dboid, now))
+			{
+				workers++;
+				refusals = 0;
+				continue;
+			}
 			note_refusal(now, wake_at);
-			break;
+			refused = true;
 		}
+		if (demand->idle == 0 && limit > 0 && !is_one_leaving() &&
+			!ask_for_room(demand->dboid, demand->workers == 0, now))
+			*wake_at = Min(*wake_at, now + TURN_NS);
 	}
 	list_free(waiting);
 }
@@ -537,6 +624,8 @@ sc_launcher_main(Datum arg)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	/* there is nothing to cancel */
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	/* to no database: so that it is seen in pg_stat_activity */
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
@@ -545,6 +634,8 @@ sc_launcher_main(Datum arg)
 	demands = hash_create("summary_cache databases", 64, &info, HASH_ELEM | HASH_BLOBS);
 	handles = MemoryContextAllocZero(TopMemoryContext,
 									 sizeof(BackgroundWorkerHandle *) * sc_register->nworkers);
+	seen = MemoryContextAllocZero(TopMemoryContext, sizeof(Seen) * sc_register->nworkers);
+	failed = MemoryContextAllocZero(TopMemoryContext, sizeof(Oid) * sc_register->nworkers);
 	before_shmem_exit(launcher_exit, (Datum) 0);
 	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
 	sc_register->launcher_pid = MyProcPid;
@@ -586,8 +677,9 @@ sc_launcher_main(Datum arg)
 		 * In a storm of requests there is a short sleep that no latch ends.
 		 */
 		now = sc_clock_now();
-		nap = Max(NAP_NS, LOOK_SHARE * (now - began));
-		pg_usleep(Min(nap, SC_NS_PER_S) / 1000);
+		nap = Min(Max(NAP_NS, LOOK_SHARE * (now - began)), SC_NS_PER_S);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap / SC_NS_PER_MS,
+						 launcher_wait_event());
 		now = sc_clock_now();
 		if (wake_at > now)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
@@ -604,6 +696,8 @@ sc_launcher_init(void)
 {
 	BackgroundWorker settings;
 
+	if (IsBinaryUpgrade)
+		return;
 	memset(&settings, 0, sizeof(settings));
 	settings.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	settings.bgw_start_time = BgWorkerStart_ConsistentState;

@@ -54,8 +54,13 @@
 
 ScRegister *sc_register;
 
-/* This process's place in the register, if it is a worker. */
+/* A claim has the worker's place, from 1, and a number that no other claim has. */
+#define CLAIM_BITS	16
+
+/* This process's place in the register, if it is a worker; and its claims. */
 static ScWorker *my_worker = NULL;
+static uint64 my_claim = 0;
+static uint64 claims = 0;
 
 static Size
 workers_size(void)
@@ -179,7 +184,7 @@ sc_request_waits_since(int summary, int64 now)
 	int64		due;
 
 	if (pg_atomic_read_u32(&requests->refresh) == 0 ||
-		pg_atomic_read_u32(&requests->claimed) != 0)
+		pg_atomic_read_u64(&requests->claimed) != 0)
 		return 0;
 	due = sc_request_due(summary);
 	if (due > now)
@@ -198,6 +203,9 @@ will_get_worker(int summary, int64 now)
 	ScBarred   *barred;
 	bool		will;
 
+	/* nor would a reader's build be of any use */
+	if (sc_store_waits_for_replay(summary))
+		return true;
 	if (sc_max_workers == 0 || sc_register->launcher == NULL ||
 		now < (int64) pg_atomic_read_u64(&sc_register->no_place_until) ||
 		(since > 0 && now > since + PATIENCE_NS))
@@ -260,13 +268,22 @@ sc_request_after_commit(void)
 }
 
 /*
- * A transaction over what is refreshed eagerly has been prepared.  Nobody wakes
- * anybody when it is over, so the launcher looks from time to time.
+ * A word of what is refreshed eagerly is pending, and nobody will wake anybody
+ * when that is over: the launcher then looks from time to time.
  */
 void
-sc_request_after_prepare(void)
+sc_request_wake_launcher(void)
 {
 	wake(&sc_register->launcher);
+}
+
+void
+sc_request_take_over(int summary)
+{
+	ScRequests *requests = sc_store_requests(summary);
+
+	pg_atomic_exchange_u32(&requests->refresh, 0);
+	pg_atomic_write_u64(&requests->requested_at, 0);
 }
 
 /*-------------------------------------------------------------------------
@@ -349,6 +366,20 @@ sc_request_leave(Oid dboid)
 		if (sc_register->workers[i].dboid == dboid && sc_register->workers[i].pid != 0)
 			kill(sc_register->workers[i].pid, SIGTERM);
 	LWLockRelease(&sc_register->lock);
+}
+
+/* That is over, unless workers could not come up there before. */
+void
+sc_request_return(Oid dboid)
+{
+	ScBarred   *barred;
+
+	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
+	barred = sc_request_find_barred(dboid);
+	if (barred && barred->failed_starts == 0)
+		memset(barred, 0, sizeof(*barred));
+	LWLockRelease(&sc_register->lock);
+	sc_request_wake_launcher();
 }
 
 void
@@ -437,8 +468,10 @@ sc_request_be_ready(void)
 	my_worker->idle_since = sc_clock_now();
 	my_worker->latch = MyLatch;
 	barred = sc_request_find_barred(MyDatabaseId);
-	if (barred)
+	if (barred && barred->until <= my_worker->idle_since)
 		memset(barred, 0, sizeof(*barred));
+	else if (barred)
+		barred->failed_starts = 0;
 	LWLockRelease(&sc_register->lock);
 }
 
@@ -472,12 +505,13 @@ sc_request_exit(bool asked_to)
 bool
 sc_request_claim(int summary)
 {
-	uint32		nobody = 0;
+	uint64		nobody = 0;
+	uint64		claim = (++claims << CLAIM_BITS) | (uint64) (my_worker - sc_register->workers + 1);
 
-	if (!pg_atomic_compare_exchange_u32(&sc_store_requests(summary)->claimed, &nobody,
-										(uint32) (my_worker - sc_register->workers) + 1))
+	if (!pg_atomic_compare_exchange_u64(&sc_store_requests(summary)->claimed, &nobody, claim))
 		return false;
-	pg_atomic_exchange_u64(&my_worker->building_since, (uint64) sc_clock_now());
+	my_claim = claim;
+	sc_request_begin_work();
 	return true;
 }
 
@@ -488,9 +522,28 @@ sc_request_claim(int summary)
 void
 sc_request_release(int summary)
 {
-	uint32		claim = (uint32) (my_worker - sc_register->workers) + 1;
+	uint64		claim = my_claim;
 
-	(void) pg_atomic_compare_exchange_u32(&sc_store_requests(summary)->claimed, &claim, 0);
+	/* unless its entry has been given away, and perhaps claimed again */
+	(void) pg_atomic_compare_exchange_u64(&sc_store_requests(summary)->claimed, &claim, 0);
+	sc_request_end_work();
+}
+
+/*
+ * A session that has seen us idle has set our latch only: if it did so just now,
+ * the launcher is to know that we are not.
+ */
+void
+sc_request_begin_work(void)
+{
+	pg_atomic_exchange_u64(&my_worker->building_since, (uint64) sc_clock_now());
+	if (MyLatch->is_set)
+		sc_request_wake_launcher();
+}
+
+void
+sc_request_end_work(void)
+{
 	my_worker->idle_since = sc_clock_now();
 	pg_atomic_exchange_u64(&my_worker->building_since, 0);
 }
@@ -512,5 +565,8 @@ sc_request_makes_room(void)
 bool
 sc_request_is_overdue(void)
 {
-	return my_worker->is_overdue;
+	uint64		deadline = pg_atomic_read_u64(&my_worker->deadline);
+
+	/* else it had just finished, and was terminated in another build */
+	return my_worker->is_overdue && deadline > 0 && sc_clock_now() >= (int64) deadline;
 }

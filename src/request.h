@@ -50,13 +50,18 @@ extern int64 sc_request_waits_since(int summary, int64 now);
  */
 extern bool sc_request_has_listeners(void);
 
-/* The database is dropped or copied: its workers must leave. */
+/* The database is dropped or copied: its workers must leave.  Then that is over. */
 extern void sc_request_leave(Oid dboid);
+extern void sc_request_return(Oid dboid);
 
-/* After a commit that changes what is refreshed eagerly, and after its PREPARE:
- * sets a latch, raises nothing and takes no lock. */
+/* After a commit that changes what is refreshed eagerly; and where nobody wakes
+ * anybody later, after its PREPARE, say.  Sets a latch, raises nothing and takes
+ * no lock. */
 extern void sc_request_after_commit(void);
-extern void sc_request_after_prepare(void);
+extern void sc_request_wake_launcher(void);
+
+/* A reader does what was asked of a worker: before it reads its labels. */
+extern void sc_request_take_over(int summary);
 
 extern void sc_request_count(ScWorkerCount count);
 extern uint64 sc_request_get_count(ScWorkerCount count);
@@ -70,9 +75,14 @@ extern bool sc_request_enter(int worker, Oid dboid);
 extern void sc_request_be_ready(void);
 extern void sc_request_exit(bool asked_to);
 
-/* Build one summary: false if another worker is at it. */
+/* Build one summary: false if another worker is at it.  What is requested then,
+ * and has not been built, is to be requested again. */
 extern bool sc_request_claim(int summary);
 extern void sc_request_release(int summary);
+
+/* Something that may wait, but is no build. */
+extern void sc_request_begin_work(void);
+extern void sc_request_end_work(void);
 
 /* What this worker runs from here on has so many ms before it is cancelled, and
  * then a little more before the worker is terminated; 0: no limit.  In other

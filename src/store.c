@@ -233,7 +233,7 @@ store_init(int tranche)
 		pg_atomic_init_u64(&summary->requests.requested_at, 0);
 		pg_atomic_init_u64(&summary->requests.paused_until, 0);
 		pg_atomic_init_u32(&summary->requests.pauses, 0);
-		pg_atomic_init_u32(&summary->requests.claimed, 0);
+		pg_atomic_init_u64(&summary->requests.claimed, 0);
 	}
 	for (int i = 0; i < store->nsections; i++)
 	{
@@ -372,7 +372,9 @@ summary_take(const char *name)
 	pg_atomic_write_u64(&summary->requests.requested_at, 0);
 	pg_atomic_write_u64(&summary->requests.paused_until, 0);
 	pg_atomic_write_u32(&summary->requests.pauses, 0);
-	/* who has claimed it, for the one before, gives that back */
+	pg_atomic_write_u64(&summary->requests.refresh_ns, 0);
+	/* who has claimed it, for the one before, cannot give that back any more */
+	pg_atomic_write_u64(&summary->requests.claimed, 0);
 	LWLockRelease(&summary->lock);
 	return index;
 }
@@ -1332,6 +1334,30 @@ sc_store_evictions(ScEvictions *evictions)
  *-------------------------------------------------------------------------
  */
 
+/*
+ * Compare the words of a summary that is refreshed eagerly with its document's;
+ * caller holds its lock.
+ */
+static void
+look_at_words(const Summary *summary, bool *moved, bool *pending)
+{
+	if (!sc_settings_is_eager(&summary->options))
+		return;
+	for (int s = summary->sections; s >= 0; s = sections[s].next)
+	{
+		ScChunk    *chunk = chunk_of(&sections[s]);
+
+		for (uint32 w = 0; w < chunk->nwords; w++)
+		{
+			ScWordState state;
+
+			sc_word_state(chunk->words[w].slot, &state);
+			*moved = *moved || state.revision != chunk->words[w].revision;
+			*pending = *pending || state.pending != 0;
+		}
+	}
+}
+
 bool
 sc_store_request_eager(Oid dboid)
 {
@@ -1347,25 +1373,71 @@ sc_store_request_eager(Oid dboid)
 		if (OidIsValid(dboid) && owner != dboid)
 			continue;
 		LWLockAcquire(&summary->lock, LW_SHARED);
-		if (sc_settings_is_eager(&summary->options))
-			for (int s = summary->sections; s >= 0; s = sections[s].next)
-			{
-				ScChunk    *chunk = chunk_of(&sections[s]);
-
-				for (uint32 w = 0; w < chunk->nwords; w++)
-				{
-					ScWordState state;
-
-					sc_word_state(chunk->words[w].slot, &state);
-					moved = moved || state.revision != chunk->words[w].revision;
-					pending = pending || state.pending != 0;
-				}
-			}
+		look_at_words(summary, &moved, &pending);
 		LWLockRelease(&summary->lock);
 		if (moved)
 			sc_store_request(&summary->requests, sc_clock_now());
 	}
 	return pending;
+}
+
+bool
+sc_store_is_behind(int index)
+{
+	bool		moved = false;
+	bool		pending = false;
+
+	LWLockAcquire(&summaries[index].lock, LW_SHARED);
+	look_at_words(&summaries[index], &moved, &pending);
+	LWLockRelease(&summaries[index].lock);
+	return moved || pending;
+}
+
+bool
+sc_store_is_here(int index)
+{
+	return summaries[index].dboid == MyDatabaseId;
+}
+
+void
+sc_store_note_refresh(int index, const char *name, int64 begin_ns)
+{
+	Summary    *summary = &summaries[index];
+	int64		now = sc_clock_now();
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	/* unless the entry is another's by now */
+	if (is_summary(summary, name))
+	{
+		pg_atomic_write_u64(&summary->requests.refresh_ns, (uint64) (now - begin_ns));
+		pg_atomic_write_u64(&summary->requests.refreshed_at, (uint64) now);
+		pg_atomic_write_u32(&summary->requests.pauses, 0);
+		pg_atomic_write_u64(&summary->requests.paused_until, 0);
+	}
+	LWLockRelease(&summary->lock);
+}
+
+void
+sc_store_note_no_refresh(int index, const char *name, int64 begin_ns, int64 pause_ns, double rest)
+{
+	Summary    *summary = &summaries[index];
+	int64		now = sc_clock_now();
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	if (is_summary(summary, name))
+	{
+		int64		pause = Max(pause_ns, (int64) ((now - begin_ns) * rest));
+
+		pg_atomic_write_u64(&summary->requests.paused_until, (uint64) (now + pause));
+		if (pause_ns > 0)
+		{
+			pg_atomic_fetch_add_u32(&summary->requests.pauses, 1);
+			sc_store_request(&summary->requests, now);
+		}
+		else
+			pg_atomic_write_u32(&summary->requests.pauses, 0);
+	}
+	LWLockRelease(&summary->lock);
 }
 
 /*

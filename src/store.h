@@ -97,8 +97,8 @@ typedef struct ScRequests
 	pg_atomic_uint64 requested_at;	/* monotonic ns of the oldest request that
 									 * is not carried out; 0: none, or it is
 									 * being made */
-	pg_atomic_uint32 claimed;	/* the worker that builds it, by its place in
-								 * the register, from 1; 0: none */
+	pg_atomic_uint64 claimed;	/* by the worker that builds it: see
+								 * request.c; 0: by none */
 	pg_atomic_uint64 refreshed_at;	/* monotonic ns of the last background
 									 * refresh */
 	pg_atomic_uint64 refresh_ns;	/* how long that took */
@@ -259,6 +259,20 @@ extern void sc_store_evictions(ScEvictions *evictions);
  * for those whose words have moved.  True if some transaction is still committing
  * one's. */
 extern bool sc_store_request_eager(Oid dboid);
+
+/* Is a summary refreshed eagerly, and has a word of its document moved, or is one
+ * pending?  To be asked after it was published. */
+extern bool sc_store_is_behind(int index);
+
+/* A worker has refreshed a summary, from begin_ns on (monotonic).  Or it has not:
+ * then the summary rests for rest times as long as that took.  With a pause, at
+ * least for that, and it is requested again. */
+extern void sc_store_note_refresh(int index, const char *summary, int64 begin_ns);
+extern void sc_store_note_no_refresh(int index, const char *summary, int64 begin_ns,
+									 int64 pause_ns, double rest);
+
+/* Is an entry in use by this database?  Without a lock. */
+extern bool sc_store_is_here(int index);
 extern void sc_store_settle_eager(void);
 
 /* On a standby: would a build now get no better label than the document has? */

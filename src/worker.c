@@ -60,6 +60,9 @@
 #define PAUSE_FIRST_NS	(10 * SC_NS_PER_MS)
 #define PAUSE_DOUBLINGS	7
 
+/* A worker that finds nothing to do looks for a twentieth of the time at most. */
+#define LOOK_SHARE		20
+
 /* A worker whose place is wanted ends its round when it has lasted so long. */
 #define TURN_NS			(100 * SC_NS_PER_MS)
 
@@ -72,6 +75,7 @@ typedef struct Request
 
 /* The summary that is being refreshed; -1: none. */
 static int	refreshing = -1;
+static int64 began_at;			/* monotonic ns */
 static NameData refreshing_name;
 
 /* The summary that no other worker may build now; -1: none. */
@@ -86,27 +90,12 @@ static volatile sig_atomic_t terminated = false;
 static void
 put_back(int index, const char *name)
 {
-	ScRequests *requests = sc_store_requests(index);
-	uint32		pauses = pg_atomic_read_u32(&requests->pauses);
-	int64		now = sc_clock_now();
-	NameData	current;
+	uint32		pauses = pg_atomic_read_u32(&sc_store_requests(index)->pauses);
 
-	/* its entry may be another's by now */
-	sc_store_name(index, &current);
-	if (strcmp(NameStr(current), name) != 0)
-		return;
-	pg_atomic_write_u64(&requests->paused_until, (uint64) (now + (PAUSE_FIRST_NS << pauses)));
-	pg_atomic_write_u32(&requests->pauses, Min(pauses + 1, PAUSE_DOUBLINGS));
-	sc_store_request(requests, now);
+	sc_store_note_no_refresh(index, name, began_at,
+							 PAUSE_FIRST_NS << Min(pauses, PAUSE_DOUBLINGS), sc_refresh_rest);
 	sc_request_count(SC_WORKERS_GAVE_WAY);
 	elog(DEBUG1, "the refresh of summary \"%s\" gives way to another session", name);
-}
-
-static void
-end_pauses(int index)
-{
-	pg_atomic_write_u32(&sc_store_requests(index)->pauses, 0);
-	pg_atomic_write_u64(&sc_store_requests(index)->paused_until, 0);
 }
 
 /*
@@ -143,10 +132,7 @@ notify_listeners(int index)
 static void
 refresh_summary(int index, const char *name)
 {
-	ScRequests *requests = sc_store_requests(index);
-	int64		began = sc_clock_now();
-	int64		now;
-
+	began_at = sc_clock_now();
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", name));
 	namestrcpy(&refreshing_name, name);
@@ -156,23 +142,21 @@ refresh_summary(int index, const char *name)
 	(void) sc_document_end_giving_way();
 	refreshing = -1;
 	CommitTransactionCommand();
-	end_pauses(index);
-	now = sc_clock_now();
-	pg_atomic_write_u64(&requests->refresh_ns, (uint64) (now - began));
-	pg_atomic_write_u64(&requests->refreshed_at, (uint64) now);
+	sc_store_note_refresh(index, name, began_at);
 }
 
 /*
  * Refresh one summary, or only notify its listeners.  A failure is recorded, and
- * logged when it is the first of its kind.
+ * logged when it is the first of its kind.  False after one.
  */
-static void
+static bool
 serve_summary(int index, bool refresh)
 {
 	MemoryContext context = CurrentMemoryContext;
 	NameData	name;
 	ScFailure	before;
 	uint32		failures;
+	volatile bool done = true;
 
 	sc_store_name(index, &name);
 	sc_store_failure(index, &before);
@@ -202,6 +186,7 @@ serve_summary(int index, bool refresh)
 		bool		gave_way;
 
 		HOLD_INTERRUPTS();
+		done = false;
 		gave_way = sc_document_end_giving_way();
 		refreshing = -1;
 		MemoryContextSwitchTo(context);
@@ -212,7 +197,8 @@ serve_summary(int index, bool refresh)
 			put_back(index, NameStr(name));
 		else
 		{
-			end_pauses(index);
+			if (was_refreshing)
+				sc_store_note_no_refresh(index, NameStr(name), began_at, 0, sc_refresh_rest);
 			sc_store_record_failure(index, NameStr(name), error, false);
 			if (failures == 0)
 				ereport(LOG,
@@ -232,6 +218,7 @@ serve_summary(int index, bool refresh)
 		sc_store_request(sc_store_requests(index), sc_clock_now());
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	return done;
 }
 
 extern PGDLLEXPORT void sc_worker_main(Datum arg);
@@ -312,9 +299,15 @@ serve_request(int index)
 	claimed = index;
 
 	/*
-	 * what is committed from here on is in the document, or requested again
+	 * What is committed from here on is in the document, or requested again.
+	 * The entry may have been given to another database since we looked.
 	 */
 	refresh = pg_atomic_exchange_u32(&requests->refresh, 0) != 0;
+	if (refresh && !sc_store_is_here(index))
+	{
+		sc_store_request(requests, sc_clock_now());
+		refresh = false;
+	}
 	if (refresh)
 	{
 		pg_atomic_write_u64(&requests->requested_at, 0);
@@ -323,6 +316,24 @@ serve_request(int index)
 	claimed = -1;
 	sc_request_release(index);
 	return refresh;
+}
+
+/* Notify the listeners of a summary; false if that has failed, and is to be tried again. */
+static bool
+serve_notify(int index)
+{
+	ScRequests *requests = sc_store_requests(index);
+	bool		done;
+
+	if (pg_atomic_read_u32(&requests->notify) == 0 ||
+		pg_atomic_exchange_u32(&requests->notify, 0) == 0)
+		return false;
+	sc_request_begin_work();
+	done = serve_summary(index, false);
+	if (!done)
+		pg_atomic_write_u32(&requests->notify, 1);
+	sc_request_end_work();
+	return done;
 }
 
 static int
@@ -351,11 +362,8 @@ serve_requests(int64 now, int64 *wake_at)
 	{
 		ScRequests *requests = sc_store_requests(i);
 
-		if (pg_atomic_exchange_u32(&requests->notify, 0) != 0)
-		{
-			serve_summary(i, false);
+		if (serve_notify(i))
 			worked = true;
-		}
 		if (pg_atomic_read_u32(&requests->refresh) == 0)
 			continue;
 		if (sc_request_due(i) > now)
@@ -399,6 +407,12 @@ connect_worker(Oid dboid)
 	/* build_timeout is what bounds a build, and it waits for no lock anyway */
 	SC_NO_TRANSACTION_TIMEOUT();
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/*
+	 * all that it commits are notifications, which no standby is to be waited
+	 * for
+	 */
+	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	sc_store_attach();
 }
 
@@ -430,10 +444,13 @@ sc_worker_main(Datum arg)
 		int64		now;
 		int64		leave_at;
 		int64		wake_at;
+		int64		nap;
 
 		ResetLatch(MyLatch);
 		if (terminated)
 			proc_exit(0);
+		/* it came too late for a build */
+		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
@@ -450,7 +467,15 @@ sc_worker_main(Datum arg)
 			idle_since = sc_clock_now();
 		if (sc_request_makes_room() || (!worked && now >= leave_at))
 			break;
-		if (!worked)
+		if (worked)
+			continue;
+
+		/* in a storm of commits that concern nothing due, not at each of them */
+		nap = LOOK_SHARE * (sc_clock_now() - now);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Max(nap / SC_NS_PER_MS, 1), worker_wait_event());
+		now = sc_clock_now();
+		if (wake_at > now)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							 Max((wake_at - now) / SC_NS_PER_MS, 1), worker_wait_event());
 	}

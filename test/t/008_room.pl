@@ -214,6 +214,7 @@ $crowd->append_conf('postgresql.conf', q{
 	autovacuum = off
 	max_prepared_transactions = 5
 	summary_cache.max_tables = 8
+	summary_cache.refresh_rest = 0
 });
 $crowd->start;
 my @tables = map { "t$_" } 1 .. 6;
