@@ -242,9 +242,11 @@ worker_wait_event(void)
 static void
 worker_exit(int code, Datum arg)
 {
+	bool		failed = refreshing >= 0 && code != 0 && (!terminated || sc_request_is_overdue());
+
 	if (refreshing >= 0)
 		(void) sc_document_end_giving_way();
-	if (refreshing >= 0 && code != 0 && (!terminated || sc_request_is_overdue()))
+	if (failed)
 	{
 		ErrorData	error = {0};
 
@@ -264,8 +266,9 @@ worker_exit(int code, Datum arg)
 	}
 	if (claimed >= 0)
 	{
-		/* somebody else will do it */
-		sc_store_request(sc_store_requests(claimed), sc_clock_now());
+		/* unless it failed, somebody else is to do it */
+		if (!failed)
+			sc_store_request(sc_store_requests(claimed), sc_clock_now());
 		sc_request_release(claimed);
 	}
 	sc_request_exit(terminated);
