@@ -274,7 +274,7 @@ $session->quit;
 is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s')}), '{"n":2}', 'the prepared transaction is not visible');
 is($standby->safe_psql('postgres', $status), 'hit-revision', 'hits go on beside it');
 $standby->safe_psql('postgres', q{COMMIT PREPARED 'left'});
-isnt($standby->safe_psql('postgres', $status), 'hit-revision', 'its commit is noticed');
+isnt($standby->safe_psql('postgres', q{SELECT status, document->>'n' FROM summary_cache_fetch('s')}), 'hit-revision|2', 'its commit is noticed');
 ok($standby->poll_query_until('postgres', $status, 'hit-revision'), 'a worker refreshes');
 is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s')}), '{"n":3}', 'with what was prepared on the primary');
 $standby->safe_psql('postgres', 'UPDATE t SET n = 4');

@@ -248,9 +248,13 @@ is($crowd->cached('f', 'b'), '1', 'a function');
 $crowd->sql(q{CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 2'}, 'b');
 isnt($crowd->sql(fetch('f'), 'b'), 'hit-revision 1', '... is replaced');
 is($crowd->sql(fetch('s'), 'a'), 'hit-revision 0', '... which costs others nothing');
+# by the label, since a refresh that was asked for before may be done at any time
+my $label = q{SELECT fingerprint FROM summary_cache_stats WHERE summary = 's'};
 $crowd->cached('s', 'b');
+my $old_label = $crowd->sql($label, 'b');
 $crowd->sql('CREATE ROLE regress_any; DROP ROLE regress_any', 'a');
-unlike($crowd->sql(fetch('s'), 'b'), qr/^hit-revision/, 'DDL on roles is noticed');
+$crowd->cached('s', 'b');
+isnt($crowd->sql($label, 'b'), $old_label, 'DDL on roles is noticed');
 foreach my $restart (0, 1)
 {
 	my $n = $crowd->cached('s', 'b');
@@ -274,12 +278,12 @@ $crowd->sql('CREATE DATABASE d');
 $crowd->sql(q{CREATE EXTENSION summary_cache; CREATE TABLE t (n int); CREATE TABLE u (n int)}, 'd');
 my $many = join(' + ', map { "(SELECT count(*) FROM m$_)" } 1 .. 10);
 $crowd->sql(join('', map { "CREATE TABLE m$_ (n int);" } 1 .. 10), 'a');
-my $few = $many =~ s/ \+ \(SELECT count\(\*\) FROM m5\).*//r;
+my $few = $many =~ s/ \+ \(SELECT count\(\*\) FROM m7\).*//r;
 foreach my $define ("SELECT summary_cache_define('junk', 'main', 'SELECT $many AS n')",
 	"BEGIN; SELECT summary_cache_define('junk', 'main', 'SELECT $few AS n'); ROLLBACK",
 	"BEGIN; SAVEPOINT s; SELECT summary_cache_define('junk', 'main', 'SELECT $few AS n'); ROLLBACK TO s; COMMIT",
 	"DO \$\$BEGIN PERFORM summary_cache_define('junk', 'main', 'SELECT $many AS n'); EXCEPTION WHEN configuration_limit_exceeded THEN NULL; END\$\$",
-	"BEGIN; SELECT summary_cache_define('junk', 'main', 'SELECT $few AS n'); COMMIT; DROP TABLE m1, m2, m3, m4")
+	"BEGIN; SELECT summary_cache_define('junk', 'main', 'SELECT $few AS n'); COMMIT; DROP TABLE m1, m2, m3, m4, m5, m6")
 {
 	$crowd->restart;
 	$crowd->psql('a', $define);
@@ -332,6 +336,8 @@ SKIP:
 	is($debug->sql(join ';', (fetch('s2')) x 3), "miss 2\nhit-revision 2\nhit-revision 2", 'another summary is read more');
 	is($debug->sql(fetch('s3'), 'other'), 'miss 3', 'a third one takes the entry');
 	is($debug->sql(q{SELECT summaries_evicted FROM summary_cache_server, summary_cache_stats WHERE summary = 's1' AND stats_reset IS NULL}), '1', '... of the one that is built');
+	# so that it is the third one's entry, the same again, that is given up for the first
+	$debug->sql(join ';', (fetch('s2')) x 3);
 	$debug->sql(q{UPDATE untracked SET n = 2; SELECT summary_cache_invalidate('s1')});
 	$waiter->send_sql(fetch('s1'));
 	ok($debug->poll(q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted}), 'a reader waits for the builder');
