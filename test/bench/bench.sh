@@ -24,7 +24,7 @@ rounds=${ROUNDS:-10}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
 # by name only
-extra_parts="growth standby"
+extra_parts="growth standby hot"
 for part in $parts; do
 	case " $all_parts $extra_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts $extra_parts" ;; esac
 done
@@ -198,6 +198,8 @@ trap 'stop_peers; clean_up' EXIT
 . "$bench/large.sh"
 # shellcheck source=test/bench/workers.sh
 . "$bench/workers.sh"
+# shellcheck source=test/bench/hot.sh
+. "$bench/hot.sh"
 # shellcheck source=test/bench/standby.sh
 . "$bench/standby.sh"
 
