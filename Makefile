@@ -21,6 +21,8 @@
 #   make fuzz     random calls, writes, DDL and faults; DURATION=seconds SEED=number;
 #                 also fuzz-cassert and fuzz-sanitize
 #   make stress   the concurrency checker, long; DURATION=seconds SEED=number MODES="plain 2pc"
+#   make soak     refreshes beside kills, want of workers and hostile summaries; DURATION=seconds SEED=number;
+#                 also soak-cassert and soak-sanitize
 #   make bench    reads, writes and refreshes beside what one could use instead; QUICK=1 in two minutes
 #   make bench-instructions   instructions per operation, by callgrind
 #   All take NO_INSTALL=1: only say what is missing.
@@ -54,7 +56,7 @@ REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
 # A goal is a script, and what the script is told after the hyphen; but some are of their own.
-OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-postgres check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress
+OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-postgres check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress soak soak-cassert soak-sanitize
 script-check-matrix = matrix.sh
 script-check-package = package.sh
 script-check-covers = covers.sh

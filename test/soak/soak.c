@@ -1,0 +1,1224 @@
+/*-------------------------------------------------------------------------
+ *
+ * soak.c
+ *	  Refreshes without readers, for long, while what carries them out is
+ *	  killed and summaries do their worst.
+ *
+ * usage: soak [option ...]
+ *	  --conninfo=STRING  libpq's; a superuser, of a server made for this
+ *	                     (test/soak.sh): the databases soak_* are created, its
+ *	                     settings are changed, its processes killed
+ *	  --seconds=N        duration (60), without the setup and the last checks
+ *	  --seed=N           of all random choices (1)
+ *	  --bound=N          seconds in which a commit must be followed (30)
+ *
+ * Each database has a bystander, which is cheap, and summaries that are
+ * hostile: see hostile_names.  Two processes a database write: one commits to
+ * the bystander's table and waits until its summary is current again, without
+ * reading it; the other one makes the hostile ones fail, and heals them.  One
+ * more process disturbs: see the table of disturbances.
+ *
+ * In the last two fifths of the time launcher and workers are left alone, and
+ * only one database is busy, so that no other one wants the place of its workers:
+ * they live long enough for their memory to be measured.
+ *
+ * What is counted as a violation:
+ *
+ *	late      a commit on a bystander's table was not followed within the bound,
+ *	          not counting the time in which no worker could be had, or a
+ *	          statement took that long
+ *	wrong     a bystander's document claims to be current and is not
+ *	refused   a command failed by an error that no disturbance gives, or a
+ *	          database could not be copied, renamed or dropped
+ *	stuck     after the end something that can be built is not current, a
+ *	          hostile summary does not show its failure, or a request waits
+ *	left      after the end an advisory lock is held, a table has no slot, or the
+ *	          documents have less room than at the beginning
+ *	grown     the private memory of the launcher or of a worker
+ *
+ * Exit status: 1 after a violation, 2 for bad usage or a setup that fails.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libpq-fe.h>
+
+#define DATABASES	6
+#define LONG_LIVED	1			/* databases that are busy while memory is measured */
+#define DEAF_EVERY	3			/* each such one has a deaf summary: each try of one
+								 * takes a worker for more than 2 s */
+#define LAST		3			/* databases of the last checks: all that is in them
+								 * has an entry */
+#define ROOM		700000		/* bytes of a document that fits, of the 2 MB, even if
+								 * small ones lie between */
+#define MAX_TIMES	100000
+#define MAX_PROCESSES 4096
+#define SQL_SIZE	4096
+
+/* What the private memory of a process may grow by after its warm-up, in kB. */
+#define MAY_GROW	1024
+
+#define lengthof(array) ((int) (sizeof(array) / sizeof((array)[0])))
+
+typedef enum
+{
+	LATE, WRONG, REFUSED, STUCK, LEFT, GROWN, VIOLATIONS
+} Violation;
+
+static const char *const violation_names[VIOLATIONS] =
+{"late", "wrong", "refused", "stuck", "left", "grown"};
+
+typedef enum
+{
+	STORM, CALM, OVER
+} Phase;
+
+/*
+ * The hostile summaries.  Each reads its table, whose n is 0 while the summary is
+ * to behave.
+ */
+static const struct
+{
+	const char *name;
+	const char *query;
+	int			bad;			/* the n that makes it fail */
+	const char *shown;			/* what then shows in summary_cache_stats */
+}			hostile[] =
+{
+	{"fails", "SELECT 1 / (1 - n) AS n FROM fails", 1, "last_error_sqlstate = '22012'"},
+	{"times", "SELECT n, pg_sleep(n)::text AS slept FROM times", 100, "last_error_sqlstate = '57014'"},
+	{"deaf", "SELECT deaf(n) AS n FROM deaf", 6, "last_error LIKE '%so its worker was terminated'"},
+	{"large", "SELECT n, repeat('x', n) AS text FROM large", 2200000, "builds_not_cached > 0"},
+	{"advisory", "SELECT n, pg_advisory_lock(43)::text AS locked FROM advisory", 1, NULL},
+	{"locked", "SELECT n FROM locked", 1, NULL},
+	{"busy", "SELECT n FROM busy", 1, NULL},
+	{"filler", "SELECT n, repeat('x', 250000) AS text FROM filler", 1, NULL}
+};
+
+typedef enum
+{
+	FAILS, TIMES, DEAF, LARGE, ADVISORY, LOCKED, BUSY, FILLER
+} Hostile;
+
+/* What is done to the server, and how often in proportion. */
+typedef enum
+{
+	TERM_LAUNCHER, TERM_WORKER, TERM_BACKEND, CANCEL, KILL, PLACES, CLOSED, RENAMED, COPIED, RELOAD, DISTURBANCES
+} Disturbance;
+
+static const struct
+{
+	const char *name;
+	int			weight;
+	bool		calm;			/* also while memory is measured */
+}			disturbances[DISTURBANCES] =
+{
+	[TERM_LAUNCHER] = {"launcher terminated", 8, false},
+	[TERM_WORKER] = {"worker terminated", 20, false},
+	[TERM_BACKEND] = {"backend terminated", 16, true},
+	[CANCEL] = {"canceled", 10, true},
+	[KILL] = {"killed", 1, false},
+	[PLACES] = {"places taken", 4, false},
+	[CLOSED] = {"closed", 4, false},
+	[RENAMED] = {"renamed", 2, false},
+	[COPIED] = {"copied", 3, false},
+	[RELOAD] = {"reloaded", 8, true}
+};
+
+/* What all processes share. */
+typedef struct
+{
+	atomic_int	phase;
+	atomic_long violations[VIOLATIONS];
+	atomic_long done[DISTURBANCES];
+	atomic_long commits;		/* on bystanders' tables */
+	atomic_long empty;			/* of these: the document was given up */
+	atomic_long hostile_commits;
+	atomic_int	ntimes;
+	atomic_uint times[MAX_TIMES];	/* from commit to current, us */
+	atomic_long longest_statement;	/* us */
+
+	/*
+	 * When the last disturbance ended that keeps all workers from a database;
+	 * INT64_MAX while it goes on.  The last element: from all databases.
+	 */
+	atomic_llong blocked[DATABASES + 1];
+} Shared;
+
+typedef struct
+{
+	char		db[64];
+	PGconn	   *conn;
+} Session;
+
+static Shared *shared;
+static const char *conninfo = "";
+static int	seconds = 60;
+static uint64_t seed = 1;
+static int	bound = 30;
+static uint64_t random_state;
+
+/*-------------------------------------------------------------------------
+ * Small things
+ *-------------------------------------------------------------------------
+ */
+
+/* Monotonic us. */
+static int64_t
+now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (int64_t) time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+static void
+rest(long us)
+{
+	struct timespec time = {us / 1000000, us % 1000000 * 1000};
+
+	nanosleep(&time, NULL);
+}
+
+/* splitmix64 */
+static uint64_t
+next_random(void)
+{
+	uint64_t	z = (random_state += 0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return z ^ (z >> 31);
+}
+
+static int
+below(int n)
+{
+	return (int) (next_random() % (uint64_t) n);
+}
+
+static void
+violation(Violation kind, const char *format,...)
+{
+	va_list		args;
+	char		text[SQL_SIZE];
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	text[strcspn(text, "\n")] = '\0';
+	/* one of a kind can be many */
+	if (atomic_fetch_add(&shared->violations[kind], 1) < 10)
+	{
+		printf("%s: %s\n", violation_names[kind], text);
+		fflush(stdout);
+	}
+}
+
+static void
+die(const char *what, const char *why)
+{
+	fprintf(stderr, "soak: %s: %s\n", what, why);
+	exit(2);
+}
+
+/*-------------------------------------------------------------------------
+ * Sessions, which may be killed at any time
+ *-------------------------------------------------------------------------
+ */
+
+/* What a killed session says is no news. */
+static void
+ignore_notice(void *unused, const PGresult *result)
+{
+}
+
+static PGconn *
+connect_to(const char *db)
+{
+	char		info[SQL_SIZE];
+	PGconn	   *conn;
+
+	snprintf(info, sizeof(info), "%s dbname=%s connect_timeout=10 application_name=soak"
+			 " options='-c client_min_messages=error -c statement_timeout=%ds'", conninfo, db, bound);
+	conn = PQconnectdb(info);
+	if (PQstatus(conn) == CONNECTION_OK)
+	{
+		(void) PQsetNoticeReceiver(conn, ignore_notice, NULL);
+		return conn;
+	}
+	PQfinish(conn);
+	return NULL;
+}
+
+/* Errors that some disturbance gives to anybody. */
+static bool
+is_expected(const char *sqlstate)
+{
+	static const char *const expected[] = {
+		"57P01", "57P02", "57P03", "57P04",	/* terminated, crash, starting, database dropped */
+		"57014",				/* canceled */
+		"22012", "55P03",		/* hostile; its lock */
+		"40P01"					/* none is ours, but a reader may meet a holder */
+	};
+
+	for (int i = 0; i < lengthof(expected); i++)
+		if (strcmp(sqlstate, expected[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Executes; NULL if that failed, or if there is no server or database at the
+ * moment.
+ */
+static PGresult *
+execute(Session *session, const char *format,...)
+{
+	char		sql[SQL_SIZE];
+	va_list		args;
+	PGresult   *result;
+	ExecStatusType status;
+	const char *sqlstate;
+	int64_t		began;
+	int64_t		took;
+	long		longest;
+
+	va_start(args, format);
+	vsnprintf(sql, sizeof(sql), format, args);
+	va_end(args);
+	if (session->conn == NULL && (session->conn = connect_to(session->db)) == NULL)
+	{
+		rest(20000);
+		return NULL;
+	}
+	began = now();
+	result = PQexec(session->conn, sql);
+	took = now() - began;
+	status = PQresultStatus(result);
+	longest = atomic_load(&shared->longest_statement);
+	while (took > longest && !atomic_compare_exchange_weak(&shared->longest_statement, &longest, took))
+		;
+	if (took >= (int64_t) bound * 1000000)
+		violation(LATE, "%s: %lld ms: %s", session->db, (long long) took / 1000, sql);
+	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
+		return result;
+	sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	if (sqlstate && !is_expected(sqlstate))
+		violation(REFUSED, "%s: %s: %s: %s", session->db, sqlstate,
+				  PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), sql);
+	PQclear(result);
+	if (PQstatus(session->conn) != CONNECTION_OK)
+	{
+		PQfinish(session->conn);
+		session->conn = NULL;
+	}
+	return NULL;
+}
+
+static bool
+run(Session *session, const char *sql)
+{
+	PGresult   *result = execute(session, "%s", sql);
+
+	PQclear(result);
+	return result != NULL;
+}
+
+/* The first value of what a query gives, "" if it is NULL; false without one. */
+static bool
+ask(Session *session, char *value, size_t size, const char *sql)
+{
+	PGresult   *result = execute(session, "%s", sql);
+	bool		found = result && PQntuples(result) > 0;
+
+	if (found)
+		snprintf(value, size, "%s", PQgetvalue(result, 0, 0));
+	PQclear(result);
+	return found;
+}
+
+static long
+number(Session *session, const char *sql)
+{
+	char		value[64];
+
+	return ask(session, value, sizeof(value), sql) && value[0] ? atol(value) : -1;
+}
+
+static Session *
+session_in(const char *format,...)
+{
+	Session    *session = calloc(1, sizeof(Session));
+	va_list		args;
+
+	if (session == NULL)
+		abort();
+	va_start(args, format);
+	vsnprintf(session->db, sizeof(session->db), format, args);
+	va_end(args);
+	return session;
+}
+
+static void
+leave(Session *session)
+{
+	if (session->conn)
+		PQfinish(session->conn);
+	free(session);
+}
+
+/*-------------------------------------------------------------------------
+ * Bystanders
+ *-------------------------------------------------------------------------
+ */
+
+/* How long a commit has waited, without what nobody can help. */
+static int64_t
+waited(int db, int64_t since)
+{
+	int64_t		here = atomic_load(&shared->blocked[db]);
+	int64_t		everywhere = atomic_load(&shared->blocked[DATABASES]);
+
+	if (here > since)
+		since = here;
+	if (everywhere > since)
+		since = everywhere;
+	return now() - since;
+}
+
+/*
+ * Is a bystander's summary current, and does it say so by right?  Its table is
+ * written by nobody else.
+ */
+static void
+check_answer(Session *session, long n)
+{
+	PGresult   *result = execute(session, "SELECT status, document->>'n' FROM summary_cache_fetch('bystander')");
+
+	if (result && PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "stale") != 0 &&
+		atol(PQgetvalue(result, 0, 1)) != n)
+		violation(WRONG, "%s: %s with %s instead of %ld", session->db,
+				  PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), n);
+	PQclear(result);
+}
+
+/* One commit, and what follows from it. */
+static void
+follow_commit(Session *session, int db)
+{
+	char		state[64];
+	int64_t		committed;
+	long		n = number(session, "UPDATE bystander SET n = n + 1 RETURNING n");
+
+	if (n < 0)
+		return;
+	committed = now();
+	atomic_fetch_add(&shared->commits, 1);
+	for (long pause = 1000;; pause = pause < 20000 ? pause * 2 : pause)
+	{
+		if (ask(session, state, sizeof(state), "SELECT state FROM summary_cache_sections WHERE summary = 'bystander'"))
+		{
+			if (strcmp(state, "current") == 0)
+			{
+				int			i = atomic_fetch_add(&shared->ntimes, 1);
+
+				if (i < MAX_TIMES)
+					atomic_store(&shared->times[i], (unsigned) (now() - committed));
+				break;
+			}
+			/* it has given way, or the server crashed: a reader's turn */
+			if (strcmp(state, "empty") == 0)
+			{
+				atomic_fetch_add(&shared->empty, 1);
+				break;
+			}
+		}
+		else
+			snprintf(state, sizeof(state), "unknown");
+		if (waited(db, committed) > (int64_t) bound * 1000000)
+		{
+			violation(LATE, "%s: still %s %lld ms after the commit", session->db, state,
+					  (long long) (now() - committed) / 1000);
+			break;
+		}
+		if (atomic_load(&shared->phase) == OVER)
+			return;
+		rest(pause);
+	}
+	check_answer(session, n);
+}
+
+static void
+bystander_main(int db)
+{
+	Session    *session = session_in("soak_%d", db);
+	int			phase;
+
+	while ((phase = atomic_load(&shared->phase)) != OVER)
+	{
+		if (phase == CALM && db >= LONG_LIVED)
+			rest(100000);
+		else
+			follow_commit(session, db);
+		rest(1000 + below(30000));
+	}
+	leave(session);
+}
+
+/*-------------------------------------------------------------------------
+ * Hostile summaries
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * Back to what can be built, and built.  False if that failed: who waits for
+ * another builder has the error of that one, which may have begun before.
+ */
+static bool
+heal(Session *session, int which)
+{
+	char		sql[SQL_SIZE];
+
+	snprintf(sql, sizeof(sql), "UPDATE %s SET n = 0", hostile[which].name);
+	if (!run(session, sql))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT (summary_cache_fetch('%s', force_refresh => true)).status, pg_advisory_unlock_all()",
+			 hostile[which].name);
+	return run(session, sql);
+}
+
+static bool
+heal_in_the_end(Session *session, int which)
+{
+	for (int64_t until = now() + (int64_t) bound * 1000000; now() < until;)
+	{
+		if (heal(session, which))
+			return true;
+		rest(100000);
+	}
+	violation(STUCK, "%s: \"%s\" is not healed", session->db, hostile[which].name);
+	return false;
+}
+
+static bool
+spoil(Session *session, int which)
+{
+	char		sql[SQL_SIZE];
+
+	atomic_fetch_add(&shared->hostile_commits, 1);
+	snprintf(sql, sizeof(sql), "UPDATE %s SET n = %d", hostile[which].name, hostile[which].bad);
+	return run(session, sql);
+}
+
+static void
+hostile_main(int db)
+{
+	Session    *session = session_in("soak_%d", db);
+	Session    *holder = session_in("soak_%d", db);
+	int64_t		hold_until = 0;
+	bool		calm = false;
+	int			phase;
+
+	while ((phase = atomic_load(&shared->phase)) != OVER)
+	{
+		int			which = below(lengthof(hostile));
+
+		if (phase == CALM && !calm)
+		{
+			/* nothing is to end a worker, nor to take the place of one */
+			run(holder, "ROLLBACK");
+			for (int i = 0; i < lengthof(hostile); i++)
+				if (i == DEAF || db >= LONG_LIVED)
+					(void) heal_in_the_end(session, i);
+			calm = true;
+		}
+		if (phase == CALM && db >= LONG_LIVED)
+		{
+			rest(100000);
+			continue;
+		}
+		/* somebody has locked a source nearly always */
+		if (now() > hold_until)
+		{
+			run(holder, "ROLLBACK");
+			run(holder, "UPDATE locked SET n = n + 1");
+			rest(below(50000));
+			run(holder, "BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE");
+			hold_until = now() + 200000 + below(3000000);
+		}
+		switch (which)
+		{
+			case LOCKED:
+				break;
+			case DEAF:
+				/* its worker does not live long */
+				if (phase == CALM || db % DEAF_EVERY != DEAF_EVERY - 1)
+					break;
+				if (below(2))
+				{
+					heal(session, which);
+					break;
+				}
+				/* FALLTHROUGH */
+			case FAILS:
+			case TIMES:
+			case LARGE:
+				if (heal(session, which))
+					spoil(session, which);
+				break;
+			case BUSY:
+				for (int i = 0; i < 50; i++)
+				{
+					run(session, "UPDATE busy SET n = n + 1");
+					rest(1000);
+				}
+				run(session, "SELECT summary_cache_get('busy')");
+				break;
+			default:
+				/* which can be built */
+				if (below(2))
+					heal(session, which);
+				else
+					spoil(session, which);
+		}
+		rest(20000 + below(200000));
+	}
+	leave(holder);
+	leave(session);
+}
+
+/*-------------------------------------------------------------------------
+ * Disturbances
+ *-------------------------------------------------------------------------
+ */
+
+static void
+block(int db)
+{
+	atomic_store(&shared->blocked[db], INT64_MAX / 2);
+}
+
+static void
+unblock(int db)
+{
+	atomic_store(&shared->blocked[db], now());
+}
+
+/* A process of this server, of the kind that a condition on pg_stat_activity says; 0: none. */
+static pid_t
+find_process(Session *session, const char *condition)
+{
+	char		sql[SQL_SIZE];
+	long		pid;
+
+	snprintf(sql, sizeof(sql), "SELECT pid FROM pg_stat_activity WHERE %s ORDER BY hashint8(pid + %d) LIMIT 1",
+			 condition, below(1000000));
+	pid = number(session, sql);
+	return pid > 1 ? (pid_t) pid : 0;
+}
+
+/* Until it is so, for a bounded time. */
+static bool
+repeat_until_done(Session *session, const char *sql)
+{
+	for (int64_t until = now() + (int64_t) bound * 1000000; now() < until;)
+		if (run(session, sql))
+			return true;
+	return false;
+}
+
+#define IS_LAUNCHER	"backend_type = 'summary_cache launcher'"
+#define IS_WORKER	"backend_type = 'summary_cache worker'"
+#define IS_BACKEND	"backend_type = 'client backend' AND pid <> pg_backend_pid()"
+
+/* Parallel queries, and there are no places for workers. */
+static void
+take_places(void)
+{
+	Session    *sleepers[5];
+
+	block(DATABASES);
+	for (int i = 0; i < lengthof(sleepers); i++)
+	{
+		sleepers[i] = session_in("postgres");
+		if (run(sleepers[i], "SELECT set_config(name, 'on', false) FROM pg_settings"
+				" WHERE name IN ('force_parallel_mode', 'debug_parallel_query')"))
+			(void) PQsendQuery(sleepers[i]->conn, "SELECT pg_sleep(1000)");
+	}
+	rest(500000 + below(2500000));
+	for (int i = 0; i < lengthof(sleepers); i++)
+	{
+		if (sleepers[i]->conn)
+		{
+			PGcancel   *cancel = PQgetCancel(sleepers[i]->conn);
+			char		error[256];
+
+			(void) PQcancel(cancel, error, sizeof(error));
+			PQfreeCancel(cancel);
+		}
+		leave(sleepers[i]);
+	}
+	unblock(DATABASES);
+}
+
+/* A database that refuses connections, and perhaps has another name meanwhile. */
+static void
+close_database(Session *session, int db, bool rename)
+{
+	char		sql[SQL_SIZE];
+
+	block(db);
+	snprintf(sql, sizeof(sql), "ALTER DATABASE soak_%d ALLOW_CONNECTIONS false", db);
+	(void) run(session, sql);
+	snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'soak_%d'%s",
+			 db, rename ? "" : " AND " IS_WORKER);
+	(void) run(session, sql);
+	if (rename)
+	{
+		snprintf(sql, sizeof(sql), "ALTER DATABASE soak_%d RENAME TO soak_renamed", db);
+		(void) run(session, sql);
+	}
+	rest(below(2000000));
+	if (rename)
+	{
+		/* a crash may have come between */
+		snprintf(sql, sizeof(sql), "DO $$BEGIN IF EXISTS (SELECT FROM pg_database WHERE datname = 'soak_renamed') THEN"
+				 " ALTER DATABASE soak_renamed RENAME TO soak_%d; END IF; END$$", db);
+		if (!repeat_until_done(session, sql))
+			violation(REFUSED, "soak_%d does not get its name back", db);
+	}
+	snprintf(sql, sizeof(sql), "ALTER DATABASE soak_%d ALLOW_CONNECTIONS true", db);
+	if (!repeat_until_done(session, sql))
+		violation(REFUSED, "soak_%d stays closed", db);
+	unblock(db);
+}
+
+/* A database is copied, renamed and dropped while a worker starts in it. */
+static void
+copy_database(Session *session)
+{
+	Session    *template = session_in("soak_template");
+	Session    *copy;
+
+	run(template, "UPDATE bystander SET n = n + 1");
+	leave(template);
+	rest(below(30000));
+	if (run(session, "CREATE DATABASE soak_copy TEMPLATE soak_template"))
+	{
+		copy = session_in("soak_copy");
+		run(copy, "SELECT summary_cache_get('bystander'), summary_cache_get('filler')");
+		run(copy, "UPDATE bystander SET n = n + 1");
+		leave(copy);
+		rest(below(30000));
+		run(session, "ALTER DATABASE soak_copy RENAME TO soak_copy2");
+		copy = session_in("soak_copy2");
+		run(copy, "UPDATE bystander SET n = n + 1");
+		leave(copy);
+		rest(below(30000));
+	}
+	if (!repeat_until_done(session, "DROP DATABASE IF EXISTS soak_copy") ||
+		!repeat_until_done(session, "DROP DATABASE IF EXISTS soak_copy2"))
+		violation(REFUSED, "the copy cannot be dropped");
+	/* so that a worker comes next time */
+	template = session_in("soak_template");
+	run(template, "SELECT summary_cache_get('bystander')");
+	leave(template);
+}
+
+static void
+disturb(Session *session, Disturbance what)
+{
+	static const char *const victims[] = {IS_LAUNCHER, IS_WORKER, IS_BACKEND};
+	char		sql[SQL_SIZE];
+	pid_t		pid;
+
+	switch (what)
+	{
+		case TERM_LAUNCHER:
+		case TERM_WORKER:
+		case TERM_BACKEND:
+			pid = find_process(session, victims[what - TERM_LAUNCHER]);
+			if (pid == 0)
+				return;
+			snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d)", (int) pid);
+			if (below(2))
+				(void) run(session, sql);
+			else
+				kill(pid, SIGTERM);
+			break;
+		case CANCEL:
+			pid = find_process(session, victims[1 + below(2)]);
+			if (pid == 0)
+				return;
+			kill(pid, SIGINT);
+			break;
+		case KILL:
+			pid = find_process(session, victims[below(3)]);
+			if (pid == 0)
+				return;
+			kill(pid, SIGKILL);
+			/* what follows is to meet a server */
+			rest(500000);
+			break;
+		case PLACES:
+			take_places();
+			break;
+		case CLOSED:
+		case RENAMED:
+			close_database(session, below(DATABASES), what == RENAMED);
+			break;
+		case COPIED:
+			copy_database(session);
+			break;
+		case RELOAD:
+			if (atomic_load(&shared->phase) == STORM)
+			{
+				snprintf(sql, sizeof(sql), "ALTER SYSTEM SET summary_cache.max_workers = %d", 1 + below(3));
+				(void) run(session, sql);
+			}
+			snprintf(sql, sizeof(sql), "ALTER SYSTEM SET summary_cache.refresh_rest = %d", below(4));
+			if (!run(session, sql) || !run(session, "SELECT pg_reload_conf()"))
+				return;
+			break;
+		case DISTURBANCES:
+			return;
+	}
+	atomic_fetch_add(&shared->done[what], 1);
+}
+
+static void
+disturber_main(int unused)
+{
+	Session    *session = session_in("postgres");
+	int			phase;
+
+	while ((phase = atomic_load(&shared->phase)) != OVER)
+	{
+		int			total = 0;
+		int			choice;
+		int			what = 0;
+
+		for (int i = 0; i < DISTURBANCES; i++)
+			total += disturbances[i].weight;
+		choice = below(total);
+		while (choice >= disturbances[what].weight)
+			choice -= disturbances[what++].weight;
+		if (phase == STORM || disturbances[what].calm)
+			disturb(session, what);
+		rest(20000 + below(400000));
+	}
+	leave(session);
+}
+
+/*-------------------------------------------------------------------------
+ * Memory
+ *-------------------------------------------------------------------------
+ */
+
+typedef struct
+{
+	pid_t		pid;
+	bool		launcher;
+	int64_t		seen;			/* first */
+	int64_t		warm;			/* 0: not yet */
+	int64_t		last;
+	long		kb_warm;
+	long		kb_last;
+} Process;
+
+static Process processes[MAX_PROCESSES];
+static int	nprocesses = 0;
+
+/* Private memory in kB; -1 if there is no such process any more. */
+static long
+private_memory(pid_t pid)
+{
+	char		path[64];
+	char		line[256];
+	FILE	   *file;
+	long		kb = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return -1;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "RssAnon: %ld", &kb) == 1)
+			break;
+	fclose(file);
+	return kb;
+}
+
+/* Looks at the launcher and the workers. */
+static void
+sample_memory(Session *session, int64_t warm_up)
+{
+	PGresult   *result = execute(session, "SELECT pid, " IS_LAUNCHER " FROM pg_stat_activity WHERE "
+								 IS_LAUNCHER " OR " IS_WORKER);
+
+	for (int i = 0; result && i < PQntuples(result); i++)
+	{
+		pid_t		pid = (pid_t) atol(PQgetvalue(result, i, 0));
+		Process    *process = NULL;
+		long		kb = private_memory(pid);
+
+		for (int p = nprocesses - 1; p >= 0 && process == NULL; p--)
+			if (processes[p].pid == pid)
+				process = &processes[p];
+		if (kb < 0 || (process == NULL && nprocesses == MAX_PROCESSES))
+			continue;
+		if (process == NULL)
+		{
+			process = &processes[nprocesses++];
+			process->pid = pid;
+			process->launcher = PQgetvalue(result, i, 1)[0] == 't';
+			process->seen = now();
+		}
+		process->last = now();
+		process->kb_last = kb;
+		if (process->warm == 0 && process->last > process->seen + warm_up)
+		{
+			process->warm = process->last;
+			process->kb_warm = kb;
+		}
+	}
+	PQclear(result);
+}
+
+/* Judges those that have lived longest. */
+static void
+check_memory(bool launcher)
+{
+	const char *name = launcher ? "launcher" : "worker";
+	Process    *oldest = NULL;
+
+	for (int i = 0; i < nprocesses; i++)
+	{
+		Process    *process = &processes[i];
+
+		if (process->launcher != launcher || process->warm == 0)
+			continue;
+		if (process->kb_last - process->kb_warm > MAY_GROW)
+			violation(GROWN, "a %s: from %ld to %ld kB in %.0f s", name, process->kb_warm, process->kb_last,
+					  (double) (process->last - process->warm) / 1e6);
+		if (oldest == NULL || process->last - process->warm > oldest->last - oldest->warm)
+			oldest = process;
+	}
+	if (oldest)
+		printf("private memory of the longest-lived %s: %ld kB when warm, %ld kB %.0f s later\n",
+			   name, oldest->kb_warm, oldest->kb_last, (double) (oldest->last - oldest->warm) / 1e6);
+	else
+		violation(GROWN, "no %s lived long enough to measure its memory", name);
+}
+
+/*-------------------------------------------------------------------------
+ * Before and after
+ *-------------------------------------------------------------------------
+ */
+
+static void
+must(Session *session, const char *sql)
+{
+	PGresult   *result;
+
+	if (session->conn == NULL && (session->conn = connect_to(session->db)) == NULL)
+		die("cannot connect to", session->db);
+	result = PQexec(session->conn, sql);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
+		die(sql, PQerrorMessage(session->conn));
+	PQclear(result);
+}
+
+static void
+set_up(void)
+{
+	Session    *server = session_in("postgres");
+	Session    *session;
+	char		sql[SQL_SIZE];
+
+	must(server, "CREATE DATABASE soak_template");
+	session = session_in("soak_template");
+	must(session, "CREATE EXTENSION summary_cache");
+	must(session, "CREATE FUNCTION deaf(n int) RETURNS int LANGUAGE plpgsql AS $$"
+		 " BEGIN WHILE n > 0 LOOP"
+		 " BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END; n := n - 1;"
+		 " END LOOP; RETURN n; END $$");
+	must(session, "CREATE TABLE bystander (n int); INSERT INTO bystander VALUES (0);"
+		 " SELECT summary_cache_define('bystander', 'main', 'SELECT n FROM bystander')");
+	for (int i = 0; i < lengthof(hostile); i++)
+	{
+		snprintf(sql, sizeof(sql), "CREATE TABLE %s (n int); INSERT INTO %s VALUES (0);"
+				 " SELECT summary_cache_define('%s', 'main', $$%s$$)",
+				 hostile[i].name, hostile[i].name, hostile[i].name, hostile[i].query);
+		must(session, sql);
+	}
+	must(session, "CREATE TABLE room (n int); INSERT INTO room VALUES (0);"
+		 " SELECT summary_cache_define('room', 'main', 'SELECT repeat(''x'', n) AS text FROM room')");
+	leave(session);
+	for (int db = 0; db < DATABASES; db++)
+	{
+		snprintf(sql, sizeof(sql), "CREATE DATABASE soak_%d TEMPLATE soak_template", db);
+		must(server, sql);
+		session = session_in("soak_%d", db);
+		must(session, "SELECT summary_cache_get('bystander'), summary_cache_get('filler')");
+		leave(session);
+	}
+	leave(server);
+}
+
+/* Until a query gives t; says what it gave instead. */
+static void
+expect(Session *session, Violation kind, int patience, const char *what, const char *sql)
+{
+	char		value[SQL_SIZE] = "nothing";
+
+	for (int64_t until = now() + (int64_t) patience * 1000000;;)
+	{
+		if (ask(session, value, sizeof(value), sql) && strcmp(value, "") == 0)
+			return;
+		if (now() > until)
+			break;
+		rest(50000);
+	}
+	violation(kind, "%s: %s: %s", session->db, what, value);
+}
+
+static void
+drop_database(Session *server, int db)
+{
+	char		sql[SQL_SIZE];
+
+	snprintf(sql, sizeof(sql), "DROP DATABASE soak_%d", db);
+	if (!repeat_until_done(server, sql))
+		violation(REFUSED, "soak_%d cannot be dropped", db);
+}
+
+/*
+ * Nothing disturbs any more.  Each database in turn would take too long: all are
+ * spoiled, and then waited for.
+ */
+static void
+check_end(void)
+{
+	Session    *server = session_in("postgres");
+	Session    *sessions[LAST];
+	char		sql[SQL_SIZE];
+	long		evicted;
+
+	(void) repeat_until_done(server, "ALTER SYSTEM RESET ALL");
+	(void) repeat_until_done(server, "SELECT pg_reload_conf()");
+	for (int db = LAST; db < DATABASES; db++)
+		drop_database(server, db);
+	for (int db = 0; db < LAST; db++)
+	{
+		sessions[db] = session_in("soak_%d", db);
+		for (int i = 0; i < lengthof(hostile); i++)
+			if (heal_in_the_end(sessions[db], i))
+				(void) spoil(sessions[db], i);
+		(void) run(sessions[db], "UPDATE bystander SET n = n + 1");
+	}
+	for (int db = 0; db < LAST; db++)
+		for (int i = 0; i < lengthof(hostile); i++)
+			if (hostile[i].shown)
+			{
+				snprintf(sql, sizeof(sql), "SELECT CASE WHEN %s THEN '' ELSE coalesce(last_error, 'no failure') END"
+						 " FROM summary_cache_stats WHERE summary = '%s'", hostile[i].shown, hostile[i].name);
+				expect(sessions[db], STUCK, bound, hostile[i].name, sql);
+			}
+
+	/* what can be built again is, after a pause of up to a minute */
+	for (int db = 0; db < LAST; db++)
+		for (int i = 0; i < lengthof(hostile); i++)
+		{
+			snprintf(sql, sizeof(sql), "UPDATE %s SET n = 0", hostile[i].name);
+			(void) run(sessions[db], sql);
+		}
+	for (int db = 0; db < LAST; db++)
+	{
+		expect(sessions[db], STUCK, bound + 60, "not current",
+			   "SELECT coalesce(string_agg(summary || ' is ' || state, ', '), '') FROM summary_cache_sections"
+			   " WHERE state NOT IN ('current', 'empty')");
+		expect(sessions[db], STUCK, bound, "still requested",
+			   "SELECT coalesce(string_agg(summary, ', '), '') FROM summary_cache_stats WHERE refresh_requested");
+		expect(sessions[db], LEFT, bound, "without a slot",
+			   "SELECT coalesce(string_agg(source || ': ' || reason, ', '), '') FROM summary_cache_tables WHERE reason IS NOT NULL");
+		expect(sessions[db], STUCK, bound, "not a hit",
+			   "SELECT CASE status WHEN 'hit-revision' THEN '' ELSE status END FROM summary_cache_fetch('bystander')");
+	}
+	expect(sessions[0], STUCK, bound, "the server's requests",
+		   "SELECT CASE WHEN requests_waiting = 0 AND workers_building = 0 AND launcher_pid IS NOT NULL THEN ''"
+		   " ELSE summary_cache_server::text END FROM summary_cache_server");
+	expect(server, LEFT, bound, "advisory locks",
+		   "SELECT coalesce(string_agg(pid || ' has ' || objid, ', '), '') FROM pg_locks WHERE locktype = 'advisory'");
+	evicted = number(sessions[0], "SELECT documents_evicted FROM summary_cache_server");
+	printf("since the last crash: %ld documents and %ld summaries evicted, %ld workers started, %ld refused, "
+		   "%ld failed, %ld terminated\n", evicted,
+		   number(sessions[0], "SELECT summaries_evicted FROM summary_cache_server"),
+		   number(sessions[0], "SELECT workers_started FROM summary_cache_server"),
+		   number(sessions[0], "SELECT workers_refused FROM summary_cache_server"),
+		   number(sessions[0], "SELECT workers_failed FROM summary_cache_server"),
+		   number(sessions[0], "SELECT workers_terminated FROM summary_cache_server"));
+
+	/* what was dropped has given its room back */
+	for (int db = 1; db < LAST; db++)
+	{
+		leave(sessions[db]);
+		drop_database(server, db);
+	}
+	(void) run(server, "DROP DATABASE soak_template");
+	(void) run(sessions[0], "SELECT summary_cache_drop(summary) FROM summary_cache_stats WHERE summary <> 'room'");
+	snprintf(sql, sizeof(sql), "UPDATE room SET n = %d", ROOM);
+	(void) run(sessions[0], sql);
+	(void) run(sessions[0], "SELECT summary_cache_get('room')");
+	snprintf(sql, sizeof(sql), "SELECT CASE WHEN documents_evicted = %ld AND bytes >= %d THEN '' ELSE"
+			 " format('%%s evicted, %%s bytes', documents_evicted - %ld, bytes) END"
+			 " FROM summary_cache_server, summary_cache_stats WHERE summary = 'room'", evicted, ROOM, evicted);
+	expect(sessions[0], LEFT, 0, "room", sql);
+	leave(sessions[0]);
+	leave(server);
+}
+
+static int
+compare_times(const void *a, const void *b)
+{
+	unsigned	ta = atomic_load((const atomic_uint *) a);
+	unsigned	tb = atomic_load((const atomic_uint *) b);
+
+	return ta < tb ? -1 : ta > tb ? 1 : 0;
+}
+
+static bool
+report(void)
+{
+	int			n = atomic_load(&shared->ntimes);
+	bool		ok = true;
+
+	if (n > MAX_TIMES)
+		n = MAX_TIMES;
+	qsort(shared->times, (size_t) n, sizeof(shared->times[0]), compare_times);
+	if (n < seconds)
+		violation(LATE, "only %d commits were followed", n);
+	for (int i = 0; i < DISTURBANCES; i++)
+		printf("%s%s %ld", i ? ", " : "", disturbances[i].name, atomic_load(&shared->done[i]));
+	printf("\n%ld commits beside %ld of hostile summaries, %d refreshed without a reader, %ld documents given up",
+		   atomic_load(&shared->commits), atomic_load(&shared->hostile_commits), n, atomic_load(&shared->empty));
+	if (n > 0)
+		printf("; from commit to current %.1f ms (median), %.1f (99 of 100), %.1f (most)",
+			   shared->times[n / 2] / 1000.0, shared->times[n - 1 - n / 100] / 1000.0, shared->times[n - 1] / 1000.0);
+	printf("; longest statement %.1f ms\n", (double) atomic_load(&shared->longest_statement) / 1000);
+	for (int i = 0; i < VIOLATIONS; i++)
+	{
+		printf("%s%s %ld", i ? ", " : "", violation_names[i], atomic_load(&shared->violations[i]));
+		ok = ok && atomic_load(&shared->violations[i]) == 0;
+	}
+	printf("\n");
+	return ok;
+}
+
+static void
+start(void (*run_process) (int), int argument)
+{
+	static uint64_t number = 0;
+	pid_t		pid;
+
+	number++;
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		die("fork", "failed");
+	if (pid == 0)
+	{
+		random_state = seed * 1000 + number;
+		run_process(argument);
+		fflush(stdout);
+		_exit(0);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"conninfo", required_argument, NULL, 'c'},
+		{"seconds", required_argument, NULL, 's'},
+		{"seed", required_argument, NULL, 'r'},
+		{"bound", required_argument, NULL, 'b'},
+		{0}
+	};
+	Session    *session;
+	int64_t		began;
+	int			option;
+	int			status;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (option)
+		{
+			case 'c':
+				conninfo = optarg;
+				break;
+			case 's':
+				seconds = atoi(optarg);
+				break;
+			case 'r':
+				seed = strtoull(optarg, NULL, 10);
+				break;
+			case 'b':
+				bound = atoi(optarg);
+				break;
+			default:
+				return 2;
+		}
+	if (optind < argc || seconds < 1 || bound < 1)
+		die("usage", "soak [--conninfo=STRING] [--seconds=N] [--seed=N] [--bound=N]");
+	shared = mmap(NULL, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		die("mmap", "failed");
+	set_up();
+
+	for (int db = 0; db < DATABASES; db++)
+	{
+		start(bystander_main, db);
+		start(hostile_main, db);
+	}
+	start(disturber_main, 0);
+	session = session_in("postgres");
+	began = now();
+	while (now() < began + (int64_t) seconds * 1000000)
+	{
+		if (atomic_load(&shared->phase) == STORM && now() > began + (int64_t) seconds * 600000)
+		{
+			atomic_store(&shared->phase, CALM);
+			/* a disturbance may be under way */
+			rest(1000000);
+			(void) repeat_until_done(session, "ALTER SYSTEM SET summary_cache.max_workers = 2");
+			(void) repeat_until_done(session, "ALTER SYSTEM SET summary_cache.worker_idle_timeout = '1h'");
+			(void) repeat_until_done(session, "SELECT pg_reload_conf()");
+		}
+		sample_memory(session, (int64_t) seconds * 100000);
+		rest(250000);
+	}
+	atomic_store(&shared->phase, OVER);
+	while (wait(&status) > 0)
+		if (status != 0)
+			violation(STUCK, "a process of the soak ended with status %d", status);
+	check_memory(true);
+	check_memory(false);
+	check_end();
+	leave(session);
+	return report() ? 0 : 1;
+}
