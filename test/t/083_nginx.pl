@@ -92,6 +92,8 @@ sub shows
 	return $said;
 }
 
+# the first is of the document that there is
+ok(eval { read_until($stream, sub { scalar(() = etags_of($stream)) }) }, 'a page hears of the document at once');
 event(1);
 my $first = shows(1, 'MISS', 'a page fetches the document of the event');
 is($first->{'cache-control'}, 'no-cache', '... which the browser shall ask for each time');
