@@ -287,7 +287,7 @@ fires('', 'workers come to an end');
 $holder->query('BEGIN; LOCK TABLE locked');
 is($main->sql(q{CREATE TABLE unrelated (n int); SELECT DISTINCT status FROM generate_series(1, 8) g, summary_cache_fetch('locked' || g)}),
 	'stale', 'documents over a table that is locked');
-fires('main:LockedOut', 'a source stays locked');
+fires('main:LockedOut main:TableNotProvable standby:TableNotProvable', 'a source stays locked, on the standby as well');
 $holder->query('COMMIT');
 $main->poll(q{SELECT bool_and(state = 'current') FROM summary_cache_sections WHERE summary LIKE 'locked%'}) or die 'not refreshed';
 
@@ -335,10 +335,11 @@ $main->sql(q{
 	UPDATE t SET n = 0;
 });
 $main->psql('postgres', q{SELECT summary_cache_get('fails', true)}) for 1 .. 3;
-fires('main:TableNotProvable main:TableNotAttached main:SectionNotProvable main:BuildFailing',
+my $everywhere = 'main:TableNotProvable main:TableNotAttached standby:TableNotProvable standby:TableNotAttached';
+fires("$everywhere main:SectionNotProvable main:BuildFailing",
 	'a trigger that is disabled, a new table of the hub, a view that reads another table, a query that fails');
 $main->set_server('summary_cache.max_stale_age', '5s');
-fires('main:TableNotProvable main:TableNotAttached main:SectionNotProvable main:BuildFailing main:Expired main:BuildSlow',
+fires("$everywhere main:SectionNotProvable main:BuildFailing main:Expired main:BuildSlow",
 	'... for longer than max_stale_age, of which a build takes a good part');
 $main->set_server('summary_cache.max_stale_age', undef, '5min');
 $main->sql(q{
@@ -362,7 +363,8 @@ $main->sql(qq{SELECT summary_cache_define('many', 'section_0', 'SELECT 1 AS n',
 $main->sql(q{UPDATE big SET n = 3000000; SELECT length(summary_cache_get('big', true)::text)});
 lasting('main:NotCached');
 $main->sql(q{UPDATE big SET n = 480000; SELECT length(summary_cache_get('big', true)::text)});
-fires('main:TablesNearLimit main:SectionsNearLimit main:MemoryNearLimit', 'a document that did not fit, and limits that are near');
+fires('main:TablesNearLimit main:SectionsNearLimit main:MemoryNearLimit standby:TablesNearLimit standby:SectionsNearLimit',
+	'a document that did not fit, and limits that are near');
 $main->sql(qq{SELECT summary_cache_drop('many'), summary_cache_drop('big')});
 fires('', 'they are not any more');
 
@@ -373,6 +375,7 @@ $main->sql(q{BEGIN; UPDATE t SET n = n; PREPARE TRANSACTION 'forgotten'});
 start_exporter('late', $main, 'postgres');
 fires('late:PendingLong', 'a transaction that has been prepared for as long as one looks');
 $main->sql(q{ROLLBACK PREPARED 'forgotten'});
+fires('', '... until it is finished');
 stop_program('late');
 lasting('late:NoMetrics');
 fires('', 'one of several exporters has gone');
@@ -397,6 +400,17 @@ $main->restart;
 lasting('elsewhere:NoMetrics');
 fires('', 'preloaded again');
 
+# A change that the standby replays, and that exporters see when they connect.
+sub change_both
+{
+	my ($change) = @_;
+
+	$main->sql($change);
+	$main->wait_for_catchup($standby);
+	$_->sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'exporter'}) for $main, $standby;
+	return;
+}
+
 for my $case (
 	[ 'SQL objects of another version', q{UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'summary_cache'},
 		q{UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'summary_cache'} ],
@@ -405,12 +419,11 @@ for my $case (
 	[ 'no extension', 'DROP EXTENSION summary_cache' ])
 {
 	my ($name, $change, $back) = @$case;
-	my $reconnect = q{; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'exporter'};
 
-	$main->sql($change . $reconnect);
-	fires('main:NoMetrics', "no metrics: $name");
+	change_both($change);
+	fires('main:NoMetrics standby:NoMetrics', "no metrics: $name");
 	next if !$back;
-	$main->sql($back . $reconnect);
+	change_both($back);
 	fires('', '... and again');
 }
 
