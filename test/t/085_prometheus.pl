@@ -365,7 +365,12 @@ lasting('main:NotCached');
 $main->sql(q{UPDATE big SET n = 480000; SELECT length(summary_cache_get('big', true)::text)});
 fires('main:TablesNearLimit main:SectionsNearLimit main:MemoryNearLimit standby:TablesNearLimit standby:SectionsNearLimit',
 	'a document that did not fit, and limits that are near');
-$main->sql(qq{SELECT summary_cache_drop('many'), summary_cache_drop('big')});
+$main->sql(q{SELECT summary_cache_define('twin', 'main', 'SELECT repeat(''x'', n) AS x FROM big')});
+$main->sql(q{SELECT length(summary_cache_get('twin')::text); SELECT length(summary_cache_get('big')::text)}) for 1 .. 8;
+lasting('main:Evicted');
+fires('main:TablesNearLimit main:SectionsNearLimit main:MemoryNearLimit standby:TablesNearLimit standby:SectionsNearLimit',
+	'two documents that do not fit beside each other');
+$main->sql(qq{SELECT summary_cache_drop('many'), summary_cache_drop('big'), summary_cache_drop('twin')});
 fires('', 'they are not any more');
 
 #
