@@ -420,8 +420,7 @@ sc_request_waiting(ScWaiting *waiting)
 	{
 		int64		since = sc_request_waits_since(i, now);
 
-		/* nobody could carry that out now */
-		if (since == 0 || sc_store_waits_for_replay(i))
+		if (since == 0)
 			continue;
 		waiting->requests++;
 		waiting->oldest = Max(waiting->oldest, now - since);
