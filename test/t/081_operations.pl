@@ -646,6 +646,9 @@ $node->hit('state');
 fires('', 'no worker process to be had, and none needed');
 $node->sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
 is($node->sql('SELECT status FROM summary_cache_fetch()'), 'miss', 'a reader refreshes');
+# a reader that builds for itself alone asks for one that nobody takes
+$node->sql(q{UPDATE tasks SET title = title || 'z' WHERE id = 1});
+is($node->sql('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT status FROM summary_cache_fetch(); COMMIT'), 'private', 'one that may not publish does not');
 fires('WorkerMissing', 'one was asked for');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 16');
 $node->restart;
