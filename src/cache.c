@@ -439,14 +439,16 @@ answer_from_build(Reader *reader, ScStatus status, ScBuild *build, ScAnswer *ans
 
 /*
  * Answer with the document that is cached: what the short and the long way both
- * do.  A document that is nearly too old is refreshed before it is, so that a
- * reader never has to wait for it.  False if the version is gone meanwhile.
+ * do; the caller may have it in hand.  A document that is nearly too old is
+ * refreshed before it is, so that a reader never has to wait for it.  False if the
+ * version is gone meanwhile.
  */
 static inline bool
-answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 now, ScAnswer *answer)
+answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 now,
+				  text *document, ScAnswer *answer)
 {
-	answer->document = NULL;
-	if (wants_document(asked, &local->etag))
+	answer->document = document;
+	if (document == NULL && wants_document(asked, &local->etag))
 	{
 		answer->document = sc_local_document(local);
 		if (unlikely(answer->document == NULL))
@@ -464,9 +466,9 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 
 /* The same for a reader that may lead a flight. */
 static bool
-answer_reader(Reader *reader, ScStatus status, ScAnswer *answer)
+answer_reader(Reader *reader, ScStatus status, text *document, ScAnswer *answer)
 {
-	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), answer))
+	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), document, answer))
 		return false;
 	land(reader);
 	return true;
@@ -739,7 +741,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	{
 		sc_local_sync(local, true);
 		if (local->index >= 0 && local->nsections > 0 &&
-			answer_reader(reader, decision->status, answer))
+			answer_reader(reader, decision->status, NULL, answer))
 		{
 			free_build(&build);
 			return true;
@@ -807,6 +809,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		Decision	decision = {0};
 		ScCause		cause = asked->force ? SC_BUILD_FORCED : SC_BUILD_MISS;
 		ScSummaryDef *definition;
+		text	   *stale = NULL;
 
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
@@ -822,6 +825,17 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		decide(local, &reader, &decision);
 		if (first)
 			reader.first_status = decision.status;
+
+		/*
+		 * What belongs into a stale answer first, then the request: a worker
+		 * that is there may publish the next version before this one is
+		 * complete and copied.
+		 */
+		if (decision.status == SC_STALE && decision.renew_inline && renew_inline(&reader))
+			continue;
+		if (decision.status == SC_STALE && wants_document(asked, &local->etag) &&
+			(stale = sc_local_document(local)) == NULL)
+			continue;
 
 		/*
 		 * No worker can be had to refresh: one reader does it, if it need not
@@ -840,15 +854,12 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			cause = SC_BUILD_BACKGROUND;
 		}
 
-		if (decision.status == SC_STALE && decision.renew_inline && renew_inline(&reader))
-			continue;
-
 		if (decision.status == SC_HIT || decision.status == SC_STALE)
 		{
 			/* a reader that has waited for a build was answered by a build */
 			if (answer_reader(&reader, reader.waited && decision.status == SC_HIT &&
 							  reader.first_status != SC_STALE ?
-							  reader.first_status : decision.status, answer))
+							  reader.first_status : decision.status, stale, answer))
 				return;
 			continue;
 		}
@@ -980,7 +991,7 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 		/* the coarse clock may be behind: 0 is not to be compared with it */
 		if ((limit < 0 ||
 			 (limit > 0 && now - local->label.read_at <= (int64) limit * SC_NS_PER_S)) &&
-			answer_from_cache(local, asked, SC_HIT, now, answer))
+			answer_from_cache(local, asked, SC_HIT, now, NULL, answer))
 			return;
 	}
 	read_by_rules(local, asked, answer);
