@@ -25,8 +25,7 @@ build_before() {
 # Database $1 with $2 summaries over one table, filled as a restore does: to define them one by one would
 # take minutes in a version in which that is slow.
 growth_database() {
-	sql -c "CREATE DATABASE $1"
-	sql -d "$1" -v n="$2" >"$work/setup.log" 2>&1 <<-'SQL' || { cat "$work/setup.log"; die "could not fill database $1"; }
+	fill_database "$1" -v n="$2" <<-'SQL'
 		SET client_min_messages = error;
 		CREATE EXTENSION summary_cache;
 		CREATE TABLE a (n int);
@@ -43,8 +42,7 @@ growth_database() {
 
 # Database $1 with $2 tables, each with a summary of its own.
 growth_tables() {
-	sql -c "CREATE DATABASE $1"
-	sql -d "$1" -v n="$2" >"$work/setup.log" 2>&1 <<-'SQL' || { cat "$work/setup.log"; die "could not fill database $1"; }
+	fill_database "$1" -v n="$2" <<-'SQL'
 		SET client_min_messages = error;
 		CREATE EXTENSION summary_cache;
 		SELECT format('CREATE TABLE t%s (n int)', i) FROM generate_series(1, :n) i \gexec
@@ -57,8 +55,7 @@ growth_tables() {
 # Database $1 with a table of $2 partitions of 10 rows, and summaries over one of them: by its name, and by
 # the key.
 growth_partitions() {
-	sql -c "CREATE DATABASE $1"
-	sql -d "$1" -v n="$2" >"$work/setup.log" 2>&1 <<-'SQL' || { cat "$work/setup.log"; die "could not fill database $1"; }
+	fill_database "$1" -v n="$2" <<-'SQL'
 		SET client_min_messages = error;
 		CREATE EXTENSION summary_cache;
 		CREATE TABLE parted (k int, n int) PARTITION BY LIST (k);

@@ -7,8 +7,7 @@ hot_readers=4
 # A database with two summaries over a hot table and one that nobody writes: "short" and "long", which
 # take about 8 and 100 ms.  The same again, with what the hot table gives in an inline section.
 hot_database() {
-	sql -c "CREATE DATABASE hot"
-	sql -d hot >"$work/setup.log" 2>&1 <<-'SQL' || { cat "$work/setup.log"; die "could not fill database hot"; }
+	fill_database hot <<-'SQL'
 		SET client_min_messages = error;
 		CREATE EXTENSION summary_cache;
 		CREATE TABLE hot (at timestamptz NOT NULL);

@@ -48,12 +48,15 @@ stop_server() { as_server "$bindir/pg_ctl" stop -s -m fast -D "$work/$1"; }
 sql() { as_server "$bindir/psql" -X -q -At -v ON_ERROR_STOP=1 "$@"; }
 pgbench() { as_server "$bindir/pgbench" -n "$@"; }
 
-# Database $1 with a document of $2 bytes over $3 source tables; see setup.sql.
-make_database() {
+# Database $1, filled by a script on standard input; the rest: psql's options, which may name another one.
+fill_database() {
 	sql -c "CREATE DATABASE $1"
-	sql -d "$1" -v bytes="$2" -v tables="$3" -f "$bench/setup.sql" >"$work/setup.log" 2>&1 ||
+	sql -d "$1" "${@:2}" >"$work/setup.log" 2>&1 ||
 		{ cat "$work/setup.log"; die "could not fill database $1"; }
 }
+
+# Database $1 with a document of $2 bytes over $3 source tables; see setup.sql.
+make_database() { fill_database "$1" -v bytes="$2" -v tables="$3" -f "$bench/setup.sql"; }
 
 # What a script says of the machine, for the head of a result.
 machine() {
