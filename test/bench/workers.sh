@@ -3,11 +3,11 @@
 # shellcheck shell=bash disable=SC2154
 
 workers_databases=30
+workers_many=100
 
 # A database with two summaries that are refreshed eagerly: "fast", and "slow", which takes two seconds.
 workers_database() {
-	sql -c "CREATE DATABASE $1"
-	sql -d "$1" >"$work/setup.log" 2>&1 <<-'SQL' || { cat "$work/setup.log"; die "could not fill database $1"; }
+	fill_database "$1" <<-'SQL'
 		SET client_min_messages = error;
 		CREATE EXTENSION summary_cache;
 		CREATE TABLE fast (n int);
@@ -58,8 +58,26 @@ workers_stale() {
 	done | wc -l
 }
 
+# $1 seconds of commits and reads in databases at random, each in a session of its own, by two clients.
+# Prints the answers' statuses.
+workers_visits() {
+	local client
+	for client in 1 2; do
+		(
+			RANDOM=$client
+			SECONDS=0
+			while ((SECONDS < $1)); do
+				sql -d "d$((RANDOM % workers_many + 1))" -c "UPDATE fast SET n = n + 1" \
+					-c "SELECT status FROM summary_cache_fetch('fast', '')"
+				sleep 0.02
+			done
+		) &
+	done
+	wait
+}
+
 workers_round() {
-	local build=$1 n=30 i began
+	local build=$1 n=10 i began
 	if [ -n "$quick" ]; then n=5; fi
 	sql -d w -c "SELECT summary_cache_get('fast'), summary_cache_get('slow')" >/dev/null
 	workers_latency "$build" "$n" "ms from a commit to the fresh document of a short build, alone"
@@ -78,9 +96,16 @@ workers_round() {
 	for ((i = 1; i <= workers_databases; i++)); do echo "\\c d$i" "UPDATE fast SET n = n + 1;"; done | sed 's/ UPDATE/\nUPDATE/' | sql -f - >/dev/null
 	sleep 15
 	record workers "$build" "databases of $workers_databases with one commit each that stay stale" "$workers_databases" "$(workers_stale)"
+
+	for ((i = 1; i <= workers_many; i++)); do sql -d "d$i" -c "SELECT summary_cache_get('fast', true)"; done >/dev/null
+	workers_visits 40 >"$work/statuses"
+	record workers "$build" "% of the reads beside commits in $workers_many databases that are misses" "$workers_many" \
+		"$(awk '{ n++ } /miss/ { misses++ } END { printf "%.2f\n", 100 * misses / n }' "$work/statuses")"
+	record workers "$build" "... reads" "$workers_many" "$(wc -l <"$work/statuses")"
 }
 
 bench_workers() {
+	# two for the launchers, ours and that of logical replication
 	local builds=this build i r
 	say "" "Refreshes that compete"
 	header workers "build,what,n,value"
@@ -89,11 +114,11 @@ bench_workers() {
 		if [ ! -e "$work/inst-before" ]; then build_before; fi
 	fi
 	for build in $builds; do
-		init_server "workers-$build" "summary_cache.eager_refresh = on" "max_worker_processes = 8" \
+		init_server "workers-$build" "summary_cache.eager_refresh = on" "max_worker_processes = 10" "summary_cache.max_workers = 8" \
 			"$(if [ "$build" != this ]; then private_paths "$work/inst-before"; fi)"
 		start_server "workers-$build"
 		workers_database w
-		for ((i = 1; i <= workers_databases; i++)); do workers_database "d$i"; done
+		for ((i = 1; i <= workers_many; i++)); do workers_database "d$i"; done
 	done
 	for ((r = 1; r <= (rounds < 3 ? rounds : 3); r++)); do
 		# shellcheck disable=SC2086
