@@ -662,33 +662,6 @@ sc_store_max_sections(void)
 }
 
 int
-sc_store_next(int index, Oid *dboid, NameData *name)
-{
-	while (++index < store->nsummaries)
-	{
-		Summary    *summary = &summaries[index];
-
-		LWLockAcquire(&summary->lock, LW_SHARED);
-		*dboid = summary->dboid;
-		*name = summary->name;
-		LWLockRelease(&summary->lock);
-		if (OidIsValid(*dboid))
-			return index;
-	}
-	return -1;
-}
-
-int
-sc_store_next_here(int index)
-{
-	while (++index < store->nsummaries)
-		if (summaries[index].dboid == MyDatabaseId)
-			return index;
-	return -1;
-}
-
-/* Reads without a lock, as the one before. */
-int
 sc_store_next_used(int index, Oid *dboid)
 {
 	while (++index < store->nsummaries)
@@ -698,6 +671,17 @@ sc_store_next_used(int index, Oid *dboid)
 			return index;
 	}
 	return -1;
+}
+
+int
+sc_store_next_here(int index)
+{
+	Oid			dboid;
+
+	do
+		index = sc_store_next_used(index, &dboid);
+	while (index >= 0 && dboid != MyDatabaseId);
+	return index;
 }
 
 void

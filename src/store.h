@@ -201,13 +201,11 @@ extern void sc_store_forget_database(Oid dboid);
 extern void sc_store_clear(const char *name);
 extern int	sc_store_max_sections(void);
 
-/* The next entry in use after this one, or -1; begin with -1. */
-extern int	sc_store_next(int index, Oid *dboid, NameData *name);
-
-/* The same of this database only.  Reads without a lock: an entry that is taken
- * or given back meanwhile may be missed, or be another's. */
+/* The next entry in use after this one, or -1; begin with -1.  Of all databases,
+ * or of this one only.  Reads without a lock: an entry that is taken or given back
+ * meanwhile may be missed, or be another's. */
+extern int	sc_store_next_used(int index, Oid *dboid);
 extern int	sc_store_next_here(int index);
-extern int	sc_store_next_used(int index, Oid *dboid);	/* of all databases */
 extern void sc_store_name(int index, NameData *name);
 
 /* Moves with every change of an entry's sections.  Read without a lock: a backend
