@@ -31,13 +31,9 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/proc.h"
-#include "storage/procsignal.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -45,15 +41,16 @@
 #include "utils/wait_event.h"
 
 #include "clock.h"
-#include "debug.h"
 #include "launcher.h"
 #include "request_internal.h"
 #include "shmem.h"
 #include "store.h"
 
-/* Two looks are at least so far apart, and take a twentieth of the time at most. */
+/* Two looks are at least so far apart. */
 #define NAP_NS			(5 * SC_NS_PER_MS)
-#define LOOK_SHARE		20
+
+/* A worker that has not come up after this will not. */
+#define LAUNCH_NS		(5 * SC_NS_PER_S)
 
 /* How often it looks whether a prepared transaction is over, or a record replayed. */
 #define PREPARED_NS		(100 * SC_NS_PER_MS)
@@ -64,9 +61,6 @@
 
 /* A build that goes on for so long is not waited for by other requests. */
 #define LONG_BUILD_NS	(20 * SC_NS_PER_MS)
-
-/* How long a worker may build before another database can have its place. */
-#define TURN_NS			(100 * SC_NS_PER_MS)
 
 /* The pause when the server has no place for a worker: first, and at most. */
 #define NO_PLACE_FIRST_NS	(100 * SC_NS_PER_MS)
@@ -197,8 +191,8 @@ look_at_workers(int64 now, int64 *wake_at)
 			continue;
 
 		if (worker->pid == 0 ?
-			stopped || (handles[i] == NULL && now > worker->launched_at + SC_LAUNCH_NS) :
-			worker->latch == NULL && !worker->is_overdue && now > worker->launched_at + SC_LAUNCH_NS)
+			stopped || (handles[i] == NULL && now > worker->launched_at + LAUNCH_NS) :
+			worker->latch == NULL && !worker->is_overdue && now > worker->launched_at + LAUNCH_NS)
 		{
 			/* it waits for its database, which is being renamed, say */
 			if (sc_request_note_failed_start(worker->dboid, now))
@@ -285,6 +279,20 @@ look_at_requests(int64 now, int64 *wake_at)
  *-------------------------------------------------------------------------
  */
 
+/* What launcher and workers have in common; kind is one of the two words. */
+static void
+describe_process(BackgroundWorker *settings, const char *kind)
+{
+	memset(settings, 0, sizeof(*settings));
+	settings->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	/* on a standby, too */
+	settings->bgw_start_time = BgWorkerStart_ConsistentState;
+	strlcpy(settings->bgw_library_name, SC_NAME, BGW_MAXLEN);
+	snprintf(settings->bgw_function_name, BGW_MAXLEN, "sc_%s_main", kind);
+	snprintf(settings->bgw_name, BGW_MAXLEN, "summary_cache %s", kind);
+	strlcpy(settings->bgw_type, settings->bgw_name, BGW_MAXLEN);
+}
+
 /*
  * Start a worker for a database.  False if the server has no place for it.
  */
@@ -312,16 +320,10 @@ start_worker(Oid dboid, int64 now)
 	if (index < 0)
 		return false;
 
-	memset(&settings, 0, sizeof(settings));
-	settings.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	/* on a standby, too */
-	settings.bgw_start_time = BgWorkerStart_ConsistentState;
+	describe_process(&settings, "worker");
 	settings.bgw_restart_time = BGW_NEVER_RESTART;
 	settings.bgw_notify_pid = MyProcPid;
-	strlcpy(settings.bgw_library_name, SC_NAME, BGW_MAXLEN);
-	strlcpy(settings.bgw_function_name, "sc_worker_main", BGW_MAXLEN);
 	snprintf(settings.bgw_name, BGW_MAXLEN, "summary_cache worker for database %u", dboid);
-	strlcpy(settings.bgw_type, "summary_cache worker", BGW_MAXLEN);
 	settings.bgw_main_arg = Int32GetDatum(index);
 	memcpy(settings.bgw_extra, &dboid, sizeof(Oid));
 	if (RegisterDynamicBackgroundWorker(&settings, &handles[index]))
@@ -391,7 +393,7 @@ ask_for_room(Oid dboid, bool urgent, int64 now)
 			continue;
 		if (worker->makes_room)
 		{
-			leaving = building_since == 0 || now < building_since + TURN_NS;
+			leaving = building_since == 0 || now < building_since + SC_TURN_NS;
 			continue;
 		}
 		demand = hash_search(demands, &worker->dboid, HASH_FIND, NULL);
@@ -400,7 +402,7 @@ ask_for_room(Oid dboid, bool urgent, int64 now)
 			rank = 3;
 			since = -worker->idle_since;
 		}
-		else if (urgent && ((demand && demand->workers > 1) || now > worker->launched_at + TURN_NS))
+		else if (urgent && ((demand && demand->workers > 1) || now > worker->launched_at + SC_TURN_NS))
 		{
 			rank = demand && demand->workers > 1 ? 2 : 1;
 			since = building_since == 0 ? now : building_since;
@@ -423,16 +425,18 @@ ask_for_room(Oid dboid, bool urgent, int64 now)
 	return leaving || best;
 }
 
-/* max_workers may have become less: idle workers leave first. */
+/* If max_workers has become less, workers leave, idle ones first. */
 static void
-dismiss(int surplus)
+dismiss_surplus(int limit)
 {
+	int			staying = 0;
+
 	LWLockAcquire(&sc_register->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < sc_register->nworkers; i++)
-		if (OidIsValid(sc_register->workers[i].dboid) && sc_register->workers[i].makes_room)
-			surplus--;
+		if (OidIsValid(sc_register->workers[i].dboid) && !sc_register->workers[i].makes_room)
+			staying++;
 	for (int pass = 0; pass < 2; pass++)
-		for (int i = 0; i < sc_register->nworkers && surplus > 0; i++)
+		for (int i = 0; i < sc_register->nworkers && staying > limit; i++)
 		{
 			ScWorker   *worker = &sc_register->workers[i];
 
@@ -441,7 +445,7 @@ dismiss(int surplus)
 				continue;
 			worker->makes_room = true;
 			SetLatch(worker->latch);
-			surplus--;
+			staying--;
 		}
 	LWLockRelease(&sc_register->lock);
 }
@@ -537,7 +541,7 @@ act(int64 now, int64 *wake_at)
 	}
 	limit = Min(sc_max_workers, sc_register->nworkers);
 	if (workers > limit)
-		dismiss(workers - limit);
+		dismiss_surplus(limit);
 	list_sort(waiting, compare_turns);
 	foreach(lc, waiting)
 	{
@@ -559,7 +563,7 @@ act(int64 now, int64 *wake_at)
 		}
 		if (demand->idle == 0 && limit > 0 && !is_one_leaving() &&
 			!ask_for_room(demand->dboid, demand->workers == 0, now))
-			*wake_at = Min(*wake_at, now + TURN_NS);
+			*wake_at = Min(*wake_at, now + SC_TURN_NS);
 	}
 	list_free(waiting);
 }
@@ -649,7 +653,6 @@ sc_launcher_main(Datum arg)
 		int64		began;
 		int64		now;
 		int64		wake_at;
-		int64		nap;
 
 		ResetLatch(MyLatch);
 		if (ShutdownRequestPending)
@@ -673,13 +676,7 @@ sc_launcher_main(Datum arg)
 		}
 		MemoryContextReset(context);
 
-		/*
-		 * In a storm of requests there is a short sleep that no latch ends.
-		 */
-		now = sc_clock_now();
-		nap = Min(Max(NAP_NS, LOOK_SHARE * (now - began)), SC_NS_PER_S);
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap / SC_NS_PER_MS,
-						 launcher_wait_event());
+		sc_request_nap(began, NAP_NS, launcher_wait_event());
 		now = sc_clock_now();
 		if (wake_at > now)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
@@ -698,13 +695,7 @@ sc_launcher_init(void)
 
 	if (IsBinaryUpgrade)
 		return;
-	memset(&settings, 0, sizeof(settings));
-	settings.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	settings.bgw_start_time = BgWorkerStart_ConsistentState;
+	describe_process(&settings, "launcher");
 	settings.bgw_restart_time = 1;
-	strlcpy(settings.bgw_library_name, SC_NAME, BGW_MAXLEN);
-	strlcpy(settings.bgw_function_name, "sc_launcher_main", BGW_MAXLEN);
-	strlcpy(settings.bgw_name, "summary_cache launcher", BGW_MAXLEN);
-	strlcpy(settings.bgw_type, "summary_cache launcher", BGW_MAXLEN);
 	RegisterBackgroundWorker(&settings);
 }

@@ -48,6 +48,9 @@
  * carried out by a reader. */
 #define PATIENCE_NS	(5 * SC_NS_PER_S)
 
+/* Looks at what is requested take a twentieth of the time at most. */
+#define LOOK_SHARE		20
+
 /* The time between build_timeout's cancel and the end of a worker that has not
  * heeded it. */
 #define OVERDUE_NS	(2 * SC_NS_PER_S)
@@ -275,6 +278,14 @@ void
 sc_request_wake_launcher(void)
 {
 	wake(&sc_register->launcher);
+}
+
+void
+sc_request_nap(int64 began, int64 least_ns, uint32 wait_event)
+{
+	int64		nap = Min(Max(least_ns, LOOK_SHARE * (sc_clock_now() - began)), SC_NS_PER_S);
+
+	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap / SC_NS_PER_MS, wait_event);
 }
 
 void

@@ -10,7 +10,10 @@
 #ifndef SC_REQUEST_H
 #define SC_REQUEST_H
 
-#include "base.h"
+#include "clock.h"
+
+/* A worker whose place is wanted by another database has had its turn after this. */
+#define SC_TURN_NS		(100 * SC_NS_PER_MS)
 
 /* What has happened to workers since the server start. */
 typedef enum ScWorkerCount
@@ -88,6 +91,11 @@ extern void sc_request_end_work(void);
  * then a little more before the worker is terminated; 0: no limit.  In other
  * processes it does nothing. */
 extern void sc_request_supervise(int ms);
+
+/* After a look at what is requested, which began then (monotonic ns): a sleep that
+ * no latch ends, of this time at least, so that in a storm of wake-ups looks take
+ * little of the time. */
+extern void sc_request_nap(int64 began, int64 least_ns, uint32 wait_event);
 
 /* Is this worker asked to leave its place to another database? */
 extern bool sc_request_makes_room(void);

@@ -15,9 +15,6 @@
 
 #include "request.h"
 
-/* A worker that has not come up after this will not; so much time a launcher has to come back. */
-#define SC_LAUNCH_NS	(5 * SC_NS_PER_S)
-
 /*
  * A background worker.  Written under the register's lock by the launcher and
  * the worker itself; sessions read dboid, latch and building_since without it:

@@ -60,12 +60,6 @@
 #define PAUSE_FIRST_NS	(10 * SC_NS_PER_MS)
 #define PAUSE_DOUBLINGS	7
 
-/* A worker that finds nothing to do looks for a twentieth of the time at most. */
-#define LOOK_SHARE		20
-
-/* A worker whose place is wanted ends its round when it has lasted so long. */
-#define TURN_NS			(100 * SC_NS_PER_MS)
-
 /* A request, in a round. */
 typedef struct Request
 {
@@ -392,7 +386,7 @@ serve_requests(int64 now, int64 *wake_at)
 	{
 		if (serve_request(requested[i].index))
 			worked = true;
-		if (terminated || (sc_request_makes_room() && sc_clock_now() > now + TURN_NS))
+		if (terminated || (sc_request_makes_room() && sc_clock_now() > now + SC_TURN_NS))
 			break;
 	}
 	return worked;
@@ -447,7 +441,6 @@ sc_worker_main(Datum arg)
 		int64		now;
 		int64		leave_at;
 		int64		wake_at;
-		int64		nap;
 
 		ResetLatch(MyLatch);
 		if (terminated)
@@ -474,9 +467,7 @@ sc_worker_main(Datum arg)
 			continue;
 
 		/* in a storm of commits that concern nothing due, not at each of them */
-		nap = LOOK_SHARE * (sc_clock_now() - now);
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Max(nap / SC_NS_PER_MS, 1), worker_wait_event());
+		sc_request_nap(now, SC_NS_PER_MS, worker_wait_event());
 		now = sc_clock_now();
 		if (wake_at > now)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
