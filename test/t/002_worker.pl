@@ -21,9 +21,7 @@ my $worker_pid = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'summar
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
 my $at_gate = q{SELECT count(*) FROM pg_locks
 	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
-my $worker_at_gate = q{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted
-	AND backend_type = 'summary_cache worker'};
+my $worker_at_gate = at_gate(42);
 
 my $node = Node->new('main');
 $node->init;

@@ -22,8 +22,7 @@ my $define = q{
 	SELECT summary_cache_get('slow'), summary_cache_get('fast')};
 my $launcher = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache launcher'};
 my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'};
-my $at_gate = q{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted AND backend_type = 'summary_cache worker'};
+my $at_gate = at_gate(42);
 my @databases = map { "d$_" } 1 .. 6;
 
 my $node = Node->new('main');
@@ -43,20 +42,6 @@ $node->sql($define, 'd1');
 $node->sql("CREATE DATABASE $_ TEMPLATE d1") for @databases[1 .. $#databases];
 $node->sql(q{SELECT summary_cache_get('slow'), summary_cache_get('fast')}, $_) for @databases;
 
-# What a summary has in the cache, as nobody asks for it.
-sub state_of
-{
-	my ($summary) = @_;
-	return "SELECT state FROM summary_cache_sections WHERE summary = '$summary'";
-}
-
-sub becomes_current
-{
-	my ($db, $summary, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return $node->polled(state_of($summary), 'current', $name, $db);
-}
-
 is($node->sql("SELECT datname IS NULL, wait_event_type FROM pg_stat_activity WHERE backend_type = 'summary_cache launcher'"),
 	't|Extension', 'the launcher is there, in no database');
 is($node->sql($launcher), $node->sql('SELECT launcher_pid FROM summary_cache_server', 'd1'), '... and the view says so');
@@ -68,7 +53,7 @@ my @sessions = map { Session->new($node, $_) } @databases;
 for my $round (1 .. 3)
 {
 	$_->query('UPDATE fast SET n = n + 1') for @sessions;
-	becomes_current($_, 'fast', "turns, round $round: $_ is refreshed without a reader") for @databases;
+	$node->becomes_current($_, 'fast', "turns, round $round: $_ is refreshed without a reader") for @databases;
 }
 cmp_ok($node->sql($workers), '<=', 2, 'by no more workers than there may be');
 is(join(' ', map { $_->query(fetch('fast')) } @sessions), join(' ', ('hit-revision 3') x @databases), '... with the newest data');
@@ -87,33 +72,33 @@ $node->polled($at_gate, '1', 'a build that goes on and on');
 for my $round (1 .. 3)
 {
 	$sessions[0]->query('UPDATE fast SET n = n + 1');
-	becomes_current('d1', 'fast', "beside it, round $round: another summary of the same database is refreshed");
+	$node->becomes_current('d1', 'fast', "beside it, round $round: another summary of the same database is refreshed");
 }
 is($sessions[0]->query(state_of('slow')), 'stale', '... while that build goes on');
 $sessions[1]->query('UPDATE slow SET n = n + 1');
 $node->polled($at_gate, '2', 'one more, in another database');
 $sessions[0]->query('UPDATE fast SET n = n + 1');
-becomes_current('d1', 'fast', 'the third worker is shared: one database');
+$node->becomes_current('d1', 'fast', 'the third worker is shared: one database');
 $sessions[2]->query('UPDATE fast SET n = n + 1');
-becomes_current('d3', 'fast', '... and another');
+$node->becomes_current('d3', 'fast', '... and another');
 $sessions[0]->query(q{SET client_min_messages = warning;
 	CREATE TABLE slow2 (n int); INSERT INTO slow2 VALUES (0);
 	SELECT summary_cache_define('slow2', 'main', 'SELECT n, pg_advisory_xact_lock_shared(42)::text AS gate FROM slow2')});
 $holders[1]->query('SELECT pg_advisory_unlock(42)');
-becomes_current('d2', 'slow', 'what is long ends some time');
+$node->becomes_current('d2', 'slow', 'what is long ends some time');
 $holders[0]->query('SELECT pg_advisory_unlock(42)');
-becomes_current('d1', 'slow', '... everywhere');
+$node->becomes_current('d1', 'slow', '... everywhere');
 is($sessions[0]->query(q{SELECT summary_cache_get('slow2') IS NOT NULL}), 't', 'a second long one');
 $holders[0]->query('SELECT pg_advisory_lock(42)');
 $sessions[0]->query('UPDATE slow SET n = n + 1; UPDATE slow2 SET n = n + 1');
 $node->polled($at_gate, '2', 'two long builds in one database');
 $sessions[2]->query('UPDATE fast SET n = n + 1');
-becomes_current('d3', 'fast', 'leave the third worker to the others');
+$node->becomes_current('d3', 'fast', 'leave the third worker to the others');
 $sessions[0]->query('UPDATE fast SET n = n + 1');
 $node->polled('SELECT requests_waiting FROM summary_cache_server', '1', 'what cannot be done now waits', 'd1');
 is($node->sql(fetch('slow'), 'd1'), 'stale 1', '... and nobody waits for it');
 $holders[0]->query('SELECT pg_advisory_unlock(42)');
-becomes_current('d1', $_, "$_ is refreshed in the end") for qw(slow slow2 fast);
+$node->becomes_current('d1', $_, "$_ is refreshed in the end") for qw(slow slow2 fast);
 
 #
 # A summary rests for as long as refresh_rest says.  That another one is refreshed meanwhile shows that
@@ -125,17 +110,17 @@ $sessions[0]->query(q{SET client_min_messages = warning;
 	SELECT summary_cache_get('r')});
 $node->set_server('summary_cache.refresh_rest', 1000);
 $sessions[0]->query('UPDATE r SET n = n + 1');
-becomes_current('d1', 'r', 'a refresh of 100 ms, and then a rest of 100 s');
+$node->becomes_current('d1', 'r', 'a refresh of 100 ms, and then a rest of 100 s');
 $sessions[0]->query('UPDATE r SET n = n + 1');
 for my $round (1 .. 2)
 {
 	$sessions[0]->query('UPDATE fast SET n = n + 1');
-	becomes_current('d1', 'fast', "another summary is refreshed meanwhile, round $round");
+	$node->becomes_current('d1', 'fast', "another summary is refreshed meanwhile, round $round");
 }
 is($sessions[0]->query(state_of('r')), 'stale', '... and this one is not');
 is($sessions[0]->query('SELECT requests_waiting FROM summary_cache_server'), '0', 'what rests does not wait for a worker');
 $node->set_server('summary_cache.refresh_rest', 0);
-becomes_current('d1', 'r', 'without a rest it is');
+$node->becomes_current('d1', 'r', 'without a rest it is');
 $node->set_server('summary_cache.refresh_rest', undef, '1');
 
 #
@@ -146,7 +131,7 @@ $sessions[0]->query(q{SET client_min_messages = warning;
 	SELECT summary_cache_define('l', 'main', 'SELECT n, pg_advisory_lock(43)::text AS locked FROM l');
 	SELECT summary_cache_get('l'), pg_advisory_unlock_all()});
 $sessions[0]->query('UPDATE l SET n = n + 1');
-becomes_current('d1', 'l', 'a query that keeps an advisory lock');
+$node->becomes_current('d1', 'l', 'a query that keeps an advisory lock');
 is($holders[0]->query('SELECT pg_try_advisory_lock(43), pg_advisory_unlock(43)'), 't|t', '... which the worker does not');
 $sessions[0]->query(q{SELECT summary_cache_drop('l')});
 
@@ -169,7 +154,7 @@ for my $end ('TERM', 'KILL')
 	# some of these find none
 	$_->query('UPDATE fast SET n = n + 1') for @sessions;
 	$node->polled("SELECT count(*) FROM ($launcher) l WHERE pid <> $pid", '1', "SIG$end: another launcher comes");
-	becomes_current($_, 'fast', "SIG$end: $_ is refreshed") for @databases;
+	$node->becomes_current($_, 'fast', "SIG$end: $_ is refreshed") for @databases;
 }
 
 #
@@ -189,14 +174,14 @@ $sessions[0]->query(q{SET client_min_messages = warning;
 $node->set_server('summary_cache.build_timeout', '100ms');
 $sessions[0]->query('UPDATE deaf SET n = 1');
 $sessions[0]->query('UPDATE fast SET n = n + 1');
-becomes_current('d1', 'fast', 'beside it another summary is refreshed');
+$node->becomes_current('d1', 'fast', 'beside it another summary is refreshed');
 $node->polled(q{SELECT last_error, last_error_sqlstate FROM summary_cache_stats WHERE summary = 'deaf'},
 	'the build did not end within summary_cache.build_timeout, nor when it was canceled, so its worker was terminated|57014',
 	'what swallows the cancel is terminated', 'd1');
 is($sessions[0]->query('SELECT workers_terminated > 0 FROM summary_cache_server'), 't', '... which is counted');
 is($node->sql(fetch('deaf'), 'd1'), 'stale 0', '... and reads go on');
 $sessions[0]->query('UPDATE deaf SET n = 0');
-becomes_current('d1', 'deaf', 'it heals by itself');
+$node->becomes_current('d1', 'deaf', 'it heals by itself');
 $node->set_server('summary_cache.build_timeout', undef, '5min');
 
 #
@@ -215,7 +200,7 @@ my ($first, $second) = map { $node->sql(fetch('fast'), 'd1') =~ s/ .*//r } 1, 2;
 is("$first $second", 'miss hit-revision', 'a reader refreshes it meanwhile');
 $sessions[0]->query('UPDATE fast SET n = n + 1');
 $node->sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()");
-becomes_current('d1', 'fast', 'when there is a place again, it is refreshed without a reader');
+$node->becomes_current('d1', 'fast', 'when there is a place again, it is refreshed without a reader');
 eval { $_->quit } for @sleepers;
 is(() = slurp_file($node->logfile) =~ /there is no place for a summary_cache worker/g, 1, 'that is logged once');
 
@@ -229,7 +214,7 @@ like($node->sql(fetch('fast'), 'd1'), qr/^miss /, 'max_workers = 0: a reader ref
 is($node->sql($workers), '0', '... and no worker is started');
 $sessions[0]->query('UPDATE fast SET n = n + 1');
 $node->set_server('summary_cache.max_workers', undef, '2');
-becomes_current('d1', 'fast', '... until there may be one');
+$node->becomes_current('d1', 'fast', '... until there may be one');
 
 $_->quit for @sessions, @holders;
 $node->stop;

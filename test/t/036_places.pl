@@ -21,8 +21,7 @@ my $define = q{
 	SELECT summary_cache_define('fast', 'main', 'SELECT n FROM fast')};
 my $read = q{SELECT summary_cache_get('slow'), summary_cache_get('fast')};
 my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'};
-my $at_gate = q{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted AND backend_type = 'summary_cache worker'};
+my $at_gate = at_gate(42);
 
 my $node = Node->new('main');
 $node->init(allows_streaming => 1);
@@ -44,19 +43,6 @@ for my $db (qw(a b c))
 my %session = map { $_ => Session->new($node, $_) } qw(a b c);
 my %holder = map { $_ => Session->new($node, $_) } qw(a b c);
 
-sub state_of
-{
-	my ($summary) = @_;
-	return "SELECT state FROM summary_cache_sections WHERE summary = '$summary'";
-}
-
-sub becomes_current
-{
-	my ($db, $summary, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return $node->polled(state_of($summary), 'current', $name, $db);
-}
-
 #
 # A build that goes on and on was asked to make room; another one ends
 #
@@ -68,16 +54,16 @@ $node->polled($at_gate, '2', '... and another one');
 $session{c}->query('UPDATE fast SET n = n + 1');
 $node->polled('SELECT requests_waiting FROM summary_cache_server', '1', 'a third database waits', 'c');
 $holder{b}->query('SELECT pg_advisory_unlock(42)');
-becomes_current('c', 'fast', '... until one of the builds ends, whichever that is');
+$node->becomes_current('c', 'fast', '... until one of the builds ends, whichever that is');
 $holder{b}->query('SELECT pg_advisory_lock(42)');
 $session{b}->query('UPDATE slow SET n = n + 1');
 $node->polled($at_gate, '2', 'the same once more');
 $session{c}->query('UPDATE fast SET n = n + 1');
 $node->polled('SELECT requests_waiting FROM summary_cache_server', '1', 'a third database waits', 'c');
 $holder{a}->query('SELECT pg_advisory_unlock(42)');
-becomes_current('c', 'fast', '... for the other one');
+$node->becomes_current('c', 'fast', '... for the other one');
 $holder{b}->query('SELECT pg_advisory_unlock(42)');
-becomes_current($_, 'slow', "$_: the long build ends") for qw(a b);
+$node->becomes_current($_, 'slow', "$_: the long build ends") for qw(a b);
 
 #
 # Databases that are being renamed keep their workers waiting at the start.  Each has one that builds when the
@@ -103,7 +89,7 @@ for my $i (0, 1)
 my $failed = $session{c}->query('SELECT workers_failed FROM summary_cache_server');
 $node->polled("SELECT workers_failed >= $failed + 2 FROM summary_cache_server", 't', 'workers that wait there are sent away', 'c');
 $session{c}->query('UPDATE fast SET n = n + 1');
-becomes_current('c', 'fast', '... and another database goes on');
+$node->becomes_current('c', 'fast', '... and another database goes on');
 $_->query('ROLLBACK') for @renamers;
 $_->quit for @renamers;
 $node->polled(state_of('s'), 'current', "$_ is refreshed as well when that is over", $_) for @renamed;
@@ -113,7 +99,7 @@ $node->polled(state_of('s'), 'current', "$_ is refreshed as well when that is ov
 #
 $node->set_server('summary_cache.refresh_rest', 1000);
 $session{a}->query('UPDATE slow SET n = n + 1');
-becomes_current('a', 'slow', 'before the rest');
+$node->becomes_current('a', 'slow', 'before the rest');
 $holder{b}->query('SELECT pg_advisory_lock(42)');
 $session{b}->query('SELECT 1 FROM summary_cache_fetch(\'slow\'); UPDATE slow SET n = n + 1');
 $node->set_server('summary_cache.refresh_rest', 0);
@@ -126,7 +112,7 @@ $node->sql(q{SET client_min_messages = warning;
 	SELECT summary_cache_define('heir', 'main', 'SELECT n FROM fast');
 	SELECT summary_cache_get('heir')}, 'b');
 $session{b}->query('UPDATE fast SET n = n + 1');
-becomes_current('b', 'heir', 'another summary gets the entry, and is refreshed');
+$node->becomes_current('b', 'heir', 'another summary gets the entry, and is refreshed');
 $holder{b}->query('SELECT pg_advisory_unlock(42)');
 $node->polled('SELECT workers_building FROM summary_cache_server', '0', 'that build ends', 'b');
 $node->set_server('summary_cache.refresh_rest', undef, '1');
@@ -155,7 +141,7 @@ $session{c}->query(q{SELECT summary_cache_drop('bad')});
 # Fewer workers than there are
 #
 $session{$_}->query('UPDATE fast SET n = n + 1') for qw(a b);
-becomes_current($_, 'fast', "$_ has a worker") for qw(a b);
+$node->becomes_current($_, 'fast', "$_ has a worker") for qw(a b);
 $node->set_server('summary_cache.max_workers', 1);
 $node->polled("SELECT count <= 1 FROM ($workers) w", 't', 'max_workers becomes less, and so do the workers');
 $node->set_server('summary_cache.max_workers', undef, '2');
@@ -175,7 +161,7 @@ $node->polled(q{SELECT wait_event FROM pg_stat_activity WHERE pid = } . $writer-
 is($node->sql(q{SET synchronous_commit = local; SELECT status, document->>'n' FROM summary_cache_fetch('late')}, 'a'), 'miss|0', 'a first read beside it');
 $node->sql('SELECT pg_cancel_backend(' . $writer->pid . ')');
 $writer->result;
-becomes_current('a', 'late', '... is followed by a refresh');
+$node->becomes_current('a', 'late', '... is followed by a refresh');
 is($node->sql(q{SELECT document->>'n' FROM summary_cache_fetch('late')}, 'a'), '1', '... that has it');
 $node->set_server('synchronous_standby_names', undef, '');
 $node->no_worker;
@@ -183,7 +169,7 @@ $node->sql(q{BEGIN; UPDATE late SET n = 2; PREPARE TRANSACTION 'late'}, 'a');
 $node->sql(q{SELECT summary_cache_invalidate('late'); SELECT summary_cache_get('late')}, 'a');
 $node->no_worker;
 $node->sql(q{COMMIT PREPARED 'late'}, 'a');
-becomes_current('a', 'late', 'the same beside a prepared one');
+$node->becomes_current('a', 'late', 'the same beside a prepared one');
 
 $_->quit for values %session, values %holder, $writer;
 $node->stop;
@@ -199,10 +185,10 @@ $session{a}->send_sql(q{DO $$ BEGIN LOOP UPDATE fast SET n = n + 1; COMMIT; PERF
 	EXIT WHEN EXISTS (SELECT FROM slow WHERE n = -1); END LOOP; END $$});
 $node->polled($workers, '1', 'a database that changes all the time has the only place');
 $session{c}->query('UPDATE fast SET n = n + 1');
-becomes_current('c', 'fast', '... and leaves it to another one in turn');
+$node->becomes_current('c', 'fast', '... and leaves it to another one in turn');
 $node->sql('UPDATE slow SET n = -1', 'a');
 $session{a}->result;
-becomes_current('a', 'fast', '... and gets it back');
+$node->becomes_current('a', 'fast', '... and gets it back');
 
 $_->quit for values %session;
 $node->stop;

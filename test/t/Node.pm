@@ -1,5 +1,5 @@
-# A server of a test: PostgreSQL::Test::Cluster, with what many tests ask of it.  And fetch(), forced() and
-# wait_until(), which need no server.
+# A server of a test: PostgreSQL::Test::Cluster, with what many tests ask of it.  And at_gate(), fetch(),
+# forced(), state_of() and wait_until(), which need no server.
 
 package Node;
 
@@ -15,7 +15,7 @@ use Test::More ();
 use Time::HiRes qw(time usleep);
 
 our @ISA = qw(PostgreSQL::Test::Cluster);
-our @EXPORT = qw(fetch forced wait_until);
+our @EXPORT = qw(at_gate fetch forced state_of wait_until);
 
 # Asks until it is so, for a bounded time; returns the last answer.
 sub wait_until
@@ -42,6 +42,21 @@ sub forced
 	return qq{SELECT document->>'} . ($key // 'n') . qq{' FROM summary_cache_fetch('$summary', force_refresh => true)};
 }
 
+# What the cache has of a summary, as SQL that asks for no refresh.
+sub state_of
+{
+	my ($summary) = @_;
+	return "SELECT state FROM summary_cache_sections WHERE summary = '$summary'";
+}
+
+# How many workers wait for an advisory lock of this number, as SQL.
+sub at_gate
+{
+	my ($number) = @_;
+	return qq{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = $number AND NOT granted AND backend_type = 'summary_cache worker'};
+}
+
 # The rows that a query gives; in which database.
 sub sql
 {
@@ -62,6 +77,14 @@ sub polled
 	my ($self, $query, $expected, $name, $db) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return Test::More::ok($self->poll($query, $expected, $db), $name);
+}
+
+# Waits, as a test, until a summary is current in the cache of a database without a reader.
+sub becomes_current
+{
+	my ($self, $db, $summary, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return $self->polled(state_of($summary), 'current', $name, $db);
 }
 
 # Waits until a summary is a hit.
