@@ -431,7 +431,8 @@ sc_request_waiting(ScWaiting *waiting)
 	{
 		int64		since = sc_request_waits_since(i, now);
 
-		if (since == 0)
+		/* nobody could carry that out now */
+		if (since == 0 || sc_store_waits_for_replay(i))
 			continue;
 		waiting->requests++;
 		waiting->oldest = Max(waiting->oldest, now - since);

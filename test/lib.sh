@@ -111,12 +111,14 @@ missing_packages() {
 		have prove || echo perl
 		perl -MIPC::Run -MTest::More -MTime::HiRes -e 1 2>/dev/null || echo libipc-run-perl
 	fi
-	# for the examples in doc/, and for poolers; by other names, and without, their tests are skipped
+	# for the examples in doc/, poolers and alerts; by other names, and without, their tests are skipped
 	if [ "$1" = tap ] && have apt-get; then
 		/usr/bin/python3 -c 'import asyncpg, fastapi, uvicorn' 2>/dev/null ||
 			printf '%s\n' python3-asyncpg python3-fastapi python3-uvicorn
 		have pgbouncer || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
 		have nginx || [ -x /usr/sbin/nginx ] || echo nginx
+		{ have prometheus && have promtool; } || echo prometheus
+		have prometheus-postgres-exporter || have postgres_exporter || echo prometheus-postgres-exporter
 	fi
 	if [ "$1" != tools ] && ! find_server; then
 		for dir in /usr/lib/postgresql/*/; do
@@ -175,7 +177,7 @@ install_packages() {
 			as_root pg_conftool /etc/postgresql-common/createcluster.conf set create_main_cluster false
 			;;
 	esac
-	for service in pgbouncer nginx; do
+	for service in pgbouncer nginx prometheus prometheus-postgres-exporter; do
 		case " $* " in
 			*" $service "*)
 				# The package would start a service, and enable it at boot.  What is not unpacked cannot be.

@@ -115,9 +115,12 @@ for my $rule (@$rules)
 
 # What the metrics are in health, by the minute; and what makes each alert fire.
 my %health = (
-	(map { ("summary_cache_server_$_->[0]" => $_->[1]) } [ preloaded => '1' ], [ enabled => '1' ], [ workers => '0' ],
-		[ memory_limit_bytes => '1000000' ], [ max_tables => '32' ], [ max_sections => '16' ],
+	(map { ("summary_cache_server_$_->[0]" => $_->[1]) } [ preloaded => '1' ], [ enabled => '1' ], [ in_recovery => '0' ],
+		[ max_workers => '3' ], [ memory_limit_bytes => '1000000' ], [ max_tables => '32' ], [ max_sections => '16' ],
 		[ max_stale_age_seconds => '300' ], [ waiting_seconds_max => '0' ]),
+	(map { ("summary_cache_launcher_$_->[0]" => $_->[1]) } [ running => '1' ], [ oldest_request_age_seconds => '1' ],
+		[ workers_refused_total => '0' ], [ workers_failed_total => '0' ], [ workers_terminated_total => '0' ],
+		[ builds_gave_way_total => '0+1' ]),
 	(map { ("summary_cache_document_$_->[0]" => $_->[1]) } [ consecutive_failures => '0' ], [ refresh_requested => '0' ],
 		[ bytes => '1000' ], [ not_cached_builds_total => '0' ], [ evictions_total => '0' ], [ wasted_builds_total => '0' ],
 		[ waits_total => '0+1' ], [ wait_seconds_total => '0+0.1' ]),
@@ -142,7 +145,13 @@ my %ill = (
 	Evicted => { summary_cache_document_evictions_total => '0+1' },
 	TablesNearLimit => { summary_cache_server_max_tables => '3' },
 	SectionsNearLimit => { summary_cache_server_max_sections => '1' },
-	WorkerMissing => { summary_cache_document_refresh_requested => '1' },
+	LauncherMissing => { summary_cache_launcher_running => '0' },
+	RequestsWaiting => { summary_cache_launcher_oldest_request_age_seconds => '11' },
+	NoPlaceForWorker => { summary_cache_launcher_workers_refused_total => '0+1' },
+	WorkersFailing => { summary_cache_launcher_workers_failed_total => '0+1' },
+	WorkerTerminated => { summary_cache_launcher_workers_terminated_total => '0+1' },
+	LockedOut => { summary_cache_document_refresh_requested => '1', 'summary_cache_builds_total{cause="background"}' => '0',
+		summary_cache_launcher_builds_gave_way_total => '0+10' },
 	PrivateShare => { 'summary_cache_private_reads_total{cause="writing"}' => '0+30',
 		'summary_cache_reads_total{status="private"}' => '0+30' },
 	MissShare => { 'summary_cache_reads_total{status="miss"}' => '0+30' },
@@ -152,6 +161,14 @@ my %ill = (
 	ReadersWaiting => { summary_cache_server_waiting_seconds_max => '6' },
 	WaitsLong => { summary_cache_document_wait_seconds_total => '0+1.1' },
 	PendingLong => { summary_cache_table_pending => '1' });
+
+# What looks ill and is not.
+my %well = (
+	'refreshes that are put off' => { summary_cache_document_refresh_requested => '1' },
+	'no workers are wanted' => { summary_cache_launcher_oldest_request_age_seconds => '1000', summary_cache_server_max_workers => '0' },
+	'locked, but not all the time' => { %{ $ill{LockedOut} }, summary_cache_launcher_builds_gave_way_total => '0+2' },
+	'locked, and built all the same' => { %{ $ill{LockedOut} }, 'summary_cache_builds_total{cause="background"}' => '0+1' },
+	map { ("$_ on a standby" => { %{ $ill{$_} }, summary_cache_server_in_recovery => '1' }) } qw(StaleShare BuildsWasted));
 
 sub rule_test
 {
@@ -182,7 +199,8 @@ SKIP:
 
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/rules_test.yaml';
 	append_to_file($file, "rule_files:\n  - '$rules_file'\nevaluation_interval: 1m\ntests:\n"
-			. join('', rule_test('health', {}), map { rule_test($_, $ill{$_}, $_) } sort keys %ill));
+			. join('', rule_test('health', {}), (map { rule_test($_, $well{$_}) } sort keys %well),
+				map { rule_test($_, $ill{$_}, $_) } sort keys %ill));
 	command_ok([ 'promtool', 'check', 'rules', $rules_file ], 'promtool takes the rules');
 	command_ok([ 'promtool', 'test', 'rules', $file ], '... none of which fires in health, and each alone when it should');
 }
@@ -308,7 +326,8 @@ for my $namespace (sort keys %$queries)
 # What the views have and the exporter does not is so on purpose.
 my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources);
 my @columns = split /\n/, $node->sql(q{SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
-	('summary_cache_stats'::regclass, 'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass)});
+	('summary_cache_stats'::regclass, 'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass,
+	'summary_cache_server'::regclass)});
 is(join(' ', grep { !$seen{$_} && !$omitted{$_} } @columns), '', 'each column of the views is exported');
 
 # Prometheus refuses two values of one name and the same labels.
@@ -638,18 +657,73 @@ $node->set_server('summary_cache.max_stale_age', undef, '5min');
 $node->sql(q{SELECT summary_cache_drop('slow')});
 healthy('without it');
 
-# the server
+# workers, whose counters begin with the server
 $holder->quit;
-$node->append_conf('postgresql.conf', 'max_worker_processes = 1');
+$node->restart;
+$holder = Session->new($node);
+$node->sql(q{CREATE TABLE locked (n int); INSERT INTO locked VALUES (1);
+	SELECT summary_cache_define('locked', 'main', 'SELECT n FROM locked'); SELECT 1 FROM summary_cache_get('locked')});
+settled();
+$node->sql('UPDATE locked SET n = 2');
+$holder->query('BEGIN; LOCK TABLE locked');
+fires('TableNotProvable LockedOut', 'a locked source');
+$holder->query('COMMIT');
+healthy('unlocked');
+$node->sql(q{SELECT summary_cache_drop('locked')});
+
+$node->sql(q{
+	CREATE TABLE deaf (n int); INSERT INTO deaf VALUES (0);
+	CREATE FUNCTION deaf(n int) RETURNS int LANGUAGE plpgsql AS $$
+	BEGIN
+		WHILE n > 0 LOOP
+			BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END;
+		END LOOP;
+		RETURN n;
+	END $$;
+	SELECT summary_cache_define('deaf', 'main', 'SELECT deaf(n) AS n FROM deaf');
+	SELECT 1 FROM summary_cache_get('deaf')});
+settled();
+$node->set_server('summary_cache.build_timeout', '100ms');
+$node->sql('UPDATE deaf SET n = 1; SELECT 1 FROM summary_cache_get(\'state\')');
+$node->sql(q{SET summary_cache.read_your_writes = off; SELECT status FROM summary_cache_fetch('deaf')});
+fires('WorkerTerminated', 'a function that swallows the cancel');
+$node->sql('UPDATE deaf SET n = 0');
+$node->set_server('summary_cache.build_timeout', undef, '5min');
+healthy('it ends');
+$node->sql(q{SELECT summary_cache_drop('deaf')});
+
+$node->sql('CREATE DATABASE closed');
+$node->sql(q{CREATE EXTENSION summary_cache; CREATE TABLE c (n int); INSERT INTO c VALUES (1);
+	SELECT summary_cache_define('c', 'main', 'SELECT n FROM c'); SELECT 1 FROM summary_cache_get('c')}, 'closed');
+$node->hit('c', 'closed');
+$node->quiet('closed');
+my $inside = Session->new($node, 'closed');
+$node->sql('ALTER DATABASE closed ALLOW_CONNECTIONS false');
+$inside->query(q{SET summary_cache.read_your_writes = off; UPDATE c SET n = 2; SELECT status FROM summary_cache_fetch('c')});
+fires('WorkersFailing', 'a database that refuses connections');
+$node->sql('ALTER DATABASE closed ALLOW_CONNECTIONS true');
+$inside->quit;
+$holder->quit;
+$node->sql('DROP DATABASE closed');
+healthy('without it');
+
+# the server
+$node->append_conf('postgresql.conf', 'max_worker_processes = 0');
+$node->restart;
+fires('LauncherMissing', 'no worker process at all');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 2');
 $node->restart;
 $node->hit('state');
-fires('', 'no worker process to be had, and none needed');
+fires('', 'two, for the launcher and that of logical replication, and no worker needed');
 $node->sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
-is($node->sql('SELECT status FROM summary_cache_fetch()'), 'miss', 'a reader refreshes');
-# a reader that builds for itself alone asks for one that nobody takes
-$node->sql(q{UPDATE tasks SET title = title || 'z' WHERE id = 1});
-is($node->sql('BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT status FROM summary_cache_fetch(); COMMIT'), 'private', 'one that may not publish does not');
-fires('WorkerMissing', 'one was asked for');
+$node->hit('state');
+fires('NoPlaceForWorker', 'a worker is needed; a reader has refreshed');
+# with a refresh that no reader makes
+$node->set_server('summary_cache.eager_refresh', 'on');
+$node->sql('SELECT state_summary(true)');
+$node->sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
+fires('RequestsWaiting NoPlaceForWorker', '... for long');
+$node->set_server('summary_cache.eager_refresh', undef, 'off');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 16');
 $node->restart;
 $node->sql('UPDATE tasks SET title = title || \'y\' WHERE id = 1');
