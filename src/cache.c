@@ -670,8 +670,11 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 
 /*
  * If the leader that this reader waited for failed: its error, rather than one
- * more build that fails.  A conflict with recovery says little about the next,
- * and so does a build that DDL has overtaken.
+ * more build that fails.  A build that began before the reader asked may not have
+ * seen what would have let it succeed, such as the reader's own last commit: of
+ * many that waited for that one, the first builds, and the others have its error.
+ * A conflict with recovery says little about the next, and so does a build that
+ * DDL has overtaken.
  */
 static void
 raise_leaders_error(ScLocal *local, Reader *reader)
@@ -679,7 +682,7 @@ raise_leaders_error(ScLocal *local, Reader *reader)
 	ScFailure	failure;
 
 	sc_store_failure(local->index, &failure);
-	if (failure.failures > 0 && failure.failed_at > reader->asked_at &&
+	if (failure.failures > 0 && failure.begun_at > reader->asked_at &&
 		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
 		ereport(ERROR,
 				(errcode(failure.code),

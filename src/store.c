@@ -139,8 +139,9 @@ static Summary *summaries;
 static Section *sections;
 static void *area_place;
 
-/* ddl_revision() when the last build of this backend began. */
+/* ddl_revision() when the last build of this backend began, and monotonic ns. */
 static uint64 begun_at_ddl = 0;
+static int64 begun_at = 0;
 
 /*-------------------------------------------------------------------------
  * Shared memory
@@ -739,6 +740,7 @@ sc_store_begin_build(int index)
 {
 	uint64		generation;
 
+	begun_at = sc_clock_now();
 	begun_at_ddl = ddl_revision();
 	LWLockAcquire(&summaries[index].lock, LW_SHARED);
 	generation = summaries[index].generation;
@@ -1270,7 +1272,7 @@ sc_store_record_failure(int index, const char *name, const ErrorData *error, boo
 		failure->code = error->sqlerrcode;
 		strlcpy(failure->message, error->message ? error->message : "unknown error", SC_ERROR_LEN);
 		failure->at = GetCurrentTimestamp();
-		failure->failed_at = now;
+		failure->begun_at = begun_at;
 		summary->stats.failed++;
 		pg_atomic_write_u64(&summary->requests.retry_at,
 							now + Min(RETRY_FIRST_NS << doublings, RETRY_LIMIT_NS));

@@ -107,7 +107,7 @@ typedef struct ScRequests
 	pg_atomic_uint32 pauses;	/* one after the other */
 } ScRequests;
 
-/* The last failure; cleared by success, but for its time. */
+/* The last failure; cleared by success, but for its times. */
 typedef struct ScFailure
 {
 	uint32		failures;		/* consecutive */
@@ -115,7 +115,8 @@ typedef struct ScFailure
 	int			code;			/* SQLSTATE, MAKE_SQLSTATE form */
 	char		message[SC_ERROR_LEN];
 	TimestampTz at;
-	int64		failed_at;		/* monotonic ns */
+	int64		begun_at;		/* monotonic ns; of the build, before it read
+								 * anything */
 	uint64		ddl;			/* the database's and the cluster's DDL, of
 								 * before the build: what came after that may
 								 * have mended, or caused, what has failed */

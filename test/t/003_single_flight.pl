@@ -108,9 +108,18 @@ is($leader->result, '', 'the leader fails');
 like($leader->error, qr/division by zero/, '... with its error');
 is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('') x 5 ], 'the waiters fail');
 is(scalar(grep { $_->error =~ /summary "s" could not be built: division by zero.*Another session/s } @others[ 0 .. 4 ]),
-	5, '... with the error of the leader');
-is(counter('builds_failed'), '1', '... and did not build in turn');
+	4, '... with the error of one of them');
+is(counter('builds_failed'), '2', '... which built after all had asked; the others did not');
+
+# the leader began before the table was mended
+gather('mended', 0);
 $node->sql('UPDATE t SET n = 2');
+$_->send_sql($fetch) for @others[ 0 .. 4 ];
+$node->polled($waiting, '5', 'mended: the others wait');
+open_gate();
+is($leader->result, '', 'mended: the leader fails');
+is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('miss|2') x 5 ], '... and its error is not that of readers that asked later');
+is(counter('builds_failed'), '1', '... but the only one');
 
 #
 # The leader fails, and an old document may be served: to all alike
@@ -130,10 +139,10 @@ open_gate();
 is($leader->result, 'stale|2', 'the leader fails, and gets the old document');
 is_deeply([ map { $_->result } @others[ 0 .. 2 ] ], [ ('stale|2') x 3 ], '... as do those who waited');
 is($others[3]->result, '', '... but not where it is too old');
-like($others[3]->error, qr/summary "s" could not be built: division by zero/, '... which gets the error of the leader');
 is($others[4]->result, '', '... nor a forced reader');
-like($others[4]->error, qr/summary "s" could not be built: division by zero/, '... which gets it, too');
-is(counter('builds_failed'), '1', '... and none of them builds in turn');
+is(scalar(grep { $_->error =~ /division by zero/ } @others[ 3, 4 ]), 2, '... which both get an error');
+is(scalar(grep { $_->error =~ /could not be built: division by zero.*Another session/s } @others[ 3, 4 ]), 1, '... one of them that of the other');
+is(counter('builds_failed'), '2', '... since only one builds after both had asked');
 $_->query('RESET summary_cache.max_stale_age; RESET summary_cache.stale_if_error') for $leader, @others[ 0 .. 4 ];
 $node->sql('UPDATE t SET n = 2');
 
