@@ -485,10 +485,7 @@ bystander_main(int db)
  *-------------------------------------------------------------------------
  */
 
-/*
- * Back to what can be built, and built.  False if that failed: who waits for
- * another builder has the error of that one, which may have begun before.
- */
+/* Back to what can be built, and built.  False if a disturbance came between. */
 static bool
 heal(Session *session, int which)
 {
@@ -1009,6 +1006,34 @@ drop_database(Session *server, int db)
 }
 
 /*
+ * What a worker has locked for its session must be free while it is idle.  Its
+ * last build is one that locks.
+ */
+static void
+check_advisory_locks(Session *session)
+{
+	for (int64_t until = now() + (int64_t) bound * 1000000; now() < until;)
+	{
+		long		idle;
+
+		/* what has no document is not refreshed */
+		(void) run(session, "SELECT (summary_cache_fetch('advisory')).status, pg_advisory_unlock_all()");
+		(void) run(session, "UPDATE advisory SET n = n + 1");
+		expect(session, STUCK, bound, "not current",
+			   "SELECT string_agg(state, ', ') FROM summary_cache_sections WHERE summary = 'advisory' AND state <> 'current'");
+		/* still there, and with the one that has built: it may be about to end its transaction */
+		rest(1000000);
+		idle = number(session, "SELECT count(*) FROM pg_stat_activity WHERE " IS_WORKER
+					  " AND datname = current_database() AND xact_start IS NULL");
+		expect(session, LEFT, 0, "advisory locks",
+			   "SELECT coalesce(string_agg(pid || ' has ' || objid, ', '), '') FROM pg_locks WHERE locktype = 'advisory'");
+		if (idle > 0)
+			return;
+	}
+	violation(STUCK, "%s: no worker stays idle", session->db);
+}
+
+/*
  * Nothing disturbs any more.  Each database in turn would take too long: all are
  * spoiled, and then waited for.
  */
@@ -1021,6 +1046,8 @@ check_end(void)
 	long		evicted;
 
 	(void) repeat_until_done(server, "ALTER SYSTEM RESET ALL");
+	/* a worker that left would take what it has left behind with it */
+	(void) repeat_until_done(server, "ALTER SYSTEM SET summary_cache.worker_idle_timeout = '1h'");
 	(void) repeat_until_done(server, "SELECT pg_reload_conf()");
 	for (int db = LAST; db < DATABASES; db++)
 		drop_database(server, db);
@@ -1063,8 +1090,7 @@ check_end(void)
 	expect(sessions[0], STUCK, bound, "the server's requests",
 		   "SELECT CASE WHEN requests_waiting = 0 AND workers_building = 0 AND launcher_pid IS NOT NULL THEN ''"
 		   " ELSE summary_cache_server::text END FROM summary_cache_server");
-	expect(server, LEFT, bound, "advisory locks",
-		   "SELECT coalesce(string_agg(pid || ' has ' || objid, ', '), '') FROM pg_locks WHERE locktype = 'advisory'");
+	check_advisory_locks(sessions[0]);
 	evicted = number(sessions[0], "SELECT documents_evicted FROM summary_cache_server");
 	printf("since the last crash: %ld documents and %ld summaries evicted, %ld workers started, %ld refused, "
 		   "%ld failed, %ld terminated\n", evicted,
@@ -1209,7 +1235,8 @@ main(int argc, char **argv)
 			(void) repeat_until_done(session, "ALTER SYSTEM SET summary_cache.worker_idle_timeout = '1h'");
 			(void) repeat_until_done(session, "SELECT pg_reload_conf()");
 		}
-		sample_memory(session, (int64_t) seconds * 100000);
+		/* a short run has workers that are not warm after a tenth of it */
+		sample_memory(session, seconds > 50 ? (int64_t) seconds * 100000 : 5000000);
 		rest(250000);
 	}
 	atomic_store(&shared->phase, OVER);
