@@ -231,6 +231,8 @@ for (1 .. 20)
 }
 is($last, 'stale|2|2', '... so documents are stale');
 cmp_ok($standby->safe_psql('postgres', $builds_background) - $builds, '<=', 2, '... but are not built all the time');
+is($standby->safe_psql('postgres', q{SELECT requests_waiting, oldest_request_age FROM summary_cache_server}), '0|',
+	'... and no request counts as one that waits for a worker');
 $blocker->quit;
 hit('9|9', 'when it has gone on');
 $primary->safe_psql('postgres', 'UPDATE t SET n = 2');
