@@ -48,8 +48,10 @@
  * carried out by a reader. */
 #define PATIENCE_NS	(5 * SC_NS_PER_S)
 
-/* Looks at what is requested take a twentieth of the time at most. */
+/* Looks at what is requested take a twentieth of the time at most, unless they are
+ * so long that who waits would be worse off. */
 #define LOOK_SHARE		20
+#define NAP_LIMIT_NS	(100 * SC_NS_PER_MS)
 
 /* The time between build_timeout's cancel and the end of a worker that has not
  * heeded it. */
@@ -283,7 +285,7 @@ sc_request_wake_launcher(void)
 void
 sc_request_nap(int64 began, int64 least_ns, uint32 wait_event)
 {
-	int64		nap = Min(Max(least_ns, LOOK_SHARE * (sc_clock_now() - began)), SC_NS_PER_S);
+	int64		nap = Min(Max(least_ns, LOOK_SHARE * (sc_clock_now() - began)), NAP_LIMIT_NS);
 
 	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap / SC_NS_PER_MS, wait_event);
 }
