@@ -269,7 +269,7 @@ take_slots(Oid relid)
 		int			slot = sc_slot_find(SC_KEY_HERE(table), false);
 		bool		is_new = slot == SC_SLOT_NONE || !sc_slot_want(slot, true);
 
-		if (is_new)
+		if (!sc_release_keep_slot(table) && is_new)
 			sc_release_slot_on_abort(table);
 		if (slot == SC_SLOT_NONE)
 			slot = sc_slot_find(SC_KEY_HERE(table), true);

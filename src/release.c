@@ -100,6 +100,24 @@ sc_release_slot(int slot, Oid relid)
 		note(NOTE_SLOT, NULL, relid);
 }
 
+bool
+sc_release_keep_slot(Oid relid)
+{
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, notes)
+	{
+		Note	   *this = lfirst(lc);
+
+		if (this->kind != NOTE_SLOT || this->oid != relid)
+			continue;
+		notes = foreach_delete_current(notes, lc);
+		found = true;
+	}
+	return found;
+}
+
 void
 sc_release_slot_on_abort(Oid relid)
 {

@@ -20,6 +20,10 @@ extern void sc_release_summary(const char *name);
 extern void sc_release_database(Oid dboid);
 extern void sc_release_slot(int slot, Oid relid);
 
+/* A definition uses a table's slot again: that is taken back.  False if there was
+ * nothing to take back in this transaction. */
+extern bool sc_release_keep_slot(Oid relid);
+
 /* The same of the slots of tables that this transaction has dropped. */
 extern void sc_release_slots_of_dropped(void);
 

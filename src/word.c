@@ -205,6 +205,11 @@ slot_tell_others(uint64 key)
 static int
 slot_take(uint64 key)
 {
+	bool		found = false;
+
+	/* each commit that writes a table without a slot comes here */
+	if (sc_words->none_to_take)
+		return SC_SLOT_NONE;
 	for (int unwanted = 0; unwanted <= 1; unwanted++)
 	{
 		for (int i = SC_CLUSTER_SLOT + 1; i < sc_words->nslots; i++)
@@ -216,6 +221,7 @@ slot_take(uint64 key)
 
 			if (unwanted ? slot->wanted : old_key != SC_KEY_FREE)
 				continue;
+			found = true;
 
 			word = pg_atomic_read_u64(&slot->word);
 			if (SC_PENDING(word) != 0)
@@ -246,7 +252,17 @@ slot_take(uint64 key)
 			return i;
 		}
 	}
+	sc_words->none_to_take = !found;
 	return SC_SLOT_NONE;
+}
+
+/* Does a definition still use a slot?  Caller holds the lock, exclusive. */
+static void
+slot_set_wanted(int slot, bool wanted)
+{
+	sc_slot_at(slot)->wanted = wanted;
+	if (!wanted)
+		sc_words->none_to_take = false;
 }
 
 /* No slot is to be had for a key; caller holds the lock, exclusive. */
@@ -291,7 +307,7 @@ sc_slot_find(uint64 key, bool create)
 		{
 			/* cannot be: the hash has room for every slot */
 			pg_atomic_write_u64(&sc_slot_at(slot)->key, SC_KEY_FREE);
-			sc_slot_at(slot)->wanted = false;
+			slot_set_wanted(slot, false);
 			slot = slot_refuse(key);
 		}
 	}
@@ -307,7 +323,7 @@ sc_slot_want(int slot, bool wanted)
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	before = sc_slot_at(slot)->wanted;
-	sc_slot_at(slot)->wanted = wanted;
+	slot_set_wanted(slot, wanted);
 	LWLockRelease(&sc_shared->lock);
 	return before;
 }
@@ -353,7 +369,7 @@ sc_slot_forget_database(Oid dboid)
 {
 	for (int i = SC_CLUSTER_SLOT + 1; i < sc_words->nslots; i++)
 		if (SC_KEY_DATABASE(pg_atomic_read_u64(&sc_slot_at(i)->key)) == dboid)
-			sc_slot_at(i)->wanted = false;
+			slot_set_wanted(i, false);
 }
 
 void

@@ -114,6 +114,8 @@ typedef struct ScWords
 									 * written; raised before the first is */
 	uint64		next_revision;	/* of a slot taken into use; under
 								 * ScShared.lock */
+	bool		none_to_take;	/* every slot is wanted, so that nobody need
+								 * look for one; under the lock */
 	bool		slot_refused;	/* somebody found no slot, so a label may lack
 								 * one that its table gets later; under
 								 * ScShared.lock */
