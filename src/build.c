@@ -561,7 +561,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
 	const char *summary = NameStr(local->name);
 	ScSummaryDef *definition;
-	uint64		generation = sc_store_begin_build(local->index);
+	uint64		generation = sc_store_generation(local->index);
 	ScLabel		begun;
 	ScWordSeen	catch_alls[SC_CATCH_ALLS];
 	ScLabel    *labels;

@@ -223,6 +223,7 @@ static bool
 is_before_ddl(ScLocal *local)
 {
 	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
+	bool		named = false;
 
 	if (catch_all < 0)
 		return true;
@@ -233,11 +234,13 @@ is_before_ddl(ScLocal *local)
 
 		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all)
 			continue;
+		named = named || (int) seen->slot == catch_all;
 		sc_word_state((int) seen->slot, &state);
 		if (state.revision != seen->revision || state.pending != 0)
 			return true;
 	}
-	return false;
+	/* the database's DDL has another word by now */
+	return !named;
 }
 
 /*
@@ -573,6 +576,7 @@ typedef struct Trying
 	int			index;
 	NameData	summary;
 	bool		of_inline;
+	ScBegun		begun;
 	bool		conflict;		/* recovery ends it */
 	LocalTransactionId lxid;	/* in which it runs; invalid: none does */
 } Trying;
@@ -597,7 +601,7 @@ record_conflict(int exit_code, Datum arg)
 		return;
 	error.sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
 	error.message = "the session that built it was terminated due to conflict with recovery";
-	sc_store_record_failure(trying.index, NameStr(trying.summary), &error, trying.of_inline);
+	sc_store_record_failure(trying.index, NameStr(trying.summary), &trying.begun, &error, trying.of_inline);
 }
 
 /*
@@ -641,6 +645,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	BuildArguments arguments = {local, want, cause, build};
 	ErrorContextCallback callback = {error_context_stack, note_conflict, NULL};
 	Trying		outer = trying;
+	ScBegun		begun;
 	ErrorData  *error;
 
 	if (!registered)
@@ -651,6 +656,8 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	trying.of_inline = want == SC_WANT_INLINE;
 	trying.conflict = false;
 	trying.lxid = SC_MY_LXID;
+	sc_store_begin(&begun);
+	trying.begun = begun;
 
 	sc_document_timed_out = false;
 	error_context_stack = &callback;
@@ -663,7 +670,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		if (is_cancel(error))
 			(void) sc_request_refresh(local->index);
 		else
-			sc_store_record_failure(local->index, NameStr(local->name), error, want == SC_WANT_INLINE);
+			sc_store_record_failure(local->index, NameStr(local->name), &begun, error, want == SC_WANT_INLINE);
 	}
 	return error;
 }
@@ -681,8 +688,8 @@ raise_leaders_error(ScLocal *local, Reader *reader)
 {
 	ScFailure	failure;
 
-	sc_store_failure(local->index, &failure);
-	if (failure.failures > 0 && failure.begun_at > reader->asked_at &&
+	sc_store_failure(local->index, NameStr(local->name), &failure);
+	if (failure.failures > 0 && failure.begun.at > reader->asked_at &&
 		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
 		ereport(ERROR,
 				(errcode(failure.code),

@@ -26,6 +26,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "debug.h"
 #include "local.h"
 #include "shmem.h"
 
@@ -476,6 +477,7 @@ sc_local_document(ScLocal *local)
 	{
 		if (!sc_store_open(local->index, NameStr(local->name), &view))
 			return NULL;
+		SC_POINT("copy");
 		if (view.version == local->version)
 		{
 			keep_document(local, view.chunks, view.nchunks);

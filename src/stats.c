@@ -91,11 +91,11 @@ unprovable_reason(const ScStranger *stranger)
 
 /* Why a section is not in the document as it is defined now. */
 static const char *
-redefined_reason(int index)
+redefined_reason(int index, const char *summary)
 {
 	ScFailure	failure;
 
-	sc_store_failure(index, &failure);
+	sc_store_failure(index, summary, &failure);
 	if (failure.failures > 0)
 		return psprintf("the document is of the former definition, since the build of the new one failed: %s",
 						failure.message);
@@ -183,7 +183,7 @@ put_summary(ScSummaryDef *definition, void *arg)
 
 		copy_view(index, NameStr(definition->name), &view);
 		sc_store_statistics(index, &stats);
-		sc_store_failure(index, &failure);
+		sc_store_failure(index, NameStr(definition->name), &failure);
 		bytes = view.nchunks > 0 ? 2 + view.nchunks - 1 : 0;
 
 		for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
@@ -287,7 +287,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 				proof == SC_CURRENT ? "current" :
 				proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
 			if (chunk->definition != section->hash)
-				reason = redefined_reason(index);
+				reason = redefined_reason(index, NameStr(definition->name));
 			else if (sc_label_is_never_current(&label))
 			{
 				state = "unprovable";
@@ -295,7 +295,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 			}
 		}
 		else if (view.nchunks > 0)
-			reason = redefined_reason(index);
+			reason = redefined_reason(index, NameStr(definition->name));
 		for (int i = 0; i < section->nsources; i++)
 			sources[i] = ObjectIdGetDatum(section->sources[i]);
 

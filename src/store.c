@@ -15,9 +15,12 @@
  * So a hit pays nothing for it.
  *
  * Locking: ScShared.lock protects which summary has which entry and sections;
- * an entry's lock protects what it holds.  Where both are held, the former is
- * taken first.  Bytes are copied into the area before a lock is taken; under the
- * lock only pointers are swapped.
+ * an entry's lock protects what it holds.  A reader copies a document under the
+ * latter, which may take its time, and the former is needed by commits of all
+ * databases: so nobody waits for an entry's lock with ScShared.lock in hand.
+ * Where both are held, the entry's is taken first, and the entry may have become
+ * another's by then.  Bytes are copied into the area before a lock is taken;
+ * under the lock only pointers are swapped.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -50,6 +53,15 @@
  * this in the background.
  */
 #define UNPROVABLE_REFRESH_NS	SC_NS_PER_S
+
+/*
+ * Others give way again for a document that did not fit: what was in the way then
+ * may have been another publication, which nobody could push out.
+ */
+#define REFUSED_NS		(60 * SC_NS_PER_S)
+
+/* The pause before another look for a free entry that somebody has locked. */
+#define BUSY_US			100
 
 /*
  * Versions of different entries never meet: a copy knows its own.  The lowest bit
@@ -104,7 +116,8 @@ typedef struct Summary
 								 * the lock: a wrong one may cost a build */
 	Size		refused_size;	/* of a document that did not fit although all
 								 * others had given way; 0: none.  They do not
-								 * for one of this size again */
+								 * for one of this size again, for a time */
+	int64		refused_at;		/* monotonic ns */
 } Summary;
 
 typedef struct Store
@@ -138,10 +151,6 @@ static Store *store;
 static Summary *summaries;
 static Section *sections;
 static void *area_place;
-
-/* ddl_revision() when the last build of this backend began, and monotonic ns. */
-static uint64 begun_at_ddl = 0;
-static int64 begun_at = 0;
 
 /*-------------------------------------------------------------------------
  * Shared memory
@@ -335,26 +344,38 @@ summary_lookup(const char *name)
 	return entry ? entry->index : -1;
 }
 
-/* Take a free entry into use; caller holds ScShared.lock, exclusive. */
+/*
+ * Take a free entry into use; caller holds ScShared.lock, exclusive.  -1 if there
+ * is none.  Busy if somebody still looks at the one that there is, and will find
+ * that it is free: the caller tries again.
+ */
 static int
-summary_take(const char *name)
+summary_take(const char *name, bool *busy)
 {
 	int			index = store->free_summary;
 	EntryKey	key = entry_key(MyDatabaseId, name);
 	EntryOfSummary *entry;
 	Summary    *summary;
 
+	*busy = false;
 	if (index < 0)
 		return -1;
+	summary = &summaries[index];
+	if (!LWLockConditionalAcquire(&summary->lock, LW_EXCLUSIVE))
+	{
+		*busy = true;
+		return -1;
+	}
 	/* cannot be NULL: the hash has room for every entry */
 	entry = hash_search(entries, &key, HASH_ENTER_NULL, NULL);
 	if (entry == NULL)
+	{
+		LWLockRelease(&summary->lock);
 		return -1;
+	}
 	entry->index = index;
-	summary = &summaries[index];
 	store->free_summary = summary->next_free;
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	namestrcpy(&summary->name, name);
 	summary->dboid = MyDatabaseId;
 	summary->no_room = false;
@@ -433,30 +454,50 @@ clear_locked(Summary *summary)
 	summary->generation++;
 }
 
+/* The entry of a summary of this database, locked exclusively; NULL if there is none. */
+static Summary *
+lock_entry(const char *name)
+{
+	for (;;)
+	{
+		Summary    *summary;
+		int			index;
+
+		LWLockAcquire(&sc_shared->lock, LW_SHARED);
+		index = summary_lookup(name);
+		LWLockRelease(&sc_shared->lock);
+		if (index < 0)
+			return NULL;
+		summary = &summaries[index];
+		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+		if (is_summary(summary, name))
+			return summary;
+		/* it has been given away meanwhile */
+		LWLockRelease(&summary->lock);
+	}
+}
+
 /* Drop what a summary of this database has cached; the entry and its counters stay. */
 void
 sc_store_clear(const char *name)
 {
-	int			index;
+	Summary    *summary;
 
+	sc_store_attach();
+	summary = lock_entry(name);
+	if (summary == NULL)
+		return;
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	index = summary_lookup(name);
-	if (index >= 0)
-	{
-		Summary    *summary = &summaries[index];
-
-		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-		clear_locked(summary);
-		summary->refused_size = 0;
-		if (summary->failure.failures > 0)
-		{
-			summary->failure.failures = 0;
-			summary->failure.message[0] = '\0';
-		}
-		pg_atomic_write_u64(&summary->requests.retry_at, 0);
-		LWLockRelease(&summary->lock);
-	}
+	clear_locked(summary);
 	LWLockRelease(&sc_shared->lock);
+	summary->refused_size = 0;
+	if (summary->failure.failures > 0)
+	{
+		summary->failure.failures = 0;
+		summary->failure.message[0] = '\0';
+	}
+	pg_atomic_write_u64(&summary->requests.retry_at, 0);
+	LWLockRelease(&summary->lock);
 }
 
 /*
@@ -470,41 +511,53 @@ entry_release(Summary *summary)
 
 	(void) hash_search(entries, &key, HASH_REMOVE, NULL);
 	summary->dboid = InvalidOid;
+	/* who knows the entry is to look again, though there was no document */
+	pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 	summary->next_free = store->free_summary;
 	store->free_summary = (int) (summary - summaries);
 }
 
-/* Caller holds ScShared.lock, exclusive. */
+/* Caller holds the entry's lock, exclusive. */
 static void
 forget_locked(Summary *summary)
 {
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	clear_locked(summary);
 	entry_release(summary);
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&sc_shared->lock);
 }
 
 /* A summary of this database is gone. */
 void
 sc_store_forget(const char *name)
 {
-	int			index;
+	Summary    *summary;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	index = summary_lookup(name);
-	if (index >= 0)
-		forget_locked(&summaries[index]);
-	LWLockRelease(&sc_shared->lock);
+	sc_store_attach();
+	summary = lock_entry(name);
+	if (summary == NULL)
+		return;
+	forget_locked(summary);
+	LWLockRelease(&summary->lock);
 }
 
 /* A database, or the extension in it, is gone. */
 void
 sc_store_forget_database(Oid dboid)
 {
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	sc_store_attach();
 	for (int i = 0; i < store->nsummaries; i++)
-		if (summaries[i].dboid == dboid)
-			forget_locked(&summaries[i]);
+	{
+		Summary    *summary = &summaries[i];
+
+		if (summary->dboid != dboid)
+			continue;
+		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+		if (summary->dboid == dboid)
+			forget_locked(summary);
+		LWLockRelease(&summary->lock);
+	}
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	sc_slot_forget_database(dboid);
 	LWLockRelease(&sc_shared->lock);
 }
@@ -541,14 +594,11 @@ give_way(Summary *summary, Need need, bool wait)
 {
 	bool		gave = false;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	if (wait)
 		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	else if (!LWLockConditionalAcquire(&summary->lock, LW_EXCLUSIVE))
-	{
-		LWLockRelease(&sc_shared->lock);
 		return false;
-	}
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	if (OidIsValid(summary->dboid) && (need == NEED_ENTRY || summary->sections >= 0))
 	{
 		if (summary->sections >= 0)
@@ -566,8 +616,8 @@ give_way(Summary *summary, Need need, bool wait)
 		}
 		gave = true;
 	}
-	LWLockRelease(&summary->lock);
 	LWLockRelease(&sc_shared->lock);
+	LWLockRelease(&summary->lock);
 	return gave;
 }
 
@@ -617,7 +667,8 @@ let_give_way(Need need, int own)
 		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nsummaries);
 		uint64		reads;
 
-		if (i == own || !may_give(i, need))
+		if (i == own || !may_give(i, need) ||
+			(need == NEED_ENTRY && has_requests(&summaries[i])))
 			continue;
 		if (!clock_is_unread(i, &reads))
 		{
@@ -627,8 +678,7 @@ let_give_way(Need need, int own)
 				fewest = reads;
 			}
 		}
-		else if (!(need == NEED_ENTRY && has_requests(&summaries[i])) &&
-				 give_way(&summaries[i], need, false))
+		else if (give_way(&summaries[i], need, false))
 			return true;
 	}
 	if (least >= 0 && give_way(&summaries[least], need, true))
@@ -644,15 +694,19 @@ int
 sc_store_find(const char *name, bool create)
 {
 	int			index;
+	bool		busy;
 
 	do
 	{
+		busy = false;
 		LWLockAcquire(&sc_shared->lock, create ? LW_EXCLUSIVE : LW_SHARED);
 		index = summary_lookup(name);
 		if (index < 0 && create)
-			index = summary_take(name);
+			index = summary_take(name, &busy);
 		LWLockRelease(&sc_shared->lock);
-	} while (index < 0 && create && let_give_way(NEED_ENTRY, -1));
+		if (busy)
+			pg_usleep(BUSY_US);
+	} while (index < 0 && create && (busy || let_give_way(NEED_ENTRY, -1)));
 	return index;
 }
 
@@ -735,13 +789,18 @@ ddl_revision(void)
 	return sum;
 }
 
+void
+sc_store_begin(ScBegun * begun)
+{
+	begun->at = sc_clock_now();
+	begun->ddl = ddl_revision();
+}
+
 uint64
-sc_store_begin_build(int index)
+sc_store_generation(int index)
 {
 	uint64		generation;
 
-	begun_at = sc_clock_now();
-	begun_at_ddl = ddl_revision();
 	LWLockAcquire(&summaries[index].lock, LW_SHARED);
 	generation = summaries[index].generation;
 	LWLockRelease(&summaries[index].lock);
@@ -1007,14 +1066,13 @@ is_for(const ScPublication *publication, const Summary *summary)
 
 /*
  * Can the document be read when this is published, and is it within the bounds
- * that no room could be made beyond?  Also how many bytes are new, and whether
- * others are to give way for them.
+ * that no room could be made beyond?  Also how large it is then, and whether
+ * others are to give way for it.
  */
 static ScPutResult
 check_size(int index, const ScPublication *publication, Size *size, bool *others_give_way)
 {
 	Summary    *summary = &summaries[index];
-	Size		total = 0;
 	Size		body = VARHDRSZ + 2;
 	int			limit = publication->options.memory_limit;
 
@@ -1025,51 +1083,85 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 		ScChunk    *chunk = publication->chunks[i];
 		int			section;
 
-		if (chunk)
-			*size += chunk->size;
-		else if (is_for(publication, summary) &&
-				 (section = find_section(summary, publication->names[i])) >= 0)
+		if (chunk == NULL && is_for(publication, summary) &&
+			(section = find_section(summary, publication->names[i])) >= 0)
 			chunk = chunk_of(&sections[section]);
 		if (chunk == NULL)
 			continue;
-		total += chunk->size;
+		*size += chunk->size;
 		body += chunk->body_len + 1;
 	}
-	*others_give_way = summary->refused_size == 0 || *size < summary->refused_size;
+	*others_give_way = summary->refused_size == 0 || *size < summary->refused_size ||
+		sc_clock_now() > summary->refused_at + REFUSED_NS;
 	LWLockRelease(&summary->lock);
 
 	if (body > MaxAllocSize || SC_FAILS("size"))
 		return SC_PUT_TOO_LARGE;
-	if (limit != SC_UNSET && total > (Size) limit * 1024)
+	if (limit != SC_UNSET && *size > (Size) limit * 1024)
 		return SC_PUT_OVER_LIMIT;
-	if (total > store->largest)
+	if (*size > store->largest)
 		return SC_PUT_NO_MEMORY;
 	if (publication->nsections > store->nsections)
 		return SC_PUT_NO_SECTIONS;
 	return SC_PUT_SAME;
 }
 
-/*
- * The summary's own document makes room for the new one, or goes since that did
- * not fit, nor would the old one be served as current.  False if it has none.
- */
-static bool
+/* The summary's own document goes: the new one did not fit, and it is not current any more. */
+static void
 drop_own_document(int index, const ScPublication *publication)
 {
 	Summary    *summary = &summaries[index];
-	bool		had;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	had = summary->sections >= 0 && is_for(publication, summary);
-	if (had)
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	if (summary->sections >= 0 && is_for(publication, summary))
 		drop_document(summary);
-	LWLockRelease(&summary->lock);
 	LWLockRelease(&sc_shared->lock);
-	return had;
+	LWLockRelease(&summary->lock);
 }
 
-/* Note how large a document is that could not be published, or 0. */
+/*
+ * The summary's own document makes room for the new one, which then has all
+ * sections: of those that were not built there are copies.  The two need not fit
+ * beside each other.  False, and nothing done, if it has none, or not this one.
+ */
+static bool
+replace_own_document(int index, const ScPublication *publication, ScPublication *whole)
+{
+	Summary    *summary = &summaries[index];
+	bool		have_all;
+
+	*whole = *publication;
+	whole->complete = true;
+	whole->chunks = palloc0(sizeof(ScChunk *) * publication->nsections);
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	have_all = summary->sections >= 0 && is_for(publication, summary);
+	for (int i = 0; have_all && i < publication->nsections; i++)
+	{
+		int			section = find_section(summary, publication->names[i]);
+
+		whole->chunks[i] = publication->chunks[i];
+		if (whole->chunks[i] == NULL && (section < 0 || sections[section].invalidated))
+			have_all = false;
+		else if (whole->chunks[i] == NULL)
+		{
+			ScChunk    *chunk = chunk_of(&sections[section]);
+
+			whole->chunks[i] = MemoryContextAllocHuge(CurrentMemoryContext, chunk->size);
+			memcpy(whole->chunks[i], chunk, chunk->size);
+		}
+	}
+	if (have_all)
+	{
+		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+		drop_document(summary);
+		LWLockRelease(&sc_shared->lock);
+	}
+	LWLockRelease(&summary->lock);
+	return have_all;
+}
+
+/* Note how large a document is that could not be published. */
 static void
 note_refused_size(int index, const ScPublication *publication, Size size)
 {
@@ -1077,7 +1169,10 @@ note_refused_size(int index, const ScPublication *publication, Size size)
 
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	if (is_for(publication, summary))
+	{
 		summary->refused_size = size;
+		summary->refused_at = sc_clock_now();
+	}
 	LWLockRelease(&summary->lock);
 }
 
@@ -1094,8 +1189,8 @@ put_if_room(int index, const ScPublication *publication)
 	if (!allocate_chunks(publication, copies))
 		return SC_PUT_NO_MEMORY;
 
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	if (!is_for(publication, summary))
 		result = SC_PUT_OUTDATED;
 	else if (publication->complete && !arrange_sections(summary, publication))
@@ -1115,8 +1210,8 @@ put_if_room(int index, const ScPublication *publication)
 		}
 		pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 	}
-	LWLockRelease(&summary->lock);
 	LWLockRelease(&sc_shared->lock);
+	LWLockRelease(&summary->lock);
 
 	for (int i = 0; i < publication->nsections; i++)
 		if (DsaPointerIsValid(copies[i]))
@@ -1126,16 +1221,17 @@ put_if_room(int index, const ScPublication *publication)
 }
 
 /*
- * Publish what was built: all or nothing of it.  If there is no room, a document
- * that is built whole takes the place of the summary's own old one first, so that
- * a refresh pushes nobody out.  Then others give way.  For what can never fit
- * nobody does.
+ * Publish what was built: all or nothing of it.  If there is no room, the
+ * document takes the place of the summary's own old one first, so that a refresh
+ * pushes nobody out.  Then others give way.  For what can never fit nobody does.
  */
 ScPutResult
 sc_store_put(int index, const ScPublication *publication)
 {
 	Size		size;
 	bool		others_give_way;
+	const ScPublication *built = publication;
+	ScPublication whole;
 	ScPutResult result = check_size(index, publication, &size, &others_give_way);
 
 	if (result == SC_PUT_TOO_LARGE)
@@ -1143,16 +1239,21 @@ sc_store_put(int index, const ScPublication *publication)
 	if (result == SC_PUT_SAME)
 	{
 		result = put_if_room(index, publication);
-		if (result == SC_PUT_NO_MEMORY && publication->complete &&
-			drop_own_document(index, publication))
+		if (sc_store_lacked_room(result) && replace_own_document(index, publication, &whole))
+		{
+			publication = &whole;
 			result = put_if_room(index, publication);
+		}
 		while (sc_store_lacked_room(result) && others_give_way && let_give_way(NEED_ROOM, index))
 			result = put_if_room(index, publication);
-		if (result == SC_PUT_NO_MEMORY)
+		if (result == SC_PUT_NO_MEMORY && others_give_way)
 			note_refused_size(index, publication, size);
 	}
 	if (result == SC_PUT_NO_MEMORY || result == SC_PUT_OVER_LIMIT)
-		(void) drop_own_document(index, publication);
+		drop_own_document(index, publication);
+	for (int i = 0; publication != built && i < built->nsections; i++)
+		if (built->chunks[i] == NULL)
+			pfree(publication->chunks[i]);
 	return result;
 }
 
@@ -1183,28 +1284,20 @@ sc_store_account(int index, const char *name, ScCause cause, int64 build_ns, ScP
 bool
 sc_store_invalidate_section(const char *summary_name, const char *name)
 {
-	int			index;
-	int			section = -1;
+	Summary    *summary = lock_entry(summary_name);
+	int			section;
 
-	/* the entry may not be given away meanwhile */
-	LWLockAcquire(&sc_shared->lock, LW_SHARED);
-	index = summary_lookup(summary_name);
-	if (index >= 0)
+	if (summary == NULL)
+		return false;
+	section = find_section(summary, name);
+	if (section >= 0)
 	{
-		Summary    *summary = &summaries[index];
-
-		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-		section = find_section(summary, name);
-		if (section >= 0)
-		{
-			sections[section].invalidated = true;
-			/* a build of it that is under way must not undo this */
-			summary->generation++;
-			pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
-		}
-		LWLockRelease(&summary->lock);
+		sections[section].invalidated = true;
+		/* a build of it that is under way must not undo this */
+		summary->generation++;
+		pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 	}
-	LWLockRelease(&sc_shared->lock);
+	LWLockRelease(&summary->lock);
 	return section >= 0;
 }
 
@@ -1242,7 +1335,7 @@ sc_store_failure_is_outdated(int index)
 	bool		outdated;
 
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	outdated = summary->failure.failures > 0 && summary->failure.ddl != ddl;
+	outdated = summary->failure.failures > 0 && summary->failure.begun.ddl != ddl;
 	if (outdated)
 		pg_atomic_write_u64(&summary->requests.retry_at, 0);
 	LWLockRelease(&summary->lock);
@@ -1254,7 +1347,8 @@ sc_store_failure_is_outdated(int index)
  * next try.
  */
 void
-sc_store_record_failure(int index, const char *name, const ErrorData *error, bool of_inline)
+sc_store_record_failure(int index, const char *name, const ScBegun * begun,
+						const ErrorData *error, bool of_inline)
 {
 	Summary    *summary = &summaries[index];
 	ScFailure  *failure = &summary->failure;
@@ -1268,11 +1362,10 @@ sc_store_record_failure(int index, const char *name, const ErrorData *error, boo
 
 		failure->failures++;
 		failure->of_inline = of_inline;
-		failure->ddl = begun_at_ddl;
+		failure->begun = *begun;
 		failure->code = error->sqlerrcode;
 		strlcpy(failure->message, error->message ? error->message : "unknown error", SC_ERROR_LEN);
 		failure->at = GetCurrentTimestamp();
-		failure->begun_at = begun_at;
 		summary->stats.failed++;
 		pg_atomic_write_u64(&summary->requests.retry_at,
 							now + Min(RETRY_FIRST_NS << doublings, RETRY_LIMIT_NS));
@@ -1281,11 +1374,16 @@ sc_store_record_failure(int index, const char *name, const ErrorData *error, boo
 }
 
 void
-sc_store_failure(int index, ScFailure *failure)
+sc_store_failure(int index, const char *name, ScFailure *failure)
 {
-	LWLockAcquire(&summaries[index].lock, LW_SHARED);
-	*failure = summaries[index].failure;
-	LWLockRelease(&summaries[index].lock);
+	Summary    *summary = &summaries[index];
+
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	if (is_summary(summary, name))
+		*failure = summary->failure;
+	else
+		memset(failure, 0, sizeof(*failure));
+	LWLockRelease(&summary->lock);
 }
 
 void
@@ -1430,13 +1528,14 @@ sc_store_note_no_refresh(int index, const char *name, int64 begin_ns, int64 paus
  * A slot keeps its reasons for an eager refresh until somebody finds that no
  * document over it has them any more: the launcher does, which commits would
  * otherwise go on waking for nothing.  Publishers add reasons under the same
- * lock.
+ * lock.  If somebody is just publishing, it is done another time.
  */
 void
 sc_store_settle_eager(void)
 {
 	int			nslots = sc_slot_count();
 	uint8	   *eager = palloc0(sizeof(uint8) * nslots);
+	bool		settled = true;
 
 	sc_store_attach();
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
@@ -1446,7 +1545,9 @@ sc_store_settle_eager(void)
 
 		if (!OidIsValid(summary->dboid))
 			continue;
-		LWLockAcquire(&summary->lock, LW_SHARED);
+		settled = LWLockConditionalAcquire(&summary->lock, LW_SHARED);
+		if (!settled)
+			break;
 		for (int s = summary->sections; s >= 0; s = sections[s].next)
 		{
 			ScChunk    *chunk = chunk_of(&sections[s]);
@@ -1456,7 +1557,7 @@ sc_store_settle_eager(void)
 		}
 		LWLockRelease(&summary->lock);
 	}
-	for (int i = 0; i < nslots; i++)
+	for (int i = 0; settled && i < nslots; i++)
 		sc_slot_set_eager(i, eager[i]);
 	LWLockRelease(&sc_shared->lock);
 	pfree(eager);

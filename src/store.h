@@ -107,6 +107,15 @@ typedef struct ScRequests
 	pg_atomic_uint32 pauses;	/* one after the other */
 } ScRequests;
 
+/* When a build began, and after which DDL. */
+typedef struct ScBegun
+{
+	int64		at;				/* monotonic ns */
+	uint64		ddl;			/* the database's and the cluster's, of before
+								 * the build: what came after that may have
+								 * mended, or caused, what has failed */
+}			ScBegun;
+
 /* The last failure; cleared by success, but for its times. */
 typedef struct ScFailure
 {
@@ -115,11 +124,7 @@ typedef struct ScFailure
 	int			code;			/* SQLSTATE, MAKE_SQLSTATE form */
 	char		message[SC_ERROR_LEN];
 	TimestampTz at;
-	int64		begun_at;		/* monotonic ns; of the build, before it read
-								 * anything */
-	uint64		ddl;			/* the database's and the cluster's DDL, of
-								 * before the build: what came after that may
-								 * have mended, or caused, what has failed */
+	ScBegun		begun;			/* of the build, before it read anything */
 } ScFailure;
 
 typedef struct ScBuildStats
@@ -221,8 +226,11 @@ extern uint64 sc_store_version_now(int index);
 /* The document is read: then it stays longer than those that are not. */
 extern void sc_store_note_read(int index);
 
-/* A build begins, by this backend: the generation that it is of. */
-extern uint64 sc_store_begin_build(int index);
+/* A build begins: what sc_store_record_failure() is told if it fails. */
+extern void sc_store_begin(ScBegun * begun);
+
+/* The generation that a build is of, which begins now. */
+extern uint64 sc_store_generation(int index);
 extern ScRequests *sc_store_requests(int index);
 extern void sc_store_request(ScRequests *requests, int64 now);
 
@@ -243,9 +251,11 @@ extern bool sc_store_lacks_room(int index);
 extern bool sc_store_is_failing(int index, bool *of_inline);
 extern int	sc_store_min_refresh_interval(int index);
 
-extern void sc_store_record_failure(int index, const char *summary, const ErrorData *error,
-									bool of_inline);
-extern void sc_store_failure(int index, ScFailure *failure);
+extern void sc_store_record_failure(int index, const char *summary, const ScBegun * begun,
+									const ErrorData *error, bool of_inline);
+
+/* None (failures is 0) if the entry is not that summary's (of this database) any more. */
+extern void sc_store_failure(int index, const char *summary, ScFailure *failure);
 
 /* Has there been DDL since the build that failed began, a new definition, say?
  * Then the next build is tried at once. */

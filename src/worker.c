@@ -69,7 +69,7 @@ typedef struct Request
 
 /* The summary that is being refreshed; -1: none. */
 static int	refreshing = -1;
-static int64 began_at;			/* monotonic ns */
+static ScBegun begun;
 static NameData refreshing_name;
 
 /* The summary that no other worker may build now; -1: none. */
@@ -86,7 +86,7 @@ put_back(int index, const char *name)
 {
 	uint32		pauses = pg_atomic_read_u32(&sc_store_requests(index)->pauses);
 
-	sc_store_note_no_refresh(index, name, began_at,
+	sc_store_note_no_refresh(index, name, begun.at,
 							 PAUSE_FIRST_NS << Min(pauses, PAUSE_DOUBLINGS), sc_refresh_rest);
 	sc_request_count(SC_WORKERS_GAVE_WAY);
 	elog(DEBUG1, "the refresh of summary \"%s\" gives way to another session", name);
@@ -126,7 +126,7 @@ notify_listeners(int index)
 static void
 refresh_summary(int index, const char *name)
 {
-	began_at = sc_clock_now();
+	sc_store_begin(&begun);
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", name));
 	namestrcpy(&refreshing_name, name);
@@ -136,7 +136,7 @@ refresh_summary(int index, const char *name)
 	(void) sc_document_end_giving_way();
 	refreshing = -1;
 	CommitTransactionCommand();
-	sc_store_note_refresh(index, name, began_at);
+	sc_store_note_refresh(index, name, begun.at);
 }
 
 /*
@@ -153,7 +153,7 @@ serve_summary(int index, bool refresh)
 	volatile bool done = true;
 
 	sc_store_name(index, &name);
-	sc_store_failure(index, &before);
+	sc_store_failure(index, NameStr(name), &before);
 	failures = before.failures;
 
 	PG_TRY();
@@ -192,8 +192,8 @@ serve_summary(int index, bool refresh)
 		else
 		{
 			if (was_refreshing)
-				sc_store_note_no_refresh(index, NameStr(name), began_at, 0, sc_refresh_rest);
-			sc_store_record_failure(index, NameStr(name), error, false);
+				sc_store_note_no_refresh(index, NameStr(name), begun.at, 0, sc_refresh_rest);
+			sc_store_record_failure(index, NameStr(name), &begun, error, false);
 			if (failures == 0)
 				ereport(LOG,
 						(errcode(error->sqlerrcode),
@@ -256,7 +256,7 @@ worker_exit(int code, Datum arg)
 			error.sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
 			error.message = "the build was ended by a conflict with recovery";
 		}
-		sc_store_record_failure(refreshing, NameStr(refreshing_name), &error, false);
+		sc_store_record_failure(refreshing, NameStr(refreshing_name), &begun, &error, false);
 	}
 	if (claimed >= 0)
 	{

@@ -36,8 +36,8 @@ PG_FUNCTION_INFO_V1(test_local);
 static void
 start(int max_tables, int max_sections)
 {
-	HASHCTL		info = {.keysize = sizeof(uint64), .entrysize = sizeof(SlotEntry)};
-	HASHCTL		entry_info = {.keysize = sizeof(EntryKey), .entrysize = sizeof(EntryOfSummary)};
+	HASHCTL		info = {.keysize = sizeof(uint64),.entrysize = sizeof(SlotEntry)};
+	HASHCTL		entry_info = {.keysize = sizeof(EntryKey),.entrysize = sizeof(EntryOfSummary)};
 	Size		largest = 0;
 	static bool attached = false;
 
@@ -63,7 +63,11 @@ start(int max_tables, int max_sections)
 	entries = hash_create("entries", max_sections, &entry_info, HASH_ELEM | HASH_BLOBS);
 	summaries = palloc0(sizeof(Summary) * max_sections);
 	sections = palloc0(sizeof(Section) * max_sections);
-	/* a backend attaches once: documents that an earlier test has left there were cleared */
+
+	/*
+	 * a backend attaches once: documents that an earlier test has left there
+	 * were cleared
+	 */
 	if (!attached)
 		area_place = palloc0(area_size());
 	if (!attached)
@@ -110,7 +114,10 @@ test_slots(PG_FUNCTION_ARGS)
 
 	start(5, 2);
 
-	/* the cluster's slot is taken; the others are given away until there are none */
+	/*
+	 * the cluster's slot is taken; the others are given away until there are
+	 * none
+	 */
 	slot[0] = sc_slot_find(SC_KEY_CATCH_ALL, true);
 	for (int i = 1; i < 4; i++)
 		slot[i] = sc_slot_find(SC_KEY_HERE(100 + i), true);
@@ -125,7 +132,10 @@ test_slots(PG_FUNCTION_ARGS)
 	CHECK(sc_slot_next(SC_CLUSTER_SLOT, MyDatabaseId, &relid) == slot[1] && relid == 101);
 	CHECK(sc_slot_next(slot[3], MyDatabaseId, &relid) == SC_SLOT_NONE);
 
-	/* one that nobody wants is given away, but not while a transaction counts on it */
+	/*
+	 * one that nobody wants is given away, but not while a transaction counts
+	 * on it
+	 */
 	sc_slot_want(slot[2], false);
 	sc_word_add_pending(slot[2]);
 	CHECK(sc_slot_find(SC_KEY_HERE(200), true) == SC_SLOT_NONE);
@@ -139,7 +149,10 @@ test_slots(PG_FUNCTION_ARGS)
 	CHECK(sc_slot_find(SC_KEY_HERE(200), true) == slot[2]);
 	CHECK(sc_slot_find(SC_KEY_HERE(102), false) == SC_SLOT_NONE);
 
-	/* the label of its former table is not current, and what was built while the new one had no slot neither */
+	/*
+	 * the label of its former table is not current, and what was built while
+	 * the new one had no slot neither
+	 */
 	CHECK(revision_of(slot[2]) > seen.revision);
 	CHECK(sc_word_prove(&seen, 1, NULL) == SC_MOVED);
 	CHECK(revision_of(slot[0]) == before + 1);
@@ -158,7 +171,10 @@ test_slots(PG_FUNCTION_ARGS)
 	CHECK(sc_word_publish(slot[3]) == seen.revision + 1);
 	CHECK(sc_word_prove(&seen, 1, NULL) == SC_MOVED);
 
-	/* a database that is gone leaves slots that may be reused, but are found until then */
+	/*
+	 * a database that is gone leaves slots that may be reused, but are found
+	 * until then
+	 */
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	sc_slot_forget_database(MyDatabaseId);
 	LWLockRelease(&sc_shared->lock);
@@ -191,7 +207,7 @@ make(const char *section, const char *body, Size len, int64 labelled_at)
 static ScPutResult
 put(int index, const char *summary, int n, const char **names, ScChunk **chunks)
 {
-	ScPublication publication = {summary, sc_store_begin_build(index), n, names, chunks, true};
+	ScPublication publication = {summary, sc_store_generation(index), n, names, chunks, true};
 
 	sc_settings_unset(&publication.options);
 	for (int i = 0; i < n; i++)
@@ -236,10 +252,12 @@ test_store(PG_FUNCTION_ARGS)
 	ScChunk    *chunks[4];
 	ScChunk    *none[2] = {NULL, NULL};
 	ScPublication late = {"s"};
-	ErrorData	error = {.sqlerrcode = ERRCODE_DIVISION_BY_ZERO, .message = "why"};
+	ErrorData	error = {.sqlerrcode = ERRCODE_DIVISION_BY_ZERO,.message = "why"};
 	ScFailure	failure;
 	ScBuildStats stats;
 	int64		waited;
+	int64		failed_at;
+	ScBegun		begun;
 	uint64		version;
 	Oid			dboid;
 	NameData	name;
@@ -265,7 +283,10 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(strcmp(names_of(s, "s"), "ab") == 0 && free_sections() == 1);
 	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
 
-	/* the definition's order changes; then it has another section instead of one */
+	/*
+	 * the definition's order changes; then it has another section instead of
+	 * one
+	 */
 	chunks[0] = make("b", "2", 10, 2);
 	chunks[1] = make("a", "1", 10, 2);
 	CHECK(put(s, "s", 2, ba, chunks) == SC_PUT_SAME);
@@ -280,7 +301,10 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(put(s, "s", 4, abcd, chunks) == SC_PUT_NO_SECTIONS);
 	CHECK(strcmp(names_of(s, "s"), "d") == 0 && free_sections() == 2);
 
-	/* too many bytes, of which nothing stays allocated: a hundred tries leave room for one that fits */
+	/*
+	 * too many bytes, of which nothing stays allocated: a hundred tries leave
+	 * room for one that fits
+	 */
 	chunks[0] = make("a", "x", AREA_KB * 1024 / 3, 5);
 	chunks[1] = make("b", "x", AREA_KB * 1024, 5);
 	for (int i = 0; i < 100; i++)
@@ -289,7 +313,10 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
 	CHECK(strcmp(names_of(s, "s"), "ab") == 0 && free_sections() == 1);
 
-	/* a section with a later label stays, so nothing has changed; a part is published beside what is there */
+	/*
+	 * a section with a later label stays, so nothing has changed; a part is
+	 * published beside what is there
+	 */
 	chunks[0] = NULL;
 	chunks[1] = make("b", "3", 10, 4);
 	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
@@ -302,8 +329,11 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(put(t, "t", 2, ab, chunks) == SC_PUT_OUTDATED);
 	CHECK(strcmp(names_of(t, "t"), "") == 0);
 
-	/* nor what was begun before an invalidation, or for an entry that is another's */
-	late.generation = sc_store_begin_build(s);
+	/*
+	 * nor what was begun before an invalidation, or for an entry that is
+	 * another's
+	 */
+	late.generation = sc_store_generation(s);
 	late.nsections = 2;
 	late.names = ab;
 	late.chunks = none;
@@ -315,22 +345,26 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(strcmp(names_of(s, "s"), "ab") == 0);
 
 	/* failures: the pause doubles, up to a minute; a publication ends them */
+	sc_store_begin(&begun);
 	for (int i = 0; i < 10; i++)
-		sc_store_record_failure(s, "s", &error, false);
-	sc_store_record_failure(s, "t", &error, false);
-	sc_store_failure(s, &failure);
+		sc_store_record_failure(s, "s", &begun, &error, false);
+	failed_at = sc_clock_now();
+	sc_store_record_failure(s, "t", &begun, &error, false);
+	sc_store_failure(s, "t", &failure);
+	CHECK(failure.failures == 0);
+	sc_store_failure(s, "s", &failure);
+	CHECK(failure.begun.at == begun.at);
 	CHECK(failure.failures == 10 && failure.code == ERRCODE_DIVISION_BY_ZERO && strcmp(failure.message, "why") == 0);
-	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - failure.failed_at;
-	CHECK(waited == 60 * SC_NS_PER_S);
+	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - failed_at;
+	CHECK(waited > 59 * SC_NS_PER_S && waited <= 60 * SC_NS_PER_S);
 	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
-	sc_store_failure(s, &failure);
+	sc_store_failure(s, "s", &failure);
 	CHECK(failure.failures == 0 && failure.message[0] == '\0' && failure.at != 0);
 	CHECK(pg_atomic_read_u64(&sc_store_requests(s)->retry_at) == 0);
-	sc_store_record_failure(s, "s", &error, false);
-	sc_store_record_failure(s, "s", &error, false);
-	sc_store_failure(s, &failure);
-	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - failure.failed_at;
-	CHECK(waited == 2 * SC_NS_PER_S);
+	sc_store_record_failure(s, "s", &begun, &error, false);
+	sc_store_record_failure(s, "s", &begun, &error, false);
+	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - sc_clock_now();
+	CHECK(waited > SC_NS_PER_S && waited <= 2 * SC_NS_PER_S);
 
 	/* statistics are this summary's only, and a reset leaves nothing */
 	sc_store_account(s, "s", SC_BUILD_MISS, 5, SC_PUT_CHANGED);
@@ -383,7 +417,10 @@ test_local(PG_FUNCTION_ARGS)
 	second = sc_local_document(local);
 	CHECK(second != first && VARDATA_ANY(second)[1002] == '3' && VARDATA_ANY(first)[1002] == '2');
 
-	/* afterwards it is brought up to date in place: the section that has not changed is not even copied */
+	/*
+	 * afterwards it is brought up to date in place: the section that has not
+	 * changed is not even copied
+	 */
 	epoch++;
 	VARDATA_ANY(first)[1] = '#';
 	sc_local_sync(local, false);

@@ -121,6 +121,22 @@ is($leader->result, '', 'mended: the leader fails');
 is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('miss|2') x 5 ], '... and its error is not that of readers that asked later');
 is(counter('builds_failed'), '1', '... but the only one');
 
+# a build that has another one in it began when it began
+$node->sql(qq{
+	UPDATE t SET n = 0;
+	SELECT summary_cache_define('inner', 'main', 'SELECT 1 AS i');
+	SELECT summary_cache_define('s', 'main', \$q\$SELECT (SELECT n FROM (SELECT $gate, summary_cache_get('inner', true)::text AS i,
+		(SELECT 100 / n FROM t) AS x, (SELECT n FROM t) AS n OFFSET 0) AS s WHERE i IS NOT NULL AND x > 0) AS n\$q\$)});
+gather('nested', 0);
+$node->sql('UPDATE t SET n = 2');
+$others[0]->send_sql($fetch);
+$node->polled($waiting, '1', 'nested: another one waits');
+open_gate();
+is($leader->result, '', 'nested: the leader fails');
+is($others[0]->result, 'miss|2', '... and its error is its own');
+$node->sql(qq{SELECT summary_cache_drop('inner');
+	SELECT summary_cache_define('s', 'main', \$q\$SELECT $gate, (SELECT 100 / n FROM t) AS x, (SELECT n FROM t) AS n\$q\$)});
+
 #
 # The leader fails, and an old document may be served: to all alike
 #

@@ -80,6 +80,25 @@ my $before = $node->sql($evictions);
 $node->sql(q{SELECT length(summary_cache_get('set1', true)::text) FROM generate_series(1, 50)}, 'b');
 is($node->sql($evictions), $before, 'a document that is built again takes its own room');
 
+# So does a section of half the memory, that is built alone: the old and the new one do not fit beside each other.
+$node->sql(q{
+	CREATE TABLE half (n int); CREATE TABLE rest (n int);
+	INSERT INTO half VALUES (0); INSERT INTO rest VALUES (0);
+	SELECT summary_cache_define('half', 'main', $$SELECT n, repeat('z', 550000) AS z FROM half$$);
+	SELECT summary_cache_define('half', 'rest', 'SELECT n AS m FROM rest');
+}, 'b');
+status((map { ['b', 'half'], @set[0, 1] } 1 .. 3));
+$before = $node->sql($evictions);
+foreach my $n (1 .. 3)
+{
+	$node->sql('UPDATE half SET n = n + 1', 'b');
+	is($node->cached('half', 'b'), "$n", "a section of half the memory, refreshed: $n");
+	is(status(@set[0, 1]), 'hit-revision hit-revision', '... and others stay');
+}
+is($node->sql($evictions), $before, '... all the time');
+is(stat_of('b', 'half', 'builds_not_cached'), '0', '... since every build fits');
+$node->sql(q{SELECT summary_cache_drop('half')}, 'b');
+
 #
 # What can never fit pushes nobody out, and a summary's own limit is kept
 #
@@ -131,6 +150,9 @@ $node->sql(q{
 	SELECT summary_cache_define('his1', 'main', 'SELECT n FROM t');
 	SELECT summary_cache_define('his2', 'main', 'SELECT n FROM t');
 });
+# for later, when there is room for four
+define('b', 'empty');
+$node->sql(q{CREATE TABLE zero (n int); INSERT INTO zero VALUES (0); SELECT summary_cache_define('broken', 'main', 'SELECT 1 / n AS n FROM zero')}, 'b');
 $node->append_conf('postgresql.conf', 'summary_cache.max_sections = 4');
 
 # Two entries are taken in another database by what is about to go; is one to be had afterwards without pushing the others out?
@@ -196,6 +218,36 @@ is(status(['postgres', 'old2'], ['postgres', 'old2']), 'miss hit-revision', 'ano
 is($node->sql('SELECT summaries_evicted FROM summary_cache_server'), '1', '... that was given up, which is counted');
 is(status(['postgres', 'old2'], ['postgres', 'old2']), 'hit-revision hit-revision', '... and keeps it');
 is($node->sql($entries, 'b'), '3', 'the one that was given up counts anew');
+# One without a document is given up to one that cannot be built: who knew the entry finds that it is another's.
+$node->sql(q{SELECT summary_cache_configure('empty', 'memory_limit', '0')}, 'b');
+$node->restart;
+my $knows = Session->new($node, 'b');
+is($knows->query(q{SELECT status FROM summary_cache_fetch('empty')}), 'miss', 'a summary that may keep nothing');
+status((@set[0 .. 2]) x 3);
+$node->psql('b', q{SELECT summary_cache_get('broken')});
+is($node->sql(q{SELECT string_agg(summary, ' ' ORDER BY summary) FROM summary_cache_stats WHERE stats_reset IS NOT NULL}, 'b'), 'broken set1 set2 set3',
+	'... gives its entry to one that cannot be built');
+$node->sql(q{SELECT summary_cache_configure('empty', 'memory_limit', NULL)}, 'b');
+is($knows->query(q{SELECT status FROM summary_cache_fetch('empty')}), 'miss', 'a session that knew its entry, without the limit');
+is($knows->query(q{SELECT status FROM summary_cache_fetch('empty')}), 'hit-revision', '... has hits');
+is(stat_of('b', 'empty', 'misses, hits'), '1|1', '... that are counted as its own');
+$knows->quit;
+$node->sql(q{SELECT summary_cache_drop('empty'), summary_cache_drop('broken')}, 'b');
+
+# New sections take the place of the summary's own old ones.
+$node->sql('CREATE DATABASE w');
+$node->sql(q{CREATE EXTENSION summary_cache; CREATE TABLE t (n int); INSERT INTO t VALUES (1);
+	SELECT summary_cache_define('w', 'old' || g, format('SELECT n AS n%s FROM t', g)) FROM generate_series(1, 3) g}, 'w');
+$node->restart;
+is(status($set[0], ['w', 'w'], $set[0], ['w', 'w']), 'miss miss hit-revision hit-revision', 'all sections are taken');
+$node->sql(q{BEGIN; SELECT summary_cache_drop('w', 'old' || g) FROM generate_series(1, 3) g;
+	SELECT summary_cache_define('w', 'new' || g, format('SELECT n AS m%s FROM t', g)) FROM generate_series(1, 3) g; COMMIT}, 'w');
+ok($node->hit('w', 'w'), 'a summary of three with three other names');
+is(status($set[0]), 'hit-revision', '... pushes nobody out');
+$node->sql('DROP DATABASE w');
+$node->restart;
+is(status(@set[0 .. 3], ['postgres', 'old2']), 'miss miss miss miss miss', 'room for four');
+
 # with more summaries than entries everything is still right
 foreach my $round (1 .. 3)
 {
@@ -302,7 +354,7 @@ $crowd->stop;
 #
 SKIP:
 {
-	skip 'needs the debug build', 9 unless $ENV{SC_DEBUG_CONF};
+	skip 'needs the debug build', 11 unless $ENV{SC_DEBUG_CONF};
 
 	my $debug = Node->new('debug');
 	$debug->init;
@@ -344,6 +396,16 @@ SKIP:
 	is($builder->wake, 'miss 1', 'the builder has what it built');
 	is($waiter->result, 'miss 2', 'the reader has what there was after the invalidation');
 	is($debug->sql(fetch('s1')), 'hit-revision 2', '... which is published');
+	# While a reader copies a large document, who changes that one waits, and nobody else.
+	$builder->query(q{SET summary_cache.local_memory_limit = 0});
+	$builder->hold('copy', q{SELECT length(summary_cache_get('s1')::text)});
+	$waiter->send_sql(q{SELECT summary_cache_invalidate('s1')});
+	ok($debug->poll('SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = ' . $waiter->pid . q{ AND wait_event_type = 'LWLock'}),
+		'who invalidates what is being copied waits for the reader');
+	is($debug->sql(q{CREATE TABLE any_table (); DROP TABLE any_table; SELECT status FROM summary_cache_fetch('s3', force_refresh => true)}, 'other'), 'miss',
+		'... DDL and builds in another database do not');
+	$builder->wake;
+	is($waiter->result, '', '... until the copy is made');
 	$_->quit for $builder, $waiter;
 	$debug->stop;
 }
