@@ -50,7 +50,7 @@ ways=("" "options='-c summary_cache.debug_point=all -c summary_cache.debug_sleep
 	"options='-c callback.visible_sleep=1000 -c callback.published_sleep=1000'" scarce standby)
 scarce="max_worker_processes = 2
 summary_cache.max_tables = 40
-summary_cache.max_sections = 12"
+summary_cache.max_sections = 16"
 each=$((duration / (${#ways[@]} * ${#modes[@]})))
 if [ "$each" -gt 20 ]; then each=20; fi
 if [ "$each" -lt 1 ]; then each=1; fi

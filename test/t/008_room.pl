@@ -325,9 +325,13 @@ foreach my $restart (0, 1)
 
 # A definition that fails or is rolled back leaves no slot behind, in whatever way it fails.
 $crowd->sql("DROP DATABASE $_") for 'b', 'c';
-$crowd->sql(q{SELECT summary_cache_drop('s')}, 'a');
 $crowd->sql('CREATE DATABASE d');
 $crowd->sql(q{CREATE EXTENSION summary_cache; CREATE TABLE t (n int); CREATE TABLE u (n int)}, 'd');
+# Tables that are defined again in the transaction that drops them keep their slots.
+$crowd->sql(q{BEGIN; SELECT summary_cache_drop('s'); SELECT summary_cache_define('s', 'main', 'SELECT } . join(' + ', map { "(SELECT n FROM $_)" } @tables) . q{ AS n'); COMMIT}, 'a');
+($ret, $out, $err) = $crowd->psql('d', q{SELECT summary_cache_define('d', 'main', 'SELECT count(*) AS n FROM t')});
+like($err, qr/no room to track table "t"/, 'what is dropped and defined again in one transaction keeps its slots');
+$crowd->sql(q{SELECT summary_cache_drop('s')}, 'a');
 my $many = join(' + ', map { "(SELECT count(*) FROM m$_)" } 1 .. 10);
 $crowd->sql(join('', map { "CREATE TABLE m$_ (n int);" } 1 .. 10), 'a');
 my $few = $many =~ s/ \+ \(SELECT count\(\*\) FROM m7\).*//r;
