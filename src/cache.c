@@ -55,6 +55,7 @@
 #include "commit.h"
 #include "debug.h"
 #include "document.h"
+#include "reader.h"
 #include "request.h"
 #include "shmem.h"
 #include "subtransaction.h"
@@ -464,10 +465,13 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 	return true;
 }
 
-/* The same for a reader that may lead a flight. */
+/* The same for a reader that may lead a flight; the version may be one that it
+ * has not asked for. */
 static bool
 answer_reader(Reader *reader, ScStatus status, text *document, ScAnswer *answer)
 {
+	if (!sc_reader_is_known(reader->local) && !sc_reader_check_local(reader->local))
+		return false;
 	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), document, answer))
 		return false;
 	land(reader);
@@ -539,7 +543,7 @@ build_privately(const char *summary, ScBuild *build)
 static void
 answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 {
-	ScBuild		build;
+	ScBuild		build = {0};
 	int			index = reader->local ? reader->local->index : -1;
 
 	land(reader);
@@ -752,6 +756,12 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	}
 	if (build.chunks && build.complete)
 	{
+		/*
+		 * it may have become another summary, of the same name, since we
+		 * looked
+		 */
+		if (build.closed)
+			sc_definition_unknown(reader->summary);
 		answer_from_build(reader, decision->status, &build, answer);
 		if (local->index >= 0)
 			sc_counters_add(local->index, (int) decision->status, 1);
@@ -816,6 +826,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
+		/* of what is gone, an old snapshot may have a definition of its own */
+		(void) sc_reader_check_local(local);
 		if (local->index < 0 && sc_enabled && !sc_commit_wrote_anything())
 		{
 			/* no entry for what does not exist */
@@ -907,6 +919,8 @@ read_unloaded(const char *summary, const ScAsked *asked, ScAnswer *answer)
 {
 	static bool warned = false;
 	Reader		reader = {0};
+	ScSummaryDef *newest;
+	Snapshot	latest;
 
 	if (!warned)
 		ereport(WARNING,
@@ -916,6 +930,15 @@ read_unloaded(const char *summary, const ScAsked *asked, ScAnswer *answer)
 	warned = true;
 	if (strlen(summary) >= NAMEDATALEN)
 		sc_definition_unknown(summary);
+	/* who may read it is as of now, whatever the transaction's snapshot sees */
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	newest = sc_definition_read(summary, latest, CurrentMemoryContext);
+	UnregisterSnapshot(latest);
+	if (newest)
+	{
+		sc_reader_check(newest);
+		MemoryContextDelete(newest->context);
+	}
 	reader.summary = summary;
 	reader.asked = asked;
 	answer_privately(&reader, SC_PRIVATE_NOT_PRELOADED, answer);
@@ -983,6 +1006,7 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 	 * once this backend has its copy of the document.
 	 */
 	if (!asked->force && sc_enabled && local->version != 0 && local->consistent &&
+		sc_reader_is_known(local) &&
 		pg_atomic_read_u64(local->shared_version) == local->version &&
 		!IsolationUsesXactSnapshot() && !sc_commit_sees_own() && ActiveSnapshotSet() &&
 		(likely(words_unchanged(local)) ||
@@ -1040,6 +1064,7 @@ sc_cache_invalidate(const char *summary, const char *scope)
 
 	if (definition == NULL)
 		sc_definition_unknown(summary);
+	sc_reader_check(definition);
 	initStringInfo(&scopes);
 	appendStringInfoString(&scopes, "all");
 	for (int i = 0; i < definition->nsections; i++)

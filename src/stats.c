@@ -28,6 +28,7 @@
 #include "definition.h"
 #include "extension.h"
 #include "hub.h"
+#include "reader.h"
 #include "request.h"
 #include "shmem.h"
 #include "store.h"
@@ -148,6 +149,34 @@ begin_rows(FunctionCallInfo fcinfo, const char *view, int natts)
 	return rsinfo;
 }
 
+/* What shows only the summaries that the current role may see. */
+typedef struct Filter
+{
+	void		(*visit) (ScSummaryDef *definition, void *arg);
+	void	   *arg;
+} Filter;
+
+static void
+visit_seen(ScSummaryDef *definition, void *arg)
+{
+	Filter	   *filter = arg;
+
+	if (sc_reader_may_see(definition, GetActiveSnapshot()))
+		filter->visit(definition, filter->arg);
+}
+
+/* As sc_definition_visit(), for a view: what the current role may see. */
+static void
+visit_definitions(void (*visit) (ScSummaryDef *definition, void *arg), void *arg)
+{
+	Filter		filter = {visit, arg};
+
+	if (sc_reader_sees_all())
+		sc_definition_visit(GetActiveSnapshot(), visit, arg);
+	else
+		sc_definition_visit(GetActiveSnapshot(), visit_seen, &filter);
+}
+
 /* The row of a summary. */
 static void
 put_summary(ScSummaryDef *definition, void *arg)
@@ -243,7 +272,7 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_stats", SUMMARY_COLUMNS);
 
 	if (sc_shared)
-		sc_definition_visit(GetActiveSnapshot(), put_summary, rsinfo);
+		visit_definitions(put_summary, rsinfo);
 	return (Datum) 0;
 }
 
@@ -349,7 +378,7 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
-	sc_definition_visit(GetActiveSnapshot(), put_sections, rsinfo);
+	visit_definitions(put_sections, rsinfo);
 	return (Datum) 0;
 }
 
@@ -372,13 +401,14 @@ typedef struct TreeState
 typedef struct SourceRow
 {
 	Oid			relid;			/* hash key */
-	List	   *sections;		/* of their names, as text */
+	List	   *sections;		/* names of those that are shown, as text */
 } SourceRow;
 
 /* What view summary_cache_tables is made from. */
 typedef struct TablesView
 {
 	ReturnSetInfo *rsinfo;
+	bool		sees_all;		/* see reader.c */
 	MemoryContext context;		/* for what lasts */
 	MemoryContext row;			/* for what does not */
 	HTAB	   *trees;			/* of TreeState */
@@ -480,6 +510,7 @@ static void
 note_sources(ScSummaryDef *definition, void *arg)
 {
 	TablesView *view = arg;
+	bool		shown = view->sees_all || sc_reader_may_see(definition, GetActiveSnapshot());
 	MemoryContext old = MemoryContextSwitchTo(view->context);
 
 	for (int s = 0; s < definition->nsections; s++)
@@ -497,7 +528,8 @@ note_sources(ScSummaryDef *definition, void *arg)
 				row->sections = NIL;
 				view->sources = lappend_oid(view->sources, row->relid);
 			}
-			row->sections = lappend(row->sections, name);
+			if (shown)
+				row->sections = lappend(row->sections, name);
 		}
 	}
 	MemoryContextSwitchTo(old);
@@ -517,6 +549,7 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
 
+	view.sees_all = sc_reader_sees_all();
 	view.context = CurrentMemoryContext;
 	view.row = AllocSetContextCreate(view.context, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
 	view.trees = hash_of_oids("summary_cache trees", sizeof(TreeState));
@@ -529,7 +562,8 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 		SourceRow  *row = hash_search(view.by_relid, &relid, HASH_FIND, NULL);
 
 		sc_track_cover_add(covered, &relid, 1);
-		put_table(&view, relid, row->sections, NULL);
+		if (row->sections)
+			put_table(&view, relid, row->sections, NULL);
 	}
 
 	/* after a restore of the schema alone, say */
