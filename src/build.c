@@ -586,6 +586,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	sc_definition_pin();
 	SC_POINT("build-defined");
 	build->closed = !sc_reader_may_read(definition);
+	build->hides_errors = !sc_reader_sees_errors(definition);
 	match = sc_build_match(local, definition);
 	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
@@ -667,6 +668,7 @@ sc_build_private(const char *summary, ScBuild *build)
 	if (definition == NULL)
 		sc_definition_unknown(summary);
 	sc_reader_check(definition);
+	build->hides_errors = !sc_reader_sees_errors(definition);
 	wanted = palloc(sizeof(bool) * definition->nsections);
 	memset(wanted, true, sizeof(bool) * definition->nsections);
 	labels = palloc0(sizeof(ScLabel) * definition->nsections);

@@ -502,30 +502,56 @@ request_for_others(Reader *reader, ScPrivateCause cause)
 }
 
 /*
- * The reader is told what is wrong with a section's query.  The query itself,
- * which may be long, is for the log.
+ * What a reader is told of an error that it may not see.  The SQLSTATE it gets,
+ * since it may have to do with that; and the log has what is for the log.
+ */
+SC_NORETURN static void
+throw_hidden_error(const char *summary, int code, const char *log)
+{
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("summary \"%s\" could not be built", summary),
+			 errdetail_log("%s", log),
+			 errhint("The server's log has the error. Members of the sections' owner and of pg_monitor are shown it.")));
+}
+
+/*
+ * The reader is told what is wrong with a section's query, if it may see that.
+ * The query itself, which may be long, is for the log.
+ *
+ * What somebody or something else has ended is no matter of the query, but where
+ * that was.  Nor is what we say about the time that it took.
  */
 static void
-throw_build_error(ErrorData *error)
+throw_build_error(const char *summary, bool hidden, ErrorData *error)
 {
+	const char *detail = error->detail_log ? error->detail_log : error->detail;
+	char	   *log = psprintf("%s%s%s%s", detail ? detail : "", detail && error->internalquery ? "\n" : "",
+							   error->internalquery ? "Query: " : "",
+							   error->internalquery ? error->internalquery : "");
+
+	if (hidden && !SC_IS_INTERRUPT(error) && !sc_document_is_timeout(error))
+		throw_hidden_error(summary, error->sqlerrcode,
+						   psprintf("%s%s%s%s%s", error->message, log[0] ? "\n" : "", log,
+									error->context ? "\n" : "", error->context ? error->context : ""));
+	if (hidden)
+		error->context = NULL;
 	if (error->internalquery)
 	{
-		const char *detail = error->detail_log ? error->detail_log : error->detail;
-
-		error->detail_log = psprintf("%s%sQuery: %s", detail ? detail : "", detail ? "\n" : "",
-									 error->internalquery);
+		error->detail_log = log;
 		error->internalquery = NULL;
 		error->internalpos = 0;
 	}
 	ReThrowError(error);
 }
 
+/* Run a build that has no subtransaction of its own: its errors are thrown. */
 static void
-build_privately(const char *summary, ScBuild *build)
+build_throwing(void (*action) (void *arg), void *arg, const char *summary, ScBuild *build)
 {
 	PG_TRY();
 	{
-		sc_build_private(summary, build);
+		action(arg);
 	}
 	PG_CATCH();
 	{
@@ -535,20 +561,35 @@ build_privately(const char *summary, ScBuild *build)
 		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
 		FlushErrorState();
-		throw_build_error(error);
+		throw_build_error(summary, build->hides_errors, error);
 	}
 	PG_END_TRY();
+}
+
+typedef struct PrivateArguments
+{
+	const char *summary;
+	ScBuild    *build;
+} PrivateArguments;
+
+static void
+build_privately(void *arg)
+{
+	PrivateArguments *arguments = arg;
+
+	sc_build_private(arguments->summary, arguments->build);
 }
 
 static void
 answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 {
 	ScBuild		build = {0};
+	PrivateArguments arguments = {reader->summary, &build};
 	int			index = reader->local ? reader->local->index : -1;
 
 	land(reader);
 	request_for_others(reader, cause);
-	build_privately(reader->summary, &build);
+	build_throwing(build_privately, &arguments, reader->summary, &build);
 	answer_from_build(reader, SC_PRIVATE, &build, answer);
 
 	/* a read that never looked for an entry counts all the same */
@@ -645,7 +686,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	BuildArguments arguments = {local, want, cause, build};
 	ErrorContextCallback callback = {error_context_stack, note_conflict, NULL};
 	Trying		outer = trying;
-	ErrorData  *error;
+	ErrorData  *error = NULL;
 
 	if (!registered)
 		before_shmem_exit(record_conflict, (Datum) 0);
@@ -658,7 +699,10 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 
 	sc_document_timed_out = false;
 	error_context_stack = &callback;
-	error = sc_subtransaction_run(build_action, &arguments, true);
+	if (sc_subtransaction_is_ending())
+		build_throwing(build_action, &arguments, NameStr(local->name), build);
+	else
+		error = sc_subtransaction_run(build_action, &arguments, true);
 	error_context_stack = callback.previous;
 	trying = outer;
 	if (error)
@@ -681,18 +725,22 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
  * DDL has overtaken.
  */
 static void
-raise_leaders_error(ScLocal *local, Reader *reader)
+raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 {
 	ScFailure	failure;
 
 	sc_store_failure(local->index, &failure);
 	if (failure.failures > 0 && failure.begun_at > reader->asked_at &&
 		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
+	{
+		if (!sc_reader_sees_errors(definition))
+			throw_hidden_error(reader->summary, failure.code, failure.message);
 		ereport(ERROR,
 				(errcode(failure.code),
 				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), failure.message),
 				 errdetail("Another session built it, and this one waited."),
 				 errhint("The section's query or its tables have changed; view summary_cache_stats has the last error.")));
+	}
 }
 
 /*
@@ -732,14 +780,14 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	{
 		land(reader);
 		if (is_cancel(error))
-			ReThrowError(error);
+			throw_build_error(reader->summary, build.hides_errors, error);
 
 		/* an old document is better than none */
 		reader->build_failed = true;
 		sc_local_sync(local, true);
 		if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, reader) ||
 			sc_build_match(local, sc_definition_get(reader->summary)) == SC_MATCH_NOTHING)
-			throw_build_error(error);
+			throw_build_error(reader->summary, build.hides_errors, error);
 		FreeErrorData(error);
 		return false;
 	}
@@ -799,7 +847,7 @@ renew_inline(Reader *reader)
 	error = try_build(local, SC_WANT_INLINE, SC_BUILD_INLINE, &build);
 	land(reader);
 	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		ReThrowError(error);
+		throw_build_error(reader->summary, build.hides_errors, error);
 	return true;
 }
 
@@ -894,7 +942,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			return;
 		}
 		if (reader.waited)
-			raise_leaders_error(local, &reader);
+			raise_leaders_error(local, &reader, definition);
 
 		/*
 		 * Build as the leader, after another look: the one before may just

@@ -137,6 +137,19 @@ sc_reader_sees_all(void)
 }
 
 /*
+ * An error may be of any of the sections, whose owners are nearly always one.
+ * In a view members of pg_monitor see it, so they do in a read.
+ */
+bool
+sc_reader_sees_errors(const ScSummaryDef *definition)
+{
+	for (int i = 0; i < definition->nsections; i++)
+		if (!has_privs_of_role(GetUserId(), definition->sections[i].owner))
+			return sc_reader_sees_all();
+	return true;
+}
+
+/*
  * A row of a view is of the definition that the statement's snapshot sees.  The
  * right counts that is in force now; of a summary that was dropped since, the one
  * that it had.

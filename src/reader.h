@@ -28,6 +28,9 @@ extern void sc_reader_check(const ScSummaryDef *definition);
  * backend's view of it until that is synchronised.  False if there is none. */
 extern bool sc_reader_check_local(ScLocal *local);
 
+/* May it see what is wrong with its sections: values and code of their owners? */
+extern bool sc_reader_sees_errors(const ScSummaryDef *definition);
+
 /* May it see what the views have of all summaries?  Of one of them? */
 extern bool sc_reader_sees_all(void);
 extern bool sc_reader_may_see(ScSummaryDef *definition, Snapshot snapshot);

@@ -90,16 +90,23 @@ unprovable_reason(const ScStranger *stranger)
 	return "a source cannot be tracked: see summary_cache_tables";
 }
 
+/* The message of a summary's last failure, for those who may see it. */
+static const char *
+shown_failure(ScSummaryDef *definition, const ScFailure *failure)
+{
+	return sc_reader_sees_errors(definition) ? failure->message : "<insufficient privilege>";
+}
+
 /* Why a section is not in the document as it is defined now. */
 static const char *
-redefined_reason(int index)
+redefined_reason(ScSummaryDef *definition, int index)
 {
 	ScFailure	failure;
 
 	sc_store_failure(index, &failure);
 	if (failure.failures > 0)
 		return psprintf("the document is of the former definition, since the build of the new one failed: %s",
-						failure.message);
+						shown_failure(definition, &failure));
 	return "the document is of the former definition until the new one is built";
 }
 
@@ -253,7 +260,7 @@ put_summary(ScSummaryDef *definition, void *arg)
 		values[c++] = CStringGetTextDatum(prints.data);
 		values[c++] = BoolGetDatum(pg_atomic_read_u32(&sc_store_requests(index)->refresh) != 0);
 		nulls[c] = nulls[c + 1] = failure.failures == 0;
-		values[c++] = CStringGetTextDatum(failure.message);
+		values[c++] = CStringGetTextDatum(shown_failure(definition, &failure));
 		values[c++] = CStringGetTextDatum(unpack_sql_state(failure.code));
 		nulls[c] = failure.at == 0;
 		values[c++] = TimestampTzGetDatum(failure.at);
@@ -316,7 +323,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 				proof == SC_CURRENT ? "current" :
 				proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
 			if (chunk->definition != section->hash)
-				reason = redefined_reason(index);
+				reason = redefined_reason(definition, index);
 			else if (sc_label_is_never_current(&label))
 			{
 				state = "unprovable";
@@ -324,7 +331,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 			}
 		}
 		else if (view.nchunks > 0)
-			reason = redefined_reason(index);
+			reason = redefined_reason(definition, index);
 		for (int i = 0; i < section->nsources; i++)
 			sources[i] = ObjectIdGetDatum(section->sources[i]);
 

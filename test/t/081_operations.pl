@@ -244,6 +244,7 @@ my %changes = (
 	'CREATE ROLE exporter' => [],    # goes on being used
 	'ALTER ROLE web SET' => [],
 	q{SELECT summary_cache_configure('shop', 'readers'} => [],    # looked at below
+	'CREATE FUNCTION api.shop()' => [],
 	'ALTER SYSTEM SET summary_cache.enabled = off' => [
 		q{SELECT status FROM summary_cache_fetch()}, 'private',
 		q{ALTER SYSTEM RESET summary_cache.enabled; SELECT pg_reload_conf()} ],
@@ -261,6 +262,8 @@ $node->sql(q{
 	CREATE ROLE web;
 	CREATE ROLE app;
 	CREATE ROLE reporting;
+	CREATE SCHEMA api;
+	GRANT USAGE ON SCHEMA api TO web;
 	SELECT summary_cache_define(s, 'core', format('SELECT %L AS is', s), '{}') FROM unnest('{shop, payroll}'::text[]) s});
 @blocks = sort { ($b =~ /^CREATE ROLE/) <=> ($a =~ /^CREATE ROLE/) } @blocks;
 $node->sql(q{SELECT summary_cache_get('state')});
@@ -283,16 +286,19 @@ is($node->sql(q{SELECT pg_has_role('exporter', 'pg_monitor', 'usage') AND
 	(SELECT count(*) FROM pg_auth_members WHERE member = 'exporter'::regrole) = 1 AND
 	NOT (SELECT rolsuper FROM pg_roles WHERE rolname = 'exporter')}), 't', 'the exporter has nothing but pg_monitor');
 
-# Who may read
+# Who may read, and the function that reads for others
 is($node->sql(q{SELECT string_agg(concat_ws(' ', summary, role), ', ' ORDER BY summary, role::text)
 	FROM summary_cache_option LEFT JOIN summary_cache_reader USING (summary) WHERE option = 'readers'}),
 	'payroll, shop app, shop reporting', 'two summaries are closed');
 is($node->sql(q{GRANT EXECUTE ON FUNCTION summary_cache_get TO PUBLIC; SET ROLE app; SELECT summary_cache_get('shop')->>'is'}), 'shop', 'a reader reads');
-like(($node->psql('postgres', qq{SET ROLE web; SELECT summary_cache_get('$_')}))[2], qr/is not defined/, "another role does not read $_")
+is($node->sql(q{SET ROLE web; SELECT api.shop()->>'is'}), 'shop', 'the function reads for a role without rights');
+like(($node->psql('postgres', qq{SET ROLE web; SELECT summary_cache_get('$_')}))[2], qr/is not defined/, "... which does not read $_ itself")
 	for qw(shop payroll);
+like(($node->psql('postgres', 'SET ROLE app; SELECT api.shop()'))[2], qr/permission denied/, '... nor may all call it');
 $node->sql(q{
 	SET client_min_messages = warning;
 	REVOKE EXECUTE ON FUNCTION summary_cache_get FROM PUBLIC;
+	DROP SCHEMA api CASCADE;
 	SELECT summary_cache_drop(s) FROM unnest('{shop, payroll}'::text[]) s});
 
 # Commands within the text, with its names put in.  The last one ends the test.
