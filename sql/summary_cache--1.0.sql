@@ -42,6 +42,20 @@ COMMENT ON TABLE summary_cache_option IS
 REVOKE ALL ON summary_cache_option FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('summary_cache_option', '');
 
+-- The roles of option readers.  By Oid, so that they stay when they are renamed; and a row each,
+-- so that a dropped one can be left out of a dump, where it would be a number (see above).  The
+-- option's own row says that there is a list, also when all roles of it are gone.
+CREATE TABLE summary_cache_reader (
+    summary name    NOT NULL,
+    role    regrole NOT NULL,
+    PRIMARY KEY (summary, role)
+);
+COMMENT ON TABLE summary_cache_reader IS
+    'who may read single summaries; change it with summary_cache_configure(), option readers';
+REVOKE ALL ON summary_cache_reader FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('summary_cache_reader',
+    'WHERE role IN (SELECT oid FROM pg_catalog.pg_roles)');
+
 --
 -- The trigger function of every source table.
 --
@@ -59,6 +73,10 @@ CREATE TRIGGER summary_cache_statement
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_option
     FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
 ALTER TABLE summary_cache_option ENABLE ALWAYS TRIGGER summary_cache_statement;
+CREATE TRIGGER summary_cache_statement
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_reader
+    FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
+ALTER TABLE summary_cache_reader ENABLE ALWAYS TRIGGER summary_cache_statement;
 
 --
 -- Reading
@@ -118,7 +136,7 @@ CREATE FUNCTION summary_cache_configure(summary text, option text, value text)
     AS 'MODULE_PATHNAME', 'sc_configure_sql'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION summary_cache_configure(text, text, text) IS
-    'set max_stale_age, min_refresh_interval or eager_refresh of one summary; NULL removes the option';
+    'set an option of one summary, such as max_stale_age or readers; NULL removes the option';
 
 CREATE FUNCTION summary_cache_invalidate(summary text DEFAULT 'state', scope text DEFAULT 'all')
     RETURNS void
@@ -205,7 +223,8 @@ COMMENT ON VIEW summary_cache_server IS 'one row: launcher, workers and what wai
 
 --
 -- Rights: nothing for PUBLIC.  A role that may execute a reading function sees
--- what the sections' owners see.
+-- what the sections' owners see, of each summary that has no option readers or
+-- has the role among them.
 --
 REVOKE ALL ON FUNCTION
     summary_cache_touch(),

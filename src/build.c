@@ -42,6 +42,7 @@
 #include "clock.h"
 #include "debug.h"
 #include "document.h"
+#include "reader.h"
 #include "request.h"
 #include "shmem.h"
 #include "subtransaction.h"
@@ -584,6 +585,8 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	}
 	sc_definition_pin();
 	SC_POINT("build-defined");
+	build->closed = !sc_reader_may_read(definition);
+	build->hides_errors = !sc_reader_sees_errors(definition);
 	match = sc_build_match(local, definition);
 	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
@@ -664,6 +667,8 @@ sc_build_private(const char *summary, ScBuild *build)
 	definition = sc_definition_read(summary, snapshot, CurrentMemoryContext);
 	if (definition == NULL)
 		sc_definition_unknown(summary);
+	sc_reader_check(definition);
+	build->hides_errors = !sc_reader_sees_errors(definition);
 	wanted = palloc(sizeof(bool) * definition->nsections);
 	memset(wanted, true, sizeof(bool) * definition->nsections);
 	labels = palloc0(sizeof(ScLabel) * definition->nsections);

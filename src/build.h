@@ -38,6 +38,8 @@ typedef struct ScBuild
 	ScChunk   **chunks;
 	bool		complete;		/* no NULL */
 	bool		published;
+	bool		closed;			/* the reader may not read what was built */
+	bool		hides_errors;	/* nor know what went wrong */
 } ScBuild;
 
 extern void sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);

@@ -55,6 +55,7 @@
 #include "commit.h"
 #include "debug.h"
 #include "document.h"
+#include "reader.h"
 #include "request.h"
 #include "shmem.h"
 #include "subtransaction.h"
@@ -467,10 +468,13 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 	return true;
 }
 
-/* The same for a reader that may lead a flight. */
+/* The same for a reader that may lead a flight; the version may be one that it
+ * has not asked for. */
 static bool
 answer_reader(Reader *reader, ScStatus status, text *document, ScAnswer *answer)
 {
+	if (!sc_reader_is_known(reader->local) && !sc_reader_check_local(reader->local))
+		return false;
 	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), document, answer))
 		return false;
 	land(reader);
@@ -501,30 +505,56 @@ request_for_others(Reader *reader, ScPrivateCause cause)
 }
 
 /*
- * The reader is told what is wrong with a section's query.  The query itself,
- * which may be long, is for the log.
+ * What a reader is told of an error that it may not see.  The SQLSTATE it gets,
+ * since it may have to do with that; and the log has what is for the log.
+ */
+SC_NORETURN static void
+throw_hidden_error(const char *summary, int code, const char *log)
+{
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("summary \"%s\" could not be built", summary),
+			 errdetail_log("%s", log),
+			 errhint("The server's log has the error. Members of the sections' owner and of pg_monitor are shown it.")));
+}
+
+/*
+ * The reader is told what is wrong with a section's query, if it may see that.
+ * The query itself, which may be long, is for the log.
+ *
+ * What somebody or something else has ended is no matter of the query, but where
+ * that was.  Nor is what we say about the time that it took.
  */
 static void
-throw_build_error(ErrorData *error)
+throw_build_error(const char *summary, bool hidden, ErrorData *error)
 {
+	const char *detail = error->detail_log ? error->detail_log : error->detail;
+	char	   *log = psprintf("%s%s%s%s", detail ? detail : "", detail && error->internalquery ? "\n" : "",
+							   error->internalquery ? "Query: " : "",
+							   error->internalquery ? error->internalquery : "");
+
+	if (hidden && !SC_IS_INTERRUPT(error) && !sc_document_is_timeout(error))
+		throw_hidden_error(summary, error->sqlerrcode,
+						   psprintf("%s%s%s%s%s", error->message, log[0] ? "\n" : "", log,
+									error->context ? "\n" : "", error->context ? error->context : ""));
+	if (hidden)
+		error->context = NULL;
 	if (error->internalquery)
 	{
-		const char *detail = error->detail_log ? error->detail_log : error->detail;
-
-		error->detail_log = psprintf("%s%sQuery: %s", detail ? detail : "", detail ? "\n" : "",
-									 error->internalquery);
+		error->detail_log = log;
 		error->internalquery = NULL;
 		error->internalpos = 0;
 	}
 	ReThrowError(error);
 }
 
+/* Run a build that has no subtransaction of its own: its errors are thrown. */
 static void
-build_privately(const char *summary, ScBuild *build)
+build_throwing(void (*action) (void *arg), void *arg, const char *summary, ScBuild *build)
 {
 	PG_TRY();
 	{
-		sc_build_private(summary, build);
+		action(arg);
 	}
 	PG_CATCH();
 	{
@@ -534,20 +564,35 @@ build_privately(const char *summary, ScBuild *build)
 		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
 		FlushErrorState();
-		throw_build_error(error);
+		throw_build_error(summary, build->hides_errors, error);
 	}
 	PG_END_TRY();
+}
+
+typedef struct PrivateArguments
+{
+	const char *summary;
+	ScBuild    *build;
+} PrivateArguments;
+
+static void
+build_privately(void *arg)
+{
+	PrivateArguments *arguments = arg;
+
+	sc_build_private(arguments->summary, arguments->build);
 }
 
 static void
 answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 {
-	ScBuild		build;
+	ScBuild		build = {0};
+	PrivateArguments arguments = {reader->summary, &build};
 	int			index = reader->local ? reader->local->index : -1;
 
 	land(reader);
 	request_for_others(reader, cause);
-	build_privately(reader->summary, &build);
+	build_throwing(build_privately, &arguments, reader->summary, &build);
 	answer_from_build(reader, SC_PRIVATE, &build, answer);
 
 	/* a read that never looked for an entry counts all the same */
@@ -646,7 +691,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	ErrorContextCallback callback = {error_context_stack, note_conflict, NULL};
 	Trying		outer = trying;
 	ScBegun		begun;
-	ErrorData  *error;
+	ErrorData  *error = NULL;
 
 	if (!registered)
 		before_shmem_exit(record_conflict, (Datum) 0);
@@ -661,7 +706,10 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 
 	sc_document_timed_out = false;
 	error_context_stack = &callback;
-	error = sc_subtransaction_run(build_action, &arguments, true);
+	if (sc_subtransaction_is_ending())
+		build_throwing(build_action, &arguments, NameStr(local->name), build);
+	else
+		error = sc_subtransaction_run(build_action, &arguments, true);
 	error_context_stack = callback.previous;
 	trying = outer;
 	if (error)
@@ -684,18 +732,22 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
  * DDL has overtaken.
  */
 static void
-raise_leaders_error(ScLocal *local, Reader *reader)
+raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 {
 	ScFailure	failure;
 
 	sc_store_failure(local->index, NameStr(local->name), &failure);
 	if (failure.failures > 0 && failure.begun.at > reader->asked_at &&
 		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
+	{
+		if (!sc_reader_sees_errors(definition))
+			throw_hidden_error(reader->summary, failure.code, failure.message);
 		ereport(ERROR,
 				(errcode(failure.code),
 				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), failure.message),
 				 errdetail("Another session built it, and this one waited."),
 				 errhint("The section's query or its tables have changed; view summary_cache_stats has the last error.")));
+	}
 }
 
 /*
@@ -735,14 +787,14 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	{
 		land(reader);
 		if (is_cancel(error))
-			ReThrowError(error);
+			throw_build_error(reader->summary, build.hides_errors, error);
 
 		/* an old document is better than none */
 		reader->build_failed = true;
 		sc_local_sync(local, true);
 		if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, reader) ||
 			sc_build_match(local, sc_definition_get(reader->summary)) == SC_MATCH_NOTHING)
-			throw_build_error(error);
+			throw_build_error(reader->summary, build.hides_errors, error);
 		FreeErrorData(error);
 		return false;
 	}
@@ -759,6 +811,12 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	}
 	if (build.chunks && build.complete)
 	{
+		/*
+		 * it may have become another summary, of the same name, since we
+		 * looked
+		 */
+		if (build.closed)
+			sc_definition_unknown(reader->summary);
 		answer_from_build(reader, decision->status, &build, answer);
 		if (local->index >= 0)
 			sc_counters_add(local->index, (int) decision->status, 1);
@@ -796,7 +854,7 @@ renew_inline(Reader *reader)
 	error = try_build(local, SC_WANT_INLINE, SC_BUILD_INLINE, &build);
 	land(reader);
 	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		ReThrowError(error);
+		throw_build_error(reader->summary, build.hides_errors, error);
 	return true;
 }
 
@@ -823,6 +881,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
+		/* of what is gone, an old snapshot may have a definition of its own */
+		(void) sc_reader_check_local(local);
 		if (local->index < 0 && sc_enabled && !sc_commit_wrote_anything())
 		{
 			/* no entry for what does not exist */
@@ -889,7 +949,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			return;
 		}
 		if (reader.waited)
-			raise_leaders_error(local, &reader);
+			raise_leaders_error(local, &reader, definition);
 
 		/*
 		 * Build as the leader, after another look: the one before may just
@@ -914,6 +974,8 @@ read_unloaded(const char *summary, const ScAsked *asked, ScAnswer *answer)
 {
 	static bool warned = false;
 	Reader		reader = {0};
+	ScSummaryDef *newest;
+	Snapshot	latest;
 
 	if (!warned)
 		ereport(WARNING,
@@ -923,6 +985,15 @@ read_unloaded(const char *summary, const ScAsked *asked, ScAnswer *answer)
 	warned = true;
 	if (strlen(summary) >= NAMEDATALEN)
 		sc_definition_unknown(summary);
+	/* who may read it is as of now, whatever the transaction's snapshot sees */
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	newest = sc_definition_read(summary, latest, CurrentMemoryContext);
+	UnregisterSnapshot(latest);
+	if (newest)
+	{
+		sc_reader_check(newest);
+		MemoryContextDelete(newest->context);
+	}
 	reader.summary = summary;
 	reader.asked = asked;
 	answer_privately(&reader, SC_PRIVATE_NOT_PRELOADED, answer);
@@ -990,6 +1061,7 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 	 * once this backend has its copy of the document.
 	 */
 	if (!asked->force && sc_enabled && local->version != 0 && local->consistent &&
+		sc_reader_is_known(local) &&
 		pg_atomic_read_u64(local->shared_version) == local->version &&
 		!IsolationUsesXactSnapshot() && !sc_commit_sees_own() && ActiveSnapshotSet() &&
 		(likely(words_unchanged(local)) ||
@@ -1047,6 +1119,7 @@ sc_cache_invalidate(const char *summary, const char *scope)
 
 	if (definition == NULL)
 		sc_definition_unknown(summary);
+	sc_reader_check(definition);
 	initStringInfo(&scopes);
 	appendStringInfoString(&scopes, "all");
 	for (int i = 0; i < definition->nsections; i++)

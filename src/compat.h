@@ -54,6 +54,10 @@
 	((error)->sqlerrcode == ERRCODE_QUERY_CANCELED && (error)->funcname && \
 	 strcmp((error)->funcname, "ProcessInterrupts") == 0)
 
+/* Was it the server that ended the command: for a timeout, a shutdown, or as above? */
+#define SC_IS_INTERRUPT(error) \
+	((error)->funcname && strcmp((error)->funcname, "ProcessInterrupts") == 0)
+
 /* Was an error raised because a wait for a lock would have been a deadlock? */
 #define SC_IS_DEADLOCK(error) \
 	((error)->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && (error)->funcname && \

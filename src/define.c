@@ -30,17 +30,19 @@
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/varlena.h"
 
 #include "commit.h"
 #include "define.h"
 #include "inspect.h"
+#include "reader.h"
 #include "release.h"
 #include "role.h"
 #include "shmem.h"
 #include "track.h"
 
 static ArrayType *
-array_of_oids(List *list)
+array_of_oids(List *list, Oid type)
 {
 	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(list), 1));
 	ListCell   *lc;
@@ -50,7 +52,7 @@ array_of_oids(List *list)
 	{
 		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
 	}
-	return construct_array(elems, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT);
+	return construct_array(elems, n, type, sizeof(Oid), true, TYPALIGN_INT);
 }
 
 static ArrayType *
@@ -400,8 +402,8 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	values[n++] = CStringGetTextDatum(section->is_inline ? "inline" : "background");
 	values[n++] = ObjectIdGetDatum(section->owner);
 	values[n++] = CStringGetTextDatum(section->query);
-	values[n++] = PointerGetDatum(array_of_oids(sources));
-	values[n++] = PointerGetDatum(array_of_oids(info->relations));
+	values[n++] = PointerGetDatum(array_of_oids(sources, REGCLASSOID));
+	values[n++] = PointerGetDatum(array_of_oids(info->relations, REGCLASSOID));
 	values[n++] = PointerGetDatum(array_of_strings(calls, ncalls));
 	values[n++] = PointerGetDatum(array_of_strings(info->keys, info->nkeys));
 	values[n++] = PointerGetDatum(section->settings);
@@ -489,6 +491,53 @@ sc_define_section(const ScSectionSpec *spec)
 		detach_unneeded(old_sources);
 }
 
+/* The roles that a value of option readers names. */
+static ArrayType *
+readers_from_value(const char *summary, const char *value)
+{
+	List	   *names;
+	List	   *roles = NIL;
+	ListCell   *lc;
+
+	if (!SplitIdentifierString(pstrdup(value), ',', &names))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\" of summary \"%s\": \"%s\"",
+						SC_READERS_OPTION, summary, value),
+				 errhint("Use names of roles, separated by commas, in double quotes where SQL needs them.")));
+	foreach(lc, names)
+	{
+		const char *name = lfirst(lc);
+		Oid			role = get_role_oid(name, true);
+
+		if (!OidIsValid(role))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("role \"%s\" in option \"%s\" of summary \"%s\" does not exist",
+							name, SC_READERS_OPTION, summary),
+					 strcmp(name, "public") == 0 ?
+					 errhint("Without the option, all roles that may execute a reading function can read: set it to NULL.") :
+					 errhint("Create the role, or name another one.")));
+		roles = list_append_unique_oid(roles, role);
+	}
+	return array_of_oids(roles, OIDOID);
+}
+
+/* Write the list of readers, or with NULL none. */
+static void
+write_readers(Oid table, Name summary, ArrayType *roles)
+{
+	Oid			types[] = {NAMEOID, OIDARRAYOID};
+	Datum		values[] = {NameGetDatum(summary), PointerGetDatum(roles)};
+
+	execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
+						   table, SC_READER_TABLE, 1, types, values, SPI_OK_DELETE);
+	if (roles)
+		execute_as_table_owner("INSERT INTO %1$s (summary, role)"
+							   " SELECT $1, r FROM pg_catalog.unnest($2) r",
+							   table, SC_READER_TABLE, lengthof(types), types, values, SPI_OK_INSERT);
+}
+
 /*
  * Drop a section, or with NULL all of a summary, but for its triggers: returns
  * the sources that it had.
@@ -504,6 +553,8 @@ drop_sections(Oid table, const char *summary, const char *section)
 	Datum		values[lengthof(types)];
 	bool		found = false;
 
+	if (definition)
+		sc_reader_check(definition);
 	for (int i = 0; definition && i < definition->nsections; i++)
 	{
 		ScSectionDef *dropped = &definition->sections[i];
@@ -539,6 +590,7 @@ drop_sections(Oid table, const char *summary, const char *section)
 	{
 		execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 							   table, SC_OPTION_TABLE, 1, types, values, SPI_OK_DELETE);
+		write_readers(table, &summary_name, NULL);
 		sc_release_summary(summary);
 	}
 	return old_sources;
@@ -598,8 +650,6 @@ sc_define_give(List *owners, Oid new_owner)
 	ListCell   *lc;
 	Oid			types[] = {OIDOID, OIDARRAYOID};
 	Datum		values[lengthof(types)];
-	Datum	   *elems = palloc(sizeof(Datum) * list_length(owners));
-	int			n = 0;
 
 	/* definers are not kept waiting for a role that owns no section */
 	if (sc_definition_some_now(is_owned_by, owners) == NIL)
@@ -620,15 +670,51 @@ sc_define_give(List *owners, Oid new_owner)
 	if (!OidIsValid(new_owner))
 		return;
 
-	foreach(lc, owners)
-	{
-		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	}
 	values[0] = ObjectIdGetDatum(new_owner);
-	values[1] = PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	values[1] = PointerGetDatum(array_of_oids(owners, OIDOID));
 	execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
 						   " OPERATOR(pg_catalog.=) ANY ($2)",
 						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_UPDATE);
+}
+
+/*
+ * Roles that are dropped from this database's sections and rights: DROP OWNED.
+ * Lists that named nobody else stay, and name nobody.
+ */
+void
+sc_define_forget_readers(List *roles)
+{
+	Oid			types[] = {OIDARRAYOID};
+	Datum		values[] = {PointerGetDatum(array_of_oids(roles, OIDOID))};
+	Oid			table;
+
+	/* definers are not kept waiting for a role that reads nothing */
+	if (!sc_definition_are_readers(roles))
+		return;
+	table = sc_define_lock();
+	execute_as_table_owner("DELETE FROM %1$s WHERE role::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1)",
+						   table, SC_READER_TABLE, lengthof(types), types, values, SPI_OK_DELETE);
+}
+
+/* An error unless there is such an option, and the value is one of its. */
+static void
+check_option(const char *summary, const char *option, const char *value)
+{
+	ScOptions	options;
+	const char *hint;
+	bool		valid = sc_settings_parse_option(&options, option, value ? value : "", &hint);
+
+	if (hint == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("summaries have no option \"%s\"", option),
+				 errhint("Options are max_stale_age, min_refresh_interval, eager_refresh, memory_limit and readers.")));
+	if (value && !valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\" of summary \"%s\": \"%s\"",
+						option, summary, value),
+				 errhint("%s", hint)));
 }
 
 /*
@@ -640,32 +726,26 @@ sc_define_configure(const char *summary, const char *option, const char *value)
 {
 	Oid			table = sc_define_lock();
 	ScSummaryDef *definition = strlen(summary) < NAMEDATALEN ? sc_definition_now(summary) : NULL;
-	ScOptions	options;
-	const char *hint;
 	NameData	name;
 	Oid			types[] = {NAMEOID, TEXTOID, TEXTOID};
 	Datum		values[lengthof(types)];
-	bool		valid;
 
 	if (definition == NULL)
 		sc_definition_unknown(summary);
+	sc_reader_check(definition);
 	for (int i = 0; i < definition->nsections; i++)
 		check_owner(definition->sections[i].owner, summary, NameStr(definition->sections[i].name));
 
-	valid = sc_settings_parse_option(&options, option, value ? value : "", &hint);
-	if (hint == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("summaries have no option \"%s\"", option),
-				 errhint("Options are max_stale_age, min_refresh_interval, eager_refresh and memory_limit.")));
-	if (value && !valid)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\" of summary \"%s\": \"%s\"",
-						option, summary, value),
-				 errhint("%s", hint)));
-
 	namestrcpy(&name, summary);
+	if (strcmp(option, SC_READERS_OPTION) == 0)
+	{
+		write_readers(table, &name, value ? readers_from_value(summary, value) : NULL);
+		/* the option's own row says where the list is */
+		value = value ? SC_READER_TABLE : NULL;
+	}
+	else
+		check_option(summary, option, value);
+
 	values[0] = NameGetDatum(&name);
 	values[1] = CStringGetTextDatum(option);
 	if (value == NULL)

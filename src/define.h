@@ -48,6 +48,9 @@ extern void sc_define_update(ScSectionDef *section);
  * caller may do that with whatever they own. */
 extern void sc_define_give(List *owners, Oid new_owner);
 
+/* Some roles are no readers of any summary any more. */
+extern void sc_define_forget_readers(List *roles);
+
 /* From the worker, between transactions: triggers that a build has missed. */
 extern bool sc_define_attach_missing(void);
 

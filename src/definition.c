@@ -86,6 +86,15 @@ enum
 	Natts_option = Anum_option_value
 };
 
+#define READER_INDEX "summary_cache_reader_pkey"
+
+enum
+{
+	Anum_reader_summary = 1,
+	Anum_reader_role,
+	Natts_reader = Anum_reader_role
+};
+
 /* A definition in this backend's cache. */
 typedef struct CachedDefinition
 {
@@ -121,19 +130,27 @@ sc_definition_check_name(const char *what, const char *name)
 				 errhint("Names have at most %d bytes.", NAMEDATALEN - 1)));
 }
 
-/* The error of every function that is given a summary that is not there. */
+/*
+ * The error of every function that is given a summary that is not there; or that
+ * the current role may not read, for a reason that only the server's log tells.
+ * The client gets the same in both cases, with the line of this file.
+ */
 void
-sc_definition_unknown(const char *summary)
+sc_definition_hidden(const char *summary, const char *reason)
 {
-	if (strcmp(summary, SC_STATE_SUMMARY) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("summary \"%s\" is not defined", summary),
-				 errhint("Call summary_cache_attach_state_hub('schema') with the schema of the State Hub's tables, or define sections with summary_cache_define().")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("summary \"%s\" is not defined", summary),
+			 reason ? errdetail_log("%s", reason) : 0,
+			 strcmp(summary, SC_STATE_SUMMARY) == 0 ?
+			 errhint("Call summary_cache_attach_state_hub('schema') with the schema of the State Hub's tables, or define sections with summary_cache_define().") :
 			 errhint("Define it with summary_cache_define(); view summary_cache_sections lists those that are.")));
+}
+
+void
+sc_definition_unknown(const char *summary)
+{
+	sc_definition_hidden(summary, NULL);
 }
 
 void
@@ -220,19 +237,50 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->hash = hash_add(section->hash, section->settings, VARSIZE(section->settings));
 }
 
-/* The options of a summary that a snapshot sees. */
+/* The roles of option readers of a summary; it has the option. */
 static void
+read_readers(Name summary, Oid schema, Snapshot snapshot, Oid **readers, int *nreaders)
+{
+	Relation	rel = try_table_open(get_relname_relid(SC_READER_TABLE, schema), AccessShareLock);
+	int			room = 4;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	*nreaders = 0;
+	*readers = palloc(sizeof(Oid) * room);
+	if (rel == NULL)
+		return;
+	sc_extension_check_columns(SC_READER_TABLE, RelationGetNumberOfAttributes(rel), Natts_reader);
+	ScanKeyInit(&key, Anum_reader_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
+	scan = systable_beginscan(rel, get_relname_relid(READER_INDEX, schema), true, snapshot, 1, &key);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		bool		isnull;
+
+		if (*nreaders == room)
+			*readers = repalloc(*readers, sizeof(Oid) * (room *= 2));
+		(*readers)[(*nreaders)++] = DatumGetObjectId(heap_getattr(tuple, Anum_reader_role,
+																  RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* The options of a summary that a snapshot sees; whether readers is one of them. */
+static bool
 read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 {
 	Relation	rel;
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
+	bool		has_readers = false;
 
 	sc_settings_unset(options);
 	rel = try_table_open(get_relname_relid(SC_OPTION_TABLE, schema), AccessShareLock);
 	if (rel == NULL)
-		return;
+		return false;
 	sc_extension_check_columns(SC_OPTION_TABLE, RelationGetNumberOfAttributes(rel), Natts_option);
 	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
@@ -245,11 +293,15 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 															 RelationGetDescr(rel), &isnull));
 		const char *hint;
 
+		if (strcmp(name, SC_READERS_OPTION) == 0)
+			has_readers = true;
 		/* an option that only a newer version knows has no effect */
-		(void) sc_settings_parse_option(options, name, value, &hint);
+		else
+			(void) sc_settings_parse_option(options, name, value, &hint);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return has_readers;
 }
 
 /*
@@ -358,7 +410,13 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	if (reading.definition->nsections > 0)
-		read_options(&reading.definition->options, &name, schema, snapshot);
+	{
+		ScSummaryDef *definition = reading.definition;
+
+		definition->has_readers = read_options(&definition->options, &name, schema, snapshot);
+		if (definition->has_readers)
+			read_readers(&name, schema, snapshot, &definition->readers, &definition->nreaders);
+	}
 	MemoryContextSwitchTo(old);
 
 	if (reading.definition->nsections == 0)
@@ -369,10 +427,23 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 	return reading.definition;
 }
 
+bool
+sc_definition_readers(Name summary, Snapshot snapshot, Oid **readers, int *nreaders)
+{
+	ScOptions	options;
+	Oid			schema = sc_extension_schema(true);
+
+	*nreaders = 0;
+	if (!OidIsValid(schema) || !read_options(&options, summary, schema, snapshot))
+		return false;
+	read_readers(summary, schema, snapshot, readers, nreaders);
+	return true;
+}
+
 /*
  * Show each definition that a snapshot sees to "visit", in the order of their
- * names, in one scan.  A definition, which comes without its options, and what is
- * allocated while it is visited are gone with the next one: however many there
+ * names, in one scan.  A definition, which comes without its options and readers,
+ * and what is allocated while it is visited are gone with the next one: however many there
  * are, they take the memory of one.
  */
 void
@@ -507,6 +578,35 @@ sc_definition_now(const char *summary)
 	definition = sc_definition_read(summary, snapshot, CurrentMemoryContext);
 	UnregisterSnapshot(snapshot);
 	return definition;
+}
+
+bool
+sc_definition_are_readers(List *roles)
+{
+	Oid			schema = sc_extension_schema(true);
+	Relation	rel = OidIsValid(schema) ?
+	try_table_open(get_relname_relid(SC_READER_TABLE, schema), AccessShareLock) : NULL;
+	Snapshot	snapshot;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	if (rel == NULL)
+		return false;
+	sc_extension_check_columns(SC_READER_TABLE, RelationGetNumberOfAttributes(rel), Natts_reader);
+	snapshot = snapshot_now();
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (!found && (tuple = systable_getnext(scan)) != NULL)
+	{
+		bool		isnull;
+
+		found = list_member_oid(roles, DatumGetObjectId(heap_getattr(tuple, Anum_reader_role,
+																	 RelationGetDescr(rel), &isnull)));
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return found;
 }
 
 List *

@@ -57,6 +57,9 @@ typedef struct ScSummaryDef
 	NameData	name;
 	Oid			table;			/* summary_cache_definition */
 	ScOptions	options;
+	bool		has_readers;	/* option readers is set: see reader.c */
+	int			nreaders;
+	Oid		   *readers;
 	MemoryContext context;
 	int			nsections;
 	ScSectionDef *sections;		/* in the order of the document */
@@ -74,8 +77,15 @@ extern ScSummaryDef *sc_definition_read(const char *summary, Snapshot snapshot,
 										MemoryContext parent);
 extern ScSectionDef *sc_definition_section(ScSummaryDef *definition, const char *name);
 
+/* The roles of option readers of a summary that a snapshot sees, in the current
+ * memory context; true if the option is set. */
+extern bool sc_definition_readers(Name summary, Snapshot snapshot, Oid **readers, int *nreaders);
+
+/* Is one of these roles in such a list, as of now? */
+extern bool sc_definition_are_readers(List *roles);
+
 /* All definitions that a snapshot sees, one after the other, without their
- * options; a visited one and what is allocated meanwhile do not last. */
+ * options and readers; a visited one and what is allocated meanwhile do not last. */
 extern void sc_definition_visit(Snapshot snapshot, void (*visit) (ScSummaryDef *definition, void *arg),
 								void *arg);
 
@@ -97,6 +107,7 @@ extern bool sc_definition_are_as_many(int n);
 /* An error unless it can be a name. */
 extern void sc_definition_check_name(const char *what, const char *name);
 SC_NORETURN extern void sc_definition_unknown(const char *summary);
+SC_NORETURN extern void sc_definition_hidden(const char *summary, const char *reason);
 
 /* A key may be in one section only: an error if one of the first section's is
  * one of the second's as well. */

@@ -548,6 +548,14 @@ run_timed(const char *summary, const char *section, void (*action) (void *arg), 
 	PG_END_TRY();
 }
 
+/* Is an error ours about the time that a build took? */
+bool
+sc_document_is_timeout(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED && error->funcname &&
+		strcmp(error->funcname, "run_timed") == 0;
+}
+
 /* Run what a build does before its sections: it may wait for their sources. */
 void
 sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg)

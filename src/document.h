@@ -27,6 +27,7 @@ typedef struct ScBody
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */
 extern void sc_document_build(ScSectionDef *section, Snapshot snapshot, Size room,
 							  ScBody *body);
+extern bool sc_document_is_timeout(const ErrorData *error);
 extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);
 
 /* For the worker, whose builds wait for no lock; the second is to be called

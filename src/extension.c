@@ -147,9 +147,13 @@ bool
 sc_extension_is_own_table(Oid relid)
 {
 	Oid			table = sc_extension_definition_table();
+	Oid			schema;
 
-	return OidIsValid(table) &&
-		(relid == table || relid == get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(table)));
+	if (!OidIsValid(table))
+		return false;
+	schema = get_rel_namespace(table);
+	return relid == table || relid == get_relname_relid(SC_OPTION_TABLE, schema) ||
+		relid == get_relname_relid(SC_READER_TABLE, schema);
 }
 
 /* Did the current transaction add a table to a subscription?  Then take it out. */
@@ -190,18 +194,21 @@ sc_extension_unsubscribe(Oid subscription)
 {
 	Oid			definitions = sc_extension_definition_table();
 	Oid			options;
+	Oid			readers;
 	bool		added;
 
 	if (!OidIsValid(definitions))
 		return;
 	options = get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(definitions));
+	readers = get_relname_relid(SC_READER_TABLE, get_rel_namespace(definitions));
 	/* the command may not have shown us what it did */
 	CommandCounterIncrement();
 	added = unsubscribe_table(subscription, definitions);
 	added = (OidIsValid(options) && unsubscribe_table(subscription, options)) || added;
+	added = (OidIsValid(readers) && unsubscribe_table(subscription, readers)) || added;
 	if (added)
 		ereport(NOTICE,
 				(errmsg("the definitions of summaries are not replicated"),
-				 errdetail("Tables \"%s\" and \"%s\" are left out of the subscription: each server has definitions of its own.",
-						   SC_DEFINITION_TABLE, SC_OPTION_TABLE)));
+				 errdetail("Tables \"%s\", \"%s\" and \"%s\" are left out of the subscription: each server has definitions of its own.",
+						   SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE)));
 }

@@ -14,6 +14,7 @@
 
 #define SC_DEFINITION_TABLE "summary_cache_definition"
 #define SC_OPTION_TABLE "summary_cache_option"
+#define SC_READER_TABLE "summary_cache_reader"
 
 extern Oid	sc_extension_schema(bool missing_ok);
 

@@ -243,7 +243,10 @@ follow_hub(void *arg)
 static void
 drop_owned(void *arg)
 {
-	sc_define_give(roleSpecsToIds(((DropOwnedStmt *) arg)->roles), InvalidOid);
+	List	   *roles = roleSpecsToIds(((DropOwnedStmt *) arg)->roles);
+
+	sc_define_give(roles, InvalidOid);
+	sc_define_forget_readers(roles);
 }
 
 static void

@@ -444,6 +444,8 @@ sc_local_sync(ScLocal *local, bool create)
 			local->index = sc_store_find(NameStr(local->name), create);
 		MemoryContextReset(local->context);
 		local->version = 0;
+		local->for_all = false;
+		local->reader = InvalidOid;
 		local->nsections = 0;
 		local->label.nwords = local->nwords = 0;
 		local->consistent = false;

@@ -62,6 +62,11 @@ typedef struct ScLocal
 	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
 	ScEtag		etag;
 
+	/* Who may read the version, as far as that was looked up: see reader.c. */
+	bool		for_all;		/* everybody */
+	Oid			reader;			/* this role, at the version of the roles */
+	uint64		reader_version;
+
 	/* The document itself, of document_version; NULL: not kept here. */
 	text	   *document;
 	uint64		document_version;

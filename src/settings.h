@@ -47,6 +47,9 @@ typedef struct ScOptions
 								 * SC_UNSET: no limit of its own */
 } ScOptions;
 
+/* One option is kept apart: who may read the summary (reader.c). */
+#define SC_READERS_OPTION	"readers"
+
 extern void sc_settings_define_for_sessions(void);
 extern void sc_settings_define_for_server(void);
 extern void sc_settings_unset(ScOptions *options);

@@ -28,6 +28,7 @@
 #include "definition.h"
 #include "extension.h"
 #include "hub.h"
+#include "reader.h"
 #include "request.h"
 #include "shmem.h"
 #include "store.h"
@@ -89,16 +90,23 @@ unprovable_reason(const ScStranger *stranger)
 	return "a source cannot be tracked: see summary_cache_tables";
 }
 
+/* The message of a summary's last failure, for those who may see it. */
+static const char *
+shown_failure(ScSummaryDef *definition, const ScFailure *failure)
+{
+	return sc_reader_sees_errors(definition) ? failure->message : "<insufficient privilege>";
+}
+
 /* Why a section is not in the document as it is defined now. */
 static const char *
-redefined_reason(int index, const char *summary)
+redefined_reason(ScSummaryDef *definition, int index)
 {
 	ScFailure	failure;
 
-	sc_store_failure(index, summary, &failure);
+	sc_store_failure(index, NameStr(definition->name), &failure);
 	if (failure.failures > 0)
 		return psprintf("the document is of the former definition, since the build of the new one failed: %s",
-						failure.message);
+						shown_failure(definition, &failure));
 	return "the document is of the former definition until the new one is built";
 }
 
@@ -146,6 +154,34 @@ begin_rows(FunctionCallInfo fcinfo, const char *view, int natts)
 	(void) sc_extension_check_version(ERROR);
 	sc_extension_check_columns(view, rsinfo->setDesc->natts, natts);
 	return rsinfo;
+}
+
+/* What shows only the summaries that the current role may see. */
+typedef struct Filter
+{
+	void		(*visit) (ScSummaryDef *definition, void *arg);
+	void	   *arg;
+} Filter;
+
+static void
+visit_seen(ScSummaryDef *definition, void *arg)
+{
+	Filter	   *filter = arg;
+
+	if (sc_reader_may_see(definition, GetActiveSnapshot()))
+		filter->visit(definition, filter->arg);
+}
+
+/* As sc_definition_visit(), for a view: what the current role may see. */
+static void
+visit_definitions(void (*visit) (ScSummaryDef *definition, void *arg), void *arg)
+{
+	Filter		filter = {visit, arg};
+
+	if (sc_reader_sees_all())
+		sc_definition_visit(GetActiveSnapshot(), visit, arg);
+	else
+		sc_definition_visit(GetActiveSnapshot(), visit_seen, &filter);
 }
 
 /* The row of a summary. */
@@ -224,7 +260,7 @@ put_summary(ScSummaryDef *definition, void *arg)
 		values[c++] = CStringGetTextDatum(prints.data);
 		values[c++] = BoolGetDatum(pg_atomic_read_u32(&sc_store_requests(index)->refresh) != 0);
 		nulls[c] = nulls[c + 1] = failure.failures == 0;
-		values[c++] = CStringGetTextDatum(failure.message);
+		values[c++] = CStringGetTextDatum(shown_failure(definition, &failure));
 		values[c++] = CStringGetTextDatum(unpack_sql_state(failure.code));
 		nulls[c] = failure.at == 0;
 		values[c++] = TimestampTzGetDatum(failure.at);
@@ -243,7 +279,7 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_stats", SUMMARY_COLUMNS);
 
 	if (sc_shared)
-		sc_definition_visit(GetActiveSnapshot(), put_summary, rsinfo);
+		visit_definitions(put_summary, rsinfo);
 	return (Datum) 0;
 }
 
@@ -287,7 +323,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 				proof == SC_CURRENT ? "current" :
 				proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
 			if (chunk->definition != section->hash)
-				reason = redefined_reason(index, NameStr(definition->name));
+				reason = redefined_reason(definition, index);
 			else if (sc_label_is_never_current(&label))
 			{
 				state = "unprovable";
@@ -295,7 +331,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 			}
 		}
 		else if (view.nchunks > 0)
-			reason = redefined_reason(index, NameStr(definition->name));
+			reason = redefined_reason(definition, index);
 		for (int i = 0; i < section->nsources; i++)
 			sources[i] = ObjectIdGetDatum(section->sources[i]);
 
@@ -349,7 +385,7 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
-	sc_definition_visit(GetActiveSnapshot(), put_sections, rsinfo);
+	visit_definitions(put_sections, rsinfo);
 	return (Datum) 0;
 }
 
@@ -372,13 +408,14 @@ typedef struct TreeState
 typedef struct SourceRow
 {
 	Oid			relid;			/* hash key */
-	List	   *sections;		/* of their names, as text */
+	List	   *sections;		/* names of those that are shown, as text */
 } SourceRow;
 
 /* What view summary_cache_tables is made from. */
 typedef struct TablesView
 {
 	ReturnSetInfo *rsinfo;
+	bool		sees_all;		/* see reader.c */
 	MemoryContext context;		/* for what lasts */
 	MemoryContext row;			/* for what does not */
 	HTAB	   *trees;			/* of TreeState */
@@ -480,6 +517,7 @@ static void
 note_sources(ScSummaryDef *definition, void *arg)
 {
 	TablesView *view = arg;
+	bool		shown = view->sees_all || sc_reader_may_see(definition, GetActiveSnapshot());
 	MemoryContext old = MemoryContextSwitchTo(view->context);
 
 	for (int s = 0; s < definition->nsections; s++)
@@ -497,7 +535,8 @@ note_sources(ScSummaryDef *definition, void *arg)
 				row->sections = NIL;
 				view->sources = lappend_oid(view->sources, row->relid);
 			}
-			row->sections = lappend(row->sections, name);
+			if (shown)
+				row->sections = lappend(row->sections, name);
 		}
 	}
 	MemoryContextSwitchTo(old);
@@ -517,6 +556,7 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
 
+	view.sees_all = sc_reader_sees_all();
 	view.context = CurrentMemoryContext;
 	view.row = AllocSetContextCreate(view.context, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
 	view.trees = hash_of_oids("summary_cache trees", sizeof(TreeState));
@@ -529,7 +569,8 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 		SourceRow  *row = hash_search(view.by_relid, &relid, HASH_FIND, NULL);
 
 		sc_track_cover_add(covered, &relid, 1);
-		put_table(&view, relid, row->sections, NULL);
+		if (row->sections)
+			put_table(&view, relid, row->sections, NULL);
 	}
 
 	/* after a restore of the schema alone, say */

@@ -29,6 +29,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -1353,6 +1354,11 @@ sc_store_record_failure(int index, const char *name, const ScBegun * begun,
 	Summary    *summary = &summaries[index];
 	ScFailure  *failure = &summary->failure;
 	int64		now = sc_clock_now();
+	const char *message = error->message ? error->message : "unknown error";
+	int			len;
+
+	/* what does not fit is cut off between two characters */
+	len = pg_mbcliplen(message, (int) strlen(message), SC_ERROR_LEN - 1);
 
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	/* unless the entry is another's by now */
@@ -1364,7 +1370,8 @@ sc_store_record_failure(int index, const char *name, const ScBegun * begun,
 		failure->of_inline = of_inline;
 		failure->begun = *begun;
 		failure->code = error->sqlerrcode;
-		strlcpy(failure->message, error->message ? error->message : "unknown error", SC_ERROR_LEN);
+		memcpy(failure->message, message, len);
+		failure->message[len] = '\0';
 		failure->at = GetCurrentTimestamp();
 		summary->stats.failed++;
 		pg_atomic_write_u64(&summary->requests.retry_at,

@@ -101,7 +101,6 @@ notify_listeners(int index)
 {
 	ScLocal    *local;
 	NameData	name;
-	const char *etag;
 	StringInfoData payload;
 
 	sc_store_name(index, &name);
@@ -109,14 +108,18 @@ notify_listeners(int index)
 	sc_local_sync(local, false);
 	if (local->index != index || local->nsections == 0)
 		return;
-	etag = sc_local_etag(&local->etag);
-	if (!sc_store_note_etag(index, etag))
+	if (!sc_store_note_etag(index, sc_local_etag(&local->etag)))
 		return;
 
+	/*
+	 * Everybody may listen.  So there is nothing in it that depends on the
+	 * content: who knows what a document may be could find out by its etag
+	 * which it is.
+	 */
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, "{\"summary\":");
 	escape_json(&payload, NameStr(name));
-	appendStringInfo(&payload, ",\"etag\":\"%s\",\"built_at\":\"%s\"}", etag,
+	appendStringInfo(&payload, ",\"built_at\":\"%s\"}",
 					 JsonEncodeDateTime(NULL, TimestampTzGetDatum(local->built_at),
 										TIMESTAMPTZOID, NULL));
 	Async_Notify(SC_NAME, payload.data);

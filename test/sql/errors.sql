@@ -374,6 +374,7 @@ CREATE FUNCTION everything() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(E'\n',
         (SELECT string_agg(d::text, E'\n' ORDER BY d::text) FROM summary_cache_definition d),
         (SELECT string_agg(o::text, E'\n' ORDER BY o::text) FROM summary_cache_option o),
+        (SELECT string_agg(r::text, E'\n' ORDER BY r::text) FROM summary_cache_reader r),
         (SELECT string_agg(concat_ws(' ', tgrelid::regclass, tgname, tgenabled), E'\n' ORDER BY tgrelid, tgname) FROM pg_trigger),
         (SELECT string_agg(concat_ws(' ', source, sections, provable), E'\n' ORDER BY source) FROM summary_cache_tables),
         (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_depend))

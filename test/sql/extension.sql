@@ -31,7 +31,7 @@ SELECT count(*) FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'summary_cache') AND deptype = 'e'
     AND classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass);
 SELECT attrelid::regclass, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
-FROM pg_attribute WHERE attrelid IN ('summary_cache_definition'::regclass, 'summary_cache_option'::regclass, 'summary_cache_stats'::regclass,
+FROM pg_attribute WHERE attrelid IN ('summary_cache_definition'::regclass, 'summary_cache_option'::regclass, 'summary_cache_reader'::regclass, 'summary_cache_stats'::regclass,
     'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass) AND attnum > 0 AND NOT attisdropped
 GROUP BY attrelid ORDER BY attrelid::regclass::text COLLATE "C";
 -- what pg_dump carries

@@ -7,6 +7,8 @@ CREATE EXTENSION summary_cache SCHEMA public;
 \getenv test PG_ABS_SRCDIR
 \set rights :test '/sql/include/rights.sql'
 \i :rights
+-- who may see the errors
+GRANT pg_monitor TO regress_rights_attacker;
 \set attack :test '/sql/include/attack.sql'
 \i :attack
 

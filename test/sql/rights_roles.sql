@@ -27,7 +27,7 @@ SELECT count(*) FROM summary_cache_stat_tables();
 SELECT count(*) FROM regress_rights.tasks;
 SELECT count(*) FROM summary_cache_definition;
 RESET ROLE;
--- an error of a failing section is raised as it is: it may show a value.  Who does not force a read is served the old document, without an error
+-- an error of a failing section does not show the reader a value.  Who does not force a read is served the old document, without an error
 SET ROLE regress_rights_owner;
 SELECT summary_cache_define('state', 'numbers', $$SELECT max(note::int) AS numbers FROM regress_rights.progress_events WHERE id > 1$$);
 SELECT summary_cache_get('state') ->> 'numbers' IS NULL AS none;

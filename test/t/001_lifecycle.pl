@@ -8,6 +8,7 @@ use lib $FindBin::RealBin;
 
 use Node;
 use PostgreSQL::Test::Utils;
+use Session;
 use Test::More;
 
 my $hub = q{
@@ -70,6 +71,23 @@ is($node->safe_psql('postgres', $said), '12', 'writes go on, and are seen');
 is($node->safe_psql('postgres', 'SELECT DISTINCT provable, reason FROM summary_cache_tables'),
 	'f|summary_cache is not preloaded', 'the views say why nothing is proven');
 $node->safe_psql('postgres', q{SELECT summary_cache_invalidate(); SELECT summary_cache_reset_stats()});
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE stranger;
+	GRANT EXECUTE ON FUNCTION summary_cache_get TO stranger;
+	SELECT summary_cache_configure('state', 'readers', '')});
+($ret, $out, $err) = $node->psql('postgres', q{SET ROLE stranger; SELECT summary_cache_get('state')});
+like($err, qr/ERROR:  summary "state" is not defined/, 'who is no reader reads nothing');
+# of a transaction whose snapshot is older than the option
+my $older = Session->new($node);
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'readers', NULL)});
+$older->query(q{SET ROLE stranger; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1});
+like($older->query(q{SELECT 'read: ' || (summary_cache_get('state') IS NOT NULL)}), qr/read: true/, 'without the option it does');
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'readers', '')});
+$older->query(q{SELECT summary_cache_get('state')});
+like($older->error, qr/ERROR:  summary "state" is not defined/, '... until there is one, whatever its snapshot sees');
+$older->quit;
+$node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'readers', NULL)});
 
 #
 # Preloaded

@@ -111,6 +111,17 @@ is(scalar(grep { $_->error =~ /summary "s" could not be built: division by zero.
 	4, '... with the error of one of them');
 is(counter('builds_failed'), '2', '... which built after all had asked; the others did not');
 
+# who may not see the error is not told of it by those it waited for either
+$node->sql('CREATE ROLE stranger; GRANT EXECUTE ON FUNCTION summary_cache_fetch TO stranger');
+$_->query('SET ROLE stranger') for @others[ 0 .. 4 ];
+gather('hidden', 5);
+open_gate();
+like($leader->result . $leader->error, qr/^ERROR:  division by zero/, 'the leader fails, and may see why');
+is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('') x 5 ], 'strangers who waited fail');
+is(scalar(grep { $_->error =~ /^ERROR:  summary "s" could not be built\n/ && $_->error !~ /zero|Another/ } @others[ 0 .. 4 ]), 5,
+	'... and are not told why');
+$_->query('RESET ROLE') for @others[ 0 .. 4 ];
+
 # the leader began before the table was mended
 gather('mended', 0);
 $node->sql('UPDATE t SET n = 2');

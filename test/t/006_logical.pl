@@ -245,11 +245,11 @@ noticed('second copy', $old);
 # that the subscriber does not have.
 #
 my $own = q{SELECT summary, section, owner, query, incarnation FROM summary_cache_definition ORDER BY 1, 2};
-my $options = 'SELECT * FROM summary_cache_option ORDER BY 1, 2';
+my $options = 'SELECT * FROM summary_cache_option FULL JOIN summary_cache_reader USING (summary) ORDER BY 1, 2, 4';
 my $subscribed = q{SELECT count(*), count(*) FILTER (WHERE srrelid::regclass::text LIKE 'summary_cache%') FROM pg_subscription_rel};
 
 $subscriber->sql('DROP SUBSCRIPTION sub');
-$subscriber->sql(q{TRUNCATE t, p, late; SELECT summary_cache_configure('s', 'max_stale_age', '1h')});
+$subscriber->sql(q{TRUNCATE t, p, late; SELECT summary_cache_configure('s', 'max_stale_age', '1h'); SELECT summary_cache_configure('s', 'readers', 'pg_monitor')});
 my ($own_definitions, $own_options) = ($subscriber->sql($own), $subscriber->sql($options));
 $publisher->sql(q{
 	CREATE EXTENSION summary_cache;
@@ -261,6 +261,7 @@ $publisher->sql(q{
 	SELECT summary_cache_define('s', 'main', 'SELECT total FROM only_here');
 	SELECT summary_cache_define('theirs', 'main', 'SELECT total FROM only_here');
 	RESET ROLE;
+	SELECT summary_cache_configure('theirs', 'readers', 'regress_publisher');
 	SELECT summary_cache_configure('s', 'max_stale_age', '2h');
 	CREATE PUBLICATION everything FOR ALL TABLES;
 });

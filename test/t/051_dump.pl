@@ -21,6 +21,7 @@ my $setup = q{
 	CREATE ROLE "Odd ""Role"", of dumps";
 	CREATE ROLE regress_dump_reader;
 	CREATE ROLE regress_dump_gone;
+	CREATE ROLE regress_dump_gone_reader;
 	CREATE SCHEMA ext;
 	CREATE SCHEMA hub AUTHORIZATION regress_dump_hub;
 	CREATE SCHEMA "Zoo, of 'tables'" AUTHORIZATION "Odd ""Role"", of dumps";
@@ -62,6 +63,9 @@ my $setup = q{
 	DROP TABLE public.dropped;
 	SELECT summary_cache_configure('zoo', 'max_stale_age', '7min');
 	SELECT summary_cache_configure('state', 'eager_refresh', 'off');
+	SELECT summary_cache_configure('state', 'readers', 'regress_dump_gone_reader, regress_dump_reader, "Odd ""Role"", of dumps"');
+	SELECT summary_cache_configure('zoo', 'readers', 'regress_dump_gone_reader');
+	DROP ROLE regress_dump_gone_reader;
 	REVOKE EXECUTE ON FUNCTION summary_cache_define FROM regress_dump_gone;
 	DROP ROLE regress_dump_gone;
 	SET search_path = ext, hub;
@@ -76,6 +80,8 @@ my %same = (
 	sources => q{SELECT summary, section, s FROM ext.summary_cache_definition, unnest(sources) s
 		WHERE section <> 'Wörter' ORDER BY 1, 2, s::text},
 	options => q{SELECT * FROM ext.summary_cache_option ORDER BY 1, 2},
+	# but for the one that was dropped: zoo has a list all the same
+	readers => q{SELECT r.* FROM ext.summary_cache_reader r JOIN pg_roles ON oid = role ORDER BY 1, role::text},
 	triggers => q{SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(t.oid), deptype
 		FROM pg_trigger t LEFT JOIN pg_depend d ON classid = 'pg_trigger'::regclass AND objid = t.oid
 			AND refclassid = 'pg_extension'::regclass
@@ -111,6 +117,10 @@ sub check
 		'', "$what: each table is provable");
 	is($server->safe_psql($dbname, q{SET ROLE regress_dump_reader; SELECT ext.state_summary() -> 'tasks' ->> 'count'}),
 		'10', "$what: the reader may read");
+	my (undef, undef, $err) = $server->psql($dbname, q{
+		GRANT EXECUTE ON FUNCTION ext.summary_cache_get TO regress_dump_reader; SET ROLE regress_dump_reader; SELECT ext.summary_cache_get('zoo')});
+	like($err, qr/ERROR:  summary "zoo" is not defined/, "... and not what is for others");
+	$server->safe_psql($dbname, 'REVOKE EXECUTE ON FUNCTION ext.summary_cache_get FROM regress_dump_reader');
 	works($server, $dbname, $what);
 	return;
 }
@@ -208,8 +218,8 @@ $node->command_ok([ 'pg_restore', '-e', '--data-only', '--disable-triggers', '-j
 $node->safe_psql('apart', 'REFRESH MATERIALIZED VIEW hub.mat');
 check($node, 'apart', 'apart');
 # the definitions alone, while documents are cached
-$node->safe_psql('apart', 'TRUNCATE ext.summary_cache_definition, ext.summary_cache_option');
-$node->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'summary_cache_definition', '-t', 'summary_cache_option', '-d', $node->connstr('apart'), "$tmp/custom" ],
+$node->safe_psql('apart', 'TRUNCATE ext.summary_cache_definition, ext.summary_cache_option, ext.summary_cache_reader');
+$node->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'summary_cache_definition', '-t', 'summary_cache_option', '-t', 'summary_cache_reader', '-d', $node->connstr('apart'), "$tmp/custom" ],
 	'the definitions alone are restored');
 $node->safe_psql('apart', 'SELECT ext.state_summary(true)');	# it is what was cached, and served stale
 check($node, 'apart', 'definitions alone');

@@ -113,7 +113,7 @@ sub serves
 	$node->safe_psql('postgres', $status);
 	my $said = '';
 	wait_until(sub { ($said .= $listener->query('SELECT 1')) =~ /Asynchronous notification "summary_cache"/ });
-	like($said, qr/Asynchronous notification "summary_cache" with payload "\{"summary":"s","etag":/, "$name: listeners are told");
+	like($said, qr/Asynchronous notification "summary_cache" with payload "\{"summary":"s","built_at":/, "$name: listeners are told");
 	# asked in the session that is there: soon the worker leaves
 	my ($teller) = $said =~ /received from server process with PID (\d+)/;
 	is($listener->query("SELECT backend_type FROM pg_stat_activity WHERE pid = $teller"), 'summary_cache worker',

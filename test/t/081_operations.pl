@@ -243,6 +243,8 @@ $node->sql(q{
 my %changes = (
 	'CREATE ROLE exporter' => [],    # goes on being used
 	'ALTER ROLE web SET' => [],
+	q{SELECT summary_cache_configure('shop', 'readers'} => [],    # looked at below
+	'CREATE FUNCTION api.shop()' => [],
 	'ALTER SYSTEM SET summary_cache.enabled = off' => [
 		q{SELECT status FROM summary_cache_fetch()}, 'private',
 		q{ALTER SYSTEM RESET summary_cache.enabled; SELECT pg_reload_conf()} ],
@@ -255,7 +257,14 @@ is(scalar @blocks, () = $page =~ /^```sql/mg, '... all of which are found');
 @blocks = grep { !/^-- on the / } @blocks;
 
 # A role of the application, of which the page speaks; the one that watches is created by the page.
-$node->sql('CREATE ROLE web');
+$node->sql(q{
+	SET client_min_messages = warning;
+	CREATE ROLE web;
+	CREATE ROLE app;
+	CREATE ROLE reporting;
+	CREATE SCHEMA api;
+	GRANT USAGE ON SCHEMA api TO web;
+	SELECT summary_cache_define(s, 'core', format('SELECT %L AS is', s), '{}') FROM unnest('{shop, payroll}'::text[]) s});
 @blocks = sort { ($b =~ /^CREATE ROLE/) <=> ($a =~ /^CREATE ROLE/) } @blocks;
 $node->sql(q{SELECT summary_cache_get('state')});
 for my $block (@blocks)
@@ -276,6 +285,21 @@ is(join(' ', keys %changes), '', 'the page still has the blocks that change some
 is($node->sql(q{SELECT pg_has_role('exporter', 'pg_monitor', 'usage') AND
 	(SELECT count(*) FROM pg_auth_members WHERE member = 'exporter'::regrole) = 1 AND
 	NOT (SELECT rolsuper FROM pg_roles WHERE rolname = 'exporter')}), 't', 'the exporter has nothing but pg_monitor');
+
+# Who may read, and the function that reads for others
+is($node->sql(q{SELECT string_agg(concat_ws(' ', summary, role), ', ' ORDER BY summary, role::text)
+	FROM summary_cache_option LEFT JOIN summary_cache_reader USING (summary) WHERE option = 'readers'}),
+	'payroll, shop app, shop reporting', 'two summaries are closed');
+is($node->sql(q{GRANT EXECUTE ON FUNCTION summary_cache_get TO PUBLIC; SET ROLE app; SELECT summary_cache_get('shop')->>'is'}), 'shop', 'a reader reads');
+is($node->sql(q{SET ROLE web; SELECT api.shop()->>'is'}), 'shop', 'the function reads for a role without rights');
+like(($node->psql('postgres', qq{SET ROLE web; SELECT summary_cache_get('$_')}))[2], qr/is not defined/, "... which does not read $_ itself")
+	for qw(shop payroll);
+like(($node->psql('postgres', 'SET ROLE app; SELECT api.shop()'))[2], qr/permission denied/, '... nor may all call it');
+$node->sql(q{
+	SET client_min_messages = warning;
+	REVOKE EXECUTE ON FUNCTION summary_cache_get FROM PUBLIC;
+	DROP SCHEMA api CASCADE;
+	SELECT summary_cache_drop(s) FROM unnest('{shop, payroll}'::text[]) s});
 
 # Commands within the text, with its names put in.  The last one ends the test.
 my %inline = map { $_ => 1 } $page =~ /`((?:SELECT|ALTER|DROP)[^`]*;)`/g;
