@@ -34,10 +34,28 @@
 #include "commit.h"
 #include "define.h"
 #include "inspect.h"
+#include "oid_set.h"
 #include "release.h"
 #include "role.h"
 #include "shmem.h"
 #include "track.h"
+
+/*
+ * What a section's definition may take: whoever renames something, reads the
+ * view of all sections or builds goes through it.
+ */
+#define MAX_DEFINITION	(1024 * 1024)
+
+static void
+check_size(const char *summary, const char *section, Size size)
+{
+	if (size > MAX_DEFINITION)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("definition of section \"%s\" of summary \"%s\" is too large", section, summary),
+				 errdetail("It takes %zu bytes, of at most %d.", size, MAX_DEFINITION),
+				 errhint("Put constants into a table that the query reads, or make several sections of it.")));
+}
 
 static ArrayType *
 array_of_oids(List *list)
@@ -151,8 +169,11 @@ detach_unneeded(List *dropped)
 	if (sc_shared == NULL)
 		return;
 	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!sc_track_needs_slot(needed, relid))
 			sc_release_slot(slot, relid);
+	}
 }
 
 static void
@@ -211,10 +232,11 @@ derived_sources(ScQueryInfo *info)
 	{
 		Oid			relid = lfirst_oid(lc);
 
+		CHECK_FOR_INTERRUPTS();
 		if (sc_extension_is_own_table(relid))
 			continue;
 		sc_track_check_source(relid);
-		sources = list_append_unique_oid(sources, relid);
+		sources = lappend_oid(sources, relid);
 	}
 	foreach(lc, info->functions)
 	{
@@ -234,10 +256,11 @@ check_key_conflicts(ScSummaryDef *definition, const char *section, ScQueryInfo *
 	for (int s = 0; definition && s < definition->nsections; s++)
 	{
 		ScSectionDef *other = &definition->sections[s];
-		ScKeys		others = {NameStr(other->name), other->nkeys, other->keys};
+		ScKeys		both[] = {{NameStr(other->name), other->nkeys, other->keys}, mine};
 
-		if (strcmp(others.section, section) != 0)
-			sc_definition_check_keys(NameStr(definition->name), &others, &mine);
+		CHECK_FOR_INTERRUPTS();
+		if (strcmp(NameStr(other->name), section) != 0)
+			sc_definition_check_keys(NameStr(definition->name), both, lengthof(both));
 	}
 }
 
@@ -318,6 +341,8 @@ check_spec(const ScSectionSpec *spec)
 {
 	sc_definition_check_name("summary", spec->summary);
 	sc_definition_check_name("section", spec->section);
+	check_size(spec->summary, spec->section,
+			   strlen(spec->query) + sizeof(Oid) * list_length(spec->sources));
 	if (strcmp(spec->section, "all") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
@@ -358,7 +383,7 @@ check_room(const ScSectionSpec *spec)
 				 errhint("Raise summary_cache.max_sections and restart the server.")));
 }
 
-/* An error unless the owner may read and track a source; takes its slots. */
+/* An error unless the owner may read and track a source. */
 static void
 check_source_rights(Oid relid, Oid owner)
 {
@@ -374,7 +399,6 @@ check_source_rights(Oid relid, Oid owner)
 				 errhint("Role \"%s\" needs the privileges SELECT and TRIGGER on it.",
 						 GetUserNameFromId(owner, false))));
 	check_tree_rights(relid, owner);
-	take_slots(relid);
 }
 
 /* Insert the section's row, or replace it. */
@@ -387,6 +411,7 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
 	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
 	Datum		values[lengthof(types)];
+	Size		size = 0;
 	int			n = 0;
 
 	/* by name: pg_upgrade refuses columns with numbers of functions */
@@ -407,6 +432,10 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	values[n++] = PointerGetDatum(section->settings);
 	values[n++] = BoolGetDatum(section->generated);
 	Assert(n == lengthof(types));
+	for (int i = 0; i < n; i++)
+		if (get_typlen(types[i]) == -1)
+			size += VARSIZE_ANY(DatumGetPointer(values[i]));
+	check_size(NameStr(section->summary), NameStr(section->name), size);
 	execute_as_table_owner("INSERT INTO %1$s AS d (summary, section, position, refresh, owner, query,"
 						   " sources, reads, calls, keys, settings, generated)"
 						   " SELECT $1, $2, coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1,"
@@ -444,6 +473,8 @@ sc_define_section(const ScSectionSpec *spec)
 	ScQueryInfo info;
 	List	   *sources = spec->sources;
 	List	   *old_sources = NIL;
+	ScOidList	new_sources = {NIL};
+	ScOidList	roots = {NIL};
 	ListCell   *lc;
 
 	check_spec(spec);
@@ -473,25 +504,34 @@ sc_define_section(const ScSectionSpec *spec)
 				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
 	foreach(lc, sources)
 	{
+		CHECK_FOR_INTERRUPTS();
 		check_source_rights(lfirst_oid(lc), section.owner);
+		(void) sc_oid_list_add(&new_sources, lfirst_oid(lc));
+
+		/*
+		 * of many partitions of a table the slot and the triggers are the
+		 * same
+		 */
+		if (sc_oid_list_add(&roots, sc_track_root(lfirst_oid(lc))))
+			take_slots(lfirst_oid(lc));
 	}
 
 	write_section(table, &section, sources, &info);
 
-	foreach(lc, sources)
+	foreach(lc, roots.list)
 	{
 		sc_track_attach(lfirst_oid(lc));
 	}
 	for (int i = 0; existing && i < existing->nsources; i++)
-		old_sources = lappend_oid(old_sources, existing->sources[i]);
-	old_sources = list_difference_oid(old_sources, sources);
+		if (!sc_oid_list_has(&new_sources, existing->sources[i]))
+			old_sources = lappend_oid(old_sources, existing->sources[i]);
 	if (old_sources)
 		detach_unneeded(old_sources);
 }
 
 /*
  * Drop a section, or with NULL all of a summary, but for its triggers: returns
- * the sources that it had.
+ * the sources that it had, those of several sections more than once.
  */
 static List *
 drop_sections(Oid table, const char *summary, const char *section)
@@ -511,9 +551,10 @@ drop_sections(Oid table, const char *summary, const char *section)
 		if (section && strcmp(NameStr(dropped->name), section) != 0)
 			continue;
 		found = true;
+		CHECK_FOR_INTERRUPTS();
 		check_owner(dropped->owner, summary, NameStr(dropped->name));
 		for (int s = 0; s < dropped->nsources; s++)
-			old_sources = list_append_unique_oid(old_sources, dropped->sources[s]);
+			old_sources = lappend_oid(old_sources, dropped->sources[s]);
 	}
 	if (definition == NULL)
 		sc_definition_unknown(summary);
@@ -727,6 +768,7 @@ attach_missing(void)
 		Oid			source = owned->source;
 		const char *reason;
 
+		CHECK_FOR_INTERRUPTS();
 		if (get_rel_name(source) == NULL || sc_track_provable(source, false, &reason) ||
 			!may_track(source, owned->owner) || !may_track(sc_track_root(source), owned->owner))
 			continue;

@@ -69,6 +69,7 @@
 #include "compat_guc.h"
 #include "debug.h"
 #include "extension.h"
+#include "oid_set.h"
 #include "role.h"
 #include "settings.h"
 #include "shmem.h"
@@ -250,49 +251,35 @@ struct ScCover
 								 * looked for yet */
 };
 
-static HTAB *
-oid_set(void)
-{
-	HASHCTL		info;
-
-	info.keysize = info.entrysize = sizeof(Oid);
-	info.hcxt = CurrentMemoryContext;
-	return hash_create("summary_cache Oids", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-static inline bool
-oid_set_has(HTAB *set, Oid oid)
-{
-	return hash_search(set, &oid, HASH_FIND, NULL) != NULL;
-}
-
-/* False if it was there already. */
-static inline bool
-oid_set_add(HTAB *set, Oid oid)
-{
-	bool		found;
-
-	(void) hash_search(set, &oid, HASH_ENTER, &found);
-	return !found;
-}
-
 /* An empty set, in the current memory context. */
 ScCover *
 sc_track_cover(void)
 {
 	ScCover    *cover = palloc(sizeof(ScCover));
 
-	cover->sources = oid_set();
+	cover->sources = sc_oid_set();
 	cover->roots = NULL;
 	return cover;
+}
+
+static void
+add_root(ScCover *cover, Oid source)
+{
+	Oid			root = sc_track_root(source);
+
+	if (root != source)
+		(void) sc_oid_set_add(cover->roots, root);
 }
 
 void
 sc_track_cover_add(ScCover *cover, const Oid *sources, int nsources)
 {
-	Assert(cover->roots == NULL);
 	for (int i = 0; i < nsources; i++)
-		(void) oid_set_add(cover->sources, sources[i]);
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (sc_oid_set_add(cover->sources, sources[i]) && cover->roots)
+			add_root(cover, sources[i]);
+	}
 }
 
 /* Is one of these a source of the set? */
@@ -303,7 +290,7 @@ has_any(HTAB *set, List *relids)
 
 	foreach(lc, relids)
 	{
-		if (oid_set_has(set, lfirst_oid(lc)))
+		if (sc_oid_set_has(set, lfirst_oid(lc)))
 			return true;
 	}
 	return false;
@@ -315,14 +302,12 @@ find_roots(ScCover *cover)
 	HASH_SEQ_STATUS seq;
 	Oid		   *source;
 
-	cover->roots = oid_set();
+	cover->roots = sc_oid_set();
 	hash_seq_init(&seq, cover->sources);
 	while ((source = hash_seq_search(&seq)) != NULL)
 	{
-		Oid			root = sc_track_root(*source);
-
-		if (root != *source)
-			(void) oid_set_add(cover->roots, root);
+		CHECK_FOR_INTERRUPTS();
+		add_root(cover, *source);
 	}
 }
 
@@ -336,7 +321,7 @@ sc_track_is_covered(ScCover *cover, Oid relid)
 	List	   *ancestors;
 	bool		covered;
 
-	if (oid_set_has(cover->sources, relid))
+	if (sc_oid_set_has(cover->sources, relid))
 		return true;
 	ancestors = with_ancestors(relid);
 	covered = has_any(cover->sources, ancestors);
@@ -359,7 +344,7 @@ sc_track_is_covered(ScCover *cover, Oid relid)
 bool
 sc_track_needs_slot(ScCover *cover, Oid relid)
 {
-	return oid_set_has(cover->sources, relid) ||
+	return sc_oid_set_has(cover->sources, relid) ||
 		(!get_rel_relispartition(relid) && sc_track_is_covered(cover, relid));
 }
 
@@ -972,6 +957,7 @@ sc_track_attach(Oid relid)
 		return;
 	foreach(lc, sc_track_lock(sc_track_root(relid)))
 	{
+		CHECK_FOR_INTERRUPTS();
 		attach_one(lfirst_oid(lc));
 	}
 	if (sc_shared)
@@ -1071,7 +1057,7 @@ sc_track_tables(bool definitions)
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(triggers, InvalidOid, false, NULL, 0, NULL);
 	List	   *tables = NIL;
-	HTAB	   *known = oid_set();
+	HTAB	   *known = sc_oid_set();
 	HeapTuple	tuple;
 
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -1079,7 +1065,7 @@ sc_track_tables(bool definitions)
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
 		if (trigger->tgfoid == function && (definitions || trigger->tgnargs == 0) &&
-			oid_set_add(known, trigger->tgrelid))
+			sc_oid_set_add(known, trigger->tgrelid))
 			tables = lappend_oid(tables, trigger->tgrelid);
 	}
 	systable_endscan(scan);
@@ -1180,6 +1166,7 @@ examine_tree(Oid root, bool wait, List **members, const char **reason)
 		Relation	rel;
 		bool		ok;
 
+		CHECK_FOR_INTERRUPTS();
 		if (is_temporary(member))
 			continue;
 		if (!wait && !ConditionalLockRelationOid(member, AccessShareLock))

@@ -40,8 +40,7 @@ extern Oid	sc_track_root(Oid relid);
 extern List *sc_track_words(Oid relid);
 extern bool sc_track_covers(Oid source, Oid relid);
 
-/* A set of sources, for many questions about what they cover.  Nothing may be
- * added after the first. */
+/* A set of sources, for many questions about what they cover. */
 typedef struct ScCover ScCover;
 
 extern ScCover *sc_track_cover(void);
