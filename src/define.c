@@ -141,9 +141,10 @@ note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 
 /*
  * Remove the triggers from tables that no section needs any more: those of the
- * sources given, and others that have left a tree if nobody holds them.  The
- * number of sections, and that of the tables that have a trigger, count once
- * each.
+ * sources given, and others that have left a tree, or that nobody who might has
+ * removed, if nobody holds them.  Where the current user may not lock the table,
+ * the trigger stays for the next one who may.  The number of sections, and that
+ * of the tables that have a trigger, count once each.
  */
 static void
 detach_unneeded(List *dropped)
@@ -161,7 +162,8 @@ detach_unneeded(List *dropped)
 	}
 	foreach(lc, sc_track_tables(false))
 	{
-		if (!sc_track_is_covered(needed, lfirst_oid(lc)))
+		CHECK_FOR_INTERRUPTS();
+		if (!sc_track_is_covered(needed, lfirst_oid(lc)) && sc_track_may_detach(lfirst_oid(lc)))
 			sc_track_detach(lfirst_oid(lc), sc_track_is_covered(former, lfirst_oid(lc)));
 	}
 

@@ -56,6 +56,7 @@
 #include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -1072,6 +1073,34 @@ sc_track_tables(bool definitions)
 	hash_destroy(known);
 	table_close(triggers, AccessShareLock);
 	return tables;
+}
+
+/* The rights of which any lets a role lock a table in whatever mode, as LOCK TABLE has it. */
+#ifdef ACL_MAINTAIN
+#define RIGHTS_TO_LOCK	(ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE | ACL_MAINTAIN)
+#else
+#define RIGHTS_TO_LOCK	(ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE)
+#endif
+
+/*
+ * May the current user lock a table as sc_track_detach() does?  Whoever may do so
+ * with one locks what is below it as well.  The owner may, who could drop the
+ * trigger.
+ */
+bool
+sc_track_may_detach(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, with_ancestors(relid))
+	{
+		bool		is_missing = false;
+
+		if (pg_class_aclcheck_ext(lfirst_oid(lc), GetUserId(), RIGHTS_TO_LOCK, &is_missing) == ACLCHECK_OK ||
+			(get_rel_relkind(lfirst_oid(lc)) != '\0' && SC_OWNS_RELATION(lfirst_oid(lc))))
+			return true;
+	}
+	return false;
 }
 
 /*

@@ -30,6 +30,9 @@ extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
 extern void sc_track_attach_members(Oid relid); /* on what joined a tree */
 extern bool sc_track_attach_missing(Oid relid);
 extern void sc_track_restore_firing(Oid relid);
+
+/* May the current user do that? */
+extern bool sc_track_may_detach(Oid relid);
 extern void sc_track_detach(Oid relid, bool wait);
 
 /* The tables that have our trigger; those of the definitions, too? */
