@@ -504,6 +504,13 @@ sc_define_section(const ScSectionSpec *spec)
 						spec->section, spec->summary),
 				 errdetail("It uses %s.", listed(info.depends)),
 				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
+	if (OidIsValid(info.author) && !spec->generated && superuser_arg(section.owner))
+		ereport(NOTICE,
+				(errmsg("section \"%s\" of summary \"%s\" runs with the rights of a superuser",
+						spec->section, spec->summary),
+				 errdetail("It uses what role \"%s\" owns and can change.",
+						   GetUserNameFromId(info.author, true) ? GetUserNameFromId(info.author, true) : "(dropped)"),
+				 errhint("Drop it, and define it as a role that needs no more rights than the query does.")));
 	foreach(lc, sources)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -627,10 +634,21 @@ is_owned_by(const ScSectionDef *section, void *arg)
 	return list_member_oid(arg, section->owner);
 }
 
+/* May a role's sections be given to another one? */
+static bool
+may_give(Oid owner, Oid new_owner)
+{
+	return !superuser_arg(new_owner) || superuser_arg(owner);
+}
+
 /*
  * PostgreSQL's record of what a role owns knows nothing of rows, so REASSIGN
  * OWNED and DROP OWNED would pass the sections by.  DROP ROLE is not refused
  * for them: we could only look at this database.
+ *
+ * With new_owner InvalidOid, they are dropped.  A superuser is not given what
+ * others have written, since a section's query and all that it calls run with
+ * its owner's rights, whoever reads: these sections are nobody's.
  */
 void
 sc_define_give(List *owners, Oid new_owner)
@@ -639,10 +657,9 @@ sc_define_give(List *owners, Oid new_owner)
 	List	   *old_sources = NIL;
 	Oid			table;
 	ListCell   *lc;
-	Oid			types[] = {OIDOID, OIDARRAYOID};
+	Oid			types[] = {OIDOID, OIDOID};
 	Datum		values[lengthof(types)];
-	Datum	   *elems = palloc(sizeof(Datum) * list_length(owners));
-	int			n = 0;
+	List	   *kept = NIL;
 
 	/* definers are not kept waiting for a role that owns no section */
 	if (sc_definition_some_now(is_owned_by, owners) == NIL)
@@ -665,13 +682,20 @@ sc_define_give(List *owners, Oid new_owner)
 
 	foreach(lc, owners)
 	{
-		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+		values[0] = ObjectIdGetDatum(may_give(lfirst_oid(lc), new_owner) ? new_owner : InvalidOid);
+		values[1] = ObjectIdGetDatum(lfirst_oid(lc));
+		if (execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
+								   " OPERATOR(pg_catalog.=) $2",
+								   table, SC_DEFINITION_TABLE, lengthof(types), types, values,
+								   SPI_OK_UPDATE) > 0 && !may_give(lfirst_oid(lc), new_owner))
+			kept = lappend(kept, GetUserNameFromId(lfirst_oid(lc), false));
 	}
-	values[0] = ObjectIdGetDatum(new_owner);
-	values[1] = PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-	execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
-						   " OPERATOR(pg_catalog.=) ANY ($2)",
-						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_UPDATE);
+	if (kept)
+		ereport(WARNING,
+				(errmsg("sections of %s have no owner any more", listed(kept)),
+				 errdetail("What other roles have written is not run with the rights of superuser \"%s\", so these sections are not built.",
+						   GetUserNameFromId(new_owner, false)),
+				 errhint("View summary_cache_sections lists them. Read their queries, drop them, and define them again as the role that shall own them.")));
 }
 
 /*

@@ -546,6 +546,30 @@ typedef struct BodyWalk
 } BodyWalk;
 
 static void
+note_author(Oid owner, ScQueryInfo *info)
+{
+	if (!OidIsValid(info->author) && !superuser_arg(owner))
+		info->author = owner;
+}
+
+/* Views among them: what they call runs as well. */
+static void
+note_authors(List *relations, ScQueryInfo *info)
+{
+	ListCell   *lc;
+
+	foreach(lc, relations)
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		note_author(((Form_pg_class) GETSTRUCT(tuple))->relowner, info);
+		ReleaseSysCache(tuple);
+	}
+}
+
+static void
 collect_body(Oid function, Node *call, BodyWalk *walk)
 {
 	HeapTuple	tuple;
@@ -562,6 +586,7 @@ collect_body(Oid function, Node *call, BodyWalk *walk)
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple))
 		return;
+	note_author(((Form_pg_proc) GETSTRUCT(tuple))->proowner, &walk->info);
 	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == SQLlanguageId)
 	{
 		Body	   *body = palloc(sizeof(Body));
@@ -892,6 +917,8 @@ inspect_query(void *arg)
 	{
 		note_dependence(lfirst(lc), info);
 	}
+	info->author = walk.info.author;
+	note_authors(planned->relationOids, info);
 	if (walk.reads_clock || sc_query_reads_clock(section->query, source->query_list))
 		note_dependence("a constant that means the current time", info);
 	if (reads.by_name)

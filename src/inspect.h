@@ -23,6 +23,9 @@ typedef struct ScQueryInfo
 	List	   *depends;		/* what the result depends on beside these, of
 								 * char *; no more than a NOTICE can list */
 	ScOidList	seen;			/* functions that were looked at */
+	Oid			author;			/* a role that is no superuser and owns a
+								 * function or relation of these; or
+								 * InvalidOid */
 } ScQueryInfo;
 
 /* Analyse a query as its owner: syntax, kind and columns are checked, and what

@@ -65,6 +65,59 @@ SELECT * FROM triggers;
 SELECT * FROM locks;
 RESET ROLE;
 
+--
+-- Sections that a superuser is given
+--
+SET ROLE regress_held_definer;
+CREATE FUNCTION whose() RETURNS name LANGUAGE plpgsql AS $$BEGIN RETURN current_user; END$$;
+SET client_min_messages = warning;
+SELECT summary_cache_define('given', 'core', 'SELECT whose() AS whose', '{}');
+SET client_min_messages = notice;
+SELECT summary_cache_get('given');
+RESET ROLE;
+GRANT regress_held_definer TO regress_held_owner;
+REASSIGN OWNED BY regress_held_definer TO regress_held_super;
+SELECT owner, state, reason FROM summary_cache_sections WHERE summary = 'given';
+SELECT summary_cache_get('given');
+SELECT summary_cache_get('given', true);
+-- nobody may define it as its owner
+SET ROLE regress_held_owner;
+SELECT summary_cache_define('given', 'core', 'SELECT 1 AS n', '{}');
+RESET ROLE;
+SELECT summary_cache_drop('given');
+-- one that was a superuser's anyway, and one that goes to another role
+ALTER FUNCTION whose() OWNER TO regress_held_definer;
+SET ROLE regress_held_super;
+SELECT summary_cache_define('given', 'core', 'SELECT whose() AS whose', '{}');
+RESET ROLE;
+SELECT current_user AS me \gset
+REASSIGN OWNED BY regress_held_super TO :"me";
+SELECT owner = :'me'::regrole FROM summary_cache_sections WHERE summary = 'given';
+SELECT summary_cache_drop('given');
+SET client_min_messages = warning;
+SET ROLE regress_held_definer;
+SELECT summary_cache_define('given', 'core', 'SELECT whose() AS whose', '{}');
+RESET ROLE;
+REASSIGN OWNED BY regress_held_definer TO regress_held_owner;
+SELECT owner, summary_cache_get('given') FROM summary_cache_sections WHERE summary = 'given';
+SELECT summary_cache_drop('given');
+SET client_min_messages = notice;
+
+--
+-- Defining as a superuser what others can change
+--
+SELECT summary_cache_define('told', 'core', 'SELECT 1 AS n');
+CREATE TABLE ours (n int);
+SELECT summary_cache_define('told', 'core', 'SELECT count(*) AS n FROM ours');
+SELECT summary_cache_define('told', 'core', 'SELECT count(*) AS n FROM lent');
+CREATE FUNCTION theirs() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+ALTER FUNCTION theirs() OWNER TO regress_held_owner;
+SELECT summary_cache_define('told', 'core', 'SELECT theirs() AS n');
+CREATE VIEW theirs AS SELECT 1 AS n;
+ALTER VIEW theirs OWNER TO regress_held_owner;
+SELECT summary_cache_define('told', 'core', 'SELECT n FROM theirs');
+SELECT summary_cache_drop('told');
+
 SET client_min_messages = warning;
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_held CASCADE;
