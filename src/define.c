@@ -792,13 +792,18 @@ attach_missing(void)
 	while ((owned = hash_seq_search(&seq)) != NULL)
 	{
 		Oid			source = owned->source;
+		ScSavedRole saved;
 		const char *reason;
 
 		CHECK_FOR_INTERRUPTS();
 		if (get_rel_name(source) == NULL || sc_track_provable(source, false, &reason) ||
 			!may_track(source, owned->owner) || !may_track(sc_track_root(source), owned->owner))
 			continue;
+
+		/* event triggers run with the rights of whom the trigger is for */
+		saved = sc_role_become(owned->owner, SECURITY_RESTRICTED_OPERATION);
 		attached = sc_track_attach_missing(source) || attached;
+		sc_role_return(saved);
 	}
 	return attached;
 }

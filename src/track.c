@@ -50,6 +50,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
+#include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
@@ -872,13 +873,58 @@ sc_track_lock(Oid relid)
 	return members;
 }
 
+/*
+ * Run something as a command of its own for event triggers: who has these to see
+ * or refuse what is done to tables is to see our triggers come and go.
+ */
+static void
+with_event_triggers(Node *parsetree, void (*action) (void *arg), void *arg)
+{
+	bool		complete = EventTriggerBeginCompleteQuery();
+
+	PG_TRY();
+	{
+		EventTriggerDDLCommandStart(parsetree);
+		action(arg);
+		if (complete)
+			EventTriggerSQLDrop(parsetree);
+		EventTriggerDDLCommandEnd(parsetree);
+	}
+	PG_FINALLY();
+	{
+		if (complete)
+			EventTriggerEndCompleteQuery();
+	}
+	PG_END_TRY();
+}
+
+typedef struct Creation
+{
+	CreateTrigStmt *stmt;
+	Oid			relid;
+	Oid			function;
+	ObjectAddress trigger;
+}			Creation;
+
+static void
+create_trigger_now(void *arg)
+{
+	Creation   *creation = arg;
+	ScSavedRole saved = sc_role_become(BOOTSTRAP_SUPERUSERID, 0);
+
+	creation->trigger = CreateTriggerFiringOn(creation->stmt, NULL, creation->relid, InvalidOid,
+											  InvalidOid, InvalidOid, creation->function, InvalidOid,
+											  NULL, false, false, TRIGGER_FIRES_ALWAYS);
+	sc_role_return(saved);
+	EventTriggerCollectSimpleCommand(creation->trigger, InvalidObjectAddress, (Node *) creation->stmt);
+}
+
 static void
 create_trigger(Relation rel, Oid function)
 {
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
-	ObjectAddress trigger;
+	Creation	creation = {stmt, RelationGetRelid(rel), function};
 	ObjectAddress extension;
-	ScSavedRole saved;
 
 	stmt->trigname = pstrdup(TRIGGER_NAME);
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
@@ -889,17 +935,13 @@ create_trigger(Relation rel, Oid function)
 	/*
 	 * The caller's right to put triggers on the source was checked; the
 	 * function is not granted to anybody, and other members of a tree need no
-	 * rights of their own.
+	 * rights of their own.  Event triggers run with the caller's.
 	 */
-	saved = sc_role_become(BOOTSTRAP_SUPERUSERID, 0);
-	trigger = CreateTriggerFiringOn(stmt, NULL, RelationGetRelid(rel), InvalidOid,
-									InvalidOid, InvalidOid, function, InvalidOid,
-									NULL, false, false, TRIGGER_FIRES_ALWAYS);
-	sc_role_return(saved);
+	with_event_triggers((Node *) stmt, create_trigger_now, &creation);
 
 	/* ALTER TRIGGER ... DEPENDS ON EXTENSION */
 	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(SC_NAME, false));
-	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+	recordDependencyOn(&creation.trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 }
 
 /* Is a trigger of our name ours, however it is enabled? */
@@ -1103,6 +1145,12 @@ sc_track_may_detach(Oid relid)
 	return false;
 }
 
+static void
+drop_trigger_now(void *arg)
+{
+	performDeletion(arg, DROP_RESTRICT, 0);
+}
+
 /*
  * Remove our trigger from one table.  That needs an AccessExclusive lock;
  * unless we are to wait for it, it stays where it is not to be had.
@@ -1129,7 +1177,12 @@ sc_track_detach(Oid relid, bool wait)
 					 trigger && trigger->tgfoid == function ? trigger->tgoid : InvalidOid);
 	relation_close(rel, NoLock);
 	if (OidIsValid(object.objectId))
-		performDeletion(&object, DROP_RESTRICT, 0);
+	{
+		DropStmt   *stmt = makeNode(DropStmt);
+
+		stmt->removeType = OBJECT_TRIGGER;
+		with_event_triggers((Node *) stmt, drop_trigger_now, &object);
+	}
 	CommandCounterIncrement();
 	if (sc_shared)
 		sc_commit_mark_catch_all();

@@ -118,6 +118,37 @@ ALTER VIEW theirs OWNER TO regress_held_owner;
 SELECT summary_cache_define('told', 'core', 'SELECT n FROM theirs');
 SELECT summary_cache_drop('told');
 
+--
+-- Event triggers see our triggers come and go, with the rights of who calls
+--
+CREATE FUNCTION say() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('regress.refuse', true) = tg_tag THEN
+        RAISE EXCEPTION '% is refused', tg_tag;
+    END IF;
+    RAISE NOTICE '% % by %', tg_event, tg_tag, current_user;
+    IF tg_event = 'ddl_command_end' THEN
+        RAISE NOTICE 'commands: %', (SELECT string_agg(object_identity, ', ') FROM pg_event_trigger_ddl_commands());
+    ELSIF tg_event = 'sql_drop' THEN
+        RAISE NOTICE 'dropped: %', (SELECT string_agg(object_identity, ', ') FROM pg_event_trigger_dropped_objects());
+    END IF;
+END$$;
+CREATE EVENT TRIGGER regress_held_start ON ddl_command_start EXECUTE FUNCTION say();
+CREATE EVENT TRIGGER regress_held_drop ON sql_drop EXECUTE FUNCTION say();
+CREATE EVENT TRIGGER regress_held_end ON ddl_command_end EXECUTE FUNCTION say();
+SET ROLE regress_held_owner;
+SELECT summary_cache_define('seen', 'core', 'SELECT count(*) AS n FROM lent');
+SELECT summary_cache_drop('seen');
+SET regress.refuse = 'CREATE TRIGGER';
+SELECT summary_cache_define('seen', 'core', 'SELECT count(*) AS n FROM lent');
+RESET regress.refuse;
+RESET ROLE;
+SET client_min_messages = warning;
+DROP EVENT TRIGGER regress_held_start;
+DROP EVENT TRIGGER regress_held_drop;
+DROP EVENT TRIGGER regress_held_end;
+SET client_min_messages = notice;
+
 SET client_min_messages = warning;
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_held CASCADE;
