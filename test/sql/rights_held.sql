@@ -149,6 +149,14 @@ DROP EVENT TRIGGER regress_held_drop;
 DROP EVENT TRIGGER regress_held_end;
 SET client_min_messages = notice;
 
+--
+-- Nobody else's table keeps the extension
+--
+SET ROLE regress_held_definer;
+CREATE TABLE keeps (a public.summary_cache_answer);
+CREATE TABLE keeps (a public.summary_cache_answer[]);
+RESET ROLE;
+
 SET client_min_messages = warning;
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_held CASCADE;
