@@ -141,13 +141,13 @@ typedef struct SectionKey
 {
 	const char *key;
 	int			section;
-}			SectionKey;
+} SectionKey;
 
 static int
 compare_keys(const void *a, const void *b)
 {
-	const		SectionKey *x = a;
-	const		SectionKey *y = b;
+	const SectionKey *x = a;
+	const SectionKey *y = b;
 	int			order = strcmp(x->key, y->key);
 
 	return order != 0 ? order : x->section - y->section;

@@ -50,20 +50,20 @@ typedef struct ScOidList
 {
 	List	   *list;
 	HTAB	   *known;			/* NULL as long as they are few */
-}			ScOidList;
+} ScOidList;
 
 /* As many are searched for one by one. */
 #define SC_OIDS_FEW		32
 
 static inline bool
-sc_oid_list_has(const ScOidList * oids, Oid oid)
+sc_oid_list_has(const ScOidList *oids, Oid oid)
 {
 	return oids->known ? sc_oid_set_has(oids->known, oid) : list_member_oid(oids->list, oid);
 }
 
 /* False if it was there already.  In the current memory context. */
 static inline bool
-sc_oid_list_add(ScOidList * oids, Oid oid)
+sc_oid_list_add(ScOidList *oids, Oid oid)
 {
 	if (sc_oid_list_has(oids, oid))
 		return false;

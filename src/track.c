@@ -904,7 +904,7 @@ typedef struct Creation
 	Oid			relid;
 	Oid			function;
 	ObjectAddress trigger;
-}			Creation;
+} Creation;
 
 static void
 create_trigger_now(void *arg)
