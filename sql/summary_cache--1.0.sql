@@ -247,6 +247,10 @@ GRANT SELECT ON
     summary_cache_stats, summary_cache_sections, summary_cache_tables, summary_cache_server
     TO pg_monitor;
 
+-- A table with a column of this type would keep the extension from being dropped.  (The types of rows
+-- of the views would as well; but pg_dump warns of rights that an extension has set on such.)
+REVOKE USAGE ON TYPE summary_cache_answer FROM PUBLIC;
+
 -- Last: a hub that is here is served at once.
 CREATE FUNCTION summary_cache_installed() RETURNS void
     AS 'MODULE_PATHNAME', 'sc_installed' LANGUAGE C;

@@ -126,22 +126,19 @@ chunk_keys(ScChunk *chunk)
 	return keys;
 }
 
+/* Those that were built must not have a key twice, nor one of the others. */
 static void
-check_keys(const char *summary, ScChunk *former, ScChunk *latter)
+check_keys(const char *summary, ScChunk **others, int nothers, ScBuild *build)
 {
-	ScKeys		a = chunk_keys(former);
-	ScKeys		b = chunk_keys(latter);
+	ScKeys	   *keys = palloc(sizeof(ScKeys) * Max(nothers + build->nchunks, 1));
+	int			n = 0;
 
-	sc_definition_check_keys(summary, &a, &b);
-}
-
-static void
-check_built_keys(const char *summary, ScBuild *build)
-{
-	for (int i = 1; i < build->nchunks; i++)
-		for (int j = 0; j < i; j++)
-			if (build->chunks[i] && build->chunks[j])
-				check_keys(summary, build->chunks[j], build->chunks[i]);
+	for (int i = 0; i < nothers; i++)
+		keys[n++] = chunk_keys(others[i]);
+	for (int i = 0; i < build->nchunks; i++)
+		if (build->chunks[i])
+			keys[n++] = chunk_keys(build->chunks[i]);
+	sc_definition_check_keys(summary, keys, n);
 }
 
 static bool
@@ -173,10 +170,7 @@ check_cached_keys(const char *summary, int index, ScBuild *build)
 		}
 	sc_store_close(index);
 
-	for (int i = 0; i < nothers; i++)
-		for (int b = 0; b < build->nchunks; b++)
-			if (build->chunks[b])
-				check_keys(summary, others[i], build->chunks[b]);
+	check_keys(summary, others, nothers, build);
 }
 
 /*
@@ -547,7 +541,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 								NameStr(definition->sections[i].name), me.summary,
 								build->chunks[i]->build_ns / 1e6, build->chunks[i]->body_len)));
 		}
-		check_built_keys(me.summary, build);
+		check_keys(me.summary, NULL, 0, build);
 	}
 	PG_FINALLY();
 	{

@@ -35,11 +35,29 @@
 #include "commit.h"
 #include "define.h"
 #include "inspect.h"
+#include "oid_set.h"
 #include "reader.h"
 #include "release.h"
 #include "role.h"
 #include "shmem.h"
 #include "track.h"
+
+/*
+ * What a section's definition may take: whoever renames something, reads the
+ * view of all sections or builds goes through it.
+ */
+#define MAX_DEFINITION	(1024 * 1024)
+
+static void
+check_size(const char *summary, const char *section, Size size)
+{
+	if (size > MAX_DEFINITION)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("definition of section \"%s\" of summary \"%s\" is too large", section, summary),
+				 errdetail("It takes %zu bytes, of at most %d.", size, MAX_DEFINITION),
+				 errhint("Put constants into a table that the query reads, or make several sections of it.")));
+}
 
 static ArrayType *
 array_of_oids(List *list, Oid type)
@@ -125,9 +143,10 @@ note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 
 /*
  * Remove the triggers from tables that no section needs any more: those of the
- * sources given, and others that have left a tree if nobody holds them.  The
- * number of sections, and that of the tables that have a trigger, count once
- * each.
+ * sources given, and others that have left a tree, or that nobody who might has
+ * removed, if nobody holds them.  Where the current user may not lock the table,
+ * the trigger stays for the next one who may.  The number of sections, and that
+ * of the tables that have a trigger, count once each.
  */
 static void
 detach_unneeded(List *dropped)
@@ -145,7 +164,8 @@ detach_unneeded(List *dropped)
 	}
 	foreach(lc, sc_track_tables(false))
 	{
-		if (!sc_track_is_covered(needed, lfirst_oid(lc)))
+		CHECK_FOR_INTERRUPTS();
+		if (!sc_track_is_covered(needed, lfirst_oid(lc)) && sc_track_may_detach(lfirst_oid(lc)))
 			sc_track_detach(lfirst_oid(lc), sc_track_is_covered(former, lfirst_oid(lc)));
 	}
 
@@ -153,8 +173,11 @@ detach_unneeded(List *dropped)
 	if (sc_shared == NULL)
 		return;
 	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!sc_track_needs_slot(needed, relid))
 			sc_release_slot(slot, relid);
+	}
 }
 
 static void
@@ -213,10 +236,11 @@ derived_sources(ScQueryInfo *info)
 	{
 		Oid			relid = lfirst_oid(lc);
 
+		CHECK_FOR_INTERRUPTS();
 		if (sc_extension_is_own_table(relid))
 			continue;
 		sc_track_check_source(relid);
-		sources = list_append_unique_oid(sources, relid);
+		sources = lappend_oid(sources, relid);
 	}
 	foreach(lc, info->functions)
 	{
@@ -236,10 +260,11 @@ check_key_conflicts(ScSummaryDef *definition, const char *section, ScQueryInfo *
 	for (int s = 0; definition && s < definition->nsections; s++)
 	{
 		ScSectionDef *other = &definition->sections[s];
-		ScKeys		others = {NameStr(other->name), other->nkeys, other->keys};
+		ScKeys		both[] = {{NameStr(other->name), other->nkeys, other->keys}, mine};
 
-		if (strcmp(others.section, section) != 0)
-			sc_definition_check_keys(NameStr(definition->name), &others, &mine);
+		CHECK_FOR_INTERRUPTS();
+		if (strcmp(NameStr(other->name), section) != 0)
+			sc_definition_check_keys(NameStr(definition->name), both, lengthof(both));
 	}
 }
 
@@ -320,6 +345,8 @@ check_spec(const ScSectionSpec *spec)
 {
 	sc_definition_check_name("summary", spec->summary);
 	sc_definition_check_name("section", spec->section);
+	check_size(spec->summary, spec->section,
+			   strlen(spec->query) + sizeof(Oid) * list_length(spec->sources));
 	if (strcmp(spec->section, "all") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
@@ -360,7 +387,7 @@ check_room(const ScSectionSpec *spec)
 				 errhint("Raise summary_cache.max_sections and restart the server.")));
 }
 
-/* An error unless the owner may read and track a source; takes its slots. */
+/* An error unless the owner may read and track a source. */
 static void
 check_source_rights(Oid relid, Oid owner)
 {
@@ -376,7 +403,6 @@ check_source_rights(Oid relid, Oid owner)
 				 errhint("Role \"%s\" needs the privileges SELECT and TRIGGER on it.",
 						 GetUserNameFromId(owner, false))));
 	check_tree_rights(relid, owner);
-	take_slots(relid);
 }
 
 /* Insert the section's row, or replace it. */
@@ -389,6 +415,7 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
 	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
 	Datum		values[lengthof(types)];
+	Size		size = 0;
 	int			n = 0;
 
 	/* by name: pg_upgrade refuses columns with numbers of functions */
@@ -409,6 +436,10 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	values[n++] = PointerGetDatum(section->settings);
 	values[n++] = BoolGetDatum(section->generated);
 	Assert(n == lengthof(types));
+	for (int i = 0; i < n; i++)
+		if (get_typlen(types[i]) == -1)
+			size += VARSIZE_ANY(DatumGetPointer(values[i]));
+	check_size(NameStr(section->summary), NameStr(section->name), size);
 	execute_as_table_owner("INSERT INTO %1$s AS d (summary, section, position, refresh, owner, query,"
 						   " sources, reads, calls, keys, settings, generated)"
 						   " SELECT $1, $2, coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1,"
@@ -446,6 +477,8 @@ sc_define_section(const ScSectionSpec *spec)
 	ScQueryInfo info;
 	List	   *sources = spec->sources;
 	List	   *old_sources = NIL;
+	ScOidList	new_sources = {NIL};
+	ScOidList	roots = {NIL};
 	ListCell   *lc;
 
 	check_spec(spec);
@@ -473,20 +506,36 @@ sc_define_section(const ScSectionSpec *spec)
 						spec->section, spec->summary),
 				 errdetail("It uses %s.", listed(info.depends)),
 				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
+	if (OidIsValid(info.author) && !spec->generated && superuser_arg(section.owner))
+		ereport(NOTICE,
+				(errmsg("section \"%s\" of summary \"%s\" runs with the rights of a superuser",
+						spec->section, spec->summary),
+				 errdetail("It uses what role \"%s\" owns and can change.",
+						   GetUserNameFromId(info.author, true) ? GetUserNameFromId(info.author, true) : "(dropped)"),
+				 errhint("Drop it, and define it as a role that needs no more rights than the query does.")));
 	foreach(lc, sources)
 	{
+		CHECK_FOR_INTERRUPTS();
 		check_source_rights(lfirst_oid(lc), section.owner);
+		(void) sc_oid_list_add(&new_sources, lfirst_oid(lc));
+
+		/*
+		 * of many partitions of a table the slot and the triggers are the
+		 * same
+		 */
+		if (sc_oid_list_add(&roots, sc_track_root(lfirst_oid(lc))))
+			take_slots(lfirst_oid(lc));
 	}
 
 	write_section(table, &section, sources, &info);
 
-	foreach(lc, sources)
+	foreach(lc, roots.list)
 	{
 		sc_track_attach(lfirst_oid(lc));
 	}
 	for (int i = 0; existing && i < existing->nsources; i++)
-		old_sources = lappend_oid(old_sources, existing->sources[i]);
-	old_sources = list_difference_oid(old_sources, sources);
+		if (!sc_oid_list_has(&new_sources, existing->sources[i]))
+			old_sources = lappend_oid(old_sources, existing->sources[i]);
 	if (old_sources)
 		detach_unneeded(old_sources);
 }
@@ -540,7 +589,7 @@ write_readers(Oid table, Name summary, ArrayType *roles)
 
 /*
  * Drop a section, or with NULL all of a summary, but for its triggers: returns
- * the sources that it had.
+ * the sources that it had, those of several sections more than once.
  */
 static List *
 drop_sections(Oid table, const char *summary, const char *section)
@@ -562,9 +611,10 @@ drop_sections(Oid table, const char *summary, const char *section)
 		if (section && strcmp(NameStr(dropped->name), section) != 0)
 			continue;
 		found = true;
+		CHECK_FOR_INTERRUPTS();
 		check_owner(dropped->owner, summary, NameStr(dropped->name));
 		for (int s = 0; s < dropped->nsources; s++)
-			old_sources = list_append_unique_oid(old_sources, dropped->sources[s]);
+			old_sources = lappend_oid(old_sources, dropped->sources[s]);
 	}
 	if (definition == NULL)
 		sc_definition_unknown(summary);
@@ -636,10 +686,21 @@ is_owned_by(const ScSectionDef *section, void *arg)
 	return list_member_oid(arg, section->owner);
 }
 
+/* May a role's sections be given to another one? */
+static bool
+may_give(Oid owner, Oid new_owner)
+{
+	return !superuser_arg(new_owner) || superuser_arg(owner);
+}
+
 /*
  * PostgreSQL's record of what a role owns knows nothing of rows, so REASSIGN
  * OWNED and DROP OWNED would pass the sections by.  DROP ROLE is not refused
  * for them: we could only look at this database.
+ *
+ * With new_owner InvalidOid, they are dropped.  A superuser is not given what
+ * others have written, since a section's query and all that it calls run with
+ * its owner's rights, whoever reads: these sections are nobody's.
  */
 void
 sc_define_give(List *owners, Oid new_owner)
@@ -648,8 +709,9 @@ sc_define_give(List *owners, Oid new_owner)
 	List	   *old_sources = NIL;
 	Oid			table;
 	ListCell   *lc;
-	Oid			types[] = {OIDOID, OIDARRAYOID};
+	Oid			types[] = {OIDOID, OIDOID};
 	Datum		values[lengthof(types)];
+	List	   *kept = NIL;
 
 	/* definers are not kept waiting for a role that owns no section */
 	if (sc_definition_some_now(is_owned_by, owners) == NIL)
@@ -670,11 +732,22 @@ sc_define_give(List *owners, Oid new_owner)
 	if (!OidIsValid(new_owner))
 		return;
 
-	values[0] = ObjectIdGetDatum(new_owner);
-	values[1] = PointerGetDatum(array_of_oids(owners, OIDOID));
-	execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
-						   " OPERATOR(pg_catalog.=) ANY ($2)",
-						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_UPDATE);
+	foreach(lc, owners)
+	{
+		values[0] = ObjectIdGetDatum(may_give(lfirst_oid(lc), new_owner) ? new_owner : InvalidOid);
+		values[1] = ObjectIdGetDatum(lfirst_oid(lc));
+		if (execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
+								   " OPERATOR(pg_catalog.=) $2",
+								   table, SC_DEFINITION_TABLE, lengthof(types), types, values,
+								   SPI_OK_UPDATE) > 0 && !may_give(lfirst_oid(lc), new_owner))
+			kept = lappend(kept, GetUserNameFromId(lfirst_oid(lc), false));
+	}
+	if (kept)
+		ereport(WARNING,
+				(errmsg("sections of %s have no owner any more", listed(kept)),
+				 errdetail("What other roles have written is not run with the rights of superuser \"%s\", so these sections are not built.",
+						   GetUserNameFromId(new_owner, false)),
+				 errhint("View summary_cache_sections lists them. Read their queries, drop them, and define them again as the role that shall own them.")));
 }
 
 /*
@@ -805,12 +878,18 @@ attach_missing(void)
 	while ((owned = hash_seq_search(&seq)) != NULL)
 	{
 		Oid			source = owned->source;
+		ScSavedRole saved;
 		const char *reason;
 
+		CHECK_FOR_INTERRUPTS();
 		if (get_rel_name(source) == NULL || sc_track_provable(source, false, &reason) ||
 			!may_track(source, owned->owner) || !may_track(sc_track_root(source), owned->owner))
 			continue;
+
+		/* event triggers run with the rights of whom the trigger is for */
+		saved = sc_role_become(owned->owner, SECURITY_RESTRICTED_OPERATION);
 		attached = sc_track_attach_missing(source) || attached;
+		sc_role_return(saved);
 	}
 	return attached;
 }

@@ -153,17 +153,49 @@ sc_definition_unknown(const char *summary)
 	sc_definition_hidden(summary, NULL);
 }
 
-void
-sc_definition_check_keys(const char *summary, const ScKeys *a, const ScKeys *b)
+/* A key, and which of the sections has it. */
+typedef struct SectionKey
 {
-	for (int i = 0; i < a->n; i++)
-		for (int j = 0; j < b->n; j++)
-			if (strcmp(a->keys[i], b->keys[j]) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_DUPLICATE_OBJECT),
-						 errmsg("key \"%s\" of section \"%s\" is already a key of section \"%s\" of summary \"%s\"",
-								a->keys[i], b->section, a->section, summary),
-						 errhint("Give the column another name: each column of a section's query is a key of the document.")));
+	const char *key;
+	int			section;
+} SectionKey;
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	const SectionKey *x = a;
+	const SectionKey *y = b;
+	int			order = strcmp(x->key, y->key);
+
+	return order != 0 ? order : x->section - y->section;
+}
+
+void
+sc_definition_check_keys(const char *summary, const ScKeys *sections, int nsections)
+{
+	SectionKey *keys;
+	int			n = 0;
+
+	for (int s = 0; s < nsections; s++)
+		n += sections[s].n;
+	keys = palloc(sizeof(SectionKey) * Max(n, 1));
+	n = 0;
+	for (int s = 0; s < nsections; s++)
+		for (int i = 0; i < sections[s].n; i++)
+			keys[n++] = (SectionKey)
+		{
+			sections[s].keys[i], s
+		};
+	qsort(keys, n, sizeof(SectionKey), compare_keys);
+	for (int i = 1; i < n; i++)
+		if (keys[i - 1].section != keys[i].section && strcmp(keys[i - 1].key, keys[i].key) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("key \"%s\" of section \"%s\" is already a key of section \"%s\" of summary \"%s\"",
+							keys[i].key, sections[keys[i].section].section,
+							sections[keys[i - 1].section].section, summary),
+					 errhint("Give the column another name: each column of a section's query is a key of the document.")));
+	pfree(keys);
 }
 
 static char **

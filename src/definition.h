@@ -118,6 +118,7 @@ typedef struct ScKeys
 	char	  **keys;
 } ScKeys;
 
-extern void sc_definition_check_keys(const char *summary, const ScKeys *a, const ScKeys *b);
+/* An error if two sections of a summary have the same key. */
+extern void sc_definition_check_keys(const char *summary, const ScKeys *sections, int nsections);
 
 #endif							/* SC_DEFINITION_H */

@@ -480,6 +480,13 @@ checks_domains(Oid type)
 	}
 }
 
+/* Is a node of a query as it was parsed a string? */
+static bool
+is_string(Node *node)
+{
+	return node && IsA(node, A_Const) && !((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String);
+}
+
 /* Make NULLs of the strings in a query as it was parsed. */
 static bool
 clear_strings(Node *node, void *context)
@@ -487,12 +494,21 @@ clear_strings(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	check_stack_depth();
-	if (IsA(node, A_Const))
+	CHECK_FOR_INTERRUPTS();
+	if (is_string(node))
 	{
-		if (!((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String))
-			((A_Const *) node)->isnull = true;
+		((A_Const *) node)->isnull = true;
 		return false;
 	}
+
+	/*
+	 * IS DISTINCT FROM a NULL is analysed as IS NOT NULL, without the
+	 * constant: let it be a comparison, whose operator and types are the same
+	 */
+	if (IsA(node, A_Expr) &&
+		(((A_Expr *) node)->kind == AEXPR_DISTINCT || ((A_Expr *) node)->kind == AEXPR_NOT_DISTINCT) &&
+		(is_string(((A_Expr *) node)->lexpr) || is_string(((A_Expr *) node)->rexpr)))
+		((A_Expr *) node)->kind = AEXPR_OP;
 	return sc_query_walk_raw(node, clear_strings, context);
 }
 
@@ -670,7 +686,7 @@ find_name_in(Node *node, void *context)
 	if (IsA(node, RangeVar))
 		return list_member_oid(follower->renamed->relations,
 							   RangeVarGetRelid((RangeVar *) node, NoLock, true));
-	if (IsA(node, A_Const) && !((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String))
+	if (is_string(node))
 		foreach(lc, follower->renamed->relations)
 	{
 		char	   *name = get_rel_name(lfirst_oid(lc));

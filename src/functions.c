@@ -25,6 +25,7 @@
 
 #include "cache.h"
 #include "define.h"
+#include "oid_set.h"
 #include "shmem.h"
 
 PG_FUNCTION_INFO_V1(sc_state_summary);
@@ -158,7 +159,7 @@ sc_define_sql(PG_FUNCTION_ARGS)
 		.derive_sources = PG_ARGISNULL(3),
 	};
 	char	   *refresh = text_argument(fcinfo, 4, "refresh", "Use 'background' or 'inline'.");
-	List	   *sources = NIL;
+	ScOidList	sources = {NIL};
 
 	if (strcmp(refresh, "background") != 0 && strcmp(refresh, "inline") != 0)
 		ereport(ERROR,
@@ -175,12 +176,13 @@ sc_define_sql(PG_FUNCTION_ARGS)
 		deconstruct_array(array, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &elems, &nulls, &n);
 		for (int i = 0; i < n; i++)
 		{
+			CHECK_FOR_INTERRUPTS();
 			if (nulls[i])
 				null_argument("sources", "Every element names a table.");
-			sources = list_append_unique_oid(sources, DatumGetObjectId(elems[i]));
+			(void) sc_oid_list_add(&sources, DatumGetObjectId(elems[i]));
 		}
 	}
-	spec.sources = sources;
+	spec.sources = sources.list;
 	spec.is_inline = strcmp(refresh, "inline") == 0;
 	spec.owner = GetUserId();
 	sc_define_section(&spec);

@@ -41,7 +41,7 @@
 /* What a query reads, as it was analysed and rewritten. */
 typedef struct QueryReads
 {
-	List	   *relations;		/* with views as what they read */
+	ScOidList	relations;		/* with views as what they read */
 	bool		by_name;		/* a function is given the name of a relation */
 } QueryReads;
 
@@ -67,7 +67,7 @@ read_by_name(Node *argument, QueryReads *reads)
 		case RELKIND_RELATION:
 		case RELKIND_PARTITIONED_TABLE:
 		case RELKIND_MATVIEW:
-			reads->relations = list_append_unique_oid(reads->relations, relid);
+			(void) sc_oid_list_add(&reads->relations, relid);
 			break;
 		default:
 			break;
@@ -86,12 +86,13 @@ collect_reads(Node *node, void *context)
 
 	if (node == NULL)
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	if (IsA(node, RangeTblEntry))
 	{
 		RangeTblEntry *rte = (RangeTblEntry *) node;
 
 		if (rte->rtekind == RTE_RELATION && get_rel_relkind(rte->relid) != RELKIND_VIEW)
-			reads->relations = list_append_unique_oid(reads->relations, rte->relid);
+			(void) sc_oid_list_add(&reads->relations, rte->relid);
 		return false;
 	}
 	if (IsA(node, Query))
@@ -116,17 +117,19 @@ query_reads(SPIPlanPtr plan)
 	return reads;
 }
 
-static bool
-is_covered(List *relations, Oid relid)
+static ScCover *
+cover_of(List *relations)
 {
+	ScCover    *cover = sc_track_cover();
 	ListCell   *lc;
 
 	foreach(lc, relations)
 	{
-		if (sc_track_covers(lfirst_oid(lc), relid))
-			return true;
+		Oid			relid = lfirst_oid(lc);
+
+		sc_track_cover_add(cover, &relid, 1);
 	}
-	return false;
+	return cover;
 }
 
 /*
@@ -137,18 +140,26 @@ is_covered(List *relations, Oid relid)
 static List *
 plan_relations(SPIPlanPtr plan, CachedPlan *cached)
 {
-	List	   *relations = query_reads(plan).relations;
+	ScOidList	relations = query_reads(plan).relations;
+	ScCover    *cover = NULL;
 	ListCell   *lc;
 
 	foreach(lc, linitial_node(PlannedStmt, cached->stmt_list)->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-		if (rte->rtekind == RTE_RELATION && !list_member_oid(relations, rte->relid) &&
-			get_rel_relkind(rte->relid) != RELKIND_VIEW && !is_covered(relations, rte->relid))
-			relations = lappend_oid(relations, rte->relid);
+		CHECK_FOR_INTERRUPTS();
+		if (rte->rtekind != RTE_RELATION || sc_oid_list_has(&relations, rte->relid) ||
+			get_rel_relkind(rte->relid) == RELKIND_VIEW)
+			continue;
+		if (cover == NULL)
+			cover = cover_of(relations.list);
+		if (sc_track_is_covered(cover, rte->relid))
+			continue;
+		(void) sc_oid_list_add(&relations, rte->relid);
+		sc_track_cover_add(cover, &rte->relid, 1);
 	}
-	return relations;
+	return relations.list;
 }
 
 /*-------------------------------------------------------------------------
@@ -188,11 +199,14 @@ is_noted(const char *what, const ScQueryInfo *info)
 	return false;
 }
 
+/* As many are listed in a NOTICE. */
+#define MAX_NOTED	100
+
 /* Something that a query depends on beside its tables, in the words of the NOTICE. */
 static void
 note_dependence(const char *what, ScQueryInfo *info)
 {
-	if (!is_noted(what, info))
+	if (list_length(info->depends) < MAX_NOTED && !is_noted(what, info))
 		info->depends = lappend(info->depends, pstrdup(what));
 }
 
@@ -238,8 +252,11 @@ aggregate_functions(Oid aggregate)
 static bool
 note_function(Oid function, void *context)
 {
+	ScQueryInfo *info = context;
 	ListCell   *lc;
 
+	if (!sc_oid_list_add(&info->seen, function))
+		return false;
 	note_call(function, function, context);
 	if (OidIsValid(function) && get_func_prokind(function) == PROKIND_AGGREGATE)
 		foreach(lc, aggregate_functions(function))
@@ -307,6 +324,7 @@ inspect_node(Node *node, ScQueryInfo *info)
 {
 	const char *what = NULL;
 
+	CHECK_FOR_INTERRUPTS();
 	(void) check_functions_in_node(node, note_function, info);
 	if (IsA(node, SQLValueFunction))
 		what = special_value((SQLValueFunction *) node);
@@ -482,7 +500,7 @@ check_inspection(PlannedStmt *planned, const ScQueryInfo *info)
 			}
 			foreach(lc, one.depends)
 			{
-				if (!is_noted(lfirst(lc), info))
+				if (list_length(info->depends) < MAX_NOTED && !is_noted(lfirst(lc), info))
 					elog(PANIC, "%s of a plan was passed by", (char *) lfirst(lc));
 			}
 		}
@@ -518,8 +536,8 @@ typedef struct BodyWalk
 {
 	ScSectionDef *section;
 	Node	   *node;			/* that is looked at */
-	List	   *seen;			/* Oids of functions: they may call each other
-								 * in a circle */
+	ScOidList	seen;			/* functions: they may call each other in a
+								 * circle */
 	List	   *bodies;			/* of Body *, which grows while it is gone
 								 * through */
 	bool		reads_clock;	/* one has a constant such as date 'today' */
@@ -528,14 +546,37 @@ typedef struct BodyWalk
 } BodyWalk;
 
 static void
+note_author(Oid owner, ScQueryInfo *info)
+{
+	if (!OidIsValid(info->author) && !superuser_arg(owner))
+		info->author = owner;
+}
+
+/* Views among them: what they call runs as well. */
+static void
+note_authors(List *relations, ScQueryInfo *info)
+{
+	ListCell   *lc;
+
+	foreach(lc, relations)
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		note_author(((Form_pg_class) GETSTRUCT(tuple))->relowner, info);
+		ReleaseSysCache(tuple);
+	}
+}
+
+static void
 collect_body(Oid function, Node *call, BodyWalk *walk)
 {
 	HeapTuple	tuple;
 	ListCell   *lc;
 
-	if (!OidIsValid(function) || sc_builtin_is(function) || list_member_oid(walk->seen, function))
+	if (!OidIsValid(function) || sc_builtin_is(function) || !sc_oid_list_add(&walk->seen, function))
 		return;
-	walk->seen = lappend_oid(walk->seen, function);
 	if (get_func_prokind(function) == PROKIND_AGGREGATE)
 		foreach(lc, aggregate_functions(function))
 	{
@@ -545,6 +586,7 @@ collect_body(Oid function, Node *call, BodyWalk *walk)
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple))
 		return;
+	note_author(((Form_pg_proc) GETSTRUCT(tuple))->proowner, &walk->info);
 	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == SQLlanguageId)
 	{
 		Body	   *body = palloc(sizeof(Body));
@@ -573,6 +615,7 @@ collect_bodies(Node *node, void *context)
 		return false;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, collect_bodies, context, 0);
+	CHECK_FOR_INTERRUPTS();
 	((BodyWalk *) context)->node = node;
 	(void) check_functions_in_node(node, collect_called, context);
 	return expression_tree_walker(node, collect_bodies, context);
@@ -742,6 +785,23 @@ sc_inspect_reads_clock(ScSectionDef *section, List *queries)
 	return walk.reads_clock || walk.unknown;
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static void *
+sorted_copy(const void *elements, int n, Size size, int (*compare) (const void *a, const void *b))
+{
+	void	   *copy = palloc(Max(n, 1) * size);
+
+	if (n > 0)
+		memcpy(copy, elements, n * size);
+	qsort(copy, n, size, compare);
+	return copy;
+}
+
 /*
  * Look for what the query did not read or call when it was defined: a view or
  * function that it uses may have been replaced, or a table have changed places
@@ -751,19 +811,25 @@ void
 sc_inspect_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cached, ScStranger *stranger)
 {
 	ScQueryInfo info = {0};
+	Oid		   *reads = sorted_copy(section->reads, section->nreads, sizeof(Oid), oid_cmp);
+	char	  **calls = sorted_copy(section->calls, section->ncalls, sizeof(char *), compare_names);
+	ScCover    *cover = NULL;
 	ListCell   *lc;
 
 	memset(stranger, 0, sizeof(*stranger));
 	foreach(lc, plan_relations(plan, cached))
 	{
 		Oid			relid = lfirst_oid(lc);
-		bool		known = false;
 
-		for (int i = 0; i < section->nreads; i++)
-			known = known || section->reads[i] == relid;
-		for (int i = 0; !known && i < section->nreads; i++)
-			known = sc_track_covers(section->reads[i], relid);
-		if (!known)
+		CHECK_FOR_INTERRUPTS();
+		if (bsearch(&relid, reads, section->nreads, sizeof(Oid), oid_cmp))
+			continue;
+		if (cover == NULL)
+		{
+			cover = sc_track_cover();
+			sc_track_cover_add(cover, section->reads, section->nreads);
+		}
+		if (!sc_track_is_covered(cover, relid))
 			stranger->table = relid;
 	}
 
@@ -771,11 +837,9 @@ sc_inspect_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cac
 	foreach(lc, info.functions)
 	{
 		char	   *name = format_procedure_qualified(lfirst_oid(lc));
-		bool		known = false;
 
-		for (int i = 0; i < section->ncalls; i++)
-			known = known || strcmp(section->calls[i], name) == 0;
-		if (!known)
+		CHECK_FOR_INTERRUPTS();
+		if (!bsearch(&name, calls, section->ncalls, sizeof(char *), compare_names))
 			stranger->function = lfirst_oid(lc);
 	}
 }
@@ -829,7 +893,7 @@ inspect_query(void *arg)
 
 	/* before planning, in which a foreign server would be asked */
 	reads = query_reads(plan);
-	foreach(lc, reads.relations)
+	foreach(lc, reads.relations.list)
 	{
 		if (check_sources && !sc_extension_is_own_table(lfirst_oid(lc)))
 			sc_track_check_source(lfirst_oid(lc));
@@ -846,12 +910,15 @@ inspect_query(void *arg)
 	info->relations = plan_relations(plan, cached);
 	info->functions = NIL;
 	info->depends = NIL;
+	memset(&info->seen, 0, sizeof(info->seen));
 	inspect_functions(planned, info);
 	walk_bodies(section, source->query_list, &walk);
 	foreach(lc, walk.info.depends)
 	{
 		note_dependence(lfirst(lc), info);
 	}
+	info->author = walk.info.author;
+	note_authors(planned->relationOids, info);
 	if (walk.reads_clock || sc_query_reads_clock(section->query, source->query_list))
 		note_dependence("a constant that means the current time", info);
 	if (reads.by_name)
@@ -890,6 +957,7 @@ collect_operators(Node *node, void *context)
 
 	if (node == NULL)
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	switch (nodeTag(node))
 	{
 		case T_Query:

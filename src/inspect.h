@@ -10,6 +10,7 @@
 #ifndef SC_INSPECT_H
 #define SC_INSPECT_H
 
+#include "oid_set.h"
 #include "query.h"
 
 /* What analysing a query found: its columns, and what it reads. */
@@ -20,7 +21,11 @@ typedef struct ScQueryInfo
 	List	   *relations;		/* Oids, views followed */
 	List	   *functions;		/* Oids that cannot be seen into */
 	List	   *depends;		/* what the result depends on beside these, of
-								 * char * */
+								 * char *; no more than a NOTICE can list */
+	ScOidList	seen;			/* functions that were looked at */
+	Oid			author;			/* a role that is no superuser and owns a
+								 * function or relation of these; or
+								 * InvalidOid */
 } ScQueryInfo;
 
 /* Analyse a query as its owner: syntax, kind and columns are checked, and what

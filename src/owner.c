@@ -65,6 +65,13 @@ static const struct
 static void
 environment_enter(ScSectionDef *section, Environment *env)
 {
+	/* see sc_define_give() */
+	if (!OidIsValid(section->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("section \"%s\" of summary \"%s\" has no owner",
+						NameStr(section->name), NameStr(section->summary)),
+				 errhint("A superuser can drop the section and define it again.")));
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(section->owner)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -173,6 +173,7 @@ check_names(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	switch (nodeTag(node))
 	{
 		case T_SelectStmt:
@@ -289,7 +290,7 @@ sc_query_walk_raw(Node *node, bool (*walker) (Node *node, void *context), void *
 /* What a query's text has that may be such a constant, by its place in the text. */
 typedef struct ClockStrings
 {
-	List	   *locations;		/* of int */
+	List	   *locations;		/* of int, in order once all are there */
 	bool		converted;		/* one of them is of another type than a
 								 * string */
 } ClockStrings;
@@ -323,6 +324,7 @@ collect_clock_strings(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	if (IsA(node, A_Const))
 	{
 		A_Const    *constant = (A_Const *) node;
@@ -381,6 +383,25 @@ is_clock_string(Node *node)
 	return sc_query_has_clock_word(OidOutputFunctionCall(output, constant->constvalue));
 }
 
+/* Is a number in a list of int that is in order? */
+static bool
+is_among(const List *ordered, int number)
+{
+	int			from = 0;
+	int			to = list_length(ordered);
+
+	while (from < to)
+	{
+		int			middle = from + (to - from) / 2;
+
+		if (list_nth_int(ordered, middle) < number)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from < list_length(ordered) && list_nth_int(ordered, from) == number;
+}
+
 static bool
 find_converted(Node *node, void *context)
 {
@@ -388,8 +409,9 @@ find_converted(Node *node, void *context)
 
 	if (node == NULL || strings->converted)
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	if (IsA(node, Const))
-		strings->converted = list_member_int(strings->locations, ((Const *) node)->location) &&
+		strings->converted = is_among(strings->locations, ((Const *) node)->location) &&
 			may_hold_time(((Const *) node)->consttype);
 	if (IsA(node, CoerceViaIO))
 		strings->converted = may_hold_time(((CoerceViaIO *) node)->resulttype) &&
@@ -412,6 +434,7 @@ sc_query_statement_reads_clock(Node *statement, List *queries)
 	ClockStrings strings = {0};
 
 	(void) collect_clock_strings(statement, &strings);
+	list_sort(strings.locations, list_int_cmp);
 	(void) find_converted((Node *) queries, &strings);
 	return strings.converted;
 }
@@ -465,6 +488,7 @@ find_temporary_type(Node *node, void *context)
 
 	if (node == NULL)
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	switch (nodeTag(node))
 	{
 		case T_Query:

@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -332,6 +333,13 @@ put_sections(ScSummaryDef *definition, void *arg)
 		}
 		else if (view.nchunks > 0)
 			reason = redefined_reason(definition, index);
+
+		/*
+		 * by DROP ROLE, or by a REASSIGN OWNED to a superuser: see
+		 * sc_define_give()
+		 */
+		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(section->owner)))
+			reason = "it has no owner, so it is not built: drop it, or define it again after that";
 		for (int i = 0; i < section->nsources; i++)
 			sources[i] = ObjectIdGetDatum(section->sources[i]);
 

@@ -50,12 +50,14 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
+#include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -69,6 +71,7 @@
 #include "compat_guc.h"
 #include "debug.h"
 #include "extension.h"
+#include "oid_set.h"
 #include "role.h"
 #include "settings.h"
 #include "shmem.h"
@@ -250,49 +253,35 @@ struct ScCover
 								 * looked for yet */
 };
 
-static HTAB *
-oid_set(void)
-{
-	HASHCTL		info;
-
-	info.keysize = info.entrysize = sizeof(Oid);
-	info.hcxt = CurrentMemoryContext;
-	return hash_create("summary_cache Oids", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-static inline bool
-oid_set_has(HTAB *set, Oid oid)
-{
-	return hash_search(set, &oid, HASH_FIND, NULL) != NULL;
-}
-
-/* False if it was there already. */
-static inline bool
-oid_set_add(HTAB *set, Oid oid)
-{
-	bool		found;
-
-	(void) hash_search(set, &oid, HASH_ENTER, &found);
-	return !found;
-}
-
 /* An empty set, in the current memory context. */
 ScCover *
 sc_track_cover(void)
 {
 	ScCover    *cover = palloc(sizeof(ScCover));
 
-	cover->sources = oid_set();
+	cover->sources = sc_oid_set();
 	cover->roots = NULL;
 	return cover;
+}
+
+static void
+add_root(ScCover *cover, Oid source)
+{
+	Oid			root = sc_track_root(source);
+
+	if (root != source)
+		(void) sc_oid_set_add(cover->roots, root);
 }
 
 void
 sc_track_cover_add(ScCover *cover, const Oid *sources, int nsources)
 {
-	Assert(cover->roots == NULL);
 	for (int i = 0; i < nsources; i++)
-		(void) oid_set_add(cover->sources, sources[i]);
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (sc_oid_set_add(cover->sources, sources[i]) && cover->roots)
+			add_root(cover, sources[i]);
+	}
 }
 
 /* Is one of these a source of the set? */
@@ -303,7 +292,7 @@ has_any(HTAB *set, List *relids)
 
 	foreach(lc, relids)
 	{
-		if (oid_set_has(set, lfirst_oid(lc)))
+		if (sc_oid_set_has(set, lfirst_oid(lc)))
 			return true;
 	}
 	return false;
@@ -315,14 +304,12 @@ find_roots(ScCover *cover)
 	HASH_SEQ_STATUS seq;
 	Oid		   *source;
 
-	cover->roots = oid_set();
+	cover->roots = sc_oid_set();
 	hash_seq_init(&seq, cover->sources);
 	while ((source = hash_seq_search(&seq)) != NULL)
 	{
-		Oid			root = sc_track_root(*source);
-
-		if (root != *source)
-			(void) oid_set_add(cover->roots, root);
+		CHECK_FOR_INTERRUPTS();
+		add_root(cover, *source);
 	}
 }
 
@@ -336,7 +323,7 @@ sc_track_is_covered(ScCover *cover, Oid relid)
 	List	   *ancestors;
 	bool		covered;
 
-	if (oid_set_has(cover->sources, relid))
+	if (sc_oid_set_has(cover->sources, relid))
 		return true;
 	ancestors = with_ancestors(relid);
 	covered = has_any(cover->sources, ancestors);
@@ -359,7 +346,7 @@ sc_track_is_covered(ScCover *cover, Oid relid)
 bool
 sc_track_needs_slot(ScCover *cover, Oid relid)
 {
-	return oid_set_has(cover->sources, relid) ||
+	return sc_oid_set_has(cover->sources, relid) ||
 		(!get_rel_relispartition(relid) && sc_track_is_covered(cover, relid));
 }
 
@@ -886,13 +873,58 @@ sc_track_lock(Oid relid)
 	return members;
 }
 
+/*
+ * Run something as a command of its own for event triggers: who has these to see
+ * or refuse what is done to tables is to see our triggers come and go.
+ */
+static void
+with_event_triggers(Node *parsetree, void (*action) (void *arg), void *arg)
+{
+	bool		complete = EventTriggerBeginCompleteQuery();
+
+	PG_TRY();
+	{
+		EventTriggerDDLCommandStart(parsetree);
+		action(arg);
+		if (complete)
+			EventTriggerSQLDrop(parsetree);
+		EventTriggerDDLCommandEnd(parsetree);
+	}
+	PG_FINALLY();
+	{
+		if (complete)
+			EventTriggerEndCompleteQuery();
+	}
+	PG_END_TRY();
+}
+
+typedef struct Creation
+{
+	CreateTrigStmt *stmt;
+	Oid			relid;
+	Oid			function;
+	ObjectAddress trigger;
+} Creation;
+
+static void
+create_trigger_now(void *arg)
+{
+	Creation   *creation = arg;
+	ScSavedRole saved = sc_role_become(BOOTSTRAP_SUPERUSERID, 0);
+
+	creation->trigger = CreateTriggerFiringOn(creation->stmt, NULL, creation->relid, InvalidOid,
+											  InvalidOid, InvalidOid, creation->function, InvalidOid,
+											  NULL, false, false, TRIGGER_FIRES_ALWAYS);
+	sc_role_return(saved);
+	EventTriggerCollectSimpleCommand(creation->trigger, InvalidObjectAddress, (Node *) creation->stmt);
+}
+
 static void
 create_trigger(Relation rel, Oid function)
 {
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
-	ObjectAddress trigger;
+	Creation	creation = {stmt, RelationGetRelid(rel), function};
 	ObjectAddress extension;
-	ScSavedRole saved;
 
 	stmt->trigname = pstrdup(TRIGGER_NAME);
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
@@ -903,17 +935,13 @@ create_trigger(Relation rel, Oid function)
 	/*
 	 * The caller's right to put triggers on the source was checked; the
 	 * function is not granted to anybody, and other members of a tree need no
-	 * rights of their own.
+	 * rights of their own.  Event triggers run with the caller's.
 	 */
-	saved = sc_role_become(BOOTSTRAP_SUPERUSERID, 0);
-	trigger = CreateTriggerFiringOn(stmt, NULL, RelationGetRelid(rel), InvalidOid,
-									InvalidOid, InvalidOid, function, InvalidOid,
-									NULL, false, false, TRIGGER_FIRES_ALWAYS);
-	sc_role_return(saved);
+	with_event_triggers((Node *) stmt, create_trigger_now, &creation);
 
 	/* ALTER TRIGGER ... DEPENDS ON EXTENSION */
 	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(SC_NAME, false));
-	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+	recordDependencyOn(&creation.trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 }
 
 /* Is a trigger of our name ours, however it is enabled? */
@@ -972,6 +1000,7 @@ sc_track_attach(Oid relid)
 		return;
 	foreach(lc, sc_track_lock(sc_track_root(relid)))
 	{
+		CHECK_FOR_INTERRUPTS();
 		attach_one(lfirst_oid(lc));
 	}
 	if (sc_shared)
@@ -1071,7 +1100,7 @@ sc_track_tables(bool definitions)
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(triggers, InvalidOid, false, NULL, 0, NULL);
 	List	   *tables = NIL;
-	HTAB	   *known = oid_set();
+	HTAB	   *known = sc_oid_set();
 	HeapTuple	tuple;
 
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -1079,13 +1108,47 @@ sc_track_tables(bool definitions)
 		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
 
 		if (trigger->tgfoid == function && (definitions || trigger->tgnargs == 0) &&
-			oid_set_add(known, trigger->tgrelid))
+			sc_oid_set_add(known, trigger->tgrelid))
 			tables = lappend_oid(tables, trigger->tgrelid);
 	}
 	systable_endscan(scan);
 	hash_destroy(known);
 	table_close(triggers, AccessShareLock);
 	return tables;
+}
+
+/* The rights of which any lets a role lock a table in whatever mode, as LOCK TABLE has it. */
+#ifdef ACL_MAINTAIN
+#define RIGHTS_TO_LOCK	(ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE | ACL_MAINTAIN)
+#else
+#define RIGHTS_TO_LOCK	(ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE)
+#endif
+
+/*
+ * May the current user lock a table as sc_track_detach() does?  Whoever may do so
+ * with one locks what is below it as well.  The owner may, who could drop the
+ * trigger.
+ */
+bool
+sc_track_may_detach(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, with_ancestors(relid))
+	{
+		bool		is_missing = false;
+
+		if (pg_class_aclcheck_ext(lfirst_oid(lc), GetUserId(), RIGHTS_TO_LOCK, &is_missing) == ACLCHECK_OK ||
+			(get_rel_relkind(lfirst_oid(lc)) != '\0' && SC_OWNS_RELATION(lfirst_oid(lc))))
+			return true;
+	}
+	return false;
+}
+
+static void
+drop_trigger_now(void *arg)
+{
+	performDeletion(arg, DROP_RESTRICT, 0);
 }
 
 /*
@@ -1114,7 +1177,12 @@ sc_track_detach(Oid relid, bool wait)
 					 trigger && trigger->tgfoid == function ? trigger->tgoid : InvalidOid);
 	relation_close(rel, NoLock);
 	if (OidIsValid(object.objectId))
-		performDeletion(&object, DROP_RESTRICT, 0);
+	{
+		DropStmt   *stmt = makeNode(DropStmt);
+
+		stmt->removeType = OBJECT_TRIGGER;
+		with_event_triggers((Node *) stmt, drop_trigger_now, &object);
+	}
 	CommandCounterIncrement();
 	if (sc_shared)
 		sc_commit_mark_catch_all();
@@ -1180,6 +1248,7 @@ examine_tree(Oid root, bool wait, List **members, const char **reason)
 		Relation	rel;
 		bool		ok;
 
+		CHECK_FOR_INTERRUPTS();
 		if (is_temporary(member))
 			continue;
 		if (!wait && !ConditionalLockRelationOid(member, AccessShareLock))

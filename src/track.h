@@ -30,6 +30,9 @@ extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
 extern void sc_track_attach_members(Oid relid); /* on what joined a tree */
 extern bool sc_track_attach_missing(Oid relid);
 extern void sc_track_restore_firing(Oid relid);
+
+/* May the current user do that? */
+extern bool sc_track_may_detach(Oid relid);
 extern void sc_track_detach(Oid relid, bool wait);
 
 /* The tables that have our trigger; those of the definitions, too? */
@@ -40,8 +43,7 @@ extern Oid	sc_track_root(Oid relid);
 extern List *sc_track_words(Oid relid);
 extern bool sc_track_covers(Oid source, Oid relid);
 
-/* A set of sources, for many questions about what they cover.  Nothing may be
- * added after the first. */
+/* A set of sources, for many questions about what they cover. */
 typedef struct ScCover ScCover;
 
 extern ScCover *sc_track_cover(void);

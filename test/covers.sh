@@ -106,10 +106,11 @@ while IFS=$'\t' read -r name test cover reason; do
 		cat "$log"
 		die "mutant $name: test $test was not run to its end"
 	fi
-	# with the objects, so that only what the next mutant changes is made anew
+	# with the objects, so that only what the next mutant changes is made anew; as new ones, or a mutant of
+	# the SQL script would not have the library linked again, and be tested with this one's
 	for file in $changed; do
 		as_server cp -p "$work/pristine/$file" "$work/src/$file"
-		[ "${file%.c}" = "$file" ] || as_server cp -p "$work/pristine/${file%.c}.o" "$work/src/${file%.c}.o"
+		[ "${file%.c}" = "$file" ] || as_server cp "$work/pristine/${file%.c}.o" "$work/src/${file%.c}.o"
 	done
 done <<<"$table"
 
