@@ -76,8 +76,8 @@ keys_offset(int nwords)
  * printed, and the rest goes into the room before them.
  */
 static ScChunk *
-make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampTz built_at,
-		   uint64 xmax, int64 build_ns)
+make_chunk(ScSectionDef *section, bool for_all, ScBody *body, const ScLabel *label,
+		   TimestampTz built_at, uint64 xmax, int64 build_ns)
 {
 	ScChunk    *chunk = (ScChunk *) body->bytes;
 	char	   *p;
@@ -85,6 +85,7 @@ make_chunk(ScSectionDef *section, ScBody *body, const ScLabel *label, TimestampT
 	chunk->size = body->start + body->len;
 	chunk->section = section->name;
 	chunk->is_inline = section->is_inline;
+	chunk->for_all = for_all;
 	chunk->definition = section->hash;
 	chunk->lineage = section->lineage;
 	chunk->reading = section->reading;
@@ -532,7 +533,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 			 * what has no xid yet is in none of them.
 			 */
 			xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
-			build->chunks[i] = make_chunk(&definition->sections[i], &body, &labels[i], built_at,
+			build->chunks[i] = make_chunk(&definition->sections[i], !definition->has_readers, &body, &labels[i], built_at,
 										  xmax, sc_clock_now() - start);
 			if (sc_log_min_build_duration >= 0 &&
 				build->chunks[i]->build_ns >= (int64) sc_log_min_build_duration * 1000000)

@@ -473,7 +473,7 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 static bool
 answer_reader(Reader *reader, ScStatus status, text *document, ScAnswer *answer)
 {
-	if (!sc_reader_is_known(reader->local) && !sc_reader_check_local(reader->local))
+	if (!sc_reader_is_known(reader->local) && !sc_reader_check_local(reader->local, reader->snapshot))
 		return false;
 	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), document, answer))
 		return false;
@@ -882,7 +882,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
 		/* of what is gone, an old snapshot may have a definition of its own */
-		(void) sc_reader_check_local(local);
+		(void) sc_reader_check_local(local, reader.snapshot);
 		if (local->index < 0 && sc_enabled && !sc_commit_wrote_anything())
 		{
 			/* no entry for what does not exist */

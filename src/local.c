@@ -299,6 +299,7 @@ copy_sections(ScLocal *local, const ScView *view)
 	local->sections = palloc(sizeof(ScLocalSection) * Max(view->nchunks, 1));
 	local->nsections = view->nchunks;
 	local->consistent = view->nchunks > 0;
+	local->was_for_all = view->nchunks > 0;
 	local->built_at = PG_INT64_MAX;
 	local->xmax = 0;
 	local->max_stale_age = view->max_stale_age;
@@ -316,6 +317,7 @@ copy_sections(ScLocal *local, const ScView *view)
 
 		mine->name = chunk->section;
 		mine->is_inline = chunk->is_inline;
+		local->was_for_all = local->was_for_all && chunk->for_all;
 		mine->lineage = chunk->lineage;
 		mine->reading = chunk->reading;
 		mine->invalidated = view->invalidated[i];
@@ -444,7 +446,7 @@ sc_local_sync(ScLocal *local, bool create)
 			local->index = sc_store_find(NameStr(local->name), create);
 		MemoryContextReset(local->context);
 		local->version = 0;
-		local->for_all = false;
+		local->was_for_all = local->for_all = false;
 		local->reader = InvalidOid;
 		local->nsections = 0;
 		local->label.nwords = local->nwords = 0;

@@ -63,6 +63,7 @@ typedef struct ScLocal
 	ScEtag		etag;
 
 	/* Who may read the version, as far as that was looked up: see reader.c. */
+	bool		was_for_all;	/* everybody, when it was built */
 	bool		for_all;		/* everybody */
 	Oid			reader;			/* this role, at the version of the roles */
 	uint64		reader_version;

@@ -9,7 +9,8 @@
  * reading it.  Who reads is the current role: in a SECURITY DEFINER function its
  * owner, in a section's query the section's owner.
  *
- * The right is looked up at each read, in the newest definition.  The usual read
+ * The right is looked up at each read, in the newest definition; unless the
+ * document is current, and was built while everybody could read it.  The usual read
  * (the short way of sc_cache_read()) does not look it up again if that was done
  *
  * 1.	for the version of the document that this backend has, so that the
@@ -34,6 +35,7 @@
 #include "utils/syscache.h"
 
 #include "commit.h"
+#include "label.h"
 #include "reader.h"
 
 uint64		sc_reader_roles_version = 1;
@@ -101,13 +103,23 @@ sc_reader_check(const ScSummaryDef *definition)
 }
 
 bool
-sc_reader_check_local(ScLocal *local)
+sc_reader_check_local(ScLocal *local, Snapshot snapshot)
 {
-	ScSummaryDef *definition = sc_definition_get(NameStr(local->name));
+	ScSummaryDef *definition;
 	uint64		version;
 
 	local->for_all = false;
 	local->reader = InvalidOid;
+
+	/* most backends that read many summaries never need their definitions */
+	if (local->was_for_all && local->consistent && !sc_commit_sees_own() &&
+		sc_label_prove(&local->label, snapshot) == SC_CURRENT)
+	{
+		local->for_all = true;
+		return true;
+	}
+
+	definition = sc_definition_get(NameStr(local->name));
 	if (definition == NULL)
 		return false;
 

@@ -25,8 +25,10 @@ extern bool sc_reader_may_read(const ScSummaryDef *definition);
 extern void sc_reader_check(const ScSummaryDef *definition);
 
 /* The same for the newest definition of a summary, remembered for this
- * backend's view of it until that is synchronised.  False if there is none. */
-extern bool sc_reader_check_local(ScLocal *local);
+ * backend's view of it until that is synchronised.  False if there is none.  If
+ * the view's document is current for the snapshot, it says whether the option was
+ * set, and no definition is read. */
+extern bool sc_reader_check_local(ScLocal *local, Snapshot snapshot);
 
 /* May it see what is wrong with its sections: values and code of their owners? */
 extern bool sc_reader_sees_errors(const ScSummaryDef *definition);

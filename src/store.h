@@ -38,6 +38,7 @@ typedef struct ScChunk
 	Size		size;			/* of the whole, bytes */
 	NameData	section;
 	bool		is_inline;
+	bool		for_all;		/* option readers was not set */
 	uint64		definition;		/* hash of what it was built from */
 	uint64		lineage;		/* of that definition: see ScSectionDef */
 	uint64		reading;
