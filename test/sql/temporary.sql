@@ -24,6 +24,9 @@ DECLARE
     command text;
     status text;
 BEGIN
+    -- what came before is not to be taken for what a command does
+    PERFORM public.summary_cache_get('d', true);
+    COMMIT;
     FOREACH command IN ARRAY commands LOOP
         EXECUTE command;
         COMMIT;
