@@ -586,10 +586,11 @@ build_privately(void *arg)
 static void
 answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 {
-	ScBuild		build = {0};
+	ScBuild		build;
 	PrivateArguments arguments = {reader->summary, &build};
 	int			index = reader->local ? reader->local->index : -1;
 
+	build.hides_errors = false;
 	land(reader);
 	request_for_others(reader, cause);
 	build_throwing(build_privately, &arguments, reader->summary, &build);
