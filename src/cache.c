@@ -525,7 +525,7 @@ throw_hidden_error(const char *summary, int code, const char *log)
  * What somebody or something else has ended is no matter of the query, but where
  * that was.  Nor is what we say about the time that it took.
  */
-static void
+SC_NORETURN static void
 throw_build_error(const char *summary, bool hidden, ErrorData *error)
 {
 	const char *detail = error->detail_log ? error->detail_log : error->detail;
