@@ -707,7 +707,8 @@ $node->sql(q{
 	SELECT summary_cache_define('deaf', 'main', 'SELECT deaf(n) AS n FROM deaf');
 	SELECT 1 FROM summary_cache_get('deaf')});
 settled();
-$node->set_server('summary_cache.build_timeout', '100ms');
+# enough for the function to begin to swallow cancels
+$node->set_server('summary_cache.build_timeout', '500ms');
 $node->sql('UPDATE deaf SET n = 1; SELECT 1 FROM summary_cache_get(\'state\')');
 $node->sql(q{SET summary_cache.read_your_writes = off; SELECT status FROM summary_cache_fetch('deaf')});
 fires('WorkerTerminated', 'a function that swallows the cancel');
