@@ -171,7 +171,8 @@ $sessions[0]->query(q{SET client_min_messages = warning;
 	END $$;
 	SELECT summary_cache_define('deaf', 'main', 'SELECT deaf(n) AS n FROM deaf');
 	SELECT summary_cache_get('deaf')});
-$node->set_server('summary_cache.build_timeout', '100ms');
+# enough for the function to begin to swallow cancels
+$node->set_server('summary_cache.build_timeout', '500ms');
 $sessions[0]->query('UPDATE deaf SET n = 1');
 $sessions[0]->query('UPDATE fast SET n = n + 1');
 $node->becomes_current('d1', 'fast', 'beside it another summary is refreshed');
