@@ -431,18 +431,20 @@ section_release(int section)
 
 /*
  * Drop what a summary has cached: what is being built may be published all the
- * same.  Caller holds ScShared.lock and the summary's, both exclusive.
+ * same.  Caller holds the summary's lock, exclusive.
  */
 static void
 drop_document(Summary *summary)
 {
 	int			next;
 
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	for (int i = summary->sections; i >= 0; i = next)
 	{
 		next = sections[i].next;
 		section_release(i);
 	}
+	LWLockRelease(&sc_shared->lock);
 	summary->sections = -1;
 	pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 }
@@ -488,9 +490,7 @@ sc_store_clear(const char *name)
 	summary = lock_entry(name);
 	if (summary == NULL)
 		return;
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	clear_locked(summary);
-	LWLockRelease(&sc_shared->lock);
 	summary->refused_size = 0;
 	if (summary->failure.failures > 0)
 	{
@@ -501,31 +501,28 @@ sc_store_clear(const char *name)
 	LWLockRelease(&summary->lock);
 }
 
-/*
- * Give an entry without a document back.  Caller holds ScShared.lock and the
- * entry's, both exclusive.
- */
+/* Give an entry without a document back.  Caller holds the entry's lock, exclusive. */
 static void
 entry_release(Summary *summary)
 {
 	EntryKey	key = entry_key(summary->dboid, NameStr(summary->name));
 
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	(void) hash_search(entries, &key, HASH_REMOVE, NULL);
 	summary->dboid = InvalidOid;
 	/* who knows the entry is to look again, though there was no document */
 	pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 	summary->next_free = store->free_summary;
 	store->free_summary = (int) (summary - summaries);
+	LWLockRelease(&sc_shared->lock);
 }
 
 /* Caller holds the entry's lock, exclusive. */
 static void
 forget_locked(Summary *summary)
 {
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	clear_locked(summary);
 	entry_release(summary);
-	LWLockRelease(&sc_shared->lock);
 }
 
 /* A summary of this database is gone. */
@@ -599,7 +596,6 @@ give_way(Summary *summary, Need need, bool wait)
 		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	else if (!LWLockConditionalAcquire(&summary->lock, LW_EXCLUSIVE))
 		return false;
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	if (OidIsValid(summary->dboid) && (need == NEED_ENTRY || summary->sections >= 0))
 	{
 		if (summary->sections >= 0)
@@ -617,7 +613,6 @@ give_way(Summary *summary, Need need, bool wait)
 		}
 		gave = true;
 	}
-	LWLockRelease(&sc_shared->lock);
 	LWLockRelease(&summary->lock);
 	return gave;
 }
@@ -791,7 +786,7 @@ ddl_revision(void)
 }
 
 void
-sc_store_begin(ScBegun * begun)
+sc_store_begin(ScBegun *begun)
 {
 	begun->at = sc_clock_now();
 	begun->ddl = ddl_revision();
@@ -1114,10 +1109,8 @@ drop_own_document(int index, const ScPublication *publication)
 	Summary    *summary = &summaries[index];
 
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	if (summary->sections >= 0 && is_for(publication, summary))
 		drop_document(summary);
-	LWLockRelease(&sc_shared->lock);
 	LWLockRelease(&summary->lock);
 }
 
@@ -1153,11 +1146,7 @@ replace_own_document(int index, const ScPublication *publication, ScPublication 
 		}
 	}
 	if (have_all)
-	{
-		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 		drop_document(summary);
-		LWLockRelease(&sc_shared->lock);
-	}
 	LWLockRelease(&summary->lock);
 	return have_all;
 }
@@ -1348,7 +1337,7 @@ sc_store_failure_is_outdated(int index)
  * next try.
  */
 void
-sc_store_record_failure(int index, const char *name, const ScBegun * begun,
+sc_store_record_failure(int index, const char *name, const ScBegun *begun,
 						const ErrorData *error, bool of_inline)
 {
 	Summary    *summary = &summaries[index];

@@ -115,7 +115,7 @@ typedef struct ScBegun
 	uint64		ddl;			/* the database's and the cluster's, of before
 								 * the build: what came after that may have
 								 * mended, or caused, what has failed */
-}			ScBegun;
+} ScBegun;
 
 /* The last failure; cleared by success, but for its times. */
 typedef struct ScFailure
@@ -228,7 +228,7 @@ extern uint64 sc_store_version_now(int index);
 extern void sc_store_note_read(int index);
 
 /* A build begins: what sc_store_record_failure() is told if it fails. */
-extern void sc_store_begin(ScBegun * begun);
+extern void sc_store_begin(ScBegun *begun);
 
 /* The generation that a build is of, which begins now. */
 extern uint64 sc_store_generation(int index);
@@ -252,7 +252,7 @@ extern bool sc_store_lacks_room(int index);
 extern bool sc_store_is_failing(int index, bool *of_inline);
 extern int	sc_store_min_refresh_interval(int index);
 
-extern void sc_store_record_failure(int index, const char *summary, const ScBegun * begun,
+extern void sc_store_record_failure(int index, const char *summary, const ScBegun *begun,
 									const ErrorData *error, bool of_inline);
 
 /* None (failures is 0) if the entry is not that summary's (of this database) any more. */
