@@ -31,6 +31,9 @@
  */
 static const char *const served_versions[] = {SC_VERSION};
 
+/* What each server has of its own: what holds its definitions. */
+static const char *const own_tables[] = {SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE};
+
 /* The schema that the extension lives in, and on request its version. */
 static Oid
 read_extension(bool missing_ok, char **version)
@@ -146,14 +149,12 @@ sc_extension_definition_table(void)
 bool
 sc_extension_is_own_table(Oid relid)
 {
-	Oid			table = sc_extension_definition_table();
-	Oid			schema;
+	Oid			schema = sc_extension_schema(true);
 
-	if (!OidIsValid(table))
-		return false;
-	schema = get_rel_namespace(table);
-	return relid == table || relid == get_relname_relid(SC_OPTION_TABLE, schema) ||
-		relid == get_relname_relid(SC_READER_TABLE, schema);
+	for (int i = 0; OidIsValid(schema) && i < lengthof(own_tables); i++)
+		if (relid == get_relname_relid(own_tables[i], schema))
+			return true;
+	return false;
 }
 
 /* Did the current transaction add a table to a subscription?  Then take it out. */
@@ -192,20 +193,19 @@ unsubscribe_table(Oid subscription, Oid relid)
 void
 sc_extension_unsubscribe(Oid subscription)
 {
-	Oid			definitions = sc_extension_definition_table();
-	Oid			options;
-	Oid			readers;
-	bool		added;
+	Oid			schema = sc_extension_schema(true);
+	bool		added = false;
 
-	if (!OidIsValid(definitions))
+	if (!OidIsValid(schema))
 		return;
-	options = get_relname_relid(SC_OPTION_TABLE, get_rel_namespace(definitions));
-	readers = get_relname_relid(SC_READER_TABLE, get_rel_namespace(definitions));
 	/* the command may not have shown us what it did */
 	CommandCounterIncrement();
-	added = unsubscribe_table(subscription, definitions);
-	added = (OidIsValid(options) && unsubscribe_table(subscription, options)) || added;
-	added = (OidIsValid(readers) && unsubscribe_table(subscription, readers)) || added;
+	for (int i = 0; i < lengthof(own_tables); i++)
+	{
+		Oid			table = get_relname_relid(own_tables[i], schema);
+
+		added = (OidIsValid(table) && unsubscribe_table(subscription, table)) || added;
+	}
 	if (added)
 		ereport(NOTICE,
 				(errmsg("the definitions of summaries are not replicated"),
