@@ -188,8 +188,7 @@ check_owner(Oid owner, const char *summary, const char *section)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("must be owner of section \"%s\" of summary \"%s\"", section, summary),
-			 errhint("Its owner is role \"%s\".", GetUserNameFromId(owner, true) ?
-					 GetUserNameFromId(owner, true) : "(dropped)")));
+			 errhint("Its owner is role \"%s\".", sc_role_name(owner))));
 }
 
 /*
@@ -511,7 +510,7 @@ sc_define_section(const ScSectionSpec *spec)
 				(errmsg("section \"%s\" of summary \"%s\" runs with the rights of a superuser",
 						spec->section, spec->summary),
 				 errdetail("It uses what role \"%s\" owns and can change.",
-						   GetUserNameFromId(info.author, true) ? GetUserNameFromId(info.author, true) : "(dropped)"),
+						   sc_role_name(info.author)),
 				 errhint("Drop it, and define it as a role that needs no more rights than the query does.")));
 	foreach(lc, sources)
 	{
@@ -734,12 +733,14 @@ sc_define_give(List *owners, Oid new_owner)
 
 	foreach(lc, owners)
 	{
-		values[0] = ObjectIdGetDatum(may_give(lfirst_oid(lc), new_owner) ? new_owner : InvalidOid);
+		bool		given = may_give(lfirst_oid(lc), new_owner);
+
+		values[0] = ObjectIdGetDatum(given ? new_owner : InvalidOid);
 		values[1] = ObjectIdGetDatum(lfirst_oid(lc));
 		if (execute_as_table_owner("UPDATE %1$s SET owner = $1 WHERE owner::pg_catalog.oid"
 								   " OPERATOR(pg_catalog.=) $2",
 								   table, SC_DEFINITION_TABLE, lengthof(types), types, values,
-								   SPI_OK_UPDATE) > 0 && !may_give(lfirst_oid(lc), new_owner))
+								   SPI_OK_UPDATE) > 0 && !given)
 			kept = lappend(kept, GetUserNameFromId(lfirst_oid(lc), false));
 	}
 	if (kept)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * oid_set.h
- *	  Sets of Oids, and lists without duplicates.
+ *	  Hashes by Oid, sets of Oids, and lists without duplicates.
  *
  * A list that is searched for each Oid that is added to it takes time by the
  * square of their number, and how many there are is often up to the caller.
@@ -18,15 +18,23 @@
 
 #include "base.h"
 
+/* An empty hash by Oid, in the current memory context. */
+static inline HTAB *
+sc_oid_hash(const char *name, Size entrysize)
+{
+	HASHCTL		info;
+
+	info.keysize = sizeof(Oid);
+	info.entrysize = entrysize;
+	info.hcxt = CurrentMemoryContext;
+	return hash_create(name, 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 /* An empty set, in the current memory context. */
 static inline HTAB *
 sc_oid_set(void)
 {
-	HASHCTL		info;
-
-	info.keysize = info.entrysize = sizeof(Oid);
-	info.hcxt = CurrentMemoryContext;
-	return hash_create("summary_cache Oids", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return sc_oid_hash("summary_cache Oids", sizeof(Oid));
 }
 
 static inline bool

@@ -37,6 +37,7 @@
 #include "commit.h"
 #include "label.h"
 #include "reader.h"
+#include "role.h"
 
 uint64		sc_reader_roles_version = 1;
 
@@ -93,13 +94,10 @@ sc_reader_may_read(const ScSummaryDef *definition)
 void
 sc_reader_check(const ScSummaryDef *definition)
 {
-	const char *role;
-
 	if (sc_reader_may_read(definition))
 		return;
-	role = GetUserNameFromId(GetUserId(), true);
 	sc_definition_hidden(NameStr(definition->name),
-						 psprintf("Role \"%s\" is none of its readers.", role ? role : "(dropped)"));
+						 psprintf("Role \"%s\" is none of its readers.", sc_role_name(GetUserId())));
 }
 
 bool

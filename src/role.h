@@ -38,4 +38,13 @@ sc_role_return(ScSavedRole saved)
 	SetUserIdAndSecContext(saved.userid, saved.sec_context);
 }
 
+/* For a message; palloc'd. */
+static inline const char *
+sc_role_name(Oid role)
+{
+	const char *name = GetUserNameFromId(role, true);
+
+	return name ? name : "(dropped)";
+}
+
 #endif							/* SC_ROLE_H */

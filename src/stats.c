@@ -29,6 +29,7 @@
 #include "definition.h"
 #include "extension.h"
 #include "hub.h"
+#include "oid_set.h"
 #include "reader.h"
 #include "request.h"
 #include "shmem.h"
@@ -431,17 +432,6 @@ typedef struct TablesView
 	List	   *sources;		/* their Oids, as they come in the definitions */
 } TablesView;
 
-static HTAB *
-hash_of_oids(const char *name, Size entrysize)
-{
-	HASHCTL		info;
-
-	info.keysize = sizeof(Oid);
-	info.entrysize = entrysize;
-	info.hcxt = CurrentMemoryContext;
-	return hash_create(name, 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
 /* The state of the tree that a table is in; of one that is gone as well. */
 static const TreeState *
 tree_state(TablesView *view, Oid relid)
@@ -567,8 +557,8 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 	view.sees_all = sc_reader_sees_all();
 	view.context = CurrentMemoryContext;
 	view.row = AllocSetContextCreate(view.context, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
-	view.trees = hash_of_oids("summary_cache trees", sizeof(TreeState));
-	view.by_relid = hash_of_oids("summary_cache sources", sizeof(SourceRow));
+	view.trees = sc_oid_hash("summary_cache trees", sizeof(TreeState));
+	view.by_relid = sc_oid_hash("summary_cache sources", sizeof(SourceRow));
 	sc_definition_visit(GetActiveSnapshot(), note_sources, &view);
 
 	foreach(lc, view.sources)
