@@ -358,6 +358,19 @@ write_with_callback(PGconn *conn, int w, uint64_t value)
 		atomic_fetch_add(&shared->failed_commits, 1);
 }
 
+/*
+ * Unless the transaction was cancelled before: then it ends here, since there is
+ * no savepoint to go back to.
+ */
+static bool
+set_savepoint(PGconn *conn)
+{
+	if (execute(conn, "SAVEPOINT a"))
+		return true;
+	(void) execute(conn, "ROLLBACK");
+	return false;
+}
+
 static void
 write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
 {
@@ -365,7 +378,8 @@ write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
 
 	if (!begin(conn, w))
 		return;
-	(void) execute(conn, "SAVEPOINT a");
+	if (!set_savepoint(conn))
+		return;
 	wrote = write_value(conn, w, value + NEVER);
 	if (one_in(4))
 		(void) fetch(conn, stats, false, w, value + NEVER, true);
@@ -402,7 +416,8 @@ write_bulk(PGconn *conn, Reader *stats, int w, uint64_t value)
 	{
 		bool		in_vain = one_in(2);
 
-		(void) execute(conn, "SAVEPOINT a");
+		if (!set_savepoint(conn))
+			return;
 		if (in_vain)
 			copy_in_vain(conn, w, w, value + NEVER);
 		else if (copy_row(conn, w, w, value + NEVER))
