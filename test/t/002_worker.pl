@@ -19,8 +19,7 @@ my $worker_pid = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'summar
 
 # A build waits while somebody holds advisory lock 42 of the database.
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
-my $at_gate = q{SELECT count(*) FROM pg_locks
-	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
+my $at_gate = anybody_at_gate(42);
 my $worker_at_gate = at_gate(42);
 
 my $node = Node->new('main');

@@ -14,8 +14,7 @@ use Test::More;
 # A build of a session that sets test.gate waits while somebody holds advisory lock 42.
 my $gate = q{CASE WHEN current_setting('test.gate', true) = 'on'
 	THEN pg_advisory_xact_lock_shared(42)::text END AS gate};
-my $at_gate = q{SELECT count(*) FROM pg_locks
-	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
+my $at_gate = anybody_at_gate(42);
 # Ours, of the readers that wait for another's build.
 my $waiting = q{SELECT count(*) FROM pg_locks
 	WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted

@@ -162,13 +162,7 @@ for my $end ('TERM', 'KILL')
 #
 $sessions[0]->query(q{SET client_min_messages = warning;
 	CREATE TABLE deaf (n int); INSERT INTO deaf VALUES (0);
-	CREATE FUNCTION deaf(n int) RETURNS int LANGUAGE plpgsql AS $$
-	BEGIN
-		WHILE n > 0 LOOP
-			BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END;
-		END LOOP;
-		RETURN n;
-	END $$;
+} . deaf_function() . q{
 	SELECT summary_cache_define('deaf', 'main', 'SELECT deaf(n) AS n FROM deaf');
 	SELECT summary_cache_get('deaf')});
 # enough for the function to begin to swallow cancels

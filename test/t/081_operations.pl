@@ -223,7 +223,7 @@ $node->start;
 
 # A name that waits: a build stays there while somebody holds advisory lock 42.
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
-my $at_gate = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
+my $at_gate = anybody_at_gate(42);
 
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', "$top/test/hub/schema.sql" ], 'a hub');
 $node->sql(q{
@@ -697,13 +697,7 @@ $node->sql(q{SELECT summary_cache_drop('locked')});
 
 $node->sql(q{
 	CREATE TABLE deaf (n int); INSERT INTO deaf VALUES (0);
-	CREATE FUNCTION deaf(n int) RETURNS int LANGUAGE plpgsql AS $$
-	BEGIN
-		WHILE n > 0 LOOP
-			BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END;
-		END LOOP;
-		RETURN n;
-	END $$;
+} . deaf_function() . q{
 	SELECT summary_cache_define('deaf', 'main', 'SELECT deaf(n) AS n FROM deaf');
 	SELECT 1 FROM summary_cache_get('deaf')});
 settled();

@@ -183,13 +183,7 @@ $main->sql(qq{
 	CREATE TABLE big (n int); INSERT INTO big VALUES (1);
 	CREATE TABLE deaf (n int); INSERT INTO deaf VALUES (0);
 	CREATE VIEW swapped AS SELECT n FROM t;
-	CREATE FUNCTION deaf(n int) RETURNS int LANGUAGE plpgsql AS \$\$
-	BEGIN
-		WHILE n > 0 LOOP
-			BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END;
-		END LOOP;
-		RETURN n;
-	END \$\$;
+} . deaf_function() . qq{
 	SET client_min_messages = warning;
 	SELECT summary_cache_define('big', 'main', 'SELECT repeat(''x'', n) AS x FROM big');
 	SELECT summary_cache_define('deaf', 'main', 'SELECT deaf(n) AS n FROM deaf');
@@ -269,7 +263,7 @@ $main->set_server('summary_cache.enabled', undef, 'on');
 # One worker, which does not come to an end, and readers that wait for it; then a builder that is slow
 my $holder = Session->new($main);
 my $reader = Session->new($main);
-my $at_gate = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND objid = 42 AND NOT granted};
+my $at_gate = anybody_at_gate(42);
 $main->set_server('summary_cache.max_workers', 1);
 $holder->query('SELECT pg_advisory_lock(42)');
 $main->sql(q{UPDATE t SET n = n; SELECT status FROM summary_cache_fetch('slow')});

@@ -1,5 +1,5 @@
-# A server of a test: PostgreSQL::Test::Cluster, with what many tests ask of it.  And at_gate(), fetch(),
-# forced(), state_of() and wait_until(), which need no server.
+# A server of a test: PostgreSQL::Test::Cluster, with what many tests ask of it.  And anybody_at_gate(),
+# at_gate(), deaf_function(), fetch(), forced(), state_of() and wait_until(), which need no server.
 
 package Node;
 
@@ -15,7 +15,7 @@ use Test::More ();
 use Time::HiRes qw(time usleep);
 
 our @ISA = qw(PostgreSQL::Test::Cluster);
-our @EXPORT = qw(at_gate fetch forced state_of wait_until);
+our @EXPORT = qw(anybody_at_gate at_gate deaf_function fetch forced state_of wait_until);
 
 # Asks until it is so, for a bounded time; returns the last answer.
 sub wait_until
@@ -49,12 +49,33 @@ sub state_of
 	return "SELECT state FROM summary_cache_sections WHERE summary = '$summary'";
 }
 
-# How many workers wait for an advisory lock of this number, as SQL.
-sub at_gate
+# How many sessions wait for an advisory lock of this number, as SQL; how many workers do.
+sub anybody_at_gate
 {
 	my ($number) = @_;
 	return qq{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = $number AND NOT granted AND backend_type = 'summary_cache worker'};
+	WHERE locktype = 'advisory' AND objsubid = 1 AND objid = $number AND NOT granted};
+}
+
+sub at_gate
+{
+	my ($number) = @_;
+	return anybody_at_gate($number) . q{ AND backend_type = 'summary_cache worker'};
+}
+
+# A function that heeds no cancel as long as its argument is greater than 0, as SQL.  It has to have begun:
+# until then a cancel ends the query that calls it.
+sub deaf_function
+{
+	return q{
+	CREATE FUNCTION deaf(n int) RETURNS int LANGUAGE plpgsql AS $$
+	BEGIN
+		WHILE n > 0 LOOP
+			BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END;
+		END LOOP;
+		RETURN n;
+	END $$;
+};
 }
 
 # The rows that a query gives; in which database.
