@@ -25,6 +25,8 @@ Settings, all from the environment:
     REFRESH_TOKEN        clients that send it may force a build; not set: none may
     EVENTS_POLL          seconds between two reads of the etag without a NOTIFY  15
     KEEP_ALIVE           seconds between comments in a silent event stream       15
+    MAX_STREAMS          event streams at a time, of all clients together        1000
+    REQUEST_TIMEOUT      seconds for a client to send a request                  10
     HOST, PORT           where to listen                                         127.0.0.1, 8000
     UNIX_SOCKET          listen there instead
 """
@@ -45,6 +47,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 DATABASE_URL = os.environ.get("DATABASE_URL")
 EVENTS_DATABASE_URL = os.environ.get("EVENTS_DATABASE_URL", DATABASE_URL)
@@ -57,10 +60,12 @@ CACHE_CONTROL = os.environ.get("CACHE_CONTROL", "private, max-age=5, stale-while
 REFRESH_TOKEN = os.environ.get("REFRESH_TOKEN", "")
 EVENTS_POLL = float(os.environ.get("EVENTS_POLL", "15"))
 KEEP_ALIVE = float(os.environ.get("KEEP_ALIVE", "15"))
+MAX_STREAMS = int(os.environ.get("MAX_STREAMS", "1000"))
+REQUEST_TIMEOUT = float(os.environ.get("REQUEST_TIMEOUT", "10"))
 HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8000"))
 UNIX_SOCKET = os.environ.get("UNIX_SOCKET")
-RETRY_AFTER = 2  # seconds, sent to clients while the database is down
+RETRY_AFTER = "2"  # seconds, sent to clients with each 503
 BACKOFF = 0.5, 10.0  # seconds, first and longest, between tries to LISTEN
 
 # $1 summary, $2 the etag for which the document is left out, $3 all such etags, $4 whether to force.
@@ -111,8 +116,8 @@ class Feed:
 
     def __init__(self) -> None:
         self.etag: str | None = None
+        self.clients = 0
         self._closed = False
-        self._clients = 0
         self._backoff = BACKOFF[0]
         self._bell = asyncio.Event()
         self._changed = asyncio.Event()
@@ -148,7 +153,7 @@ class Feed:
                 # Read on behalf of the clients that wait for changes: without eager_refresh there
                 # may be no other reader.  This also finds a connection that died silently.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), EVENTS_POLL if self._clients else None)
+                    await asyncio.wait_for(self._bell.wait(), EVENTS_POLL if self.clients else None)
         finally:
             connection.terminate()
 
@@ -168,25 +173,23 @@ class Feed:
 
     async def stream(self, told: str | None) -> AsyncIterator[str]:
         """Events for one client; told is the etag that it was sent last."""
-        self._clients += 1
         self._ring()
-        try:
-            yield "retry: 2000\n\n"
-            while not self._closed:
-                if self.etag not in (None, told):
-                    told = self.etag
-                    yield f'id: {told}\nevent: summary\ndata: {{"etag": "{told}"}}\n\n'
-                    continue
-                try:
-                    await asyncio.wait_for(self._changed.wait(), KEEP_ALIVE)
-                except TimeoutError:
-                    yield ": keep-alive\n\n"
-        finally:
-            self._clients -= 1
+        yield "retry: 2000\n\n"
+        while not self._closed:
+            if self.etag not in (None, told):
+                told = self.etag
+                yield f'id: {told}\nevent: summary\ndata: {{"etag": "{told}"}}\n\n'
+                continue
+            try:
+                await asyncio.wait_for(self._changed.wait(), KEEP_ALIVE)
+            except TimeoutError:
+                yield ": keep-alive\n\n"
 
 
 feed = Feed()
 app = FastAPI(openapi_url=None)
+# /state/summary/ would be redirected to the host that the request names: to any.
+app.router.redirect_slashes = False
 
 
 async def query(sql: str, *arguments: object) -> asyncpg.Record:
@@ -196,8 +199,7 @@ async def query(sql: str, *arguments: object) -> asyncpg.Record:
             return await connection.fetchrow(sql, *arguments)
     except UNAVAILABLE as error:
         log.warning("database: %s: %s", type(error).__name__, error)
-        headers = {"Retry-After": str(RETRY_AFTER)}
-        raise HTTPException(503, "the database is not available", headers) from error
+        raise HTTPException(503, "the database is not available", {"Retry-After": RETRY_AFTER}) from error
 
 
 def known_etags(request: Request) -> list[str]:
@@ -236,9 +238,26 @@ async def summary(request: Request, refresh: bool = False, v: str | None = None)
     return Response(row["document"], media_type="application/json", headers=headers)
 
 
+class EventStream(StreamingResponse):
+    """A stream that counts, or 503.
+
+    It is counted here, since this ends whenever the client goes, also before the first event.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if feed.clients >= MAX_STREAMS:
+            full = Response("too many event streams\n", 503, {"Retry-After": RETRY_AFTER}, "text/plain")
+            return await full(scope, receive, send)
+        feed.clients += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            feed.clients -= 1
+
+
 @app.get("/state/events")
 async def events(request: Request) -> StreamingResponse:
-    return StreamingResponse(
+    return EventStream(
         feed.stream(request.headers.get("last-event-id")),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -269,11 +288,41 @@ class ErrorsAreNotStored:
         await self.inner(scope, receive, send_marked)
 
 
+class Connection(AutoHTTPProtocol):
+    """uvicorn's, with what that lacks: a time limit for requests, and no-store with its own error."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.deadline = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT, self.close_if_waiting)
+
+    def on_response_complete(self) -> None:
+        self.deadline.cancel()
+        self.deadline = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT, self.close_if_waiting)
+        super().on_response_complete()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.deadline.cancel()
+        super().connection_lost(error)
+
+    def close_if_waiting(self) -> None:
+        """Close, unless a request is being answered: of the next one the header is not complete."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+    def send_400_response(self, message: str) -> None:
+        head = "HTTP/1.1 400 Bad Request", "Cache-Control: no-store", "Connection: close", "Content-Length: 0"
+        self.transport.write("\r\n".join((*head, "", "")).encode())
+        self.transport.close()
+
+
 class Server(uvicorn.Server):
-    """Stops with event streams open."""
+    """Stops with event streams open, and with clients that do not read."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         feed.close()
+        # no request takes longer
+        timeout = CONNECT_TIMEOUT + COMMAND_TIMEOUT
+        asyncio.get_running_loop().call_later(timeout, setattr, self, "force_exit", True)
         await super().shutdown(sockets)
 
 
@@ -289,7 +338,10 @@ async def main() -> None:
         server_settings={"application_name": "state_service"},
     )
     following = asyncio.create_task(feed.run())
-    await Server(uvicorn.Config(ErrorsAreNotStored(app), host=HOST, port=PORT, uds=UNIX_SOCKET)).serve()
+    config = uvicorn.Config(
+        ErrorsAreNotStored(app), host=HOST, port=PORT, uds=UNIX_SOCKET, http=Connection, ws="none"
+    )
+    await Server(config).serve()
     following.cancel()
     app.state.pool.terminate()
 

@@ -184,11 +184,29 @@ is($answer->{'cache-control'}, 'no-store', '... not to be stored');
 is(refresh('Authorization: Bearer open sesame', "If-None-Match: $answer->{etag}")->{code}, 304, '... conditional, too');
 is($stats->('builds_forced'), $forced + 2, '... builds');
 is(request('main', 'GET', '/state/summary?refresh=0')->{status}, 'hit-revision', 'refresh=0 is none');
-for my $case ([ 'GET', '/state/nothing', 404 ], [ 'POST', '/state/summary', 405 ], [ 'GET', '/state/summary?refresh=maybe', 422 ])
+for my $case (
+	[ 'GET', '/state/nothing', 404 ],
+	[ 'POST', '/state/summary', 405 ],
+	[ 'HEAD', '/state/events', 405 ],
+	[ 'GET', '/state/summary?refresh=maybe', 422 ],
+	# the framework would redirect these to the Host that the request names
+	[ 'GET', '/state/summary/', 404 ],
+	[ 'GET', '/state/events/', 404 ],
+	[ 'GET', '/healthz/', 404 ])
 {
 	my ($method, $target, $code) = @$case;
 	my $error = request('main', $method, $target);
 	is("$error->{code} $error->{'cache-control'}", "$code no-store", "$method $target is an error, not to be stored");
+	is($error->{location}, undef, '... that leads nowhere else');
+}
+# uvicorn itself answers these
+for my $case (
+	[ 'what is no HTTP', "what is this?\r\n\r\n" ],
+	[ 'another protocol', "GET /state/events HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" ])
+{
+	my ($name, $text) = @$case;
+	my $error = response(send_text('main', $text));
+	is("$error->{code} $error->{'cache-control'}", '400 no-store', "$name is an error, not to be stored");
 }
 
 # An etag in the address changes nothing but what may be stored: under an etag only that document
@@ -337,11 +355,44 @@ ok($standby->poll_query_until('postgres', "SELECT ($listener) <> $pid"), 'promot
 changes('written on what was a standby', $followed, $standby);
 
 #
-# Short time-outs, no token, no prepared statements, no eager refresh
+# Requests that are half sent.  No other request is asserted here to arrive within a second.
+#
+start_service('impatient', $node, REQUEST_TIMEOUT => 1, KEEP_ALIVE => 0.001, CONNECT_TIMEOUT => 1, COMMAND_TIMEOUT => 1);
+my $silent;
+ok(wait_until(sub { $silent = eval { open_stream('impatient') } }), 'a client may take a second for its request');
+my $half = "GET /state/summary HTTP/1.1\r\nHost: test\r\n";
+my $posted = "POST /state/summary HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n";
+for my $case (
+	[ 'nothing', '' ],
+	[ 'half a header', $half ],
+	[ 'a header that never ends', $half . 'X-Long: ', 'x' ],
+	[ 'one header after the other', $half, "X-More: x\r\n" ],
+	[ 'half a body', $posted . 'x' ],
+	[ 'a body that does not end', $posted, 'x' ],
+	[ 'a request, and half of another', "$half\r\n$half" ])
+{
+	my ($name, $text, @more) = @$case;
+	ok(ended(send_text('impatient', $text), @more), "who sends $name is not waited for");
+}
+my $comments = () = $silent->{text} =~ /^: keep-alive/mg;
+ok(eval { read_until($silent, sub { (() = $silent->{text} =~ /^: keep-alive/mg) > $comments + 3 }) }, '... and a stream stays');
+
+# A client that does not read: what is sent to it piles up, until the service waits for it.
+my $unread = sub {
+	my $bytes = pack 'i', 0;
+	ioctl($silent->{socket}, 0x541B, $bytes) or die "FIONREAD: $!";
+	return unpack 'i', $bytes;
+};
+my $piled = -1;
+ok(wait_until(sub { my $before = $piled; $piled = $unread->(); sleep 1; $piled == $unread->() && $piled == $before }),
+	'a stream that is not read is full');
+
+#
+# Short time-outs, no token, no prepared statements, no eager refresh, few streams
 #
 $node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'eager_refresh', 'off')});
 start_service('short', $node, CONNECT_TIMEOUT => 1, COMMAND_TIMEOUT => 1, POOL_SIZE => 2, KEEP_ALIVE => 0.05,
-	EVENTS_POLL => 0.2, STATEMENT_CACHE => 0, CACHE_CONTROL => 'public, max-age=1');
+	EVENTS_POLL => 0.2, STATEMENT_CACHE => 0, CACHE_CONTROL => 'public, max-age=1', MAX_STREAMS => 2);
 my @summary = ('short', 'GET', '/state/summary');
 ok(wait_until(sub { request(@summary)->{code} == 200 }), 'another service answers');
 is(request(@summary)->{'cache-control'}, 'public, max-age=1', '... with the Cache-Control it was given');
@@ -352,6 +403,19 @@ my $stream = open_stream('short');
 ok(eval { read_until($stream, qr/^: keep-alive\r?$/m) }, 'a silent stream has comments');
 ok(told($stream, $node->safe_psql('postgres', $fetched_etag)), '... and the etag');
 changes('without eager_refresh, while streams are open', $stream);
+
+my $second = open_stream('short');
+for (1 .. 2)
+{
+	my $third = request('short', 'GET', '/state/events');
+	is("$third->{code} $third->{'cache-control'}", '503 no-store', 'two streams are all that there may be: 503');
+	ok($third->{'retry-after'} > 0, '... with Retry-After');
+}
+is(request(@summary)->{code}, 200, '... and other requests are answered');
+changes('... and written, which the streams hear of', $stream);
+$second->{socket}->close;
+ok(wait_until(sub { $second = eval { open_stream('short') } }), 'once a client is gone there is room for another');
+$second->{socket}->close;
 
 $holder = Session->new($node);
 $holder->query('SELECT pg_advisory_lock(42)');
@@ -374,7 +438,7 @@ kill 'CONT', splice @frozen;
 ok(wait_until(sub { request(@summary)->{code} == 200 }), '... until it goes on');
 
 #
-# It stops when asked to, with streams open
+# They stop when asked to, with streams open, one of which is not read
 #
 for my $name (sort keys %services)
 {

@@ -17,7 +17,7 @@ use Test::More ();
 use Time::HiRes qw(time);
 
 our @EXPORT = qw(%services $python $examples cannot_serve start_service start_program
-	connect_to send_request read_more response request open_stream read_until etags_of told);
+	connect_to send_text send_request read_more response request ended open_stream read_until etags_of told);
 
 our $python = '/usr/bin/python3';
 our $examples = "$FindBin::RealBin/../../doc/examples";
@@ -77,14 +77,21 @@ sub connect_to
 	return IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $services{$name}->{socket});
 }
 
+# Whatever it is.
+sub send_text
+{
+	my ($service, $text) = @_;
+	my $socket = connect_to($service) or die "service $service: $!";
+
+	$socket->syswrite($text);
+	return $socket;
+}
+
 # Headers are "Name: value".
 sub send_request
 {
 	my ($service, $method, $target, @headers) = @_;
-	my $socket = connect_to($service) or die "service $service: $!";
-
-	$socket->syswrite(join("\r\n", "$method $target HTTP/1.1", 'Host: test', 'Connection: close', @headers, '', ''));
-	return $socket;
+	return send_text($service, join("\r\n", "$method $target HTTP/1.1", 'Host: test', 'Connection: close', @headers, '', ''));
 }
 
 # Read what has come, at least a byte; false at the end.
@@ -112,6 +119,27 @@ sub response
 }
 
 sub request { return response(send_request(@_)) }
+
+# Whether the other side ends the connection, although a piece is sent from time to time.
+sub ended
+{
+	my ($socket, $piece) = @_;
+	my $until = time + $timeout;
+	local $SIG{PIPE} = 'IGNORE';
+
+	while (time < $until)
+	{
+		if (IO::Select->new($socket)->can_read(0.2))
+		{
+			return 1 unless $socket->sysread(my $text, 65536);
+		}
+		elsif (defined $piece)
+		{
+			$socket->syswrite($piece);
+		}
+	}
+	return;
+}
 
 # Event streams are such sockets, with what has been read of them.
 sub open_stream
