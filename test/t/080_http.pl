@@ -369,7 +369,7 @@ for my $case (
 	[ 'one header after the other', $half, "X-More: x\r\n" ],
 	[ 'half a body', $posted . 'x' ],
 	[ 'a body that does not end', $posted, 'x' ],
-	[ 'a request, and half of another', "$half\r\n$half" ])
+	[ 'a request, and one that never ends', "$half\r\n$half", "X-More: x\r\n" ])
 {
 	my ($name, $text, @more) = @$case;
 	ok(ended(send_text('impatient', $text), @more), "who sends $name is not waited for");

@@ -1,4 +1,4 @@
-# Proves that with nginx in front of the service, as doc/http.md has it, a page that fetches after an event shows that document each time.
+# Proves that with nginx in front of the service, as doc/http.md has it, a page that fetches after an event shows that document each time, and a bad client gets no further than nginx.
 
 use strict;
 use warnings;
@@ -29,22 +29,27 @@ $node->sql(q{
 });
 
 # nginx keeps what it has for longer than the test takes.
-start_service('service', $node, CACHE_CONTROL => 'public, max-age=1000', EVENTS_POLL => 3600, KEEP_ALIVE => 1);
+start_service('service', $node, CACHE_CONTROL => 'public, max-age=1000', EVENTS_POLL => 3600, KEEP_ALIVE => 1, REQUEST_TIMEOUT => 3600);
 
 #
-# nginx, with the page's configuration but for its sockets and directories
+# nginx, with the page's configuration but for its sockets and directories, and with other changes if asked
+# for.  A client's address is what it says: all come from one unix socket.
 #
-my $dir = PostgreSQL::Test::Utils::tempdir_short();
-my $configuration = slurp_file("$examples/state_service.nginx.conf");
-for my $place (
-	[ qr{\Q/var/cache/nginx/state_service\E}, "$dir/cache" ],
-	[ qr{\b127\.0\.0\.1:8000\b}, "unix:$services{service}->{socket}" ],
-	[ qr{\blisten 8080\b}, "listen unix:$dir/nginx" ])
+sub start_nginx
 {
-	my ($theirs, $ours) = @$place;
-	$configuration =~ s/$theirs/$ours/ or die "there is no $theirs in the configuration";
-}
-append_to_file("$dir/nginx.conf", qq{
+	my ($name, @changes) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+	my $configuration = slurp_file("$examples/state_service.nginx.conf");
+	for my $change (
+		[ qr{\Q/var/cache/nginx/state_service\E}, "$dir/cache" ],
+		[ qr{\b127\.0\.0\.1:8000\b}, "unix:$services{service}->{socket}" ],
+		[ qr{\blisten 8080\b}, "listen unix:$dir/nginx" ],
+		@changes)
+	{
+		my ($theirs, $ours) = @$change;
+		$configuration =~ s/$theirs/$ours/ or die "there is no $theirs in the configuration";
+	}
+	append_to_file("$dir/nginx.conf", qq{
 daemon off;
 master_process off;
 pid $dir/pid;
@@ -57,10 +62,14 @@ proxy_temp_path $dir/proxy;
 fastcgi_temp_path $dir/fastcgi;
 uwsgi_temp_path $dir/uwsgi;
 scgi_temp_path $dir/scgi;
+set_real_ip_from unix:;
+real_ip_header X-Test-Client;
 $configuration
 }
 });
-start_program('nginx', "$dir/nginx", {}, $program, '-p', $dir, '-c', "$dir/nginx.conf");
+	return start_program($name, "$dir/nginx", {}, $program, '-p', $dir, '-c', "$dir/nginx.conf");
+}
+start_nginx('nginx');
 
 sub get
 {
@@ -142,6 +151,80 @@ $node->polled("SELECT clock_timestamp() - '$kept->{'x-summary-built-at'}' > '2s'
 is(join(' ', @{ get('') }{qw(x-cache age)}), 'HIT 0', '... and nginx says that its age is 0: so browsers shall ask');
 
 #
+# A client has so many streams, of those of all clients
+#
+my ($most) = slurp_file("$examples/state_service.nginx.conf") =~ /limit_conn state_service_streams (\d+)/;
+my @mine = ('nginx', 'X-Test-Client: 192.0.2.1');
+my @streams = map { open_stream(@mine) } 1 .. $most;
+my $refused = request($mine[0], 'GET', '/state/events', $mine[1]);
+is("$refused->{code} $refused->{'cache-control'}", '503 no-store', "a client has $most streams: no more");
+ok($refused->{'retry-after'} > 0, '... with Retry-After');
+is(request($mine[0], 'GET', '/state/summary', $mine[1])->{code}, 200, '... but other answers');
+my $theirs = open_stream('nginx', 'X-Test-Client: 192.0.2.2');
+event(50);
+ok(told($theirs, $etag), '... and another client has a stream');
+ok(told($_, $etag), '... as the first one has') for @streams;
+(pop @streams)->{socket}->close;
+ok(wait_until(sub { push @streams, eval { open_stream(@mine) }; @streams == $most }), 'a stream that ends makes room for another');
+$_->{socket}->close for @streams, $theirs;
+
+#
+# Each error, whoever makes it, is not to be stored, and leads nowhere
+#
+my %said;
+for my $case (
+	[ 400, "what is this?\r\n\r\n" ],
+	[ 400, "GET /state/summary HTTP/1.1\r\n\r\n" ],
+	[ 400, "GET /state/summary HTTP/1.1\r\nHost: test\r\nX-Long: " . 'x' x 10_000 . "\r\n\r\n" ],
+	[ 403, "GET /state/summary?refresh=1 HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
+	[ 404, "GET / HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
+	[ 404, "GET /state/summary/ HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
+	[ 404, "GET /state/events/ HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
+	[ 404, "GET /state HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
+	[ 404, "GET /healthz HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
+	[ 405, "POST /state/events HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" ],
+	[ 413, "POST /state/summary HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 2\r\n\r\n" ],
+	[ 413, "POST /state/summary HTTP/1.1\r\nHost: test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nxxxx\r\n" ],
+	[ 414, 'GET /state/summary?v=' . 'x' x 10_000 . " HTTP/1.1\r\nHost: test\r\n\r\n" ],
+	[ 422, "GET /state/summary?refresh=maybe HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ])
+{
+	my ($code, $text) = @$case;
+	my $answer = response(send_text('nginx', $text));
+	my ($asked) = substr($text, 0, 40) =~ /^([^\r]*)/;
+	is("$answer->{code} $answer->{'cache-control'}", "$code no-store", "$asked: $code, not to be stored");
+	is($answer->{location}, undef, '... that leads nowhere else');
+	unlike($answer->{body}, qr/elsewhere/, '... and does not name the host');
+}
+$node->sql('REVOKE EXECUTE ON FUNCTION summary_cache_fetch FROM state_service');
+$refused = get('?v=refused');
+is("$refused->{code} $refused->{'cache-control'}", '500 no-store', 'the service fails: 500, not to be stored');
+$node->sql('GRANT EXECUTE ON FUNCTION summary_cache_fetch TO state_service');
+
+#
+# Requests that are half sent: nginx ends them, and the service hears of none.  Its times are shorter here, and
+# no request is asserted to be sent within them.
+#
+start_nginx('impatient', [ qr/client_header_timeout 10s/, 'client_header_timeout 1s' ], [ qr/client_body_timeout 10s/, 'client_body_timeout 1s' ]);
+my $stays;
+ok(wait_until(sub { $stays = eval { open_stream('impatient') } }), 'a client may take a second for its request');
+my $half = "GET /state/summary HTTP/1.1\r\nHost: test\r\n";
+for my $case (
+	[ 'nothing', '' ],
+	[ 'half a header', $half ],
+	[ 'a header that never ends', $half . 'X-Long: ', 'x' ],
+	[ 'one header after the other', $half, "X-More: x\r\n" ],
+	[ 'no body', "POST /state/summary HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\n" ],
+	[ 'half a body', "POST /state/summary HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n" ])
+{
+	my ($name, $text, @more) = @$case;
+	ok(ended(send_text('impatient', $text), @more), "who sends $name is not waited for");
+}
+my $comments = () = $stays->{text} =~ /^: keep-alive/mg;
+ok(eval { read_until($stays, sub { (() = $stays->{text} =~ /^: keep-alive/mg) > $comments }) }, '... and a stream stays');
+my @asked = slurp_file($services{service}->{log}) =~ m{"POST /state/summary HTTP}g;
+is(scalar @asked, 1, '... and the service has been asked once, before');
+
+#
 # Without the service, what is not kept is an error, not to be kept either
 #
 my $gone = delete($services{service})->{process};
@@ -149,6 +232,9 @@ $gone->signal('TERM');
 $gone->finish;
 my $error = get('?v=new');
 is("$error->{code} $error->{'cache-control'}", '502 no-store', 'the service has stopped: 502, not to be stored');
+ok($error->{'retry-after'} > 0, '... with Retry-After');
+$error = request('nginx', 'GET', '/state/events');
+is("$error->{code} $error->{'cache-control'}", '502 no-store', '... for events as well');
 
 $_->{process}->signal('TERM') for values %services;
 $_->{process}->finish for values %services;

@@ -107,8 +107,10 @@ sub response
 {
 	my ($socket) = @_;
 	my $text = '';
+	my $until = time + $timeout;
 
-	1 while read_more($socket, \$text);
+	# what does not end is no answer, but perhaps a stream
+	while (read_more($socket, \$text)) { die 'the answer does not end' if time > $until; }
 	my ($head, $body) = split /\r\n\r\n/, $text, 2;
 	my ($first, @lines) = split /\r\n/, $head;
 	my %response = map { /^([^:]+): *(.*)/ ? (lc $1, $2) : () } @lines;
