@@ -161,6 +161,7 @@ CREATE FUNCTION summary_cache_reset_stats() RETURNS void
 COMMENT ON FUNCTION summary_cache_reset_stats() IS
     'set the counters of this database''s summaries to zero';
 
+-- These take a new snapshot to see who may read, which a parallel operation does not allow.
 CREATE FUNCTION summary_cache_stat_summaries(
         OUT summary name,
         OUT hits bigint, OUT progress_sections bigint, OUT stale bigint,
@@ -181,7 +182,7 @@ CREATE FUNCTION summary_cache_stat_summaries(
         OUT evictions bigint)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_summaries'
-    LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION summary_cache_stat_sections(
         OUT summary name, OUT section name,
@@ -191,7 +192,7 @@ CREATE FUNCTION summary_cache_stat_sections(
         OUT sources regclass[])
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_sections'
-    LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION summary_cache_stat_tables(
         OUT source regclass, OUT sections text[],
@@ -199,7 +200,7 @@ CREATE FUNCTION summary_cache_stat_tables(
         OUT provable boolean, OUT reason text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_tables'
-    LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION summary_cache_stat_server(
         OUT launcher_pid integer, OUT workers integer, OUT workers_building integer,

@@ -420,7 +420,7 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	/* by name: pg_upgrade refuses columns with numbers of functions */
 	foreach(lc, info->functions)
 	{
-		calls[ncalls++] = format_procedure_qualified(lfirst_oid(lc));
+		calls[ncalls++] = sc_inspect_function_name(lfirst_oid(lc));
 	}
 
 	values[n++] = NameGetDatum(&section->summary);

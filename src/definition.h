@@ -29,8 +29,7 @@ typedef struct ScSectionDef
 	Oid		   *reads;			/* tables that the query read when it was
 								 * defined: reading others, it is not proven */
 	char	  **calls;			/* likewise the functions that cannot be seen
-								 * into, as format_procedure_qualified() has
-								 * it */
+								 * into, as sc_inspect_function_name() has it */
 	char	  **keys;			/* as they were at definition */
 	uint64		hash;			/* of all that decides about the bytes */
 	uint64		lineage;		/* hash of what a new definition leaves: the

@@ -620,7 +620,7 @@ typedef struct NamedObject
 	Oid			oid;
 } NamedObject;
 
-/* The function of a name as format_procedure_qualified() has it; an argument's type may be gone. */
+/* The function of a name as sc_inspect_function_name() has it; an argument's type may be gone. */
 static void
 find_function(void *arg)
 {
@@ -969,7 +969,7 @@ follow_names(Follower *follower)
 
 		if (!OidIsValid(follower->calls[i]) || !get_func_name(follower->calls[i]))
 			continue;
-		name = format_procedure_qualified(follower->calls[i]);
+		name = sc_inspect_function_name(follower->calls[i]);
 		if (strcmp(name, section->calls[i]) == 0)
 			continue;
 		section->calls[i] = name;

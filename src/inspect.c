@@ -803,6 +803,26 @@ sorted_copy(const void *elements, int n, Size size, int (*compare) (const void *
 }
 
 /*
+ * Names that are kept are compared with those that other sessions print.  With
+ * quote_all_identifiers, which anybody may set, they would be other names, and
+ * not only in one's own sections: a rename of a function looks at all sections
+ * that call one of that name.
+ */
+char *
+sc_inspect_function_name(Oid function)
+{
+	int			guc_level = NewGUCNestLevel();
+	char	   *name;
+
+	if (quote_all_identifiers)
+		(void) set_config_option("quote_all_identifiers", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	name = format_procedure_qualified(function);
+	AtEOXact_GUC(false, guc_level);
+	return name;
+}
+
+/*
  * Look for what the query did not read or call when it was defined: a view or
  * function that it uses may have been replaced, or a table have changed places
  * with another.
@@ -836,7 +856,7 @@ sc_inspect_find_stranger(ScSectionDef *section, SPIPlanPtr plan, CachedPlan *cac
 	inspect_functions(linitial_node(PlannedStmt, cached->stmt_list), &info);
 	foreach(lc, info.functions)
 	{
-		char	   *name = format_procedure_qualified(lfirst_oid(lc));
+		char	   *name = sc_inspect_function_name(lfirst_oid(lc));
 
 		CHECK_FOR_INTERRUPTS();
 		if (!bsearch(&name, calls, section->ncalls, sizeof(char *), compare_names))

@@ -42,6 +42,9 @@ extern void sc_inspect_find_stranger(ScSectionDef *section, SPIPlanPtr plan, Cac
  * or in an SQL function?  queries: what the query was analysed to. */
 extern bool sc_inspect_reads_clock(ScSectionDef *section, List *queries);
 
+/* A function's name as it is kept with a section, whatever the session's settings are. */
+extern char *sc_inspect_function_name(Oid function);
+
 /* The numbers of all that an analysed query calls and compares by, and of the
  * types that it converts to, in order. */
 extern List *sc_inspect_operators(Query *query);

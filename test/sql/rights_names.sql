@@ -177,6 +177,44 @@ SELECT regress_attack.get_all();
 SET client_min_messages = warning;
 
 --
+-- A section finds the functions that it calls, however who renames one of the same name has names printed
+--
+SET ROLE regress_rights_owner;
+CREATE FUNCTION regress_rights.same_name(int) RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN $1; END';
+SET quote_all_identifiers = on;
+SELECT summary_cache_define('called', 'one', 'SELECT regress_rights.same_name(1) AS one');
+RESET quote_all_identifiers;
+SELECT summary_cache_define('called', 'two', 'SELECT regress_rights.same_name(2) AS two');
+SELECT status FROM summary_cache_fetch('called', NULL, true);
+SELECT status, document FROM summary_cache_fetch('called');
+RESET ROLE;
+SET ROLE regress_rights_attacker;
+CREATE FUNCTION regress_attack.same_name(int) RETURNS bigint LANGUAGE sql AS 'SELECT 3::bigint';
+SET quote_all_identifiers = on;
+ALTER FUNCTION regress_attack.same_name(int) RENAME TO another_name;
+RESET quote_all_identifiers;
+RESET ROLE;
+SELECT section, calls FROM summary_cache_definition WHERE summary = 'called' ORDER BY 1;
+SELECT status FROM summary_cache_fetch('called', NULL, true);
+SELECT status, document FROM summary_cache_fetch('called');
+
+--
+-- The views ask who may read also where a plan is parallel
+--
+GRANT SELECT ON summary_cache_stats, summary_cache_sections, summary_cache_tables TO regress_rights_noinherit;
+GRANT EXECUTE ON FUNCTION summary_cache_configure TO regress_rights_owner;
+SET ROLE regress_rights_owner;
+SELECT summary_cache_configure('called', 'readers', 'regress_rights_noinherit');
+RESET ROLE;
+SET ROLE regress_rights_noinherit;
+SET force_parallel_mode = on;
+SELECT count(*) FROM summary_cache_stats WHERE summary = 'called';
+SELECT count(*) FROM summary_cache_sections WHERE summary = 'called';
+SELECT count(*) FROM summary_cache_tables WHERE 'called/one' = ANY (sections);
+RESET force_parallel_mode;
+RESET ROLE;
+
+--
 -- Nothing came of it
 --
 SELECT harm();
