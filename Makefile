@@ -18,7 +18,7 @@
 #                 compared; SUITES, TESTS
 #   make check-model    the protocol as models for spin, each checked exhaustively; MODELS="names"
 #   make demo     the main job on a throw-away server; KEEP=1 leaves it running
-#   make fuzz     random calls, writes, DDL and faults; DURATION=seconds SEED=number;
+#   make fuzz     random calls, writes, DDL and faults; roles that attack each other; DURATION=seconds SEED=number;
 #                 also fuzz-cassert and fuzz-sanitize
 #   make stress   the concurrency checker, long; DURATION=seconds SEED=number MODES="plain 2pc"
 #   make soak     refreshes beside kills, want of workers and hostile summaries; DURATION=seconds SEED=number;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# make fuzz: random sequences of all SQL functions, in many sessions, on a throw-away server; then
-# sqlsmith's random queries, if it is installed and there are 100 s or more.  What is checked: the
-# head of test/fuzz/fuzz.c.
+# make fuzz: random sequences of all SQL functions, in many sessions, on a throw-away server; for a third
+# of the time three roles that attack each other beside a bystander; then sqlsmith's random queries, if it
+# is installed and there are 100 s or more.  What is checked: the heads of test/fuzz/fuzz.c and roles.c.
 #
 #   fuzz.sh [cassert|sanitize]   on a server that looks for mistakes (server.sh)
 #   DURATION=60    seconds
@@ -32,15 +32,22 @@ create_server "$data" "$sock" <<-CONF
 	summary_cache.memory_limit = 2MB
 CONF
 run_server "$data" "$work/fuzz.log"
-compile_client "$work/fuzz" "$work/src/test/fuzz/fuzz.c"
+compile_client "$work/fuzz" "$work/src/test/fuzz/fuzz.c" "$work/src/test/fuzz/common.c"
+compile_client "$work/roles" "$work/src/test/fuzz/roles.c" "$work/src/test/fuzz/common.c"
 
 smith=0
 # It needs some seconds to begin.
 if have sqlsmith && [ "$duration" -ge 100 ]; then smith=$((duration / 5)); fi
+roles=$((duration / 3))
 status=0
-say "seed $seed, $((duration - smith)) s"
-as_server "$work/fuzz" --conninfo="host=$sock user=postgres" --seconds=$((duration - smith)) --seed="$seed" \
+say "seed $seed, $((duration - smith - roles)) s"
+as_server "$work/fuzz" --conninfo="host=$sock user=postgres" --seconds=$((duration - smith - roles)) --seed="$seed" \
 	--sessions="$nsessions" --log="$work/statements.log" || status=$?
+if [ "$status" -eq 0 ]; then
+	say "three roles, $roles s"
+	as_server "$work/roles" --conninfo="host=$sock user=postgres" --seconds="$roles" --seed="$seed" \
+		--server-log="$work/fuzz.log" --log="$work/roles.log" || status=$?
+fi
 
 # Not as a superuser: there is too much that would only break the server.
 if [ "$smith" -gt 0 ] && [ "$status" -eq 0 ]; then

@@ -11,6 +11,7 @@
  *	                     database summary_cache_fuzz and the roles fuzz_* are
  *	                     dropped, and settings of the server are changed
  *	  --seconds=N        duration (10)
+ *	  --rounds=N         at least so many, however long they take (1)
  *	  --seed=N           of all random choices (1).  Each session's sequence
  *	                     depends on it alone, but for the way out of an error;
  *	                     the interleaving is the machine's own
@@ -55,22 +56,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
 
+#include "common.h"
+
 #define DATABASE	"summary_cache_fuzz"
 #define CLOSED		"fuzz_closed"	/* the extension's schema */
 #define MAX_SESSIONS 64
-#define SQL_SIZE	(64 * 1024)
 #define MAX_STATES	400
 
 /* Whether a section's query is marked: by a key, since its text may be printed anew. */
 #define EXACT		"pg_catalog.array_to_string(keys, ' ') ~ 'exact_k'"
 
-#define lengthof(array) ((int) (sizeof(array) / sizeof((array)[0])))
-#define PICK(array) (array)[below(lengthof(array))]
 
 typedef enum
 {
@@ -95,16 +94,14 @@ typedef struct
 	char		sql[SQL_SIZE];
 } Session;
 
-static const char *conninfo = "";
 static int	seconds = 10;
+static int	nrounds = 1;
 static uint64_t seed = 1;
 static int	nsessions = 6;
 static int	nstatements = 60;
-static FILE *log_file;
 
 static Session sessions[MAX_SESSIONS];
 static PGconn *control;			/* nobody terminates it */
-static uint64_t *dice;			/* the generator's state */
 static bool quiet_ddl;			/* this round has nothing that breaks old snapshots */
 
 static uint64_t violations[VIOLATIONS];
@@ -131,68 +128,6 @@ static int	nstates;
  *-------------------------------------------------------------------------
  */
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-__attribute__((noreturn, format(printf, 1, 2)))
-static void
-die(const char *format, ...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	fprintf(stderr, "fuzz: ");
-	vfprintf(stderr, format, args);
-	fprintf(stderr, "\n");
-	va_end(args);
-	exit(2);
-}
-
-/* splitmix64: any seed will do, also one that is a small number. */
-static uint64_t
-next_random(void)
-{
-	uint64_t	z = *dice += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-static int
-below(int n)
-{
-	return (int) (next_random() % (uint64_t) n);
-}
-
-static bool
-percent(int n)
-{
-	return below(100) < n;
-}
-
-/* A few results live until a statement is put together. */
-__attribute__((format(printf, 1, 2)))
-static const char *
-form(const char *format, ...)
-{
-	static char pool[32][SQL_SIZE];
-	static int	next;
-	char	   *result = pool[next++ % lengthof(pool)];
-	va_list		args;
-
-	va_start(args, format);
-	vsnprintf(result, SQL_SIZE, format, args);
-	va_end(args);
-	return result;
-}
-
 /* As a literal. */
 static const char *
 quote(const char *string)
@@ -202,22 +137,6 @@ quote(const char *string)
 
 	PQfreemem(literal);
 	return result;
-}
-
-__attribute__((format(printf, 3, 4)))
-static void
-log_line(int session, const char *kind, const char *format, ...)
-{
-	va_list		args;
-
-	if (!log_file)
-		return;
-	fprintf(log_file, "%.6f %d %s: ", now(), session, kind);
-	va_start(args, format);
-	vfprintf(log_file, format, args);
-	va_end(args);
-	fprintf(log_file, "\n");
-	fflush(log_file);
 }
 
 __attribute__((format(printf, 2, 3)))
@@ -298,19 +217,6 @@ notice_received(void *arg, const PGresult *result)
  * The control session
  *-------------------------------------------------------------------------
  */
-
-static PGconn *
-connect_to(const char *database, const char *name, const char *more)
-{
-	const char *keywords[] = {"dbname", "dbname", "application_name", "options", NULL};
-	const char *values[] = {conninfo, database, name, more, NULL};
-	PGconn	   *conn = PQconnectdbParams(keywords, values, 1);
-
-	if (PQstatus(conn) == CONNECTION_OK)
-		return conn;
-	PQfinish(conn);
-	return NULL;
-}
 
 /* If the server is gone there is nothing more to find. */
 static PGresult *
@@ -467,7 +373,7 @@ restore_schema(bool anew)
 static void
 create_database(void)
 {
-	PGconn	   *first = connect_to("postgres", "fuzz control", "");
+	PGconn	   *first = connect_to("postgres", NULL, "fuzz control", "");
 
 	if (!first)
 		die("cannot connect with \"%s\"", conninfo);
@@ -485,7 +391,7 @@ create_database(void)
 	must("ALTER DATABASE " DATABASE " SET client_min_messages = 'warning'");
 	must("ALTER DATABASE " DATABASE " SET search_path = public, " CLOSED);
 	PQfinish(first);
-	control = connect_to(DATABASE, "fuzz control", "-c lock_timeout=5s -c statement_timeout=60s");
+	control = connect_to(DATABASE, NULL, "fuzz control", "-c lock_timeout=5s -c statement_timeout=60s");
 	if (!control)
 		die("cannot connect to " DATABASE);
 	PQsetNoticeReceiver(control, notice_received, NULL);
@@ -1114,7 +1020,7 @@ static void
 session_connect(Session *session)
 {
 	/* one of those that write has no rights on the extension's schema */
-	session->conn = connect_to(DATABASE, form("fuzz %d", session->number),
+	session->conn = connect_to(DATABASE, NULL, form("fuzz %d", session->number),
 							   session->number % 4 == 3 ? "-c role=fuzz_b" : "");
 	session->busy = false;
 	if (!session->conn)
@@ -1603,6 +1509,7 @@ main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"conninfo", required_argument, NULL, 'c'}, {"seconds", required_argument, NULL, 's'},
+		{"rounds", required_argument, NULL, 'd'},
 		{"seed", required_argument, NULL, 'r'}, {"sessions", required_argument, NULL, 'n'},
 		{"statements", required_argument, NULL, 'm'}, {"log", required_argument, NULL, 'l'},
 		{"schema", no_argument, NULL, 'p'}, {NULL, 0, NULL, 0}
@@ -1620,6 +1527,9 @@ main(int argc, char **argv)
 				break;
 			case 's':
 				seconds = atoi(optarg);
+				break;
+			case 'd':
+				nrounds = atoi(optarg);
 				break;
 			case 'r':
 				seed = strtoull(optarg, NULL, 10);
@@ -1658,7 +1568,7 @@ main(int argc, char **argv)
 		sessions[i].random = next_random();
 	}
 
-	for (end = now() + seconds; now() < end; rounds++)
+	for (end = now() + seconds; now() < end || rounds < (uint64_t) nrounds; rounds++)
 	{
 		dice = &control_dice;
 		quiet_ddl = rounds % 3 == 2;
