@@ -57,7 +57,7 @@
 
 #define DATABASE	"summary_cache_roles"
 #define SECRET		"only-for-the-bystander"	/* in each value that no other role may see */
-#define BYSTANDER	(lengthof(users) - 1)
+#define BYSTANDER	(lengthof(users) - 2)	/* its first session */
 
 typedef enum
 {
@@ -67,8 +67,8 @@ typedef enum
 static const char *const violation_names[VIOLATIONS] =
 {"wrong", "refused", "ran", "seen", "written", "gained", "internal", "hang", "crash"};
 
-/* Two sessions of each role, and the bystander's. */
-static const char *const users[] = {"a", "a", "b", "b", "c", "c", "bystander"};
+/* Two sessions of each; the bystander's last one only reads. */
+static const char *const users[] = {"a", "a", "b", "b", "c", "c", "bystander", "bystander"};
 
 typedef struct
 {
@@ -734,7 +734,7 @@ next_of_bystander(Session *session)
 		default:
 			write = form("UPDATE roles_bystander.t SET v = v + 1, note = 'u%d' WHERE id = %d", id, id);
 	}
-	if (percent(30))
+	if (session->number == BYSTANDER && percent(60))
 	{
 		written++;
 		return write;
@@ -760,7 +760,7 @@ look_at(Session *session, PGresult *result)
 {
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorMessage(result);
-	bool		bystander = session->number == BYSTANDER;
+	bool		bystander = session->number >= BYSTANDER;
 
 	if (state)
 	{
@@ -801,7 +801,7 @@ notice_received(void *arg, const PGresult *result)
 {
 	Session    *session = arg;
 
-	if (session->number != BYSTANDER && strstr(PQresultErrorMessage(result), SECRET))
+	if (session->number < BYSTANDER && strstr(PQresultErrorMessage(result), SECRET))
 		violation(SEEN, "%s: %s, after %s", session->role, PQresultErrorMessage(result), session->sql);
 }
 
@@ -824,7 +824,7 @@ send_next(Session *session)
 		PQsetnonblocking(session->conn, 1);
 	}
 	dice = &session->random;
-	sql = session->number == BYSTANDER ? next_of_bystander(session) : next_of_role(session);
+	sql = session->number >= BYSTANDER ? next_of_bystander(session) : next_of_role(session);
 	snprintf(session->sql, sizeof(session->sql), "%s", sql);
 	session->left--;
 	session->cancels = 0;
@@ -872,7 +872,7 @@ receive(Session *session)
 	if (PQstatus(session->conn) == CONNECTION_OK)
 		return;
 	log_line(session->number, "lost", "%s", PQerrorMessage(session->conn));
-	if (session->number == BYSTANDER)
+	if (session->number >= BYSTANDER)
 		violation(REFUSED, "its session was ended: %s, after %s", PQerrorMessage(session->conn), session->sql);
 	PQfinish(session->conn);
 	session->conn = NULL;
@@ -899,7 +899,7 @@ impatient(Session *session)
 {
 	double		age = now() - session->sent;
 
-	if (session->number == BYSTANDER)
+	if (session->number >= BYSTANDER)
 	{
 		if (age > 60 && session->cancels == 0)
 		{
@@ -932,7 +932,8 @@ run_round(uint64_t *control_dice)
 		more = false;
 		for (int i = 0; i < BYSTANDER; i++)
 			more |= sessions[i].busy || sessions[i].left > 0;
-		sessions[BYSTANDER].left = more;
+		for (int i = BYSTANDER; i < lengthof(users); i++)
+			sessions[i].left = more;
 		for (int i = 0; i < lengthof(users); i++)
 		{
 			Session    *session = &sessions[i];
@@ -1035,7 +1036,7 @@ quiesce(void)
 	{
 		Session    *session = &sessions[i];
 
-		if (!session->conn || i == BYSTANDER)
+		if (!session->conn || i >= BYSTANDER)
 			continue;
 		PQsetnonblocking(session->conn, 0);
 		PQclear(PQexec(session->conn, "ROLLBACK"));
