@@ -34,6 +34,7 @@
 
 #include "commit.h"
 #include "define.h"
+#include "guard.h"
 #include "inspect.h"
 #include "oid_set.h"
 #include "reader.h"
@@ -85,7 +86,7 @@ array_of_strings(char **strings, int n)
 
 /*
  * Run one statement on one of our tables with the rights of the definition
- * table's owner.  Returns the number of rows.
+ * table's owner, and with nobody's triggers.  Returns the number of rows.
  */
 static uint64
 execute_as_table_owner(const char *format, Oid table, const char *name, int nargs,
@@ -95,16 +96,25 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 	char	   *sql = psprintf(format, quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 																  name));
 	ScSavedRole saved = sc_role_become(rel->rd_rel->relowner, 0);
-	uint64		nrows;
+	ScGuardState before = sc_guard_begin();
+	volatile uint64 nrows = 0;
 
 	table_close(rel, NoLock);
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
-		elog(ERROR, "could not change %s", name);
-	nrows = SPI_processed;
-	SPI_finish();
+	PG_TRY();
+	{
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
+			elog(ERROR, "could not change %s", name);
+		nrows = SPI_processed;
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		sc_guard_end(before);
+	}
+	PG_END_TRY();
 	sc_role_return(saved);
 	return nrows;
 }
@@ -815,7 +825,7 @@ sc_define_configure(const char *summary, const char *option, const char *value)
 	{
 		write_readers(table, &name, value ? readers_from_value(summary, value) : NULL);
 		/* the option's own row says where the list is */
-		value = value ? SC_READER_TABLE : NULL;
+		value = value ? SC_OWN_TABLE(SC_READER_TABLE) : NULL;
 	}
 	else
 		check_option(summary, option, value);

@@ -4,7 +4,7 @@
  *	  Summaries and sections in the catalog, and this backend's cached view of
  *	  them.
  *
- * The definitions are rows of summary_cache_definition, an ordinary table that
+ * The definitions are rows of summary_cache.definition, an ordinary table that
  * pg_dump carries.  Every change of it moves the database's catch-all word, so
  * a cached definition is good as long as that word has not moved; and a
  * document built from an older one is never proven current.
@@ -55,7 +55,7 @@
 #include "definition.h"
 #include "extension.h"
 
-#define DEFINITION_INDEX "summary_cache_definition_pkey"
+#define DEFINITION_INDEX "definition_pkey"
 
 /* Columns of the table. */
 enum
@@ -76,7 +76,7 @@ enum
 	Natts_definition = Anum_incarnation
 };
 
-#define OPTION_INDEX "summary_cache_option_pkey"
+#define OPTION_INDEX "option_pkey"
 
 enum
 {
@@ -86,7 +86,7 @@ enum
 	Natts_option = Anum_option_value
 };
 
-#define READER_INDEX "summary_cache_reader_pkey"
+#define READER_INDEX "reader_pkey"
 
 enum
 {
@@ -283,7 +283,7 @@ read_readers(Name summary, Oid schema, Snapshot snapshot, Oid **readers, int *nr
 	*readers = palloc(sizeof(Oid) * room);
 	if (rel == NULL)
 		return;
-	sc_extension_check_columns(SC_READER_TABLE, RelationGetNumberOfAttributes(rel), Natts_reader);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_READER_TABLE), RelationGetNumberOfAttributes(rel), Natts_reader);
 	ScanKeyInit(&key, Anum_reader_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(READER_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -313,7 +313,7 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 	rel = try_table_open(get_relname_relid(SC_OPTION_TABLE, schema), AccessShareLock);
 	if (rel == NULL)
 		return false;
-	sc_extension_check_columns(SC_OPTION_TABLE, RelationGetNumberOfAttributes(rel), Natts_option);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_OPTION_TABLE), RelationGetNumberOfAttributes(rel), Natts_option);
 	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -350,7 +350,7 @@ open_definitions(Oid *index)
 		return NULL;
 	/* it is locked, so it stays as it is */
 	(void) sc_extension_check_version(ERROR);
-	sc_extension_check_columns(SC_DEFINITION_TABLE, RelationGetNumberOfAttributes(rel), Natts_definition);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_DEFINITION_TABLE), RelationGetNumberOfAttributes(rel), Natts_definition);
 	*index = get_relname_relid(DEFINITION_INDEX, RelationGetNamespace(rel));
 	return rel;
 }
@@ -463,7 +463,7 @@ bool
 sc_definition_readers(Name summary, Snapshot snapshot, Oid **readers, int *nreaders)
 {
 	ScOptions	options;
-	Oid			schema = sc_extension_schema(true);
+	Oid			schema = sc_extension_tables_schema();
 
 	*nreaders = 0;
 	if (!OidIsValid(schema) || !read_options(&options, summary, schema, snapshot))
@@ -615,7 +615,7 @@ sc_definition_now(const char *summary)
 bool
 sc_definition_are_readers(List *roles)
 {
-	Oid			schema = sc_extension_schema(true);
+	Oid			schema = sc_extension_tables_schema();
 	Relation	rel = OidIsValid(schema) ?
 	try_table_open(get_relname_relid(SC_READER_TABLE, schema), AccessShareLock) : NULL;
 	Snapshot	snapshot;
@@ -625,7 +625,7 @@ sc_definition_are_readers(List *roles)
 
 	if (rel == NULL)
 		return false;
-	sc_extension_check_columns(SC_READER_TABLE, RelationGetNumberOfAttributes(rel), Natts_reader);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_READER_TABLE), RelationGetNumberOfAttributes(rel), Natts_reader);
 	snapshot = snapshot_now();
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while (!found && (tuple = systable_getnext(scan)) != NULL)

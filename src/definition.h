@@ -55,7 +55,7 @@ typedef struct ScSectionDef
 typedef struct ScSummaryDef
 {
 	NameData	name;
-	Oid			table;			/* summary_cache_definition */
+	Oid			table;			/* of the definitions */
 	ScOptions	options;
 	bool		has_readers;	/* option readers is set: see reader.c */
 	int			nreaders;

@@ -288,7 +288,7 @@ is($node->sql(q{SELECT pg_has_role('exporter', 'pg_monitor', 'usage') AND
 
 # Who may read, and the function that reads for others
 is($node->sql(q{SELECT string_agg(concat_ws(' ', summary, role), ', ' ORDER BY summary, role::text)
-	FROM summary_cache_option LEFT JOIN summary_cache_reader USING (summary) WHERE option = 'readers'}),
+	FROM summary_cache.option LEFT JOIN summary_cache.reader USING (summary) WHERE option = 'readers'}),
 	'payroll, shop app, shop reporting', 'two summaries are closed');
 is($node->sql(q{GRANT EXECUTE ON FUNCTION summary_cache_get TO PUBLIC; SET ROLE app; SELECT summary_cache_get('shop')->>'is'}), 'shop', 'a reader reads');
 is($node->sql(q{SET ROLE web; SELECT api.shop()->>'is'}), 'shop', 'the function reads for a role without rights');
