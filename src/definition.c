@@ -198,36 +198,97 @@ sc_definition_check_keys(const char *summary, const ScKeys *sections, int nsecti
 	pfree(keys);
 }
 
-static char **
-text_array(ArrayType *array, int *n)
+/*
+ * A row that a superuser or a restore has written may hold what the functions
+ * never write.  That concerns its own section, which is not built: whoever reads
+ * the table for any other reason shall not fail for it.  So nothing here throws.
+ */
+typedef struct Row
 {
-	Datum	   *elems;
-	char	  **strings;
+	Datum		values[Natts_definition];
+	bool		nulls[Natts_definition];
+	TupleDesc	desc;
+	const char *damage;			/* what is wrong with it, or NULL */
+}			Row;
 
-	if (ARR_NDIM(array) == 0)
-	{
-		*n = 0;
+static void
+row_deform(Row * row, HeapTuple tuple, TupleDesc desc)
+{
+	heap_deform_tuple(tuple, desc, row->values, row->nulls);
+	row->desc = desc;
+	row->damage = NULL;
+	for (int i = 0; i < Natts_definition; i++)
+		if (row->nulls[i])
+			row->damage = psprintf("column \"%s\" is null", NameStr(TupleDescAttr(desc, i)->attname));
+}
+
+static char *
+row_text(const Row * row, int column)
+{
+	return row->nulls[column - 1] ? pstrdup("") : TextDatumGetCString(row->values[column - 1]);
+}
+
+/* The elements of an array column that are not null. */
+static Datum *
+row_elements(Row * row, int column, Oid type, int *n)
+{
+	bool		is_text = type == TEXTOID;
+	Datum	   *elems;
+	bool	   *nulls;
+	int			nelems = 0;
+
+	*n = 0;
+	if (row->nulls[column - 1])
 		return NULL;
-	}
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, n);
-	strings = palloc(sizeof(char *) * Max(*n, 1));
+	deconstruct_array(DatumGetArrayTypeP(row->values[column - 1]), type, is_text ? -1 : (int) sizeof(Oid), !is_text,
+					  TYPALIGN_INT, &elems, &nulls, &nelems);
+	for (int i = 0; i < nelems; i++)
+		if (!nulls[i])
+			elems[(*n)++] = elems[i];
+	if (*n < nelems)
+		row->damage = psprintf("column \"%s\" has an element that is null",
+							   NameStr(TupleDescAttr(row->desc, column - 1)->attname));
+	return elems;
+}
+
+static char **
+row_strings(Row * row, int column, int *n)
+{
+	Datum	   *elems = row_elements(row, column, TEXTOID, n);
+	char	  **strings = palloc(sizeof(char *) * Max(*n, 1));
+
 	for (int i = 0; i < *n; i++)
 		strings[i] = TextDatumGetCString(elems[i]);
 	return strings;
 }
 
 static Oid *
-oid_array(Datum array, int *n)
+row_oids(Row * row, int column, int *n)
 {
-	Datum	   *elems;
-	Oid		   *oids;
+	Datum	   *elems = row_elements(row, column, REGCLASSOID, n);
+	Oid		   *oids = palloc(sizeof(Oid) * Max(*n, 1));
 
-	deconstruct_array(DatumGetArrayTypeP(array), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
-					  &elems, NULL, n);
-	oids = palloc(sizeof(Oid) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 		oids[i] = DatumGetObjectId(elems[i]);
 	return oids;
+}
+
+/* The settings, which the server may be given: one dimension, each a name and a value. */
+static ArrayType *
+row_settings(Row * row)
+{
+	int			n;
+	Datum	   *elems = row_elements(row, Anum_settings, TEXTOID, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *setting = TextDatumGetCString(elems[i]);
+
+		if (setting[0] == '=' || strchr(setting, '=') == NULL)
+			row->damage = psprintf("\"%s\" in column \"settings\" is no setting", setting);
+	}
+	return row->damage ? construct_empty_array(TEXTOID) :
+		construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
 static uint64
@@ -240,27 +301,29 @@ hash_add(uint64 hash, const void *bytes, Size len)
 static void
 section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid table, int *position)
 {
-	Datum		values[Natts_definition];
-	bool		nulls[Natts_definition];
+	Row			row;
+	pg_uuid_t	none = {0};
 
-	heap_deform_tuple(tuple, desc, values, nulls);
+	row_deform(&row, tuple, desc);
 	memset(section, 0, sizeof(*section));
-	section->summary = *DatumGetName(values[Anum_summary - 1]);
-	section->name = *DatumGetName(values[Anum_section - 1]);
-	*position = DatumGetInt32(values[Anum_position - 1]);
-	section->is_inline = strcmp(TextDatumGetCString(values[Anum_refresh - 1]), "inline") == 0;
-	section->owner = DatumGetObjectId(values[Anum_owner - 1]);
-	section->query = TextDatumGetCString(values[Anum_query - 1]);
-	section->sources = oid_array(values[Anum_sources - 1], &section->nsources);
-	section->reads = oid_array(values[Anum_reads - 1], &section->nreads);
-	section->calls = text_array(DatumGetArrayTypeP(values[Anum_calls - 1]), &section->ncalls);
-	section->keys = text_array(DatumGetArrayTypeP(values[Anum_keys - 1]), &section->nkeys);
-	section->settings = DatumGetArrayTypePCopy(values[Anum_settings - 1]);
-	section->generated = DatumGetBool(values[Anum_generated - 1]);
+	section->summary = *DatumGetName(row.values[Anum_summary - 1]);
+	section->name = *DatumGetName(row.values[Anum_section - 1]);
+	*position = DatumGetInt32(row.values[Anum_position - 1]);
+	section->is_inline = strcmp(row_text(&row, Anum_refresh), "inline") == 0;
+	section->owner = DatumGetObjectId(row.values[Anum_owner - 1]);
+	section->query = row_text(&row, Anum_query);
+	section->sources = row_oids(&row, Anum_sources, &section->nsources);
+	section->reads = row_oids(&row, Anum_reads, &section->nreads);
+	section->calls = row_strings(&row, Anum_calls, &section->ncalls);
+	section->keys = row_strings(&row, Anum_keys, &section->nkeys);
+	section->settings = row_settings(&row);
+	section->generated = DatumGetBool(row.values[Anum_generated - 1]);
+	section->damage = row.damage;
 
 	section->lineage = hash_add(table, &section->owner, sizeof(Oid));
 	section->lineage = hash_add(section->lineage,
-								DatumGetUUIDP(values[Anum_incarnation - 1])->data, UUID_LEN);
+								row.nulls[Anum_incarnation - 1] ? none.data :
+								DatumGetUUIDP(row.values[Anum_incarnation - 1])->data, UUID_LEN);
 	section->reading = hash_add(0, section->sources, sizeof(Oid) * section->nsources);
 	section->hash = hash_add(table, section->query, strlen(section->query));
 	section->hash = hash_add(section->hash, &section->owner, sizeof(Oid));
@@ -547,20 +610,19 @@ wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, voi
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		Datum		values[Natts_definition];
-		bool		nulls[Natts_definition];
+		Row			row;
 		ScSectionDef section = {0};
 		bool		is_wanted;
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		section.owner = DatumGetObjectId(values[Anum_owner - 1]);
-		section.query = TextDatumGetCString(values[Anum_query - 1]);
-		section.calls = text_array(DatumGetArrayTypeP(values[Anum_calls - 1]), &section.ncalls);
-		section.settings = DatumGetArrayTypeP(values[Anum_settings - 1]);
+		row_deform(&row, tuple, RelationGetDescr(rel));
+		section.owner = DatumGetObjectId(row.values[Anum_owner - 1]);
+		section.query = row_text(&row, Anum_query);
+		section.calls = row_strings(&row, Anum_calls, &section.ncalls);
+		section.settings = row_settings(&row);
 		is_wanted = wanted(&section, arg);
 		MemoryContextSwitchTo(old);
 		if (is_wanted)
-			names = lappend(names, pstrdup(NameStr(*DatumGetName(values[Anum_summary - 1]))));
+			names = lappend(names, pstrdup(NameStr(*DatumGetName(row.values[Anum_summary - 1]))));
 		MemoryContextReset(context);
 	}
 	systable_endscan(scan);
@@ -681,10 +743,13 @@ sc_definition_sources_now(bool with_owners, void (*note) (Oid owner, const Oid *
 	{
 		bool		isnull;
 		Datum		datum = heap_getattr(tuple, Anum_sources, RelationGetDescr(rel), &isnull);
-		Size		size = VARSIZE_ANY(DatumGetPointer(datum));
+		Size		size;
 		Oid			owner = InvalidOid;
 		ArrayType  *sources;
 
+		if (isnull)
+			continue;
+		size = VARSIZE_ANY(DatumGetPointer(datum));
 		if (with_owners)
 			owner = DatumGetObjectId(heap_getattr(tuple, Anum_owner, RelationGetDescr(rel), &isnull));
 		if (last && size == last_size && owner == last_owner &&

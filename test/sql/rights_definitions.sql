@@ -188,6 +188,226 @@ CREATE EXTENSION summary_cache SCHEMA public;
 DROP SCHEMA summary_cache;
 CREATE EXTENSION summary_cache SCHEMA public;
 
+--
+-- Sections of others in a summary
+--
+GRANT EXECUTE ON FUNCTION summary_cache_define, summary_cache_drop, summary_cache_get, state_summary, summary_cache_attach_state_hub
+    TO regress_defs_owner, regress_defs_attacker;
+SET ROLE regress_defs_owner;
+SELECT summary_cache_define('shop', 'a', 'SELECT 1 AS a', '{}');
+SET ROLE regress_defs_attacker;
+SELECT summary_cache_define('shop', 'b', 'SELECT 1 AS b', '{}');
+SELECT summary_cache_define('shop', 'a', 'SELECT 1 AS b', '{}');
+-- a member may, and the section is the summary's owner's
+RESET ROLE;
+GRANT regress_defs_owner TO regress_defs_web;
+GRANT EXECUTE ON FUNCTION summary_cache_define TO regress_defs_web;
+SET ROLE regress_defs_web;
+SELECT summary_cache_define('shop', 'b', 'SELECT 1 AS b', '{}');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION summary_cache_define FROM regress_defs_web;
+REVOKE regress_defs_owner FROM regress_defs_web;
+-- one owner is not enough where there are several, whoever is the first
+UPDATE summary_cache.definition SET owner = 'regress_defs_web' WHERE section = 'b';
+SET ROLE regress_defs_owner;
+SELECT summary_cache_define('shop', 'c', 'SELECT 1 AS c', '{}');
+SELECT summary_cache_define('shop', 'a', 'SELECT 2 AS a', '{}');
+RESET ROLE;
+-- with an owner gone, a superuser alone may; and what it adds is its own
+UPDATE summary_cache.definition SET owner = 0::oid WHERE summary = 'shop';
+SET ROLE regress_defs_owner;
+SELECT summary_cache_define('shop', 'c', 'SELECT 1 AS c', '{}');
+SET ROLE regress_defs_super;
+SELECT summary_cache_define('shop', 'c', 'SELECT 1 AS c', '{}');
+RESET ROLE;
+SELECT section, owner FROM summary_cache.definition ORDER BY section;
+SELECT summary_cache_drop('shop');
+
+-- Attaching the hub where others have put sections into its summary, or have its keys
+SET ROLE regress_defs_attacker;
+SELECT summary_cache_define('state', 'a_first', $$SELECT 'all is well' AS alerts, 1 AS tasks$$, '{}');
+SELECT summary_cache_define('state', 'core', 'SELECT 1 AS topics', '{}');
+SET ROLE regress_defs_owner;
+CREATE TABLE tasks (id int PRIMARY KEY, updated_at timestamptz);
+CREATE TABLE progress_events (id int PRIMARY KEY, created_at timestamptz);
+SELECT summary_cache_attach_state_hub('regress_defs');
+RESET ROLE;
+SELECT summary_cache_attach_state_hub('regress_defs');
+SELECT summary_cache_drop('state', 'core');
+SELECT summary_cache_attach_state_hub('regress_defs');
+-- nor is it attached if the hub is a superuser's
+ALTER TABLE tasks OWNER TO regress_defs_super;
+ALTER TABLE progress_events OWNER TO regress_defs_super;
+\set VERBOSITY terse
+SELECT summary_cache_attach_state_hub('regress_defs');
+\set VERBOSITY default
+ALTER TABLE tasks OWNER TO regress_defs_owner;
+ALTER TABLE progress_events OWNER TO regress_defs_owner;
+-- generated is only what attaching generates
+UPDATE summary_cache.definition SET generated = true;
+SELECT summary_cache_attach_state_hub('regress_defs');
+SELECT summary_cache_drop('state', 'a_first');
+SELECT summary_cache_attach_state_hub('regress_defs');
+SELECT section, owner FROM summary_cache.definition ORDER BY section;
+SET ROLE regress_defs_owner;
+SELECT summary_cache_define('state', 'extra', 'SELECT 1 AS one', '{}');
+SELECT summary_cache_attach_state_hub('regress_defs');
+SET ROLE regress_defs_attacker;
+SELECT summary_cache_define('state', 'a_first', 'SELECT 1 AS alerts', '{}');
+RESET ROLE;
+-- the generated sections follow the hub's tables to another owner
+SELECT summary_cache_drop('state', 'extra');
+ALTER TABLE tasks OWNER TO regress_defs_web;
+ALTER TABLE progress_events OWNER TO regress_defs_web;
+SELECT summary_cache_attach_state_hub('regress_defs');
+SELECT section, owner FROM summary_cache.definition ORDER BY section;
+SELECT summary_cache_drop('state');
+DROP TABLE tasks, progress_events;
+
+--
+-- Damaged rows
+--
+SET ROLE regress_defs_owner;
+CREATE TABLE items (id int PRIMARY KEY);
+SELECT summary_cache_define('one', 'good', 'SELECT count(*) AS n FROM items');
+SELECT summary_cache_define('one', 'bad', 'SELECT count(*) AS m FROM items');
+SELECT summary_cache_define('two', 'good', 'SELECT count(*) AS n FROM items');
+RESET ROLE;
+SELECT summary_cache_get('one'), summary_cache_get('two');
+ALTER TABLE summary_cache.definition ALTER query DROP NOT NULL, ALTER settings DROP NOT NULL, ALTER owner DROP NOT NULL,
+    ALTER sources DROP NOT NULL, ALTER incarnation DROP NOT NULL;
+-- what is done to the row of section "bad", and what comes of it
+CREATE TABLE damages (id int GENERATED ALWAYS AS IDENTITY, change text);
+INSERT INTO damages (change) VALUES
+    ($$sources = '{items,NULL}'$$), ($$reads = '{NULL}'$$), ($$calls = '{NULL}'$$), ($$calls = '{"x(,","f(items)"}'$$),
+    ($$keys = '{m,NULL}'$$), ($$keys = '{}'$$),
+    ($$settings = '{NULL}'$$), ($$settings = '{}'$$), ($$settings = '{{search_path=regress_defs,lc_monetary=C}}'$$),
+    ($$settings = '[5:5]={search_path=regress_defs}'$$), ($$settings = '{items}'$$), ($$settings = '{=x}'$$),
+    ($$settings = '{no_such_parameter=items}'$$), ($$settings = '{work_mem=items}'$$), ($$settings = '{"search_path=\"items"}'$$),
+    ($$owner = 4000000000$$), ($$owner = 0::oid$$), ($$owner = NULL$$),
+    ($$query = 'items items'$$), ($$query = ''$$), ($$query = NULL$$),
+    ($$settings = NULL$$), ($$sources = NULL$$), ($$incarnation = NULL$$),
+    ($$sources = '{0,4000000000}'$$), ($$sources = '{{items,items},{items,items}}'$$);
+CREATE FUNCTION try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    EXECUTE statement INTO result;
+    RETURN coalesce(nullif(result, ''), 'done');
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+CREATE FUNCTION damaged(damage text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN NEXT damage;
+    EXECUTE 'UPDATE summary_cache.definition SET ' || damage || ' WHERE section = ''bad''';
+    RETURN NEXT '  read: ' || try('SELECT summary_cache_get(''one'', true)');
+    RETURN NEXT '  others: ' || try('SELECT summary_cache_get(''two'', true)');
+    RETURN NEXT '  views: ' || (SELECT string_agg(CASE state WHEN 'disabled' THEN 'disabled: ' || reason ELSE 'not disabled' END, '')
+        FROM summary_cache_sections WHERE section = 'bad') || '; ' || (SELECT count(*) FROM summary_cache_sections WHERE state = 'disabled')
+        || ' ' || (SELECT count(*) FROM summary_cache_stats) || ' ' || (SELECT count(*) FROM summary_cache_tables WHERE source = 'items'::regclass);
+    -- what goes through all definitions
+    ALTER TABLE items RENAME TO things;
+    RETURN NEXT '  followed: ' || (SELECT string_agg(regexp_replace(query, '\s+', ' ', 'g'), '; ') FROM summary_cache.definition WHERE section = 'good');
+    RETURN NEXT '  others defined: ' || try('SELECT summary_cache_define(''three'', ''a'', ''SELECT count(*) AS n FROM things'')')
+        || ' ' || try('SELECT summary_cache_drop(''three'')');
+    RETURN NEXT '  dropped: ' || try('SELECT summary_cache_drop(''one'', ''bad'')') || ', ' || try('SELECT summary_cache_get(''one'', true)');
+END $$;
+SET client_min_messages = warning;
+DO $$
+DECLARE
+    d record;
+    line text;
+BEGIN
+    FOR d IN SELECT * FROM damages ORDER BY id LOOP
+        BEGIN
+            FOR line IN SELECT * FROM damaged(d.change) LOOP
+                RAISE INFO '%', line;
+            END LOOP;
+            RAISE EXCEPTION 'undo' USING ERRCODE = 'UNDO0';
+        EXCEPTION WHEN SQLSTATE 'UNDO0' THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+-- it is said what to do, and that helps
+UPDATE summary_cache.definition SET keys = '{NULL}' WHERE section = 'bad';
+SELECT summary_cache_get('one', true);
+SELECT summary, section, state, reason FROM summary_cache_sections ORDER BY 1, 2;
+SET ROLE regress_defs_owner;
+SELECT summary_cache_define('one', 'bad', 'SELECT count(*) AS m FROM items');
+RESET ROLE;
+SELECT summary_cache_get('one', true);
+DROP OWNED BY regress_defs_owner;
+SELECT count(*) FROM summary_cache.definition;
+
+--
+-- What an application's owner needs, and what it costs others
+--
 DROP EXTENSION summary_cache;
-DROP SCHEMA regress_defs, regress_defs_attacker CASCADE;
+CREATE EXTENSION summary_cache SCHEMA public;
+SET client_min_messages = notice;
+GRANT CREATE ON SCHEMA public TO regress_defs_owner;
+GRANT ALL ON SCHEMA regress_defs TO regress_defs_owner;
+SET ROLE regress_defs_owner;
+CREATE TABLE public.regress_defs_t (n int);
+CREATE FUNCTION public.regress_defs_f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+REVOKE ALL ON FUNCTION public.regress_defs_f FROM PUBLIC;
+-- the lines of a provisioning script
+\set VERBOSITY sqlstate
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO regress_defs_web;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_defs_web;
+\set VERBOSITY default
+SELECT summary_cache_allow('regress_defs_owner');
+RESET ROLE;
+SELECT summary_cache_allow('regress_defs_owner');
+SET ROLE regress_defs_owner;
+-- but for the warnings, which come in the catalog's order
+SET client_min_messages = error;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO regress_defs_web;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_defs_web;
+SELECT has_table_privilege('regress_defs_web', 'regress_defs_t', 'SELECT'), has_function_privilege('regress_defs_web', 'regress_defs_f()', 'EXECUTE');
+SELECT count(*) FILTER (WHERE has_function_privilege('regress_defs_web', oid, 'EXECUTE')), count(*) FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'summary\_cache\_%' AND proname NOT LIKE 'summary\_cache\_stat\_%';
+-- it can define, read, watch, and attach
+SELECT summary_cache_define('t', 'core', 'SELECT count(*) AS n FROM regress_defs_t');
+SELECT summary_cache_get('t'), (SELECT count(*) FROM summary_cache_stats);
+CREATE TABLE tasks (id int PRIMARY KEY, updated_at timestamptz);
+CREATE TABLE progress_events (id int PRIMARY KEY, created_at timestamptz);
+SET client_min_messages = warning;
+SELECT summary_cache_attach_state_hub('regress_defs');
+SELECT state_summary();
+-- and no more
+SELECT summary_cache_allow('regress_defs_web');
+SELECT summary_cache_disallow('regress_defs_owner');
+SELECT count(*) FROM summary_cache.definition;
+RESET ROLE;
+SELECT summary_cache_disallow('regress_defs_owner');
+SELECT count(*) FROM pg_proc, aclexplode(proacl) WHERE grantee = 'regress_defs_owner'::regrole AND proname LIKE 'summary\_cache%';
+SELECT count(*) FROM pg_class, aclexplode(relacl) WHERE grantee = 'regress_defs_owner'::regrole AND relname LIKE 'summary\_cache%';
+-- in a schema of its own, for a role of any name
+DROP EXTENSION summary_cache;
+CREATE SCHEMA "regress_defs odd schema";
+CREATE EXTENSION summary_cache SCHEMA "regress_defs odd schema";
+SET search_path = "regress_defs odd schema";
+SET client_min_messages = notice;
+SELECT summary_cache_allow('"regress_defs odd ""role"""');
+SET client_min_messages = warning;
+SET ROLE "regress_defs odd ""role""";
+SELECT summary_cache_define('t', 'core', 'SELECT 1 AS n', '{}');
+SELECT summary_cache_get('t');
+RESET ROLE;
+SELECT summary_cache_disallow('"regress_defs odd ""role"""');
+SET ROLE "regress_defs odd ""role""";
+SELECT summary_cache_get('t');
+RESET ROLE;
+SET search_path = public;
+DROP TABLE public.regress_defs_t;
+DROP FUNCTION public.regress_defs_f;
+REVOKE CREATE ON SCHEMA public FROM regress_defs_owner;
+REVOKE USAGE ON SCHEMA "regress_defs odd schema" FROM "regress_defs odd ""role""";
+
+DROP EXTENSION summary_cache;
+DROP SCHEMA regress_defs, regress_defs_attacker, "regress_defs odd schema" CASCADE;
+REVOKE ALL ON SCHEMA public FROM regress_defs_owner;
 DROP ROLE regress_defs_owner, regress_defs_attacker, regress_defs_web, regress_defs_super, "regress_defs odd ""role""";
