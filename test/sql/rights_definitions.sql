@@ -261,6 +261,14 @@ ALTER TABLE tasks OWNER TO regress_defs_web;
 ALTER TABLE progress_events OWNER TO regress_defs_web;
 SELECT summary_cache_attach_state_hub('regress_defs');
 SELECT section, owner FROM summary_cache.definition ORDER BY section;
+-- a damaged one does not follow them, and is defined anew
+UPDATE summary_cache.definition SET settings = '{NULL}' WHERE section = 'core';
+ALTER SCHEMA regress_defs RENAME TO regress_defs_moved;
+SELECT section, settings, query LIKE '%regress\_defs\_moved%' AS follows FROM summary_cache.definition ORDER BY section;
+ALTER SCHEMA regress_defs_moved RENAME TO regress_defs;
+UPDATE summary_cache.definition SET reads = reads || NULL::regclass, settings = '{"search_path=pg_catalog, pg_temp"}' WHERE section = 'core';
+SELECT summary_cache_attach_state_hub('regress_defs');
+SELECT section, settings, state = 'disabled' AS disabled FROM summary_cache_sections JOIN summary_cache.definition USING (summary, section) ORDER BY section;
 SELECT summary_cache_drop('state');
 DROP TABLE tasks, progress_events;
 
@@ -297,7 +305,12 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
+CREATE FUNCTION bad_row() RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', query, settings, calls, keys) FROM summary_cache.definition WHERE section = 'bad'
+$$;
 CREATE FUNCTION damaged(damage text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    before text;
 BEGIN
     RETURN NEXT damage;
     EXECUTE 'UPDATE summary_cache.definition SET ' || damage || ' WHERE section = ''bad''';
@@ -307,8 +320,10 @@ BEGIN
         FROM summary_cache_sections WHERE section = 'bad') || '; ' || (SELECT count(*) FROM summary_cache_sections WHERE state = 'disabled')
         || ' ' || (SELECT count(*) FROM summary_cache_stats) || ' ' || (SELECT count(*) FROM summary_cache_tables WHERE source = 'items'::regclass);
     -- what goes through all definitions
+    before := bad_row();
     ALTER TABLE items RENAME TO things;
-    RETURN NEXT '  followed: ' || (SELECT string_agg(regexp_replace(query, '\s+', ' ', 'g'), '; ') FROM summary_cache.definition WHERE section = 'good');
+    RETURN NEXT '  followed: ' || (SELECT string_agg(regexp_replace(query, '\s+', ' ', 'g'), '; ') FROM summary_cache.definition WHERE section = 'good')
+        || '; itself ' || CASE WHEN bad_row() = before THEN 'as it was' ELSE 'followed' END;
     RETURN NEXT '  others defined: ' || try('SELECT summary_cache_define(''three'', ''a'', ''SELECT count(*) AS n FROM things'')')
         || ' ' || try('SELECT summary_cache_drop(''three'')');
     RETURN NEXT '  dropped: ' || try('SELECT summary_cache_drop(''one'', ''bad'')') || ', ' || try('SELECT summary_cache_get(''one'', true)');

@@ -223,6 +223,21 @@ $node->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'definition', '-t',
 	'the definitions alone are restored');
 $node->safe_psql('apart', 'SELECT ext.state_summary(true)');	# it is what was cached, and served stale
 check($node, 'apart', 'definitions alone');
+# by a role that is no superuser and has the right to write the tables: as far as it may act for the owners
+$node->safe_psql('apart', q{
+	TRUNCATE summary_cache.definition, summary_cache.option, summary_cache.reader;
+	CREATE ROLE regress_dump_restorer LOGIN;
+	GRANT USAGE ON SCHEMA summary_cache TO regress_dump_restorer;
+	GRANT INSERT ON ALL TABLES IN SCHEMA summary_cache TO regress_dump_restorer;
+	GRANT regress_dump_hub TO regress_dump_restorer});
+my @restore = ('pg_restore', '-e', '--single-transaction', '--no-owner', '--data-only', '-n', 'summary_cache', '-U', 'regress_dump_restorer',
+	'-d', $node->connstr('apart'), "$tmp/custom");
+$node->command_fails_like([@restore], qr/permission denied to write table "summary_cache\.definition"/,
+	'who is no member of the owner of a section does not restore it');
+$node->safe_psql('apart', q{GRANT "Odd ""Role"", of dumps" TO regress_dump_restorer});
+$node->command_ok([@restore], 'who is restores the definitions');
+$node->safe_psql('apart', q{DROP OWNED BY regress_dump_restorer; DROP ROLE regress_dump_restorer; SELECT ext.state_summary(true)});
+check($node, 'apart', 'definitions restored by a member');
 
 #
 # A server without the library preloaded, whose roles have other numbers
