@@ -227,7 +227,7 @@ check($node, 'apart', 'definitions alone');
 $node->safe_psql('apart', q{
 	TRUNCATE summary_cache.definition, summary_cache.option, summary_cache.reader;
 	CREATE ROLE regress_dump_restorer LOGIN;
-	GRANT USAGE ON SCHEMA summary_cache TO regress_dump_restorer;
+	GRANT USAGE ON SCHEMA summary_cache, "Zoo, of 'tables'" TO regress_dump_restorer;
 	GRANT INSERT ON ALL TABLES IN SCHEMA summary_cache TO regress_dump_restorer;
 	GRANT regress_dump_hub TO regress_dump_restorer});
 my @restore = ('pg_restore', '-e', '--single-transaction', '--no-owner', '--data-only', '-n', 'summary_cache', '-U', 'regress_dump_restorer',
