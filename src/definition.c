@@ -203,16 +203,16 @@ sc_definition_check_keys(const char *summary, const ScKeys *sections, int nsecti
  * never write.  That concerns its own section, which is not built: whoever reads
  * the table for any other reason shall not fail for it.  So nothing here throws.
  */
-typedef struct Row
+typedef struct DefinitionRow
 {
 	Datum		values[Natts_definition];
 	bool		nulls[Natts_definition];
 	TupleDesc	desc;
 	const char *damage;			/* what is wrong with it, or NULL */
-}			Row;
+} DefinitionRow;
 
 static void
-row_deform(Row * row, HeapTuple tuple, TupleDesc desc)
+row_deform(DefinitionRow *row, HeapTuple tuple, TupleDesc desc)
 {
 	heap_deform_tuple(tuple, desc, row->values, row->nulls);
 	row->desc = desc;
@@ -223,14 +223,14 @@ row_deform(Row * row, HeapTuple tuple, TupleDesc desc)
 }
 
 static char *
-row_text(const Row * row, int column)
+row_text(const DefinitionRow *row, int column)
 {
 	return row->nulls[column - 1] ? pstrdup("") : TextDatumGetCString(row->values[column - 1]);
 }
 
 /* The elements of an array column that are not null. */
 static Datum *
-row_elements(Row * row, int column, Oid type, int *n)
+row_elements(DefinitionRow *row, int column, Oid type, int *n)
 {
 	bool		is_text = type == TEXTOID;
 	Datum	   *elems;
@@ -252,7 +252,7 @@ row_elements(Row * row, int column, Oid type, int *n)
 }
 
 static char **
-row_strings(Row * row, int column, int *n)
+row_strings(DefinitionRow *row, int column, int *n)
 {
 	Datum	   *elems = row_elements(row, column, TEXTOID, n);
 	char	  **strings = palloc(sizeof(char *) * Max(*n, 1));
@@ -263,7 +263,7 @@ row_strings(Row * row, int column, int *n)
 }
 
 static Oid *
-row_oids(Row * row, int column, int *n)
+row_oids(DefinitionRow *row, int column, int *n)
 {
 	Datum	   *elems = row_elements(row, column, REGCLASSOID, n);
 	Oid		   *oids = palloc(sizeof(Oid) * Max(*n, 1));
@@ -275,7 +275,7 @@ row_oids(Row * row, int column, int *n)
 
 /* The settings, which the server may be given: one dimension, each a name and a value. */
 static ArrayType *
-row_settings(Row * row)
+row_settings(DefinitionRow *row)
 {
 	int			n;
 	Datum	   *elems = row_elements(row, Anum_settings, TEXTOID, &n);
@@ -301,7 +301,7 @@ hash_add(uint64 hash, const void *bytes, Size len)
 static void
 section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid table, int *position)
 {
-	Row			row;
+	DefinitionRow row;
 	pg_uuid_t	none = {0};
 
 	row_deform(&row, tuple, desc);
@@ -610,7 +610,7 @@ wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, voi
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		Row			row;
+		DefinitionRow row;
 		ScSectionDef section = {0};
 		bool		is_wanted;
 
