@@ -287,7 +287,7 @@ ALTER TABLE summary_cache.definition ALTER query DROP NOT NULL, ALTER settings D
 -- what is done to the row of section "bad", and what comes of it
 CREATE TABLE damages (id int GENERATED ALWAYS AS IDENTITY, change text);
 INSERT INTO damages (change) VALUES
-    ($$sources = '{items,NULL}'$$), ($$reads = '{NULL}'$$), ($$calls = '{NULL}'$$), ($$calls = '{"x(,","f(items)"}'$$),
+    ($$sources = '{items,NULL}'$$), ($$reads = '{NULL}'$$), ($$calls = '{NULL}'$$), ($$calls = '{"x(,","f(items)"}'$$), ($$calls = '{regress_defs.counted(),NULL}'$$),
     ($$keys = '{m,NULL}'$$), ($$keys = '{}'$$),
     ($$settings = '{NULL}'$$), ($$settings = '{}'$$), ($$settings = '{{search_path=regress_defs,lc_monetary=C}}'$$),
     ($$settings = '[5:5]={search_path=regress_defs}'$$), ($$settings = '{items}'$$), ($$settings = '{=x}'$$),
@@ -305,6 +305,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
+CREATE FUNCTION counted() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION bad_row() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(' ', query, settings, calls, keys) FROM summary_cache.definition WHERE section = 'bad'
 $$;
@@ -322,6 +323,7 @@ BEGIN
     -- what goes through all definitions
     before := bad_row();
     ALTER TABLE items RENAME TO things;
+    ALTER FUNCTION counted() RENAME TO counted_2;
     RETURN NEXT '  followed: ' || (SELECT string_agg(regexp_replace(query, '\s+', ' ', 'g'), '; ') FROM summary_cache.definition WHERE section = 'good')
         || '; itself ' || CASE WHEN bad_row() = before THEN 'as it was' ELSE 'followed' END;
     RETURN NEXT '  others defined: ' || try('SELECT summary_cache_define(''three'', ''a'', ''SELECT count(*) AS n FROM things'')')
