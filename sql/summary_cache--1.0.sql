@@ -4,9 +4,14 @@
 \echo Use "CREATE EXTENSION summary_cache" to load this file. \quit
 
 --
--- Definitions.  Written through the functions below; carried by pg_dump.
+-- Definitions.  Written through the functions below; carried by pg_dump.  They have a schema of
+-- their own, which is nobody else's: where the functions are, rights are granted on all tables.
 --
-CREATE TABLE summary_cache_definition (
+CREATE SCHEMA summary_cache;
+COMMENT ON SCHEMA summary_cache IS 'the definitions of extension summary_cache';
+REVOKE ALL ON SCHEMA summary_cache FROM PUBLIC;
+
+CREATE TABLE summary_cache.definition (
     summary   name     NOT NULL,
     section   name     NOT NULL,
     position  integer  NOT NULL,
@@ -23,37 +28,37 @@ CREATE TABLE summary_cache_definition (
     incarnation uuid   NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
     PRIMARY KEY (summary, section)
 );
-COMMENT ON TABLE summary_cache_definition IS
+COMMENT ON TABLE summary_cache.definition IS
     'the sections of all summaries; change them with summary_cache_define() and summary_cache_drop()';
-REVOKE ALL ON summary_cache_definition FROM PUBLIC;
+REVOKE ALL ON summary_cache.definition FROM PUBLIC;
 -- A section of a dropped role stays behind: its owner would be dumped as a number, and be
 -- whatever role has that number where the dump is restored.
-SELECT pg_catalog.pg_extension_config_dump('summary_cache_definition',
+SELECT pg_catalog.pg_extension_config_dump('summary_cache.definition',
     'WHERE owner IN (SELECT oid FROM pg_catalog.pg_roles)');
 
-CREATE TABLE summary_cache_option (
+CREATE TABLE summary_cache.option (
     summary name NOT NULL,
     option  text NOT NULL,
     value   text NOT NULL,
     PRIMARY KEY (summary, option)
 );
-COMMENT ON TABLE summary_cache_option IS
+COMMENT ON TABLE summary_cache.option IS
     'options of single summaries; change them with summary_cache_configure()';
-REVOKE ALL ON summary_cache_option FROM PUBLIC;
-SELECT pg_catalog.pg_extension_config_dump('summary_cache_option', '');
+REVOKE ALL ON summary_cache.option FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('summary_cache.option', '');
 
 -- The roles of option readers.  By Oid, so that they stay when they are renamed; and a row each,
 -- so that a dropped one can be left out of a dump, where it would be a number (see above).  The
 -- option's own row says that there is a list, also when all roles of it are gone.
-CREATE TABLE summary_cache_reader (
+CREATE TABLE summary_cache.reader (
     summary name    NOT NULL,
     role    regrole NOT NULL,
     PRIMARY KEY (summary, role)
 );
-COMMENT ON TABLE summary_cache_reader IS
+COMMENT ON TABLE summary_cache.reader IS
     'who may read single summaries; change it with summary_cache_configure(), option readers';
-REVOKE ALL ON summary_cache_reader FROM PUBLIC;
-SELECT pg_catalog.pg_extension_config_dump('summary_cache_reader',
+REVOKE ALL ON summary_cache.reader FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('summary_cache.reader',
     'WHERE role IN (SELECT oid FROM pg_catalog.pg_roles)');
 
 --
@@ -66,17 +71,48 @@ COMMENT ON FUNCTION summary_cache_touch() IS
 
 -- A definition is itself a source of every summary.
 CREATE TRIGGER summary_cache_statement
-    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_definition
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache.definition
     FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
-ALTER TABLE summary_cache_definition ENABLE ALWAYS TRIGGER summary_cache_statement;
+ALTER TABLE summary_cache.definition ENABLE ALWAYS TRIGGER summary_cache_statement;
 CREATE TRIGGER summary_cache_statement
-    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_option
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache.option
     FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
-ALTER TABLE summary_cache_option ENABLE ALWAYS TRIGGER summary_cache_statement;
+ALTER TABLE summary_cache.option ENABLE ALWAYS TRIGGER summary_cache_statement;
 CREATE TRIGGER summary_cache_statement
-    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache_reader
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache.reader
     FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch('definition');
-ALTER TABLE summary_cache_reader ENABLE ALWAYS TRIGGER summary_cache_statement;
+ALTER TABLE summary_cache.reader ENABLE ALWAYS TRIGGER summary_cache_statement;
+
+-- What is granted on a table does not decide who may write it: see guard.c.
+CREATE FUNCTION summary_cache.guard() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sc_guard' LANGUAGE C;
+COMMENT ON FUNCTION summary_cache.guard() IS
+    'trigger function: refuses who may not act for the owners of a summary''s sections';
+REVOKE ALL ON FUNCTION summary_cache.guard() FROM PUBLIC;
+CREATE TRIGGER summary_cache_guard
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache.definition
+    FOR EACH STATEMENT EXECUTE FUNCTION summary_cache.guard();
+ALTER TABLE summary_cache.definition ENABLE ALWAYS TRIGGER summary_cache_guard;
+CREATE TRIGGER summary_cache_guard_row
+    BEFORE INSERT OR UPDATE OR DELETE ON summary_cache.definition
+    FOR EACH ROW EXECUTE FUNCTION summary_cache.guard();
+ALTER TABLE summary_cache.definition ENABLE ALWAYS TRIGGER summary_cache_guard_row;
+CREATE TRIGGER summary_cache_guard
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache.option
+    FOR EACH STATEMENT EXECUTE FUNCTION summary_cache.guard();
+ALTER TABLE summary_cache.option ENABLE ALWAYS TRIGGER summary_cache_guard;
+CREATE TRIGGER summary_cache_guard_row
+    BEFORE INSERT OR UPDATE OR DELETE ON summary_cache.option
+    FOR EACH ROW EXECUTE FUNCTION summary_cache.guard();
+ALTER TABLE summary_cache.option ENABLE ALWAYS TRIGGER summary_cache_guard_row;
+CREATE TRIGGER summary_cache_guard
+    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache.reader
+    FOR EACH STATEMENT EXECUTE FUNCTION summary_cache.guard();
+ALTER TABLE summary_cache.reader ENABLE ALWAYS TRIGGER summary_cache_guard;
+CREATE TRIGGER summary_cache_guard_row
+    BEFORE INSERT OR UPDATE OR DELETE ON summary_cache.reader
+    FOR EACH ROW EXECUTE FUNCTION summary_cache.guard();
+ALTER TABLE summary_cache.reader ENABLE ALWAYS TRIGGER summary_cache_guard_row;
 
 --
 -- Reading
@@ -151,6 +187,21 @@ CREATE FUNCTION summary_cache_attach_state_hub(hub_schema name DEFAULT NULL)
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION summary_cache_attach_state_hub(name) IS
     'define summary "state" over the State Hub tables that exist';
+
+--
+-- Who may use it
+--
+CREATE FUNCTION summary_cache_allow(role regrole) RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_allow'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_allow(regrole) IS
+    'let a role, such as the owner of an application''s tables, execute all functions and read all views';
+
+CREATE FUNCTION summary_cache_disallow(role regrole) RETURNS void
+    AS 'MODULE_PATHNAME', 'sc_disallow'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_disallow(regrole) IS
+    'take back what summary_cache_allow() has granted to a role';
 
 --
 -- Watching
@@ -238,6 +289,8 @@ REVOKE ALL ON FUNCTION
     summary_cache_configure(text, text, text),
     summary_cache_invalidate(text, text),
     summary_cache_attach_state_hub(name),
+    summary_cache_allow(regrole),
+    summary_cache_disallow(regrole),
     summary_cache_reset_stats()
     FROM PUBLIC;
 -- The functions of the views ask for SELECT on the view instead: see begin_rows() in stats.c.

@@ -37,13 +37,15 @@
 	LockAcquireExtended(tag, mode, true, true, false, NULL)
 #endif
 
-/* Does the current role own a database, or a relation? */
+/* Does the current role own a database, a relation, or an extension? */
 #if PG_VERSION_NUM >= 160000
 #define SC_OWNS_DATABASE(oid) object_ownercheck(DatabaseRelationId, oid, GetUserId())
 #define SC_OWNS_RELATION(oid) object_ownercheck(RelationRelationId, oid, GetUserId())
+#define SC_OWNS_EXTENSION(oid) object_ownercheck(ExtensionRelationId, oid, GetUserId())
 #else
 #define SC_OWNS_DATABASE(oid) pg_database_ownercheck(oid, GetUserId())
 #define SC_OWNS_RELATION(oid) pg_class_ownercheck(oid, GetUserId())
+#define SC_OWNS_EXTENSION(oid) pg_extension_ownercheck(oid, GetUserId())
 #endif
 
 /*

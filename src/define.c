@@ -30,10 +30,12 @@
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "commit.h"
 #include "define.h"
+#include "guard.h"
 #include "inspect.h"
 #include "oid_set.h"
 #include "reader.h"
@@ -85,7 +87,7 @@ array_of_strings(char **strings, int n)
 
 /*
  * Run one statement on one of our tables with the rights of the definition
- * table's owner.  Returns the number of rows.
+ * table's owner, and with nobody's triggers.  Returns the number of rows.
  */
 static uint64
 execute_as_table_owner(const char *format, Oid table, const char *name, int nargs,
@@ -95,16 +97,25 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 	char	   *sql = psprintf(format, quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 																  name));
 	ScSavedRole saved = sc_role_become(rel->rd_rel->relowner, 0);
-	uint64		nrows;
+	ScGuardState before = sc_guard_begin();
+	volatile uint64 nrows = 0;
 
 	table_close(rel, NoLock);
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
-		elog(ERROR, "could not change %s", name);
-	nrows = SPI_processed;
-	SPI_finish();
+	PG_TRY();
+	{
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
+			elog(ERROR, "could not change %s", name);
+		nrows = SPI_processed;
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		sc_guard_end(before);
+	}
+	PG_END_TRY();
 	sc_role_return(saved);
 	return nrows;
 }
@@ -359,6 +370,31 @@ check_spec(const ScSectionSpec *spec)
 }
 
 /*
+ * All sections of a summary are its owner's, or those of roles that are members of
+ * each other: one of somebody else's could make reads of the document fail, or
+ * hold the keys that the others need.  An error unless the current role may act
+ * for all the owners that there are.  For one that is gone, only a superuser may.
+ */
+static void
+check_summary_owners(const ScSectionSpec *spec, ScSummaryDef *definition)
+{
+	const ScSectionDef *other = sc_guard_foreign_section(definition, GetUserId());
+
+	if (other == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of summary \"%s\" to add section \"%s\" to it",
+					spec->summary, spec->section),
+			 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(other->owner)) ?
+			 errdetail("The owner of its section \"%s\" is role \"%s\".",
+					   NameStr(other->name), sc_role_name(other->owner)) :
+			 errdetail("Its section \"%s\" has no owner, so that only a superuser can change the summary.",
+					   NameStr(other->name)),
+			 errhint("Define it as a role that may act for all its owners, or in a summary of another name.")));
+}
+
+/*
  * The owner that the section will have: as with CREATE OR REPLACE, the one that
  * it, or its summary, has already; attaching a hub sets it.  An error unless the
  * current user may act for that.
@@ -366,12 +402,20 @@ check_spec(const ScSectionSpec *spec)
 static Oid
 settle_owner(const ScSectionSpec *spec, ScSummaryDef *definition, ScSectionDef *existing)
 {
-	ScSectionDef *former = existing ? existing : definition ? &definition->sections[0] : NULL;
+	Oid			owner;
 
-	if (former == NULL)
+	if (definition == NULL)
 		return spec->owner;
-	check_owner(former->owner, spec->summary, NameStr(former->name));
-	return spec->generated ? spec->owner : former->owner;
+	if (existing)
+	{
+		check_owner(existing->owner, spec->summary, spec->section);
+		return spec->generated ? spec->owner : existing->owner;
+	}
+	check_summary_owners(spec, definition);
+	owner = definition->sections[0].owner;
+	if (spec->generated || !SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner)))
+		return spec->owner;
+	return owner;
 }
 
 static void
@@ -815,7 +859,7 @@ sc_define_configure(const char *summary, const char *option, const char *value)
 	{
 		write_readers(table, &name, value ? readers_from_value(summary, value) : NULL);
 		/* the option's own row says where the list is */
-		value = value ? SC_READER_TABLE : NULL;
+		value = value ? SC_OWN_TABLE(SC_READER_TABLE) : NULL;
 	}
 	else
 		check_option(summary, option, value);

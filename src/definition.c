@@ -4,7 +4,7 @@
  *	  Summaries and sections in the catalog, and this backend's cached view of
  *	  them.
  *
- * The definitions are rows of summary_cache_definition, an ordinary table that
+ * The definitions are rows of summary_cache.definition, an ordinary table that
  * pg_dump carries.  Every change of it moves the database's catch-all word, so
  * a cached definition is good as long as that word has not moved; and a
  * document built from an older one is never proven current.
@@ -55,7 +55,7 @@
 #include "definition.h"
 #include "extension.h"
 
-#define DEFINITION_INDEX "summary_cache_definition_pkey"
+#define DEFINITION_INDEX "definition_pkey"
 
 /* Columns of the table. */
 enum
@@ -76,7 +76,7 @@ enum
 	Natts_definition = Anum_incarnation
 };
 
-#define OPTION_INDEX "summary_cache_option_pkey"
+#define OPTION_INDEX "option_pkey"
 
 enum
 {
@@ -86,7 +86,7 @@ enum
 	Natts_option = Anum_option_value
 };
 
-#define READER_INDEX "summary_cache_reader_pkey"
+#define READER_INDEX "reader_pkey"
 
 enum
 {
@@ -198,36 +198,97 @@ sc_definition_check_keys(const char *summary, const ScKeys *sections, int nsecti
 	pfree(keys);
 }
 
-static char **
-text_array(ArrayType *array, int *n)
+/*
+ * A row that a superuser or a restore has written may hold what the functions
+ * never write.  That concerns its own section, which is not built: whoever reads
+ * the table for any other reason shall not fail for it.  So nothing here throws.
+ */
+typedef struct DefinitionRow
 {
-	Datum	   *elems;
-	char	  **strings;
+	Datum		values[Natts_definition];
+	bool		nulls[Natts_definition];
+	TupleDesc	desc;
+	const char *damage;			/* what is wrong with it, or NULL */
+} DefinitionRow;
 
-	if (ARR_NDIM(array) == 0)
-	{
-		*n = 0;
+static void
+row_deform(DefinitionRow *row, HeapTuple tuple, TupleDesc desc)
+{
+	heap_deform_tuple(tuple, desc, row->values, row->nulls);
+	row->desc = desc;
+	row->damage = NULL;
+	for (int i = 0; i < Natts_definition; i++)
+		if (row->nulls[i])
+			row->damage = psprintf("column \"%s\" is null", NameStr(TupleDescAttr(desc, i)->attname));
+}
+
+static char *
+row_text(const DefinitionRow *row, int column)
+{
+	return row->nulls[column - 1] ? pstrdup("") : TextDatumGetCString(row->values[column - 1]);
+}
+
+/* The elements of an array column that are not null. */
+static Datum *
+row_elements(DefinitionRow *row, int column, Oid type, int *n)
+{
+	bool		is_text = type == TEXTOID;
+	Datum	   *elems;
+	bool	   *nulls;
+	int			nelems = 0;
+
+	*n = 0;
+	if (row->nulls[column - 1])
 		return NULL;
-	}
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, n);
-	strings = palloc(sizeof(char *) * Max(*n, 1));
+	deconstruct_array(DatumGetArrayTypeP(row->values[column - 1]), type, is_text ? -1 : (int) sizeof(Oid), !is_text,
+					  TYPALIGN_INT, &elems, &nulls, &nelems);
+	for (int i = 0; i < nelems; i++)
+		if (!nulls[i])
+			elems[(*n)++] = elems[i];
+	if (*n < nelems)
+		row->damage = psprintf("column \"%s\" has an element that is null",
+							   NameStr(TupleDescAttr(row->desc, column - 1)->attname));
+	return elems;
+}
+
+static char **
+row_strings(DefinitionRow *row, int column, int *n)
+{
+	Datum	   *elems = row_elements(row, column, TEXTOID, n);
+	char	  **strings = palloc(sizeof(char *) * Max(*n, 1));
+
 	for (int i = 0; i < *n; i++)
 		strings[i] = TextDatumGetCString(elems[i]);
 	return strings;
 }
 
 static Oid *
-oid_array(Datum array, int *n)
+row_oids(DefinitionRow *row, int column, int *n)
 {
-	Datum	   *elems;
-	Oid		   *oids;
+	Datum	   *elems = row_elements(row, column, REGCLASSOID, n);
+	Oid		   *oids = palloc(sizeof(Oid) * Max(*n, 1));
 
-	deconstruct_array(DatumGetArrayTypeP(array), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
-					  &elems, NULL, n);
-	oids = palloc(sizeof(Oid) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 		oids[i] = DatumGetObjectId(elems[i]);
 	return oids;
+}
+
+/* The settings, which the server may be given: one dimension, each a name and a value. */
+static ArrayType *
+row_settings(DefinitionRow *row)
+{
+	int			n;
+	Datum	   *elems = row_elements(row, Anum_settings, TEXTOID, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *setting = TextDatumGetCString(elems[i]);
+
+		if (setting[0] == '=' || strchr(setting, '=') == NULL)
+			row->damage = psprintf("\"%s\" in column \"settings\" is no setting", setting);
+	}
+	return row->damage ? construct_empty_array(TEXTOID) :
+		construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
 static uint64
@@ -240,27 +301,29 @@ hash_add(uint64 hash, const void *bytes, Size len)
 static void
 section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid table, int *position)
 {
-	Datum		values[Natts_definition];
-	bool		nulls[Natts_definition];
+	DefinitionRow row;
+	pg_uuid_t	none = {0};
 
-	heap_deform_tuple(tuple, desc, values, nulls);
+	row_deform(&row, tuple, desc);
 	memset(section, 0, sizeof(*section));
-	section->summary = *DatumGetName(values[Anum_summary - 1]);
-	section->name = *DatumGetName(values[Anum_section - 1]);
-	*position = DatumGetInt32(values[Anum_position - 1]);
-	section->is_inline = strcmp(TextDatumGetCString(values[Anum_refresh - 1]), "inline") == 0;
-	section->owner = DatumGetObjectId(values[Anum_owner - 1]);
-	section->query = TextDatumGetCString(values[Anum_query - 1]);
-	section->sources = oid_array(values[Anum_sources - 1], &section->nsources);
-	section->reads = oid_array(values[Anum_reads - 1], &section->nreads);
-	section->calls = text_array(DatumGetArrayTypeP(values[Anum_calls - 1]), &section->ncalls);
-	section->keys = text_array(DatumGetArrayTypeP(values[Anum_keys - 1]), &section->nkeys);
-	section->settings = DatumGetArrayTypePCopy(values[Anum_settings - 1]);
-	section->generated = DatumGetBool(values[Anum_generated - 1]);
+	section->summary = *DatumGetName(row.values[Anum_summary - 1]);
+	section->name = *DatumGetName(row.values[Anum_section - 1]);
+	*position = DatumGetInt32(row.values[Anum_position - 1]);
+	section->is_inline = strcmp(row_text(&row, Anum_refresh), "inline") == 0;
+	section->owner = DatumGetObjectId(row.values[Anum_owner - 1]);
+	section->query = row_text(&row, Anum_query);
+	section->sources = row_oids(&row, Anum_sources, &section->nsources);
+	section->reads = row_oids(&row, Anum_reads, &section->nreads);
+	section->calls = row_strings(&row, Anum_calls, &section->ncalls);
+	section->keys = row_strings(&row, Anum_keys, &section->nkeys);
+	section->settings = row_settings(&row);
+	section->generated = DatumGetBool(row.values[Anum_generated - 1]);
+	section->damage = row.damage;
 
 	section->lineage = hash_add(table, &section->owner, sizeof(Oid));
 	section->lineage = hash_add(section->lineage,
-								DatumGetUUIDP(values[Anum_incarnation - 1])->data, UUID_LEN);
+								row.nulls[Anum_incarnation - 1] ? none.data :
+								DatumGetUUIDP(row.values[Anum_incarnation - 1])->data, UUID_LEN);
 	section->reading = hash_add(0, section->sources, sizeof(Oid) * section->nsources);
 	section->hash = hash_add(table, section->query, strlen(section->query));
 	section->hash = hash_add(section->hash, &section->owner, sizeof(Oid));
@@ -283,7 +346,7 @@ read_readers(Name summary, Oid schema, Snapshot snapshot, Oid **readers, int *nr
 	*readers = palloc(sizeof(Oid) * room);
 	if (rel == NULL)
 		return;
-	sc_extension_check_columns(SC_READER_TABLE, RelationGetNumberOfAttributes(rel), Natts_reader);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_READER_TABLE), RelationGetNumberOfAttributes(rel), Natts_reader);
 	ScanKeyInit(&key, Anum_reader_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(READER_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -313,7 +376,7 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 	rel = try_table_open(get_relname_relid(SC_OPTION_TABLE, schema), AccessShareLock);
 	if (rel == NULL)
 		return false;
-	sc_extension_check_columns(SC_OPTION_TABLE, RelationGetNumberOfAttributes(rel), Natts_option);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_OPTION_TABLE), RelationGetNumberOfAttributes(rel), Natts_option);
 	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
@@ -350,7 +413,7 @@ open_definitions(Oid *index)
 		return NULL;
 	/* it is locked, so it stays as it is */
 	(void) sc_extension_check_version(ERROR);
-	sc_extension_check_columns(SC_DEFINITION_TABLE, RelationGetNumberOfAttributes(rel), Natts_definition);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_DEFINITION_TABLE), RelationGetNumberOfAttributes(rel), Natts_definition);
 	*index = get_relname_relid(DEFINITION_INDEX, RelationGetNamespace(rel));
 	return rel;
 }
@@ -463,7 +526,7 @@ bool
 sc_definition_readers(Name summary, Snapshot snapshot, Oid **readers, int *nreaders)
 {
 	ScOptions	options;
-	Oid			schema = sc_extension_schema(true);
+	Oid			schema = sc_extension_tables_schema();
 
 	*nreaders = 0;
 	if (!OidIsValid(schema) || !read_options(&options, summary, schema, snapshot))
@@ -547,20 +610,19 @@ wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, voi
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		Datum		values[Natts_definition];
-		bool		nulls[Natts_definition];
+		DefinitionRow row;
 		ScSectionDef section = {0};
 		bool		is_wanted;
 
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		section.owner = DatumGetObjectId(values[Anum_owner - 1]);
-		section.query = TextDatumGetCString(values[Anum_query - 1]);
-		section.calls = text_array(DatumGetArrayTypeP(values[Anum_calls - 1]), &section.ncalls);
-		section.settings = DatumGetArrayTypeP(values[Anum_settings - 1]);
+		row_deform(&row, tuple, RelationGetDescr(rel));
+		section.owner = DatumGetObjectId(row.values[Anum_owner - 1]);
+		section.query = row_text(&row, Anum_query);
+		section.calls = row_strings(&row, Anum_calls, &section.ncalls);
+		section.settings = row_settings(&row);
 		is_wanted = wanted(&section, arg);
 		MemoryContextSwitchTo(old);
 		if (is_wanted)
-			names = lappend(names, pstrdup(NameStr(*DatumGetName(values[Anum_summary - 1]))));
+			names = lappend(names, pstrdup(NameStr(*DatumGetName(row.values[Anum_summary - 1]))));
 		MemoryContextReset(context);
 	}
 	systable_endscan(scan);
@@ -615,7 +677,7 @@ sc_definition_now(const char *summary)
 bool
 sc_definition_are_readers(List *roles)
 {
-	Oid			schema = sc_extension_schema(true);
+	Oid			schema = sc_extension_tables_schema();
 	Relation	rel = OidIsValid(schema) ?
 	try_table_open(get_relname_relid(SC_READER_TABLE, schema), AccessShareLock) : NULL;
 	Snapshot	snapshot;
@@ -625,7 +687,7 @@ sc_definition_are_readers(List *roles)
 
 	if (rel == NULL)
 		return false;
-	sc_extension_check_columns(SC_READER_TABLE, RelationGetNumberOfAttributes(rel), Natts_reader);
+	sc_extension_check_columns(SC_OWN_TABLE(SC_READER_TABLE), RelationGetNumberOfAttributes(rel), Natts_reader);
 	snapshot = snapshot_now();
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while (!found && (tuple = systable_getnext(scan)) != NULL)
@@ -681,10 +743,13 @@ sc_definition_sources_now(bool with_owners, void (*note) (Oid owner, const Oid *
 	{
 		bool		isnull;
 		Datum		datum = heap_getattr(tuple, Anum_sources, RelationGetDescr(rel), &isnull);
-		Size		size = VARSIZE_ANY(DatumGetPointer(datum));
+		Size		size;
 		Oid			owner = InvalidOid;
 		ArrayType  *sources;
 
+		if (isnull)
+			continue;
+		size = VARSIZE_ANY(DatumGetPointer(datum));
 		if (with_owners)
 			owner = DatumGetObjectId(heap_getattr(tuple, Anum_owner, RelationGetDescr(rel), &isnull));
 		if (last && size == last_size && owner == last_owner &&

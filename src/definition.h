@@ -25,6 +25,8 @@ typedef struct ScSectionDef
 	NameData	name;
 	char	   *query;
 	ArrayType  *settings;		/* as in pg_proc.proconfig */
+	const char *damage;			/* what is wrong with its row, so that it
+								 * cannot be built, or NULL */
 	Oid		   *sources;
 	Oid		   *reads;			/* tables that the query read when it was
 								 * defined: reading others, it is not proven */
@@ -54,7 +56,7 @@ typedef struct ScSectionDef
 typedef struct ScSummaryDef
 {
 	NameData	name;
-	Oid			table;			/* summary_cache_definition */
+	Oid			table;			/* of the definitions */
 	ScOptions	options;
 	bool		has_readers;	/* option readers is set: see reader.c */
 	int			nreaders;

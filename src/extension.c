@@ -13,8 +13,11 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_subscription_rel.h"
 #include "commands/extension.h"
 #include "utils/builtins.h"
@@ -34,7 +37,7 @@ static const char *const served_versions[] = {SC_VERSION};
 /* What each server has of its own: what holds its definitions. */
 static const char *const own_tables[] = {SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE};
 
-/* The schema that the extension lives in, and on request its version. */
+/* The schema that the extension's functions live in, and on request its version. */
 static Oid
 read_extension(bool missing_ok, char **version)
 {
@@ -72,6 +75,21 @@ Oid
 sc_extension_schema(bool missing_ok)
 {
 	return read_extension(missing_ok, NULL);
+}
+
+/*
+ * A schema of that name may be another's, where ours was renamed.  Then the
+ * tables count as gone: those in the other one would be believed.
+ */
+Oid
+sc_extension_tables_schema(void)
+{
+	Oid			extension = get_extension_oid(SC_NAME, true);
+	Oid			schema = OidIsValid(extension) ? get_namespace_oid(SC_TABLES_SCHEMA, true) : InvalidOid;
+
+	if (OidIsValid(schema) && getExtensionOfObject(NamespaceRelationId, schema) != extension)
+		return InvalidOid;
+	return schema;
 }
 
 /* Is version a later than b, as far as their numbers go? */
@@ -140,7 +158,7 @@ sc_extension_check_columns(const char *what, int natts, int expected)
 Oid
 sc_extension_definition_table(void)
 {
-	Oid			schema = sc_extension_schema(true);
+	Oid			schema = sc_extension_tables_schema();
 
 	return OidIsValid(schema) ? get_relname_relid(SC_DEFINITION_TABLE, schema) : InvalidOid;
 }
@@ -149,7 +167,7 @@ sc_extension_definition_table(void)
 bool
 sc_extension_is_own_table(Oid relid)
 {
-	Oid			schema = sc_extension_schema(true);
+	Oid			schema = sc_extension_tables_schema();
 
 	for (int i = 0; OidIsValid(schema) && i < lengthof(own_tables); i++)
 		if (relid == get_relname_relid(own_tables[i], schema))
@@ -193,7 +211,7 @@ unsubscribe_table(Oid subscription, Oid relid)
 void
 sc_extension_unsubscribe(Oid subscription)
 {
-	Oid			schema = sc_extension_schema(true);
+	Oid			schema = sc_extension_tables_schema();
 	bool		added = false;
 
 	if (!OidIsValid(schema))
@@ -210,5 +228,6 @@ sc_extension_unsubscribe(Oid subscription)
 		ereport(NOTICE,
 				(errmsg("the definitions of summaries are not replicated"),
 				 errdetail("Tables \"%s\", \"%s\" and \"%s\" are left out of the subscription: each server has definitions of its own.",
-						   SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE)));
+						   SC_OWN_TABLE(SC_DEFINITION_TABLE), SC_OWN_TABLE(SC_OPTION_TABLE),
+						   SC_OWN_TABLE(SC_READER_TABLE))));
 }

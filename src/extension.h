@@ -12,11 +12,26 @@
 
 #include "base.h"
 
-#define SC_DEFINITION_TABLE "summary_cache_definition"
-#define SC_OPTION_TABLE "summary_cache_option"
-#define SC_READER_TABLE "summary_cache_reader"
+/*
+ * The tables, in a schema of their own: what is granted on all tables of the
+ * extension's schema, which is "public" as a rule, is not granted on these.
+ */
+#define SC_TABLES_SCHEMA "summary_cache"
+#define SC_DEFINITION_TABLE "definition"
+#define SC_OPTION_TABLE "option"
+#define SC_READER_TABLE "reader"
+
+/* The triggers on them that guard.c is about. */
+#define SC_GUARD_TRIGGER "summary_cache_guard"
+#define SC_GUARD_ROW_TRIGGER "summary_cache_guard_row"
+
+/* As messages name them. */
+#define SC_OWN_TABLE(table) SC_TABLES_SCHEMA "." table
 
 extern Oid	sc_extension_schema(bool missing_ok);
+
+/* That of the tables; InvalidOid if the extension is not there. */
+extern Oid	sc_extension_tables_schema(void);
 
 /* True if library and SQL objects fit; else reports at elevel. */
 extern bool sc_extension_check_version(int elevel);

@@ -753,6 +753,9 @@ find_follower(const Renamed *renamed, ScSectionDef *section)
 	Datum	   *settings;
 	int			nsettings;
 
+	/* what is wrong with its row stays to be seen there */
+	if (section->damage)
+		return NULL;
 	follower->section = section;
 	follower->renamed = renamed;
 	follower->in_text = concerns(renamed, section->query);

@@ -44,6 +44,7 @@
 
 #include "define.h"
 #include "hub.h"
+#include "role.h"
 #include "track.h"
 
 #define HUB_CORE		"core"
@@ -494,7 +495,7 @@ attach_section(const Hub *hub, ScSummaryDef *def, const ScSectionSpec *spec, boo
 		return false;
 	}
 
-	same = section != NULL && section->owner == spec->owner &&
+	same = section != NULL && section->damage == NULL && section->owner == spec->owner &&
 		section->is_inline == spec->is_inline && strcmp(section->query, spec->query) == 0 &&
 		section->nsources == list_length(spec->sources);
 	foreach(lc, spec->sources)
@@ -613,6 +614,42 @@ report_attached(const Hub *hub, Oid owner, bool core, bool progress,
 }
 
 /*
+ * Have others put sections into "state", which is everybody's to define until a
+ * hub is there?  Then say so, and false.  The generated sections are defined anew.
+ * A superuser is not taken for a member of every role here: what others have
+ * written does not belong into a superuser's document either.
+ */
+static bool
+summary_is_free(const Hub *hub, ScSummaryDef *def, Oid owner, int elevel)
+{
+	StringInfoData others;
+	ScSectionDef *first = NULL;
+
+	initStringInfo(&others);
+	for (int i = 0; def && i < def->nsections; i++)
+	{
+		ScSectionDef *section = &def->sections[i];
+		const char *name = NameStr(section->name);
+
+		if (section->owner == owner || is_member_of_role_nosuper(owner, section->owner) ||
+			(section->generated && (strcmp(name, HUB_CORE) == 0 || strcmp(name, HUB_PROGRESS) == 0)))
+			continue;
+		append_item(&others, "%s: \"%s\"", name, sc_role_name(section->owner));
+		first = first ? first : section;
+	}
+	if (first == NULL)
+		return true;
+	ereport(elevel,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("summary \"%s\" not attached: it has sections of other roles than the State Hub's, \"%s\"",
+					SC_STATE_SUMMARY, GetUserNameFromId(owner, true)),
+			 errdetail("Owners of sections are %s.", others.data),
+			 errhint("Have them dropped, by their owners or by a superuser: SELECT summary_cache_drop('%s', %s); then: %s",
+					 SC_STATE_SUMMARY, quote_literal_cstr(NameStr(first->name)), attach_call(hub->schema_name))));
+	return false;
+}
+
+/*
  * Attach the first hub in the schemas: define "state" over it, or bring it up
  * to date.  What stands in the way is an ERROR or, with elevel NOTICE, reported
  * in a NOTICE.
@@ -666,6 +703,8 @@ sc_hub_attach(List *schemas, bool named, int elevel)
 	 * first.
 	 */
 	def = sc_definition_now(SC_STATE_SUMMARY);
+	if (!summary_is_free(&hub, def, owner, elevel))
+		return;
 	path = CStringGetTextDatum("search_path=pg_catalog, pg_temp");
 	spec.summary = SC_STATE_SUMMARY;
 	spec.generated = true;
@@ -710,7 +749,7 @@ moved_sections(const char *schema_name)
 		List	   *keys = NIL;
 		char	   *query;
 
-		if (section == NULL || !section->generated)
+		if (section == NULL || !section->generated || section->damage)
 			continue;
 		for (int i = 0; i < HUB_NTABLES; i++)
 		{

@@ -17,6 +17,7 @@
 
 #include "compat_guc.h"
 #include "extension.h"
+#include "grant.h"
 #include "hub.h"
 #include "shmem.h"
 #include "subtransaction.h"
@@ -128,6 +129,7 @@ sc_installed(PG_FUNCTION_ARGS)
 	if (IsBinaryUpgrade)
 		PG_RETURN_VOID();
 
+	sc_grant_close_tables();
 	nestlevel = NewGUCNestLevel();
 	set_for_now("search_path", path);
 	schemas = sc_hub_search_path();

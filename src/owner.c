@@ -65,6 +65,13 @@ static const struct
 static void
 environment_enter(ScSectionDef *section, Environment *env)
 {
+	if (section->damage)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("section \"%s\" of summary \"%s\" is damaged",
+						NameStr(section->name), NameStr(section->summary)),
+				 errdetail("In its row of table \"%s\", %s.", SC_OWN_TABLE(SC_DEFINITION_TABLE), section->damage),
+				 errhint("Define the section again, or drop it.")));
 	/* see sc_define_give() */
 	if (!OidIsValid(section->owner))
 		ereport(ERROR,
@@ -87,7 +94,7 @@ environment_enter(ScSectionDef *section, Environment *env)
 				   pinned_settings[i].value) != 0)
 			(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value,
 									 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* written by hand it may be empty, which has no dimension */
+	/* it may be empty, which has no dimension */
 	if (ARR_NDIM(section->settings) == 1)
 		ProcessGUCArray(section->settings, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
 

@@ -335,12 +335,22 @@ put_sections(ScSummaryDef *definition, void *arg)
 		else if (view.nchunks > 0)
 			reason = redefined_reason(definition, index);
 
+		if (section->damage)
+		{
+			state = "disabled";
+			reason = psprintf("its row in table %s is damaged, so it is not built: %s; define it again, or drop it",
+							  SC_OWN_TABLE(SC_DEFINITION_TABLE), section->damage);
+		}
+
 		/*
 		 * by DROP ROLE, or by a REASSIGN OWNED to a superuser: see
 		 * sc_define_give()
 		 */
-		if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(section->owner)))
+		else if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(section->owner)))
+		{
+			state = "disabled";
 			reason = "it has no owner, so it is not built: drop it, or define it again after that";
+		}
 		for (int i = 0; i < section->nsources; i++)
 			sources[i] = ObjectIdGetDatum(section->sources[i]);
 

@@ -141,15 +141,21 @@ alloc_no_error(SC_HASH_ALLOC_PARAMS)
 	return MemoryContextAllocExtended(TopMemoryContext, size, MCXT_ALLOC_NO_OOM);
 }
 
+static Trigger *
+find_trigger_named(TriggerDesc *desc, const char *name)
+{
+	if (desc)
+		for (int i = 0; i < desc->numtriggers; i++)
+			if (strcmp(desc->triggers[i].tgname, name) == 0)
+				return &desc->triggers[i];
+	return NULL;
+}
+
 /* The trigger of our name, whosever it is. */
 static Trigger *
 find_trigger(TriggerDesc *desc)
 {
-	if (desc)
-		for (int i = 0; i < desc->numtriggers; i++)
-			if (strcmp(desc->triggers[i].tgname, TRIGGER_NAME) == 0)
-				return &desc->triggers[i];
-	return NULL;
+	return find_trigger_named(desc, TRIGGER_NAME);
 }
 
 /*
@@ -1075,18 +1081,23 @@ sc_track_attach_missing(Oid relid)
 }
 
 /*
- * ENABLE TRIGGER ALL makes our trigger fire like ordinary ones: make it fire
+ * ENABLE TRIGGER ALL makes our triggers fire like ordinary ones: make them fire
  * as installed again.  One that is disabled stays so.
  */
 void
 sc_track_restore_firing(Oid relid)
 {
+	const char *names[] = {TRIGGER_NAME, SC_GUARD_TRIGGER, SC_GUARD_ROW_TRIGGER};
+	int			n = sc_extension_is_own_table(relid) ? lengthof(names) : 1;
 	Relation	rel = table_open(relid, ShareRowExclusiveLock);
-	Trigger    *trigger = find_trigger(rel->trigdesc);
 
-	if (trigger && trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN)
+	for (int i = 0; i < n; i++)
 	{
-		SC_SET_TRIGGER_FIRING(rel, TRIGGER_NAME, TRIGGER_FIRES_ALWAYS);
+		Trigger    *trigger = find_trigger_named(rel->trigdesc, names[i]);
+
+		if (trigger == NULL || trigger->tgenabled != TRIGGER_FIRES_ON_ORIGIN)
+			continue;
+		SC_SET_TRIGGER_FIRING(rel, names[i], TRIGGER_FIRES_ALWAYS);
 		CommandCounterIncrement();
 	}
 	table_close(rel, NoLock);

@@ -131,7 +131,7 @@ psql_as_build() { PGOPTIONS="-c timezone=UTC -c search_path=pg_catalog,pg_temp -
 beside() {
 	local name=$1 call=$2
 	while [ ! -e "$out/over" ] && [ -e "$data/postmaster.pid" ]; do
-		psql_as_build -c "CALL summary_cache.$call" >>"$out/$name" 2>&1 || sleep 1
+		psql_as_build -c "CALL cachetest.$call" >>"$out/$name" 2>&1 || sleep 1
 	done
 }
 
@@ -209,17 +209,17 @@ run_suite() (
 
 # When the tests are over: every summary, and what the cache says of itself.
 look_at_rest() {
-	psql_as_build -c "CALL summary_cache.tend(1)" -c "CALL summary_cache.compare_all()"
+	psql_as_build -c "CALL cachetest.tend(1)" -c "CALL cachetest.compare_all()"
 	psql <<-'SQL'
-		SELECT 'tables tracked: ' || (SELECT last_value FROM summary_cache.tracked) ||
-			', failures: ' || (SELECT last_value FROM summary_cache.not_tracked);
-		SELECT 'tables without a summary: ' || count(*) FROM summary_cache.untracked;
-		SELECT 'not built: ' || last_error FROM summary_cache.summary_cache_stats WHERE last_error IS NOT NULL;
-		SELECT 'pending: ' || source FROM summary_cache.summary_cache_tables
+		SELECT 'tables tracked: ' || (SELECT last_value FROM cachetest.tracked) ||
+			', failures: ' || (SELECT last_value FROM cachetest.not_tracked);
+		SELECT 'tables without a summary: ' || count(*) FROM cachetest.untracked;
+		SELECT 'not built: ' || last_error FROM cachetest.summary_cache_stats WHERE last_error IS NOT NULL;
+		SELECT 'pending: ' || source FROM cachetest.summary_cache_tables
 			WHERE pending <> 0 AND NOT EXISTS (SELECT FROM pg_prepared_xacts);
 		SELECT 'summaries ' || coalesce(nullif(state, 'unprovable'), state || ', ' || coalesce(
 				regexp_replace(reason, '^table [^ ]*', 'table …'), 'for no reason')) || ': ' || count(*)
-			FROM summary_cache.summary_cache_sections
+			FROM cachetest.summary_cache_sections
 			GROUP BY state, regexp_replace(reason, '^table [^ ]*', 'table …') ORDER BY 1;
 	SQL
 }

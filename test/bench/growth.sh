@@ -32,10 +32,10 @@ growth_database() {
 		CREATE TABLE b (n int);
 		CREATE TABLE other (n int);
 		SELECT summary_cache_define('s0', 'main', 'SELECT count(*) AS n FROM a');
-		INSERT INTO summary_cache_definition
+		INSERT INTO summary_cache.definition
 			(summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
 			SELECT 's' || i, section, position, refresh, owner, query, sources, reads, calls, keys, settings
-			FROM summary_cache_definition, generate_series(1, :n - 1) i;
+			FROM summary_cache.definition, generate_series(1, :n - 1) i;
 		ANALYZE;
 	SQL
 }
@@ -165,7 +165,7 @@ bench_growth() {
 		use_server "growth-$build"
 		for n in $ns; do
 			growth_memory "$build" "n$n" "$n" "kB of summary_cache_stats" \
-				"SELECT sum(length(query)) FROM summary_cache_definition; SELECT count(*) FROM summary_cache_stats WHERE false" \
+				"SELECT sum(length(query)) FROM summary_cache.definition; SELECT count(*) FROM summary_cache_stats WHERE false" \
 				"SELECT count(*) FROM summary_cache_stats"
 		done
 		growth_memory "$build" plans "$plans" "kB of a session that builds sections of 20 subselects" \

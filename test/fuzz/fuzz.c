@@ -515,7 +515,7 @@ other_query(int k)
 		"TABLE t0", "VALUES (1)", "VALUES (1, 2)", "DO $$BEGIN END$$", "CALL pr_commit('s0')", "FETCH ALL FROM c", "EXECUTE p",
 		"SHOW all", "SET work_mem = '1MB'", "BEGIN", "LISTEN x", "VACUUM", "PREPARE TRANSACTION 'fuzz_x'", "DISCARD ALL",
 		"SELECT count(*) AS k0 FROM pg_class", "SELECT count(*) AS k0 FROM pg_temp.tt", "SELECT count(*) AS k0 FROM information_schema.tables",
-		"SELECT count(*) AS k0 FROM summary_cache_definition", "SELECT count(*) AS k0 FROM summary_cache_stats",
+		"SELECT count(*) AS k0 FROM summary_cache.definition", "SELECT count(*) AS k0 FROM summary_cache_stats",
 		"SELECT count(*) AS k0 FROM summary_cache_sections", "SELECT count(*) AS k0 FROM summary_cache_tables",
 		"SELECT count(*) AS k0 FROM summary_cache_fetch('s0')", "SELECT last_value AS k0 FROM q0",
 		"SELECT count(*) AS k0 FROM nowhere", "SELECT nothing AS k0 FROM t0", "SELECT 1/0 AS k0", "SELECT 1/(SELECT count(*) - count(*) FROM t0) AS k0",
@@ -554,7 +554,7 @@ sources(void)
 	static const char *const lists[] = {
 		"'{}'", "'{t0}'", "'{t1,t2}'", "'{p}'", "'{p0}'", "'{a0}'", "'{i0}'", "'{m0}'", "'{v0}'", "'{q0}'", "'{pg_class}'",
 		"'{tt}'", "'{nowhere}'", "'{NULL}'", "'{{t0},{t1}}'", "'{t0,t0,t0}'", "'{0}'", "'{4294967295}'", "'{t0_pkey}'",
-		"'{summary_cache_definition}'", "'{summary_cache_tables}'", "'{other.t0}'", "(SELECT array_agg(oid::regclass) FROM pg_class)",
+		"'{summary_cache.definition}'", "'{summary_cache_tables}'", "'{other.t0}'", "(SELECT array_agg(oid::regclass) FROM pg_class)",
 		"(SELECT array_agg(oid::regclass) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace)",
 		"(SELECT array_agg(reltoastrelid::regclass) FROM pg_class WHERE relname = 't0')", "array_fill('t0'::regclass, array[10000])",
 	};
@@ -970,7 +970,7 @@ snapshot_comparison(void)
 		form("COPY %s (id, v) FROM PROGRAM 'printf \"%d\\t1\\n\"';", table(), 100 + below(100000));
 
 	return form("BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL summary_cache.enabled = on; SET LOCAL ROLE NONE; %s"
-				"SELECT 'exact', bool_and(" EXACT ") FROM summary_cache_definition WHERE summary = 's%d';"
+				"SELECT 'exact', bool_and(" EXACT ") FROM summary_cache.definition WHERE summary = 's%d';"
 				"SELECT 'cached', status, document FROM summary_cache_fetch('s%d'); SET LOCAL summary_cache.enabled = off;"
 				"SELECT 'own', status, document FROM summary_cache_fetch('s%d'); COMMIT", write, n, n, n);
 }
@@ -1388,8 +1388,8 @@ compare(const char *name, const char *how, Answer *answer, Answer *truth)
 static bool
 expects_hit(const char *name)
 {
-	return strcmp(ask_value("SELECT count(*) FROM summary_cache_option WHERE summary = %s AND option = 'max_stale_age'", name), "0") == 0 &&
-		strcmp(ask_value("SELECT coalesce(bool_and(t.provable), true) FROM summary_cache_definition d, summary_cache_tables t"
+	return strcmp(ask_value("SELECT count(*) FROM summary_cache.option WHERE summary = %s AND option = 'max_stale_age'", name), "0") == 0 &&
+		strcmp(ask_value("SELECT coalesce(bool_and(t.provable), true) FROM summary_cache.definition d, summary_cache_tables t"
 						 " WHERE d.summary = %s AND t.source = ANY (d.sources)", name), "t") == 0 &&
 		strcmp(ask_value("SELECT builds_not_cached FROM summary_cache_stats WHERE summary = %s", name), "0") == 0;
 }
@@ -1426,14 +1426,14 @@ check_summary(const char *name)
 		{
 			/* what a name or a view stands for now may be no source of the section: it is defined anew */
 			const char *redefined =
-			ask_value("SELECT count(summary_cache_define(summary, section, query, NULL, d.refresh)::text) FROM summary_cache_definition d"
+			ask_value("SELECT count(summary_cache_define(summary, section, query, NULL, d.refresh)::text) FROM summary_cache.definition d"
 					  " JOIN summary_cache_sections s USING (summary, section) WHERE summary = %s AND state = 'unprovable'", name);
 
 			fetch(name, false, false, &truth);
 			if (redefined[0] && !truth.failed && expects_hit(name) && !becomes_hit(name, &answer, &truth, 10))
 				violation(STUCK, "summary %s: %s, states %s", name, answer.status,
 						  ask_value("SELECT string_agg(section || ': ' || state || ': ' || query, ', ') FROM summary_cache_sections"
-									" JOIN summary_cache_definition d USING (summary, section) WHERE summary = %s", name));
+									" JOIN summary_cache.definition d USING (summary, section) WHERE summary = %s", name));
 		}
 	}
 	free(truth.document);
@@ -1463,7 +1463,7 @@ check(void)
 	if (strcmp(value, "0") != 0)
 		violation(LOCK, "%s locks", value);
 
-	result = ask("SELECT quote_literal(summary) FROM summary_cache_definition GROUP BY summary"
+	result = ask("SELECT quote_literal(summary) FROM summary_cache.definition GROUP BY summary"
 				 " HAVING bool_and(" EXACT " OR generated) ORDER BY 1");
 	for (int i = 0; i < PQntuples(result); i++)
 		check_summary(PQgetvalue(result, i, 0));

@@ -61,7 +61,7 @@ DECLARE
     found text;
 BEGIN
     PERFORM summary_cache_define('derived', 'core', query);
-    SELECT string_agg(s::text, ' ' ORDER BY s::text) INTO found FROM summary_cache_definition, unnest(sources) s
+    SELECT string_agg(s::text, ' ' ORDER BY s::text) INTO found FROM summary_cache.definition, unnest(sources) s
         WHERE summary = 'derived';
     RETURN found;
 END $$;
@@ -118,7 +118,7 @@ SELECT sources('SELECT pg_get_viewdef(''v''::regclass) AS text, count(*) FROM a'
 SELECT sources('SELECT opaque_sum(n) AS x FROM b');
 SELECT sources('SELECT max(x) AS x FROM (SELECT opaque_sum(n) OVER (ORDER BY n) AS x FROM b) w');
 SELECT sources('SELECT max(x) AS x FROM (SELECT opaque_moving(n) OVER (ORDER BY n ROWS 1 PRECEDING) AS x FROM b) w');
-SELECT sources('SELECT count(*) FROM summary_cache_definition');
+SELECT sources('SELECT count(*) FROM summary_cache.definition');
 -- and what no table decides about
 SELECT sources('SELECT now() AS x');
 SELECT sources('SELECT count(*) FROM a WHERE CURRENT_DATE > ''2000-01-01''');
@@ -232,16 +232,16 @@ INSERT INTO times SELECT 5, (document ->> 'y')::timestamptz FROM summary_cache_f
 SELECT count(DISTINCT x) FROM times;
 -- a rename does not fix it, and the text that calls the function can follow
 ALTER TABLE a RENAME TO a_renamed;
-SELECT query FROM summary_cache_definition WHERE summary = 'clock' ORDER BY section;
+SELECT query FROM summary_cache.definition WHERE summary = 'clock' ORDER BY section;
 ALTER TABLE a_renamed RENAME TO a;
 SELECT summary_cache_drop('clock');
 -- given sources are taken as they are
 SELECT summary_cache_define('derived', 'core', 'SELECT opaque() AS x, count(*) FROM b', '{a}');
-SELECT sources FROM summary_cache_definition;
+SELECT sources FROM summary_cache.definition;
 SELECT summary_cache_define('derived', 'core', 'SELECT count(*) FROM a', '{}');
-SELECT sources FROM summary_cache_definition;
+SELECT sources FROM summary_cache.definition;
 SELECT summary_cache_define('derived', 'core', 'SELECT 1 AS x', '{a, b, a, a}');
-SELECT sources FROM summary_cache_definition;
+SELECT sources FROM summary_cache.definition;
 SELECT summary_cache_drop('derived');
 SELECT * FROM triggers;
 
@@ -286,7 +286,7 @@ SELECT summary_cache_drop('two', 'more');
 SELECT * FROM triggers ORDER BY 1;
 SELECT summary_cache_drop('two');
 SELECT * FROM triggers ORDER BY 1;
-SELECT count(*) FROM summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 
 --
 -- Definitions are transactional
@@ -362,7 +362,7 @@ SET search_path = regress_define, public;
 :look
 :quiet
 -- the definition itself is what is followed, also when it is written by hand
-UPDATE summary_cache_definition SET query = 'SELECT 3 AS by_hand';
+UPDATE summary_cache.definition SET query = 'SELECT 3 AS by_hand';
 :look
 -- whoever wants the old document gone at once invalidates it
 SELECT summary_cache_define('s', 'core', 'SELECT sum(n) AS core FROM a');
@@ -523,14 +523,14 @@ SELECT try($$SELECT summary_cache_configure('s', 'max_stale_age', '-2')$$);
 SELECT try($$SELECT summary_cache_configure('s', 'max_stale_age', '99999999999')$$);
 SELECT try($$SELECT summary_cache_configure('s', 'min_refresh_interval', '-1')$$);
 SELECT try($$SELECT summary_cache_configure('s', 'eager_refresh', 'maybe')$$);
-SELECT count(*) FROM summary_cache_option;
+SELECT count(*) FROM summary_cache.option;
 SELECT summary_cache_configure('s', 'max_stale_age', '0');
 SELECT status FROM summary_cache_fetch('s');
 SELECT status FROM summary_cache_fetch('s');
 SELECT summary_cache_configure('s', 'max_stale_age', '5 min');
 SELECT summary_cache_configure('s', 'eager_refresh', 'off');
 SELECT summary_cache_configure('s', 'min_refresh_interval', '2s');
-SELECT * FROM summary_cache_option ORDER BY option;
+SELECT * FROM summary_cache.option ORDER BY option;
 SET summary_cache.max_stale_age = 0;
 SELECT summary_cache_get('s') IS NOT NULL;
 SELECT status FROM summary_cache_fetch('s');
@@ -546,7 +546,7 @@ ROLLBACK;
 SELECT summary_cache_get('s') IS NOT NULL;
 SELECT status FROM summary_cache_fetch('s');
 SELECT summary_cache_drop('s');
-SELECT count(*) FROM summary_cache_option;
+SELECT count(*) FROM summary_cache.option;
 
 --
 -- Owners and rights
@@ -574,7 +574,7 @@ SELECT summary_cache_reset_stats();
 SELECT * FROM summary_cache_stats;
 SELECT * FROM summary_cache_sections;
 SELECT * FROM summary_cache_tables;
-SELECT * FROM summary_cache_definition;
+SELECT * FROM summary_cache.definition;
 -- SELECT on a view is all that a role needs for it
 RESET ROLE;
 GRANT SELECT ON summary_cache_stats TO regress_define_other;
@@ -601,7 +601,7 @@ GRANT SELECT ON a TO regress_define_owner;
 SET ROLE regress_define_owner;
 SELECT summary_cache_define('own', 'core', 'SELECT count(*) FROM a');
 RESET ROLE;
-SELECT count(*) FROM summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 SELECT * FROM triggers;
 GRANT TRIGGER ON a TO regress_define_owner;
 SET ROLE regress_define_owner;
@@ -613,7 +613,7 @@ SET ROLE regress_define_owner;
 SELECT summary_cache_define('own', 'mat', 'SELECT n FROM mat');
 SELECT summary_cache_get('own');
 RESET ROLE;
-SELECT summary, section, owner FROM summary_cache_definition ORDER BY section;
+SELECT summary, section, owner FROM summary_cache.definition ORDER BY section;
 
 -- others cannot change it, nor add to it
 SET ROLE regress_define_other;
@@ -628,9 +628,9 @@ SELECT summary_cache_invalidate('own');
 SET ROLE regress_define_member;
 SELECT summary_cache_define('own', 'core', 'SELECT 1 AS one, current_user AS by');
 RESET ROLE;
-SELECT section, owner FROM summary_cache_definition ORDER BY section;
+SELECT section, owner FROM summary_cache.definition ORDER BY section;
 SELECT summary_cache_define('own', 'core', 'SELECT 2 AS two, current_user AS by');
-SELECT section, owner FROM summary_cache_definition ORDER BY section;
+SELECT section, owner FROM summary_cache.definition ORDER BY section;
 SELECT summary_cache_get('own');
 SET ROLE regress_define_owner;
 SELECT summary_cache_define('own', 'core', 'SELECT 3 AS three, current_user AS by');
@@ -708,7 +708,7 @@ SELECT summary_cache_get('path', true), summary_cache_get('path2', true);
 SET search_path = pg_temp, regress_define, public;
 SELECT summary_cache_define('path', 'core', 'SELECT count(*) AS n FROM a');
 SELECT summary_cache_get('path', true);
-SELECT sources FROM summary_cache_definition WHERE summary = 'path';
+SELECT sources FROM summary_cache.definition WHERE summary = 'path';
 \c -
 SELECT summary_cache_get('path', true), summary_cache_get('path2', true);
 

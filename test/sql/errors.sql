@@ -197,7 +197,7 @@ SELECT define('SELECT 1 AS a', '{pg_class}');
 SELECT define('SELECT 1 AS a', '{seq}');
 SELECT define('SELECT 1 AS a', '{ind}');
 SELECT define('SELECT 1 AS a', '{pair}');
-SELECT define('SELECT 1 AS a', '{public.summary_cache_definition}');
+SELECT define('SELECT 1 AS a', '{summary_cache.definition}');
 SELECT define('SELECT 1 AS a', ARRAY[4294967295::oid::regclass]);
 SELECT try($$SELECT summary_cache_define('bad', 'core', 'SELECT 1 AS a', '{no_such_table}')$$);
 -- derived ones
@@ -330,7 +330,7 @@ INSERT INTO good VALUES
     ('summary', $$'s'$$), ('section', $$'core'$$), ('query', $$'SELECT count(*) AS a FROM task'$$),
     ('sources', $$'{task}'$$), ('refresh', $$'background'$$), ('option', $$'max_stale_age'$$),
     ('value', $$'10'$$), ('scope', $$'all'$$), ('hub_schema', $$'regress_errors_hub'$$),
-    ('force_refresh', 'false'), ('if_none_match', $$'etag'$$);
+    ('force_refresh', 'false'), ('if_none_match', $$'etag'$$), ('role', $$'pg_monitor'$$);
 -- What may be wrong with an argument of a type.
 CREATE TABLE wrong (type regtype, description text, value text);
 INSERT INTO wrong VALUES
@@ -348,7 +348,9 @@ INSERT INTO wrong VALUES
     ('regclass[]', 'no such oid', $$'{4294967295}'$$), ('regclass[]', 'oid 0', $$'{0}'$$),
     ('regclass[]', 'long name', $$ARRAY[repeat('x', 64)]::regclass[]$$), ('regclass[]', 'a view', $$'{v}'$$),
     ('regclass[]', 'a catalog', $$'{pg_class}'$$), ('regclass[]', 'one regclass', $$'task'::regclass$$),
-    ('regclass[]', 'text[]', $$'{task}'::text[]$$);
+    ('regclass[]', 'text[]', $$'{task}'::text[]$$),
+    ('regrole', 'NULL', 'NULL'), ('regrole', 'none', $$'-'$$), ('regrole', 'empty', $$''$$), ('regrole', 'no such', $$'regress_no_such_role'$$),
+    ('regrole', 'no such oid', '4294967295'), ('regrole', 'PUBLIC', $$'public'$$);
 
 CREATE VIEW functions AS
     SELECT p.oid AS function, p.proname AS name, a.n, p.proargnames[a.n] AS argument, a.type
@@ -372,9 +374,9 @@ $$;
 -- All that there is of the extension.
 CREATE FUNCTION everything() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(E'\n',
-        (SELECT string_agg(d::text, E'\n' ORDER BY d::text) FROM summary_cache_definition d),
-        (SELECT string_agg(o::text, E'\n' ORDER BY o::text) FROM summary_cache_option o),
-        (SELECT string_agg(r::text, E'\n' ORDER BY r::text) FROM summary_cache_reader r),
+        (SELECT string_agg(d::text, E'\n' ORDER BY d::text) FROM summary_cache.definition d),
+        (SELECT string_agg(o::text, E'\n' ORDER BY o::text) FROM summary_cache.option o),
+        (SELECT string_agg(r::text, E'\n' ORDER BY r::text) FROM summary_cache.reader r),
         (SELECT string_agg(concat_ws(' ', tgrelid::regclass, tgname, tgenabled), E'\n' ORDER BY tgrelid, tgname) FROM pg_trigger),
         (SELECT string_agg(concat_ws(' ', source, sections, provable), E'\n' ORDER BY source) FROM summary_cache_tables),
         (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_depend))
@@ -444,7 +446,7 @@ SET client_min_messages = notice;
 --
 -- Nothing remains
 --
-SELECT count(*) FROM summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 SELECT count(*) FROM summary_cache_stats;
 SELECT count(*) FROM summary_cache_tables;
 -- but for the triggers of the definitions themselves

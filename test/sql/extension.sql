@@ -29,18 +29,18 @@ WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_e
 ORDER BY c.relname COLLATE "C";
 SELECT count(*) FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'summary_cache') AND deptype = 'e'
-    AND classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass);
+    AND classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass);
 SELECT attrelid::regclass, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
-FROM pg_attribute WHERE attrelid IN ('summary_cache_definition'::regclass, 'summary_cache_option'::regclass, 'summary_cache_reader'::regclass, 'summary_cache_stats'::regclass,
+FROM pg_attribute WHERE attrelid IN ('summary_cache.definition'::regclass, 'summary_cache.option'::regclass, 'summary_cache.reader'::regclass, 'summary_cache_stats'::regclass,
     'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass) AND attnum > 0 AND NOT attisdropped
 GROUP BY attrelid ORDER BY attrelid::regclass::text COLLATE "C";
 -- what pg_dump carries
 SELECT c::regclass, condition FROM pg_extension, unnest(extconfig, extcondition) AS u (c, condition)
 WHERE extname = 'summary_cache' ORDER BY c::regclass::text COLLATE "C";
 -- all that is there to be used has a comment
-SELECT proname FROM pg_proc WHERE pronamespace = 'regress_extension'::regnamespace AND proname <> 'grants'
+SELECT proname FROM pg_proc WHERE pronamespace IN ('regress_extension'::regnamespace, 'summary_cache'::regnamespace) AND proname <> 'grants'
     AND proname NOT LIKE 'summary\_cache\_stat\_%' AND obj_description(oid, 'pg_proc') IS NULL;
-SELECT relname FROM pg_class WHERE relnamespace = 'regress_extension'::regnamespace AND relkind IN ('r', 'v')
+SELECT relname FROM pg_class WHERE relnamespace IN ('regress_extension'::regnamespace, 'summary_cache'::regnamespace) AND relkind IN ('r', 'v')
     AND obj_description(oid, 'pg_class') IS NULL;
 
 --
@@ -120,7 +120,7 @@ SELECT status, document FROM summary_cache_fetch('s');
 -- dropped: the tables are as they were
 DROP EXTENSION summary_cache;
 SELECT * FROM triggers;
-SELECT to_regproc('summary_cache_get'), to_regclass('summary_cache_definition');
+SELECT to_regproc('summary_cache_get'), to_regclass('summary_cache.definition');
 INSERT INTO task VALUES (2, 2);
 UPDATE task SET n = 10 * n;
 DELETE FROM task WHERE id = 1;
@@ -185,7 +185,7 @@ SELECT status, document FROM regress_extension2.summary_cache_fetch('s');
 SELECT regress_extension2.summary_cache_invalidate('s');
 SELECT status, document FROM regress_extension2.summary_cache_fetch('s');
 SELECT regress_extension2.summary_cache_drop('s');
-SELECT count(*) FROM regress_extension2.summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 ALTER EXTENSION summary_cache SET SCHEMA regress_extension;
 
 --

@@ -32,7 +32,7 @@ RESET ROLE;
 -- what is in the document, and how a read is answered when all is as before
 CREATE TEMP TABLE document AS SELECT summary_cache_get('f')::text AS was;
 SELECT was FROM document;
-SELECT section FROM summary_cache_definition WHERE query LIKE '%as it was written%';
+SELECT section FROM summary_cache.definition WHERE query LIKE '%as it was written%';
 CREATE PROCEDURE check_document() LANGUAGE plpgsql AS $$
 DECLARE
     status text;
@@ -54,10 +54,10 @@ CALL check_document();
 -- One after the other, by a superuser and by the owner
 --
 -- (what exactly is printed depends on the server's version)
-\set check 'CALL check_document(); SELECT section, string_agg(m[1], '' '') FROM summary_cache_definition, regexp_matches(query, ''FROM ((?:"[^"]*"|[[:word:].])+)'', ''g'') m WHERE summary = ''f'' GROUP BY section, position ORDER BY position;'
+\set check 'CALL check_document(); SELECT section, string_agg(m[1], '' '') FROM summary_cache.definition, regexp_matches(query, ''FROM ((?:"[^"]*"|[[:word:].])+)'', ''g'') m WHERE summary = ''f'' GROUP BY section, position ORDER BY position;'
 ALTER TABLE people RENAME TO persons;
 :check
-SELECT section FROM summary_cache_definition WHERE query LIKE '%as it was written%';
+SELECT section FROM summary_cache.definition WHERE query LIKE '%as it was written%';
 ALTER TABLE persons RENAME name TO full_name;
 ALTER TABLE persons RENAME id TO number;
 -- rows of the table have keys by its columns, as they would have in a view; nothing else changes
@@ -74,7 +74,7 @@ ALTER TABLE parts1 RENAME TO "first part";
 ALTER TABLE parts RENAME COLUMN n TO quantity;
 RESET ROLE;
 :check
-SELECT calls FROM summary_cache_definition WHERE section = 'view';
+SELECT calls FROM summary_cache.definition WHERE section = 'view';
 -- what nobody names, or what comes back
 ALTER TABLE persons RENAME address TO residence;
 ALTER TABLE persons RENAME residence TO address;
@@ -96,7 +96,7 @@ ALTER SCHEMA regress_follow2 RENAME TO "Regress Follow 3";
 ALTER SCHEMA regress_follow RENAME TO regress_follow4;
 SET search_path = regress_follow4, public;
 :check
-SELECT section, settings[1], calls FROM summary_cache_definition WHERE section IN ('names', 'view') ORDER BY 1;
+SELECT section, settings[1], calls FROM summary_cache.definition WHERE section IN ('names', 'view') ORDER BY 1;
 -- whatever is written is noticed
 INSERT INTO "Regress Follow 3".persons VALUES (3, 'Cid', 'good', 'nowhere');
 INSERT INTO parts VALUES (3, 30);
@@ -112,12 +112,12 @@ CALL check_document();
 BEGIN;
 SAVEPOINT s;
 ALTER TABLE "Regress Follow 3".persons RENAME TO gone;
-SELECT count(*) FROM summary_cache_definition WHERE query LIKE '%gone%';
+SELECT count(*) FROM summary_cache.definition WHERE query LIKE '%gone%';
 ROLLBACK TO s;
-SELECT count(*) FROM summary_cache_definition WHERE query LIKE '%gone%';
+SELECT count(*) FROM summary_cache.definition WHERE query LIKE '%gone%';
 ALTER TABLE "Regress Follow 3".persons RENAME full_name TO gone;
 ROLLBACK;
-SELECT count(*) FROM summary_cache_definition WHERE query LIKE '%gone%';
+SELECT count(*) FROM summary_cache.definition WHERE query LIKE '%gone%';
 CALL check_document();
 -- like a view, a section goes on reading the table and not the name
 CREATE TABLE parts_new (LIKE parts);
@@ -141,7 +141,7 @@ SELECT summary_cache_define('broken', 'core', 'SELECT count(*) AS n FROM dropped
 DROP TABLE dropped;
 SET client_min_messages = notice;
 ALTER TABLE "Regress Follow 3".others RENAME TO other;
-SELECT query FROM summary_cache_definition WHERE summary = 'broken';
+SELECT query FROM summary_cache.definition WHERE summary = 'broken';
 SELECT summary_cache_drop('broken');
 -- what a function reads inside is its own matter: here it fails
 CREATE FUNCTION inside() RETURNS bigint LANGUAGE plpgsql STABLE AS $$BEGIN RETURN (SELECT count(*) FROM "Regress Follow 3".other); END$$;
@@ -161,7 +161,7 @@ SELECT summary_cache_define('strange', 'core', 'SELECT n FROM window_of');
 CREATE OR REPLACE VIEW window_of AS SELECT count(*) AS n FROM stranger;
 SET client_min_messages = notice;
 ALTER VIEW window_of RENAME TO window_on;
-SELECT query FROM summary_cache_definition WHERE summary = 'strange';
+SELECT query FROM summary_cache.definition WHERE summary = 'strange';
 SELECT summary_cache_get('strange', true);
 SELECT state, reason FROM summary_cache_sections WHERE summary = 'strange';
 
@@ -179,7 +179,7 @@ ALTER TABLE mine RENAME TO yours;
 ALTER TABLE yours ADD CHECK (planted(id));
 ALTER TABLE yours RENAME id TO identity;
 RESET ROLE;
-SELECT owner = current_user::regrole AS own, query FROM summary_cache_definition WHERE summary = 'super';
+SELECT owner = current_user::regrole AS own, query FROM summary_cache.definition WHERE summary = 'super';
 SELECT summary_cache_get('super');
 
 --
@@ -218,7 +218,7 @@ RESET default_text_search_config;
 ALTER TEXT SEARCH CONFIGURATION config RENAME TO "Config";
 ALTER INDEX ci1 RENAME TO ci3;
 SELECT summary_cache_get('search', true);
-SELECT settings[2] FROM summary_cache_definition WHERE summary = 'search';
+SELECT settings[2] FROM summary_cache.definition WHERE summary = 'search';
 -- what a function of the same name is called with may be gone
 CREATE TYPE gone AS (x int);
 CREATE FUNCTION of_gone(gone) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END';

@@ -44,7 +44,7 @@ CALL define('star_of_none', 'SELECT json_agg(s) AS n FROM (SELECT * FROM x1) s')
 SELECT summary_cache_define('opaque', 'core', 'SELECT json_agg(s) AS n FROM (SELECT * FROM all_opaque()) s', '{people}');
 SELECT summary_cache_get('opaque');
 
-CREATE TABLE document AS SELECT summary, summary_cache_get(summary)::text AS was FROM summary_cache_definition;
+CREATE TABLE document AS SELECT summary, summary_cache_get(summary)::text AS was FROM summary_cache.definition;
 SET client_min_messages = notice;
 -- what follows, and what is not as it was
 \set check 'SELECT summary, now FROM document, LATERAL (SELECT summary_cache_get(summary, true)::text AS now) n WHERE now IS DISTINCT FROM was ORDER BY 1;'
@@ -74,7 +74,7 @@ INSERT INTO regress_names2.taken VALUES (1);
 CALL define('taken', 'SELECT count(*) AS n FROM taken');
 CREATE TABLE regress_names.other (n int);
 ALTER TABLE other RENAME TO taken;
-SELECT query LIKE '%FROM regress\_names2.taken%', summary_cache_get('taken', true) FROM summary_cache_definition WHERE summary = 'taken';
+SELECT query LIKE '%FROM regress\_names2.taken%', summary_cache_get('taken', true) FROM summary_cache.definition WHERE summary = 'taken';
 -- so does one in a schema that was in the path and is gone
 CREATE SCHEMA regress_names0;
 SET search_path = regress_names0, regress_names, public;
@@ -84,7 +84,7 @@ CREATE SCHEMA regress_names3;
 CREATE TABLE regress_names3.odd_people (n int);
 INSERT INTO regress_names3.odd_people VALUES (1);
 ALTER SCHEMA regress_names3 RENAME TO regress_names0;
-SELECT query LIKE '%FROM regress\_names.odd\_people%', summary_cache_get('schema', true) FROM summary_cache_definition WHERE summary = 'schema';
+SELECT query LIKE '%FROM regress\_names.odd\_people%', summary_cache_get('schema', true) FROM summary_cache.definition WHERE summary = 'schema';
 
 -- a name that is too long means what it is cut to
 SET client_min_messages = warning;
@@ -94,7 +94,7 @@ SET client_min_messages = notice;
 ALTER TABLE x2 RENAME TO x3;
 SET client_min_messages = warning;
 ALTER TABLE a_name_of_sixty_three_bytes_which_is_the_longest_that_there_can_be RENAME TO short;
-SELECT query LIKE '%FROM short%' FROM summary_cache_definition WHERE summary = 'long';
+SELECT query LIKE '%FROM short%' FROM summary_cache.definition WHERE summary = 'long';
 
 -- the CHECK of a domain runs when a constant is converted, but not for a rename
 CREATE TABLE checked (n int);

@@ -106,8 +106,8 @@ DROP FUNCTION cache.install();
 CREATE EXTENSION summary_cache SCHEMA cache;
 SET search_path = cache;
 SELECT summary, section, refresh, owner, sources, keys, settings, generated
-FROM summary_cache_definition ORDER BY position;
-SELECT query FROM summary_cache_definition ORDER BY position \gx
+FROM summary_cache.definition ORDER BY position;
+SELECT query FROM summary_cache.definition ORDER BY position \gx
 
 -- empty tables
 SELECT state_summary();
@@ -140,7 +140,7 @@ INSERT INTO "My Hub".progress_events (seq, "Event Id", created_at)
     SELECT 'x' || g, g / 2, timestamptz '2026-03-01 00:00+00' + g / 7 * interval '1 minute'
     FROM generate_series(1, 10000) g;
 ANALYZE "My Hub".progress_events;
-SELECT node, index, rows BETWEEN 20 AND 40 AS few FROM summary_cache_definition, rows_read(query) WHERE section = 'progress';
+SELECT node, index, rows BETWEEN 20 AND 40 AS few FROM summary_cache.definition, rows_read(query) WHERE section = 'progress';
 SELECT array_agg(e ->> 'seq' ORDER BY i) = ARRAY(
         SELECT seq FROM "My Hub".progress_events WHERE created_at IS NOT NULL
         ORDER BY created_at DESC, "Event Id" DESC, seq DESC LIMIT 20) AS right_order,
@@ -152,14 +152,14 @@ FROM json_array_elements(state_summary(true) -> 'recent_progress') WITH ORDINALI
 --
 CREATE VIEW our_triggers AS
     SELECT tgrelid::regclass::text COLLATE "C" AS source, count(*), string_agg(tgenabled::text, ',' ORDER BY tgname) AS enabled
-    FROM pg_trigger WHERE tgname LIKE 'summary\_cache%' AND tgnargs = 0
+    FROM pg_trigger WHERE tgname = 'summary_cache_statement' AND tgnargs = 0
     GROUP BY 1;
 SELECT * FROM our_triggers;
-CREATE TABLE old_version AS SELECT section, ctid AS old_ctid, xmin AS old_xmin FROM summary_cache_definition;
+CREATE TABLE old_version AS SELECT section, ctid AS old_ctid, xmin AS old_xmin FROM summary_cache.definition;
 SELECT state_summary(true) IS NOT NULL;
 SELECT summary_cache_attach_state_hub('My Hub');
 SELECT section, d.ctid = old_ctid AND d.xmin = old_xmin AS unchanged
-FROM summary_cache_definition d FULL JOIN old_version USING (section) ORDER BY section;
+FROM summary_cache.definition d FULL JOIN old_version USING (section) ORDER BY section;
 -- nothing was thrown away for it
 SELECT status FROM summary_cache_fetch();
 
@@ -172,7 +172,7 @@ SELECT summary_cache_attach_state_hub();
 RESET client_min_messages;
 SELECT * FROM our_triggers;
 SELECT section, d.ctid = old_ctid AND d.xmin = old_xmin AS unchanged
-FROM summary_cache_definition d FULL JOIN old_version USING (section) ORDER BY section;
+FROM summary_cache.definition d FULL JOIN old_version USING (section) ORDER BY section;
 SELECT source, provable, reason FROM summary_cache_tables WHERE NOT provable;
 
 -- a table created later is missing until attached
@@ -198,10 +198,10 @@ SELECT string_agg(key, ', ') FROM json_object_keys(state_summary()) AS key;
 --
 SELECT summary_cache_define('state', 'core', 'SELECT count(*) AS tasks FROM "My Hub".tasks', ARRAY['"My Hub".tasks'::regclass]);
 DELETE FROM old_version;
-INSERT INTO old_version SELECT section, ctid, xmin FROM summary_cache_definition;
+INSERT INTO old_version SELECT section, ctid, xmin FROM summary_cache.definition;
 SELECT summary_cache_attach_state_hub();
 SELECT section, generated, d.ctid = old_ctid AND d.xmin = old_xmin AS unchanged
-FROM summary_cache_definition d FULL JOIN old_version USING (section) ORDER BY section;
+FROM summary_cache.definition d FULL JOIN old_version USING (section) ORDER BY section;
 SELECT * FROM our_triggers;
 SELECT state_summary() ->> 'tasks' AS tasks;
 -- its tables are not missing
@@ -212,7 +212,7 @@ SELECT source, provable, reason FROM summary_cache_tables WHERE NOT provable ORD
 SET client_min_messages = warning;
 SELECT summary_cache_attach_state_hub();
 RESET client_min_messages;
-SELECT section, generated FROM summary_cache_definition ORDER BY section;
+SELECT section, generated FROM summary_cache.definition ORDER BY section;
 
 --
 -- Rights and owners
@@ -232,20 +232,20 @@ SET ROLE regress_hub_owner;
 SELECT summary_cache_attach_state_hub('My Hub');
 RESET ROLE;
 RESET client_min_messages;
-SELECT section, owner, generated FROM summary_cache_definition ORDER BY section;
+SELECT section, owner, generated FROM summary_cache.definition ORDER BY section;
 DROP EXTENSION summary_cache;
 
 -- the extension is installed without a hub that cannot be attached
 ALTER TABLE "My Hub".topics OWNER TO regress_hub_other;
 SET search_path = "My Hub", public;
 CREATE EXTENSION summary_cache SCHEMA cache;
-SELECT count(*) FROM cache.summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 SELECT cache.summary_cache_attach_state_hub();
 DROP EXTENSION summary_cache;
 ALTER TABLE "My Hub".topics OWNER TO regress_hub_owner;
 ALTER SCHEMA "My Hub" OWNER TO regress_hub_other;
 CREATE EXTENSION summary_cache SCHEMA cache;
-SELECT count(*) FROM cache.summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 ALTER SCHEMA "My Hub" OWNER TO regress_hub_owner;
 DROP EXTENSION summary_cache;
 
@@ -263,7 +263,7 @@ SET search_path = hub2;
 CREATE EXTENSION summary_cache SCHEMA cache;
 SELECT cache.summary_cache_attach_state_hub('My Hub');
 \set SHOW_CONTEXT errors
-SELECT count(*) FROM cache.summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 ROLLBACK PREPARED 'regress_hub_writer';
 RESET lock_timeout;
 SET client_min_messages = warning;
@@ -293,7 +293,7 @@ CREATE INDEX progress_events_created_at ON ONLY hub2.progress_events (created_at
 RESET ROLE;
 SET search_path = cache;
 SELECT summary_cache_attach_state_hub('hub2');
-SELECT owner, sources FROM summary_cache_definition ORDER BY position;
+SELECT owner, sources FROM summary_cache.definition ORDER BY position;
 -- the first hub is left without triggers
 SELECT * FROM our_triggers;
 SELECT state_summary();
@@ -309,14 +309,14 @@ ALTER INDEX hub2.progress_events_created_at ATTACH PARTITION hub2.events_1_creat
 ALTER INDEX hub2.progress_events_created_at ATTACH PARTITION hub2.events_2_created_at_idx;
 INSERT INTO hub2.progress_events SELECT timestamptz '2026-01-01 00:00+00' + g * interval '5 minutes', g FROM generate_series(1, 16000) g;
 ANALYZE hub2.progress_events;
-SELECT node, index, rows BETWEEN 20 AND 40 AS few FROM summary_cache_definition, rows_read(query) WHERE section = 'progress';
+SELECT node, index, rows BETWEEN 20 AND 40 AS few FROM summary_cache.definition, rows_read(query) WHERE section = 'progress';
 
 --
 -- Moved: the generated sections go on reading the same tables
 --
 CREATE VIEW generated AS
     SELECT section, owner, string_agg(m[1], ', ') AS reads
-    FROM summary_cache_definition, regexp_matches(query, 'FROM ((?:"[^"]+"|\w+)\.\w+)', 'g') AS m
+    FROM summary_cache.definition, regexp_matches(query, 'FROM ((?:"[^"]+"|\w+)\.\w+)', 'g') AS m
     WHERE summary = 'state' GROUP BY section, owner ORDER BY section;
 SELECT * FROM generated;
 -- by whoever may
@@ -395,7 +395,7 @@ ALTER TABLE hub4.tasks RENAME changed_at TO updated_at;
 CREATE SCHEMA hub8;
 ALTER SCHEMA hub8 RENAME TO hub9;
 DROP SCHEMA hub9;
-SELECT count(*) FROM summary_cache_definition WHERE section = 'progress' AND query LIKE '%remark AS note%';
+SELECT count(*) FROM summary_cache.definition WHERE section = 'progress' AND query LIKE '%remark AS note%';
 ALTER TABLE hub4.progress_events RENAME remark TO note;
 \set VERBOSITY default
 SELECT state_summary(true) -> 'tasks' ->> 'count' AS count;
@@ -403,7 +403,7 @@ SELECT state_summary(true) -> 'tasks' ->> 'count' AS count;
 SELECT summary_cache_define('state', 'core', 'SELECT count(*) AS tasks FROM hub4.tasks');
 SELECT summary_cache_define('mine', 'core', 'SELECT count(*) AS topics FROM hub4.topics');
 ALTER SCHEMA hub4 RENAME TO hub2;
-SELECT section, query FROM summary_cache_definition WHERE NOT generated ORDER BY section, summary;
+SELECT section, query FROM summary_cache.definition WHERE NOT generated ORDER BY section, summary;
 SELECT summary_cache_get('mine', true);
 SELECT source, provable FROM summary_cache_tables WHERE 'mine.core' = ANY (sections);
 SELECT summary_cache_drop('mine');

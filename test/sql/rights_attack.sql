@@ -229,9 +229,9 @@ RESET session_replication_role;
 --
 SELECT summary_cache_attach_state_hub('regress_rights');
 -- the query would follow: let it name what is gone, as if that had been dropped
-CREATE TABLE regress_attack.texts AS SELECT summary, section, query FROM summary_cache_definition;
+CREATE TABLE regress_attack.texts AS SELECT summary, section, query FROM summary_cache.definition;
 ALTER TABLE regress_rights.tasks RENAME TO tasks_old;
-UPDATE summary_cache_definition d SET query = t.query FROM regress_attack.texts t WHERE (t.summary, t.section) = (d.summary, d.section) AND d.summary = 'state';
+UPDATE summary_cache.definition d SET query = t.query FROM regress_attack.texts t WHERE (t.summary, t.section) = (d.summary, d.section) AND d.summary = 'state';
 SET ROLE regress_rights_owner;
 CREATE VIEW regress_rights.tasks AS SELECT regress_attack.try() AS id, 'x' AS status, now() AS updated_at;
 RESET ROLE;
@@ -251,7 +251,7 @@ BEGIN;
 DROP EXTENSION summary_cache CASCADE;
 SET search_path = regress_rights, public;
 CREATE EXTENSION summary_cache SCHEMA public;
-SELECT section, owner FROM summary_cache_definition ORDER BY section;
+SELECT section, owner FROM summary_cache.definition ORDER BY section;
 SELECT log();
 SELECT state_summary() -> 'tasks' ->> 'count' AS count;
 SELECT log();

@@ -127,14 +127,14 @@ RESET ROLE;
 SELECT log();
 COMMIT;
 -- the queries would follow: name what is gone, as if that had been dropped
-CREATE TABLE regress_attack.texts AS SELECT summary, section, query FROM summary_cache_definition;
+CREATE TABLE regress_attack.texts AS SELECT summary, section, query FROM summary_cache.definition;
 SET client_min_messages = warning;
 ALTER TABLE regress_rights.moods RENAME TO moods_old;
 ALTER TABLE regress_rights.lists RENAME TO lists_old;
 ALTER VIEW regress_rights.moody RENAME TO moody_old;
 ALTER TYPE regress_rights.mood RENAME TO mood_old;
 RESET client_min_messages;
-UPDATE summary_cache_definition d SET query = t.query FROM regress_attack.texts t WHERE (t.summary, t.section) = (d.summary, d.section) AND t.query <> d.query;
+UPDATE summary_cache.definition d SET query = t.query FROM regress_attack.texts t WHERE (t.summary, t.section) = (d.summary, d.section) AND t.query <> d.query;
 SET ROLE regress_rights_attacker;
 CREATE FUNCTION regress_attack.get_all() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE

@@ -55,8 +55,8 @@ SET ROLE regress_readers_owner;
 SELECT summary_cache_configure('shop', 'readers', 'regress_readers_app, regress_readers_reporting , "regress_readers_app"');
 RESET ROLE;
 SELECT * FROM readers;
-SELECT summary, option, value FROM summary_cache_option;
-SELECT * FROM summary_cache_reader ORDER BY role::text;
+SELECT summary, option, value FROM summary_cache.option;
+SELECT * FROM summary_cache.reader ORDER BY role::text;
 -- every way of reading it, and what else would tell that it exists, says what it says of a summary that is not there
 SET ROLE regress_readers_other;
 SELECT summary_cache_get('shop');
@@ -180,7 +180,7 @@ SELECT reads('regress_readers_even'), reads('regress_readers_app');
 -- DROP OWNED takes a role off the lists, which stay
 SELECT summary_cache_configure('shop', 'readers', 'regress_readers_even');
 DROP OWNED BY regress_readers_even, "regress_Readers, odd";
-SELECT count(*) FROM summary_cache_reader;
+SELECT count(*) FROM summary_cache.reader;
 SELECT reads('regress_readers_even'), reads('regress_readers_owner');
 DROP ROLE regress_readers_even, "regress_Readers, odd";
 SELECT summary_cache_configure('shop', 'readers', 'regress_readers_app');
@@ -220,7 +220,7 @@ RESET ROLE;
 -- The list goes with the summary; that of the State Hub's is like others
 --
 SELECT summary_cache_drop(s) FROM unnest('{shop, nested, nested app}'::text[]) s;
-SELECT count(*) FROM summary_cache_reader;
+SELECT count(*) FROM summary_cache.reader;
 SET ROLE regress_readers_owner;
 SELECT summary_cache_define('state', 'core', 'SELECT count(*) AS n FROM regress_readers.orders');
 SELECT summary_cache_configure('state', 'readers', 'regress_readers_app');

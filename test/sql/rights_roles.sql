@@ -16,7 +16,7 @@ RESET ROLE;
 -- A reader with EXECUTE on state_summary alone
 --
 SELECT proname FROM pg_proc WHERE (proname LIKE 'summary\_cache%' OR proname = 'state_summary') AND has_function_privilege('regress_rights_reader', oid, 'EXECUTE') ORDER BY proname;
-SELECT relname FROM pg_class WHERE relname LIKE 'summary\_cache%' AND relkind IN ('r', 'v') AND
+SELECT relname FROM pg_class WHERE (relname LIKE 'summary\_cache%' OR relnamespace = 'summary_cache'::regnamespace) AND relkind IN ('r', 'v') AND
     (has_table_privilege('regress_rights_reader', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
      has_any_column_privilege('regress_rights_reader', oid, 'SELECT, INSERT, UPDATE, REFERENCES'));
 SET ROLE regress_rights_reader;
@@ -25,7 +25,7 @@ SELECT count(*) FROM summary_cache_stat_summaries();
 SELECT count(*) FROM summary_cache_stat_sections();
 SELECT count(*) FROM summary_cache_stat_tables();
 SELECT count(*) FROM regress_rights.tasks;
-SELECT count(*) FROM summary_cache_definition;
+SELECT count(*) FROM summary_cache.definition;
 RESET ROLE;
 -- an error of a failing section does not show the reader a value.  Who does not force a read is served the old document, without an error
 SET ROLE regress_rights_owner;
@@ -132,7 +132,7 @@ SELECT regress_rights.define('SELECT current_user AS "user"');
 SELECT summary_cache_get('wrapped');
 SELECT summary_cache_define('wrapped', 'core', 'SELECT 1 AS x');
 RESET ROLE;
-SELECT DISTINCT summary, owner FROM summary_cache_definition ORDER BY summary;
+SELECT DISTINCT summary, owner FROM summary_cache.definition ORDER BY summary;
 
 --
 -- Tables of others are neither locked nor given triggers
@@ -165,7 +165,7 @@ SELECT status, document FROM summary_cache_fetch('own');
 RESET ROLE;
 BEGIN;
 REASSIGN OWNED BY regress_rights_attacker TO regress_rights_owner;
-SELECT DISTINCT owner FROM summary_cache_definition;
+SELECT DISTINCT owner FROM summary_cache.definition;
 SELECT document FROM summary_cache_fetch('own');
 ROLLBACK;
 -- who may not, may not
@@ -180,7 +180,7 @@ REASSIGN OWNED BY regress_rights_attacker TO regress_rights_owner;
 SELECT status, document FROM summary_cache_fetch('own', NULL, true);
 INSERT INTO regress_attack.own VALUES (10);
 SELECT status, document FROM summary_cache_fetch('own');
-SELECT string_agg(summary, ' ' ORDER BY summary) FROM summary_cache_definition WHERE owner = 'regress_rights_attacker'::regrole;
+SELECT string_agg(summary, ' ' ORDER BY summary) FROM summary_cache.definition WHERE owner = 'regress_rights_attacker'::regrole;
 -- with the sections go options, and the triggers on tables of others
 SET ROLE regress_rights_owner;
 SELECT summary_cache_drop(s) FROM unnest(ARRAY['borrowed', 'own']) s;
@@ -193,12 +193,12 @@ SELECT tgname FROM pg_trigger WHERE tgrelid = 'regress_rights.lent'::regclass OR
 BEGIN;
 DROP OWNED BY regress_rights_attacker;
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'regress_rights.lent'::regclass ORDER BY tgname;
-SELECT count(*) FROM summary_cache_option;
-SELECT count(*) FROM summary_cache_definition WHERE owner = 'regress_rights_attacker'::regrole;
+SELECT count(*) FROM summary_cache.option;
+SELECT count(*) FROM summary_cache.definition WHERE owner = 'regress_rights_attacker'::regrole;
 ROLLBACK;
 -- DROP ROLE is refused for rights and objects, as ever, but not for sections: the document is served, its error says what to do, and the superuser can do it
 CREATE ROLE regress_rights_gone;
-SELECT format('INSERT INTO summary_cache_definition (summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
+SELECT format('INSERT INTO summary_cache.definition (summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
     VALUES (''orphan'', ''core'', 1, ''background'', ''regress_rights_gone'', ''SELECT 1 AS one'', ''{}'', ''{}'', ''{}'', ''{one}'', ''{}'')') \gexec
 SELECT summary_cache_get('orphan');
 DROP ROLE regress_rights_gone;
@@ -210,7 +210,7 @@ SELECT summary_cache_define('orphan', 'core', 'SELECT 2 AS two');
 SELECT summary_cache_drop('orphan');
 RESET ROLE;
 -- pg_dump leaves it out: elsewhere its number is another role
-SELECT 'SELECT summary FROM summary_cache_definition ' || extcondition[1] || ' AND summary = ''orphan''' FROM pg_extension WHERE extname = 'summary_cache' \gexec
+SELECT 'SELECT summary FROM summary_cache.definition ' || extcondition[1] || ' AND summary = ''orphan''' FROM pg_extension WHERE extname = 'summary_cache' \gexec
 SELECT summary_cache_drop('orphan');
 
 DROP EXTENSION summary_cache CASCADE;

@@ -27,7 +27,7 @@ my $triggers = q{
 	  FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 	  LEFT JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
 	       AND d.refclassid = 'pg_extension'::regclass
-	 WHERE t.tgname LIKE 'summary_cache_%' AND c.relname NOT LIKE 'summary_cache_%'
+	 WHERE t.tgname LIKE 'summary_cache_%' AND t.tgrelid::regclass::text NOT LIKE 'summary_cache.%'
 	 ORDER BY 1, 2};
 my $installed = join("\n",
 	'progress_events|summary_cache_statement|A|x', 'tasks|summary_cache_statement|A|x');
@@ -140,7 +140,7 @@ is($node->safe_psql('restored', 'SELECT count(*) FROM summary_cache_tables WHERE
 	'all of its tables are provable');
 is($node->safe_psql('restored', 'SELECT section, refresh FROM summary_cache_sections ORDER BY section'),
 	"core|background\nprogress|inline", 'its sections are as they were');
-is($node->safe_psql('restored', q{SELECT count(*) FROM summary_cache_definition d, unnest(d.sources) s
+is($node->safe_psql('restored', q{SELECT count(*) FROM summary_cache.definition d, unnest(d.sources) s
 		WHERE s::oid NOT IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)}),
 	'0', 'its sources are the tables of the restored database');
 $node->safe_psql('restored', q{DELETE FROM tasks WHERE id = 13});

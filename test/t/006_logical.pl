@@ -244,8 +244,8 @@ noticed('second copy', $old);
 # FOR ALL TABLES publishes the tables of the definitions, too.  Those of the publisher name a role and a view
 # that the subscriber does not have.
 #
-my $own = q{SELECT summary, section, owner, query, incarnation FROM summary_cache_definition ORDER BY 1, 2};
-my $options = 'SELECT * FROM summary_cache_option FULL JOIN summary_cache_reader USING (summary) ORDER BY 1, 2, 4';
+my $own = q{SELECT summary, section, owner, query, incarnation FROM summary_cache.definition ORDER BY 1, 2};
+my $options = 'SELECT * FROM summary_cache.option FULL JOIN summary_cache.reader USING (summary) ORDER BY 1, 2, 4';
 my $subscribed = q{SELECT count(*), count(*) FILTER (WHERE srrelid::regclass::text LIKE 'summary_cache%') FROM pg_subscription_rel};
 
 $subscriber->sql('DROP SUBSCRIPTION sub');
@@ -286,7 +286,7 @@ sub keeps_its_own
 		COMMIT;
 	});
 	applied("$name, TRUNCATE", q{
-		BEGIN; TRUNCATE summary_cache_definition, summary_cache_option, t; COMMIT;
+		BEGIN; TRUNCATE summary_cache.definition, summary_cache.option, t; COMMIT;
 		INSERT INTO t VALUES (1, 1);
 		SELECT summary_cache_define('s', 'main', 'SELECT total FROM only_here')});
 	is($subscriber->sql($own), $own_definitions, "$name: the definitions are the subscriber's own");
@@ -307,11 +307,11 @@ $subscriber->sql('ALTER SUBSCRIPTION sub ADD PUBLICATION everything WITH (copy_d
 keeps_its_own('added, without a copy');
 # one that was there before may have a slot on the publisher
 $subscriber->sql('ALTER SUBSCRIPTION sub DISABLE');
-$subscriber->sql(q{INSERT INTO pg_subscription_rel SELECT oid, 'summary_cache_option'::regclass, 'd', NULL FROM pg_subscription});
+$subscriber->sql(q{INSERT INTO pg_subscription_rel SELECT oid, 'summary_cache.option'::regclass, 'd', NULL FROM pg_subscription});
 $subscriber->psql('postgres', 'ALTER SUBSCRIPTION sub SET (disable_on_error = true)', stderr => \$told);
 is($told, '', 'a command that adds no tables says nothing');
 is($subscriber->sql($subscribed), '5|1', '... and leaves a table that is being copied as it is');
-$subscriber->sql(q{DELETE FROM pg_subscription_rel WHERE srrelid = 'summary_cache_option'::regclass});
+$subscriber->sql(q{DELETE FROM pg_subscription_rel WHERE srrelid = 'summary_cache.option'::regclass});
 is($publisher->sql('SELECT string_agg(slot_name, $$ $$) FROM pg_replication_slots'), 'sub', 'no slot is left behind on the publisher');
 $subscriber->sql('DROP SUBSCRIPTION sub');
 is($subscriber->sql("BEGIN; SAVEPOINT a; $subscription WITH (slot_name = NONE, create_slot = false, enabled = false); RELEASE a;
@@ -327,11 +327,11 @@ $subscriber->sql("CREATE SUBSCRIPTION later CONNECTION '" . $publisher->connstr 
 $subscriber->polled(q{SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel}, 't', 'without the extension: it is copied', 'later');
 my $log_size = -s $subscriber->logfile;
 $publisher->sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('s', 'main', 'SELECT n FROM t'); INSERT INTO t VALUES (1, 7)}, 'later');
-ok(wait_until(sub { slurp_file($subscriber->logfile, $log_size) =~ /relation "public\.summary_cache_definition" does not exist/ }),
+ok(wait_until(sub { slurp_file($subscriber->logfile, $log_size) =~ /relation "summary_cache\.definition" does not exist/ }),
 	'the publisher gets the extension: the subscription stops');
 $subscriber->sql('CREATE EXTENSION summary_cache', 'later');
 $subscriber->polled('SELECT n FROM t', '7', '... and goes on when the subscriber has it', 'later');
-is($subscriber->sql('SELECT count(*) FROM summary_cache_definition', 'later'), '0', '... without its definitions');
+is($subscriber->sql('SELECT count(*) FROM summary_cache.definition', 'later'), '0', '... without its definitions');
 
 $subscriber->stop;
 $publisher->stop;

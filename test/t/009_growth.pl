@@ -32,10 +32,10 @@ $node->sql(q{
 sub fill
 {
 	my ($from, $to) = @_;
-	$node->sql("INSERT INTO summary_cache_definition
+	$node->sql("INSERT INTO summary_cache.definition
 		(summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
 		SELECT 's' || i, section, position, refresh, owner, query, sources, reads, calls, keys, settings
-		FROM summary_cache_definition, generate_series($from, $to) i WHERE summary = 's0'");
+		FROM summary_cache.definition, generate_series($from, $to) i WHERE summary = 's0'");
 	return;
 }
 
@@ -50,7 +50,7 @@ sub reads_of
 {
 	my ($sql) = @_;
 	my $counters = q{SELECT idx_tup_fetch || ' ' || seq_scan || ' ' || seq_tup_read
-		FROM pg_stat_user_tables WHERE relname = 'summary_cache_definition'};
+		FROM pg_stat_user_tables WHERE relname = 'definition'};
 	my @before = split / /, $node->sql($counters);
 	$node->sql($sql);
 	my @after = split / /, $node->sql($counters);
@@ -71,7 +71,7 @@ for my $case ([ 'a definition', q{SELECT summary_cache_define('x', 'main', 'SELE
 for my $case ([ 'a drop', q{SELECT summary_cache_drop('x')}, 1 ],
 	[ 'a rename', 'ALTER TABLE other RENAME TO another', 1 ],
 	[ 'DROP OWNED', q{CREATE ROLE regress_growth; GRANT USAGE ON SCHEMA public TO regress_growth;
-		UPDATE summary_cache_definition SET owner = 'regress_growth' WHERE summary LIKE 's9%';
+		UPDATE summary_cache.definition SET owner = 'regress_growth' WHERE summary LIKE 's9%';
 		DROP OWNED BY regress_growth; DROP ROLE regress_growth}, 4 ],
 	[ 'summary_cache_stats', 'SELECT count(*) FROM summary_cache_stats', 0, 1 ],
 	[ 'summary_cache_sections', 'SELECT count(*) FROM summary_cache_sections', 0, 1 ],
@@ -82,7 +82,7 @@ for my $case ([ 'a drop', q{SELECT summary_cache_drop('x')}, 1 ],
 	cmp_ok($scans, '<=', $scans_allowed, "$what reads all rows a few times at most");
 	cmp_ok($by_index, '<=', ($passes // 0) * 810 + 200, '... each once');
 }
-is($node->sql(q{SELECT count(*) FROM summary_cache_definition WHERE summary LIKE 's9%'}), '0', 'what was owned is dropped');
+is($node->sql(q{SELECT count(*) FROM summary_cache.definition WHERE summary LIKE 's9%'}), '0', 'what was owned is dropped');
 is($node->sql(q{SELECT string_agg(source::text, ' ' ORDER BY source::text) FROM summary_cache_tables}), 'a b', 'what nobody reads any more is not tracked');
 
 #
@@ -93,7 +93,7 @@ $node->sql(q{
 	CREATE TABLE parted1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
 	SELECT summary_cache_define('p', 'second', 'SELECT count(*) AS n FROM parted1');
 	SELECT summary_cache_define('p', 'first', 'SELECT count(*) AS m FROM parted, b');
-	UPDATE summary_cache_definition SET position = 3 WHERE summary = 'p' AND section = 'second';
+	UPDATE summary_cache.definition SET position = 3 WHERE summary = 'p' AND section = 'second';
 	INSERT INTO parted VALUES (1);
 });
 sub same
@@ -103,12 +103,12 @@ sub same
 	isnt($node->sql("SELECT count(*) FROM ($truth) x"), '0', '... and has some');
 	return;
 }
-same('summary_cache_stats', 'SELECT summary FROM summary_cache_stats', 'SELECT DISTINCT summary FROM summary_cache_definition');
+same('summary_cache_stats', 'SELECT summary FROM summary_cache_stats', 'SELECT DISTINCT summary FROM summary_cache.definition');
 same('summary_cache_sections', 'SELECT summary, section, refresh, owner, sources::text FROM summary_cache_sections',
-	'SELECT summary, section, refresh, owner, sources::text FROM summary_cache_definition');
+	'SELECT summary, section, refresh, owner, sources::text FROM summary_cache.definition');
 same('summary_cache_tables', 'SELECT source, sections::text FROM summary_cache_tables',
 	q{SELECT s::regclass, array_agg(summary || '.' || section ORDER BY summary, position)::text
-		FROM summary_cache_definition, unnest(sources) s GROUP BY s});
+		FROM summary_cache.definition, unnest(sources) s GROUP BY s});
 is($node->sql(q{SELECT string_agg(section, ' ') FROM summary_cache_sections WHERE summary = 'p'}), 'first second', 'sections are in the order of the document');
 is($node->sql(q{SELECT count(DISTINCT revision), count(*), bool_and(provable) FROM summary_cache_tables WHERE source::text LIKE 'parted%'}), '1|2|t',
 	'all of a tree have the same state');

@@ -110,7 +110,7 @@ is(starts(), $starts + 1, '... and a commit starts one');
 # Both at once, by settings of the server, for a summary that has no options: a storm that nobody reads
 #
 $node->safe_psql('postgres', q{SELECT summary_cache_configure('s', 'eager_refresh', NULL)});
-is($node->safe_psql('postgres', 'SELECT count(*) FROM summary_cache_option'), '0', 'no summary has an option');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM summary_cache.option'), '0', 'no summary has an option');
 $node->set_server('summary_cache.min_refresh_interval', '200ms');
 $node->set_server('summary_cache.eager_refresh', 'on');
 $node->safe_psql('postgres', q{SELECT 1 FROM summary_cache_fetch('s', NULL, true)});

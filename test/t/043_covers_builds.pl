@@ -112,7 +112,7 @@ not_believed('the trigger of a member is disabled', 'root',
 my $builder = experienced('plain');
 $builder->query(q{BEGIN});
 $builder->query("SELECT count(*) FROM $_")
-  for 'plain', 'summary_cache_definition', 'summary_cache_option',
+  for 'plain', 'summary_cache.definition', 'summary_cache.option',
   split /\n/, $node->sql(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' ORDER BY oid});
 my $old = $builder->query(forced('plain'));
 $node->sql('ALTER TABLE plain DISABLE TRIGGER summary_cache_statement');

@@ -154,15 +154,15 @@ my $many = 300;
 $node->safe_psql('postgres', qq{
 	CREATE TABLE many (n int);
 	SELECT ext.summary_cache_define('many 1', 'core', 'SELECT count(*) AS n, max(n) AS max FROM many');
-	INSERT INTO ext.summary_cache_definition
+	INSERT INTO summary_cache.definition
 		SELECT (jsonb_populate_record(d, jsonb_build_object('summary', 'many ' || i))).*
-		FROM ext.summary_cache_definition d, generate_series(2, $many) i WHERE summary = 'many 1';
+		FROM summary_cache.definition d, generate_series(2, $many) i WHERE summary = 'many 1';
 });
 my $said = said(q{SET statement_timeout = 0; ALTER TABLE many RENAME TO lots});
 is(() = $said =~ /follows what was renamed/g, $many, 'all follow');
 unlike($said, qr/WARNING/, '... and nothing else is said');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM ext.summary_cache_definition WHERE query LIKE '%lots%'}), $many, '... in the catalog');
-$node->safe_psql('postgres', q{DELETE FROM ext.summary_cache_definition WHERE summary LIKE 'many %'; DROP TABLE lots});
+is($node->safe_psql('postgres', q{SELECT count(*) FROM summary_cache.definition WHERE query LIKE '%lots%'}), $many, '... in the catalog');
+$node->safe_psql('postgres', q{DELETE FROM summary_cache.definition WHERE summary LIKE 'many %'; DROP TABLE lots});
 
 # what would run while a query is analysed: a constant is converted, by whoever's function, for as long as that likes
 my $forever = q{
@@ -213,15 +213,15 @@ my $going = Session->new($node, 'going');
 $holder->query('BEGIN; LOCK TABLE quick IN ROW EXCLUSIVE MODE');
 $going->send_sql('ALTER TABLE quick RENAME TO quicker');
 ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $going->{pid}"), 'a rename waits for its table');
-$node->safe_psql('going', q{UPDATE summary_cache_definition SET query = 'SELECT 1 AS n'});
+$node->safe_psql('going', q{UPDATE summary_cache.definition SET query = 'SELECT 1 AS n'});
 $holder->query('COMMIT');
 $going->result;
 is($going->error, '', '... and leaves alone a section that is another one by then');
-is($node->safe_psql('going', 'SELECT query FROM summary_cache_definition'), 'SELECT 1 AS n', '... as it was written');
+is($node->safe_psql('going', 'SELECT query FROM summary_cache.definition'), 'SELECT 1 AS n', '... as it was written');
 $holder->query('BEGIN; LOCK TABLE quicker IN ROW EXCLUSIVE MODE');
 $going->send_sql('ALTER TABLE quicker RENAME TO quick');
 ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $going->{pid}"), 'it waits once more');
-$holder->query('DELETE FROM summary_cache_definition; COMMIT');
+$holder->query('DELETE FROM summary_cache.definition; COMMIT');
 $going->result;
 is($going->error, '', '... with nothing to follow');
 $_->quit foreach ($holder, $going);
@@ -243,11 +243,11 @@ $writer->query('BEGIN; INSERT INTO other VALUES (1)');
 like(said(q{SET lock_timeout = '100ms'; DROP OWNED BY leaving}),
 	qr/WARNING:  could not drop the sections of these roles: canceling statement due to lock timeout/,
 	'a lock that cannot be had is no reason to fail');
-is($node->safe_psql('postgres', q{SELECT has_table_privilege('leaving', 'other', 'SELECT'), count(*) FROM ext.summary_cache_definition WHERE summary = 'leaving'}),
+is($node->safe_psql('postgres', q{SELECT has_table_privilege('leaving', 'other', 'SELECT'), count(*) FROM summary_cache.definition WHERE summary = 'leaving'}),
 	'f|1', 'the rights are gone, the section is there');
 $writer->query('COMMIT');
 is(said('DROP OWNED BY leaving'), '', 'once more');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM ext.summary_cache_definition WHERE summary = 'leaving'}), '0', 'it is dropped');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM summary_cache.definition WHERE summary = 'leaving'}), '0', 'it is dropped');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'other'::regclass}), '0', '... with its triggers');
 is(said('DROP ROLE leaving'), '', 'and the role');
 

@@ -76,12 +76,12 @@ my $setup = q{
 # What must be the same after a restore, each by name.
 my %same = (
 	definitions => q{SELECT summary, section, position, refresh, owner, query, reads, calls, keys, settings, generated
-		FROM ext.summary_cache_definition WHERE summary <> 'orphan' ORDER BY summary, position},
-	sources => q{SELECT summary, section, s FROM ext.summary_cache_definition, unnest(sources) s
+		FROM summary_cache.definition WHERE summary <> 'orphan' ORDER BY summary, position},
+	sources => q{SELECT summary, section, s FROM summary_cache.definition, unnest(sources) s
 		WHERE section <> 'Wörter' ORDER BY 1, 2, s::text},
-	options => q{SELECT * FROM ext.summary_cache_option ORDER BY 1, 2},
+	options => q{SELECT * FROM summary_cache.option ORDER BY 1, 2},
 	# but for the one that was dropped: zoo has a list all the same
-	readers => q{SELECT r.* FROM ext.summary_cache_reader r JOIN pg_roles ON oid = role ORDER BY 1, role::text},
+	readers => q{SELECT r.* FROM summary_cache.reader r JOIN pg_roles ON oid = role ORDER BY 1, role::text},
 	triggers => q{SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(t.oid), deptype
 		FROM pg_trigger t LEFT JOIN pg_depend d ON classid = 'pg_trigger'::regclass AND objid = t.oid
 			AND refclassid = 'pg_extension'::regclass
@@ -159,7 +159,7 @@ sub database
 #
 my $source = $node->connstr('source');
 $node->command_ok([ 'pg_dump', '-d', $source, '-f', "$tmp/plain" ], 'pg_dump, plain');
-like($node->safe_psql('source', q{SELECT owner FROM ext.summary_cache_definition WHERE summary = 'orphan'}), qr/^\d+$/,
+like($node->safe_psql('source', q{SELECT owner FROM summary_cache.definition WHERE summary = 'orphan'}), qr/^\d+$/,
 	'the owner of a section was dropped');
 unlike(slurp_file("$tmp/plain"), qr/orphan/, 'a section of a dropped role is not dumped: its owner would be a number');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-1', '-d', database($node, 'plain'), '-f', "$tmp/plain" ],
@@ -197,7 +197,7 @@ check($node, 'again', 'again');
 $node->command_ok([ 'pg_dump', '-Fc', '--schema-only', '-d', $source, '-f', "$tmp/schema" ], 'pg_dump --schema-only');
 $node->command_ok([ 'pg_dump', '-Fc', '--data-only', '-d', $source, '-f', "$tmp/data" ], 'pg_dump --data-only');
 $node->command_ok([ 'pg_restore', '-e', '-j', '4', '-d', database($node, 'apart'), "$tmp/schema" ], 'the schema is restored');
-is($node->safe_psql('apart', 'SELECT count(*) FROM ext.summary_cache_definition'), '0', 'it has no definitions');
+is($node->safe_psql('apart', 'SELECT count(*) FROM summary_cache.definition'), '0', 'it has no definitions');
 is($node->safe_psql('apart', $same{triggers}), $truth{triggers}, 'but the triggers');
 my ($ret, $out, $err) = $node->psql('apart', 'SELECT ext.state_summary()');
 like($err, qr/summary "state" is not defined.*\n.*HINT:.*summary_cache_attach_state_hub/s, 'a read says what is missing');
@@ -218,11 +218,26 @@ $node->command_ok([ 'pg_restore', '-e', '--data-only', '--disable-triggers', '-j
 $node->safe_psql('apart', 'REFRESH MATERIALIZED VIEW hub.mat');
 check($node, 'apart', 'apart');
 # the definitions alone, while documents are cached
-$node->safe_psql('apart', 'TRUNCATE ext.summary_cache_definition, ext.summary_cache_option, ext.summary_cache_reader');
-$node->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'summary_cache_definition', '-t', 'summary_cache_option', '-t', 'summary_cache_reader', '-d', $node->connstr('apart'), "$tmp/custom" ],
+$node->safe_psql('apart', 'TRUNCATE summary_cache.definition, summary_cache.option, summary_cache.reader');
+$node->command_ok([ 'pg_restore', '-e', '--data-only', '-t', 'definition', '-t', 'option', '-t', 'reader', '-d', $node->connstr('apart'), "$tmp/custom" ],
 	'the definitions alone are restored');
 $node->safe_psql('apart', 'SELECT ext.state_summary(true)');	# it is what was cached, and served stale
 check($node, 'apart', 'definitions alone');
+# by a role that is no superuser and has the right to write the tables: as far as it may act for the owners
+$node->safe_psql('apart', q{
+	TRUNCATE summary_cache.definition, summary_cache.option, summary_cache.reader;
+	CREATE ROLE regress_dump_restorer LOGIN;
+	GRANT USAGE ON SCHEMA summary_cache, "Zoo, of 'tables'" TO regress_dump_restorer;
+	GRANT INSERT ON ALL TABLES IN SCHEMA summary_cache TO regress_dump_restorer;
+	GRANT regress_dump_hub TO regress_dump_restorer});
+my @restore = ('pg_restore', '-e', '--single-transaction', '--no-owner', '--data-only', '-n', 'summary_cache', '-U', 'regress_dump_restorer',
+	'-d', $node->connstr('apart'), "$tmp/custom");
+$node->command_fails_like([@restore], qr/permission denied to write table "summary_cache\.definition"/,
+	'who is no member of the owner of a section does not restore it');
+$node->safe_psql('apart', q{GRANT "Odd ""Role"", of dumps" TO regress_dump_restorer});
+$node->command_ok([@restore], 'who is restores the definitions');
+$node->safe_psql('apart', q{DROP OWNED BY regress_dump_restorer; DROP ROLE regress_dump_restorer; SELECT ext.state_summary(true)});
+check($node, 'apart', 'definitions restored by a member');
 
 #
 # A server without the library preloaded, whose roles have other numbers

@@ -102,6 +102,10 @@ CREATE TEMP VIEW property (name, property, value) AS
 		('owner', typowner::regrole::text),
 		('rights', pg_temp.acl(typacl, 'T', typowner))) p
 	UNION ALL
+	SELECT name, p.* FROM member JOIN pg_namespace n ON classid = 'pg_namespace'::regclass AND n.oid = objid, LATERAL (VALUES
+		('owner', nspowner::regrole::text),
+		('rights', pg_temp.acl(nspacl, 'n', nspowner))) p
+	UNION ALL
 	SELECT 'extension', p.* FROM pg_extension e, LATERAL (VALUES
 		('owner', extowner::regrole::text),
 		('schema', extnamespace::regnamespace::text),
@@ -113,7 +117,7 @@ CREATE TEMP VIEW property (name, property, value) AS
 -- a line each
 SELECT name, property, replace(value, E'\n', ' ') FROM property ORDER BY name COLLATE "C", property COLLATE "C", value COLLATE "C";
 -- of these nothing but the name would be compared
-SELECT 'not described', name FROM member WHERE classid NOT IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass);
+SELECT 'not described', name FROM member WHERE classid NOT IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass);
 SQL
 
 # What the extension is made of after some statements, which are rolled back.
@@ -159,10 +163,10 @@ unlike($fresh, qr/not described/, '... in all its kinds of objects');
 
 # What a user of each version that can be upgraded may have in its tables.
 my %definitions = (
-	'1.0' => q{INSERT INTO summary_cache_definition (summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
+	'1.0' => q{INSERT INTO summary_cache.definition (summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
 		VALUES ('kept', 'one', 1, 'background', current_user::regrole, 'SELECT 1 AS one', '{}', '{}', '{}', '{one}', '{search_path=pg_catalog}');
-		INSERT INTO summary_cache_option (summary, option, value) VALUES ('kept', 'max_stale_age', '60')});
-my $kept = q{SELECT summary, section, query FROM summary_cache_definition; SELECT summary, option, value FROM summary_cache_option};
+		INSERT INTO summary_cache.option (summary, option, value) VALUES ('kept', 'max_stale_age', '60')});
+my $kept = q{SELECT summary, section, query FROM summary_cache.definition; SELECT summary, option, value FROM summary_cache.option};
 
 foreach my $from (split /\n/, $node->safe_psql('postgres', qq{
 	SELECT source FROM pg_extension_update_paths('summary_cache') WHERE target = '$version' AND path IS NOT NULL}))
@@ -201,8 +205,8 @@ REVOKE ALL ON FUNCTION summary_cache_extra_notes() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION summary_cache_extra_notes() TO pg_monitor;
 CREATE VIEW summary_cache_more WITH (security_barrier) AS SELECT id, note FROM summary_cache_extra WHERE id > 0;
 CREATE TYPE summary_cache_colour AS ENUM ('red', 'green');
-ALTER TABLE summary_cache_option ADD COLUMN since timestamptz;
-ALTER TABLE summary_cache_option ADD COLUMN until timestamptz;
+ALTER TABLE summary_cache.option ADD COLUMN since timestamptz;
+ALTER TABLE summary_cache.option ADD COLUMN until timestamptz;
 ALTER TYPE summary_cache_answer ADD ATTRIBUTE age interval;
 ALTER FUNCTION summary_cache_reset_stats() COST 10;
 SQL
@@ -235,7 +239,7 @@ my @mistakes = (
 	[ 'default', qr/ DEFAULT ''/, '', qr/^-table .*extra\|column 2 \(note\).*default ''/m ],
 	[ 'scale of a type', qr/numeric\(10, 2\)/, 'numeric(10, 3)', qr/^\+table .*extra\|column 3 .*numeric\(10,3\)/m ],
 	[ 'order of columns', qr/since/, 'until', qr/^\+table .*option\|column 4 \(until\)/m, qr/until timestamptz;\n(?=ALTER TYPE)/, "since timestamptz;\n" ],
-	[ 'column that was there before', qr/ALTER TABLE \S+ ADD COLUMN since/, "ALTER TABLE summary_cache_option ADD COLUMN old int;\nALTER TABLE summary_cache_option DROP COLUMN old;\n\$&", qr/^\+table .*option\|column 4 \(\.{8}pg\.dropped/m ],
+	[ 'column that was there before', qr/ALTER TABLE \S+ ADD COLUMN since/, "ALTER TABLE summary_cache.option ADD COLUMN old int;\nALTER TABLE summary_cache.option DROP COLUMN old;\n\$&", qr/^\+table .*option\|column 4 \(\.{8}pg\.dropped/m ],
 	[ 'dump of a table', qr/SELECT pg_catalog.*;\n/, '', qr/^-extension\|what pg_dump carries\|.*extra/m ],
 	[ 'condition of a dump', qr/WHERE id > 0'\)/, "')", qr/^-extension\|what pg_dump carries\|.*id > 0/m ],
 	[ 'row', qr/INSERT .*;\n/, '', qr/<note>ours<\/note>/m ],
@@ -258,7 +262,7 @@ foreach my $mistake (@mistakes)
 	my $script = $added;
 
 	$n++;
-	$instead =~ s/\$&/ALTER TABLE summary_cache_option ADD COLUMN since/;
+	$instead =~ s/\$&/ALTER TABLE summary_cache.option ADD COLUMN since/;
 	$script =~ s/$pattern/$instead/ or die "nothing to mistake: $name";
 	$script =~ s/$and/$then/ or die "nothing to mistake: $name" if $and;
 	$versions->add("$version--1.1mistake$n", $guard . $script);

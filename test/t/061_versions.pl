@@ -65,11 +65,11 @@ $older = changed($older, qr/OUT pending integer, (?=OUT last_change)/, '');
 $older = changed($older, qr/built_at timestamptz, (?=document)/, '');
 $versions->add('0.9', $older);
 $versions->add("0.9--$version", join("\n", $drop, map({ statement($_) } @results), @views, @fetch, q{
-	ALTER TABLE summary_cache_definition ADD COLUMN calls text[] NOT NULL DEFAULT '{}';
-	ALTER TABLE summary_cache_definition ADD COLUMN keys text[] NOT NULL DEFAULT '{}';
-	ALTER TABLE summary_cache_definition ADD COLUMN settings text[] NOT NULL DEFAULT '{search_path=public}';
-	ALTER TABLE summary_cache_definition ADD COLUMN generated boolean NOT NULL DEFAULT false;
-	ALTER TABLE summary_cache_definition ADD COLUMN incarnation uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
+	ALTER TABLE summary_cache.definition ADD COLUMN calls text[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN keys text[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN settings text[] NOT NULL DEFAULT '{search_path=public}';
+	ALTER TABLE summary_cache.definition ADD COLUMN generated boolean NOT NULL DEFAULT false;
+	ALTER TABLE summary_cache.definition ADD COLUMN incarnation uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
 }));
 
 my $columns = join(', ', map { "more_$_ text" } 1 .. 60);
@@ -78,7 +78,7 @@ my $add = join(', ', map { "ADD COLUMN more_$_ text" } 1 .. 60);
 $versions->add("$version--1.1test", join("\n", $drop,
 	map({ changed(statement($_), qr/\)\s*RETURNS/, ", $out)\nRETURNS") } @results), @views,
 	changed($fetch[0], qr/\);/, ", $columns);"), $fetch[1],
-	"ALTER TABLE summary_cache_definition $add; ALTER TABLE summary_cache_option $add;"));
+	"ALTER TABLE summary_cache.definition $add; ALTER TABLE summary_cache.option $add;"));
 
 #
 # What is asked of each
@@ -154,7 +154,7 @@ like($stderr, qr/WARNING:  the SQL objects .* version 0\.9.*HINT:  Run ALTER EXT
 $node->safe_psql('older', qq{
 	CREATE TRIGGER summary_cache_statement AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON t FOR EACH STATEMENT EXECUTE FUNCTION summary_cache_touch();
 	ALTER TABLE t ENABLE ALWAYS TRIGGER summary_cache_statement;
-	INSERT INTO summary_cache_definition (summary, section, position, refresh, owner, query, sources, reads)
+	INSERT INTO summary_cache.definition (summary, section, position, refresh, owner, query, sources, reads)
 		VALUES ('one', 'a', 1, 'background', current_user::regrole, \$\$$definition\$\$, '{t}', '{t,parent,part}');
 });
 says_so($node, 'older', '0.9', 'Run ALTER EXTENSION summary_cache UPDATE\.', 'older SQL objects');
@@ -200,11 +200,11 @@ is($node->safe_psql('newer', $said), $node->safe_psql('newer', $truth), '... and
 #
 # The right version, and yet another shape
 #
-foreach my $alter ('ALTER TABLE summary_cache_definition ADD COLUMN more int', 'ALTER TABLE summary_cache_option ADD COLUMN more int',
+foreach my $alter ('ALTER TABLE summary_cache.definition ADD COLUMN more int', 'ALTER TABLE summary_cache.option ADD COLUMN more int',
 	'ALTER TYPE summary_cache_answer ADD ATTRIBUTE more int')
 {
 	($ret, $stdout, $stderr) = $node->psql('newer', "\\set VERBOSITY verbose\nBEGIN; $alter; SELECT * FROM summary_cache_fetch('one')");
-	like($stderr, qr/ERROR:  55000: "summary_cache_\w+" has \d+ columns instead of the \d+ of version .*HINT:  Somebody has altered it/s, $alter);
+	like($stderr, qr/ERROR:  55000: "summary_cache[._]\w+" has \d+ columns instead of the \d+ of version .*HINT:  Somebody has altered it/s, $alter);
 }
 
 #

@@ -36,7 +36,7 @@ INSERT INTO regress_attack.statements (statement, id) SELECT * FROM unnest(ARRAY
     'SELECT pg_ls_dir(''.'')',
     -- our own functions: in the hands of who may execute them, they define only as the owner, and not in a build
     'SELECT summary_cache_define(''planted'', ''core'', ''SELECT 1 AS x'', ''{}'')', 'SELECT summary_cache_drop(''state'')',
-    'SELECT summary_cache_attach_state_hub()', 'SELECT * FROM summary_cache_definition', 'SELECT * FROM summary_cache_stats'
+    'SELECT summary_cache_attach_state_hub()', 'SELECT * FROM summary_cache.definition', 'SELECT * FROM summary_cache_stats'
     ]) WITH ORDINALITY AS s (statement, id);
 -- owned by the attacker, as all that follows
 ALTER TABLE regress_attack.loot OWNER TO regress_rights_attacker;
@@ -84,7 +84,7 @@ CREATE FUNCTION harm() RETURNS SETOF text LANGUAGE sql AS $$
     UNION ALL SELECT 'a superuser: ' || rolname FROM pg_roles
         WHERE rolsuper AND rolname LIKE 'regress\_rights%' AND rolname <> 'regress_rights_super'
     UNION ALL SELECT 'a role' FROM pg_roles WHERE rolname = 'regress_rights_new'
-    UNION ALL SELECT 'a summary' FROM summary_cache_definition WHERE summary = 'planted'
+    UNION ALL SELECT 'a summary' FROM summary_cache.definition WHERE summary = 'planted'
     UNION ALL SELECT 'a right' WHERE has_table_privilege('regress_rights_attacker', 'regress_attack.superusers', 'SELECT')
 $$;
 \set ECHO all
