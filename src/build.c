@@ -15,6 +15,13 @@
  * that has locked one source and comes to need another does not meet a build that
  * waits for the first and holds the second.
  *
+ * What readers share is built where nothing of any reader's session matters: a
+ * reader builds what runs nothing but PostgreSQL's own code (closed.c), and
+ * leaves everything else to a worker.  For itself alone it builds that as well,
+ * if it is a member of the owner: else what it has compiled or set up in its
+ * session could run with the owner's rights, and what the owner's code leaves
+ * behind would stay in its session.
+ *
  * A section is published if no invalidation has happened since and nothing
  * newer is there.  The bytes are copied into shared memory before a lock is
  * taken; under the lock only pointers are swapped.
@@ -32,6 +39,7 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -411,15 +419,18 @@ sc_build_is_blocked_here(ScSummaryDef *definition)
 
 /*
  * Say once in a session that a document is not cached for want of room; for each
- * summary, since the remedy may be another's.
+ * summary, since the remedy may be another's.  To be called when no other builder
+ * waits any more: the client may not read it.
  */
-static void
-warn_of_room(const char *summary, ScPutResult result)
+void
+sc_build_warn(const char *summary, const ScBuild *build)
 {
 	static List *reported = NIL;
 	MemoryContext old;
 	ListCell   *lc;
 
+	if (!sc_store_lacked_room(build->put))
+		return;
 	foreach(lc, reported)
 	{
 		if (strcmp(lfirst(lc), summary) == 0)
@@ -431,11 +442,11 @@ warn_of_room(const char *summary, ScPutResult result)
 	ereport(SC_IN_BACKGROUND_WORKER ? LOG : WARNING,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("document of summary \"%s\" does not fit in %s and is not cached",
-					summary, result == SC_PUT_OVER_LIMIT ? "its own memory_limit" : "shared memory"),
-			 result == SC_PUT_OVER_LIMIT ?
+					summary, build->put == SC_PUT_OVER_LIMIT ? "its own memory_limit" : "shared memory"),
+			 build->put == SC_PUT_OVER_LIMIT ?
 			 errhint("Raise its option memory_limit by summary_cache_configure().") :
 			 errhint("Raise summary_cache.%s and restart the server.",
-					 result == SC_PUT_NO_SECTIONS ? "max_sections" : "memory_limit")));
+					 build->put == SC_PUT_NO_SECTIONS ? "max_sections" : "memory_limit")));
 }
 
 /*
@@ -472,10 +483,9 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("document of summary \"%s\" is too large", publication.summary),
 				 errhint("A document has less than 1 GB.")));
-	if (sc_store_lacked_room(result))
-		warn_of_room(publication.summary, result);
+	build->put = result;
 	/* the worker notifies listeners: from here a NOTIFY would take an xid */
-	else if (result == SC_PUT_CHANGED && sc_request_has_listeners() && cause != SC_BUILD_BACKGROUND)
+	if (result == SC_PUT_CHANGED && sc_request_has_listeners() && !sc_request_is_worker())
 		sc_request_notify(index);
 
 	/*
@@ -488,13 +498,32 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 }
 
 /*
+ * Is one of these sections known to be left to a worker?  What is not known yet
+ * is found out by the build.
+ */
+bool
+sc_build_needs_worker(ScSummaryDef *definition, ScWant want)
+{
+	for (int i = 0; i < definition->nsections; i++)
+	{
+		ScSectionDef *section = &definition->sections[i];
+
+		if (section->closed == SC_OPEN && (section->is_inline || want != SC_WANT_INLINE))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Build the wanted sections under a snapshot, with the labels that were read for
- * them before.
+ * them before.  If one of them may not be built here for others, it ends there.
  */
 static void
-build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot snapshot,
-			   ScBuild *build)
+build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for_others,
+			   Snapshot snapshot, ScBuild *build)
 {
+	/* a section's query that reads a summary is a reader like any other */
+	bool		in_worker = sc_request_is_worker() && building == NULL;
 	Building	me = {NameStr(definition->name), building};
 	TimestampTz built_at = GetCurrentTimestamp();
 
@@ -511,9 +540,11 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 		build->nchunks = definition->nsections;
 		build->chunks = palloc0(sizeof(ScChunk *) * definition->nsections);
 		build->complete = true;
-		build->published = false;
+		build->published = build->needs_worker = false;
+		build->put = SC_PUT_CHANGED;
 		for (int i = 0; i < definition->nsections; i++)
 		{
+			ScSectionDef *section = &definition->sections[i];
 			ScBody		body;
 			int64		start = sc_clock_now();
 			uint64		xmax;
@@ -524,7 +555,16 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 				continue;
 			}
 			/* with room for the word that a stranger adds */
-			sc_document_build(&definition->sections[i], snapshot, keys_offset(labels[i].nwords + 1), &body);
+			if (!sc_document_build(section, for_others ?
+								   (in_worker ? SC_RUN_ONE_OWNERS : SC_RUN_CLOSED) :
+								   is_member_of_role_nosuper(GetUserId(), section->owner) ?
+								   SC_RUN_ALL : SC_RUN_CLOSED, snapshot,
+								   keys_offset(labels[i].nwords + 1), &body))
+			{
+				build->complete = false;
+				build->needs_worker = true;
+				break;
+			}
 			if (OidIsValid(body.stranger.table) || OidIsValid(body.stranger.function))
 				sc_label_add_never(&labels[i]);
 
@@ -533,16 +573,17 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, Snapshot
 			 * what has no xid yet is in none of them.
 			 */
 			xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
-			build->chunks[i] = make_chunk(&definition->sections[i], !definition->has_readers, &body, &labels[i], built_at,
+			build->chunks[i] = make_chunk(section, !definition->has_readers, &body, &labels[i], built_at,
 										  xmax, sc_clock_now() - start);
 			if (sc_log_min_build_duration >= 0 &&
 				build->chunks[i]->build_ns >= (int64) sc_log_min_build_duration * 1000000)
 				ereport(LOG,
 						(errmsg("built section \"%s\" of summary \"%s\" in %.3f ms, %u bytes",
-								NameStr(definition->sections[i].name), me.summary,
+								NameStr(section->name), me.summary,
 								build->chunks[i]->build_ns / 1e6, build->chunks[i]->body_len)));
 		}
-		check_keys(me.summary, NULL, 0, build);
+		if (!build->needs_worker)
+			check_keys(me.summary, NULL, 0, build);
 	}
 	PG_FINALLY();
 	{
@@ -580,7 +621,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	}
 	sc_definition_pin();
 	SC_POINT("build-defined");
-	build->closed = !sc_reader_may_read(definition);
+	build->hidden = !sc_reader_may_read(definition);
 	build->hides_errors = !sc_reader_sees_errors(definition);
 	match = sc_build_match(local, definition);
 	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
@@ -612,16 +653,19 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	build_sections(definition, sections.wanted, labels, snapshot, build);
+	build_sections(definition, sections.wanted, labels, true, snapshot, build);
 	UnregisterSnapshot(snapshot);
-	if (!build->complete)
-		check_cached_keys(summary, local->index, build);
+	if (!build->needs_worker)
+	{
+		if (!build->complete)
+			check_cached_keys(summary, local->index, build);
 
-	SC_POINT("build-done");
+		SC_POINT("build-done");
 
-	/* a function in a query may have taken an xid */
-	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		build->published = publish(local->index, generation, definition, build, cause);
+		/* a function in a query may have taken an xid */
+		if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+			build->published = publish(local->index, generation, definition, build, cause);
+	}
 	sc_definition_unpin();
 }
 
@@ -676,8 +720,29 @@ sc_build_private(const char *summary, ScBuild *build)
 		labels[i].words = palloc(sizeof(ScWordSeen));
 		labels[i].read_at = sc_clock_now();
 	}
-	build_sections(definition, wanted, labels, snapshot, build);
+	build_sections(definition, wanted, labels, false, snapshot, build);
+	if (build->needs_worker)
+	{
+		/*
+		 * in a section of somebody else that a worker builds: when it is
+		 * there
+		 */
+		sc_document_give_way();
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("summary \"%s\" cannot be built in this session", summary),
+				 errdetail("It runs code that is not PostgreSQL's own, with the rights of its owner. For a role that is no member of the owner a background worker does that."),
+				 errhint("Read it in a READ COMMITTED transaction that has not written anything, with summary_cache.enabled on; view summary_cache_server shows whether there are workers.")));
+	}
 	UnregisterSnapshot(snapshot);
 	if (pushed)
 		PopActiveSnapshot();
+}
+
+/* Is an error what sc_build_private() says of a build that is not for this session? */
+bool
+sc_build_is_refusal(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE && error->funcname &&
+		strcmp(error->funcname, "sc_build_private") == 0;
 }

@@ -38,13 +38,19 @@ typedef struct ScBuild
 	ScChunk   **chunks;
 	bool		complete;		/* no NULL */
 	bool		published;
-	bool		closed;			/* the reader may not read what was built */
+	bool		needs_worker;	/* this process may not build it for others:
+								 * see closed.c */
+	bool		hidden;			/* the reader may not read what was built */
 	bool		hides_errors;	/* nor know what went wrong */
+	ScPutResult put;			/* what came of publishing it */
 } ScBuild;
 
 extern void sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);
 extern void sc_build_private(const char *summary, ScBuild *build);
 extern bool sc_build_is_running(void);
+extern void sc_build_warn(const char *summary, const ScBuild *build);
+extern bool sc_build_is_refusal(const ErrorData *error);
+extern bool sc_build_needs_worker(ScSummaryDef *definition, ScWant want);
 extern bool sc_build_may_publish(ScSummaryDef *definition, ScWant want);
 extern bool sc_build_is_blocked_here(ScSummaryDef *definition);
 extern ScMatch sc_build_match(ScLocal *local, ScSummaryDef *definition);

@@ -8,16 +8,18 @@
  *	private		the transaction has begun to write a source, or is
  *				SERIALIZABLE, or REPEATABLE READ and the document is not
  *				provably what its snapshot gives; or it must build but may not
- *				publish; or the cache is off.  Built under the caller's own
+ *				publish, or only a worker may and none can be had; or the
+ *				cache is off.  Built under the caller's own
  *				snapshot, never published, never waiting for a builder.
  *	miss		forced, nothing cached, too old, or stale would hide a commit
- *				of this session.  Built by the caller and published.
+ *				of this session.  Built and published by the caller, or by a
+ *				worker for which the caller waits.
  *	hit-revision	every section is proven current.
- *	progress-section	only inline sections are not: they are rebuilt by the
- *				caller and published.
+ *	progress-section	only inline sections are not: they are rebuilt and
+ *				published, by the same.
  *	stale		a background section is not, or is defined anew: the cached
  *				document; a refresh is requested.  Inline sections that have
- *				changed as well are rebuilt by the caller first.
+ *				changed as well are rebuilt first.
  *
  * A private answer requests a refresh as well, if the cached document would
  * not have been a hit for anybody.
@@ -25,9 +27,12 @@
  * Single flight: builders of one kind for a summary take turns by a lock of
  * the advisory class, so that waiting shows in pg_locks, obeys lock_timeout
  * and takes part in deadlock detection.  A reader that has waited decides
- * again: the leader's document may do.  If the leader failed, the reader gets
- * what the leader got: the old document if that may be served, else the
- * leader's error.
+ * again: the leader's document may do.
+ *
+ * What a reader cannot build for others (build.c), or has failed to build, it
+ * leaves to a worker and waits.  Why a reader fails may have to do with its own
+ * session, so only the worker's failure is the summary's: all who wait get the
+ * old document if that may be served, else the worker's error.
  *
  * On a standby, a build that conflicts with recovery ends the session that
  * builds (see sc_subtransaction_run()).  It counts as a failure, and readers
@@ -80,6 +85,10 @@ typedef struct Reader
 	bool		build_failed;	/* an old document may do */
 	bool		whole;			/* a part was built for a document that is
 								 * gone */
+	bool		needs_worker;	/* it cannot build what is needed */
+	bool		alone;			/* nor can a worker, now: for nobody else */
+	ErrorData  *error;			/* of its own build; NULL: none */
+	bool		hides_error;	/* which it may not see */
 	bool		inline_tried;	/* to rebuild, before a stale answer */
 	int64		asked_at;		/* monotonic ns; what is labelled later is new */
 	Snapshot	snapshot;
@@ -533,7 +542,7 @@ throw_build_error(const char *summary, bool hidden, ErrorData *error)
 							   error->internalquery ? "Query: " : "",
 							   error->internalquery ? error->internalquery : "");
 
-	if (hidden && !SC_IS_INTERRUPT(error) && !sc_document_is_timeout(error))
+	if (hidden && !SC_IS_INTERRUPT(error) && !sc_document_is_timeout(error) && !sc_build_is_refusal(error))
 		throw_hidden_error(summary, error->sqlerrcode,
 						   psprintf("%s%s%s%s%s", error->message, log[0] ? "\n" : "", log,
 									error->context ? "\n" : "", error->context ? error->context : ""));
@@ -691,8 +700,8 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	BuildArguments arguments = {local, want, cause, build};
 	ErrorContextCallback callback = {error_context_stack, note_conflict, NULL};
 	Trying		outer = trying;
-	ScBegun		begun;
-	ErrorData  *error = NULL;
+	ErrorData  *volatile error = NULL;
+	int			messages = client_min_messages;
 
 	if (!registered)
 		before_shmem_exit(record_conflict, (Datum) 0);
@@ -702,25 +711,33 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	trying.of_inline = want == SC_WANT_INLINE;
 	trying.conflict = false;
 	trying.lxid = SC_MY_LXID;
-	sc_store_begin(&begun);
-	trying.begun = begun;
+	sc_store_begin(&trying.begun);
 
 	sc_document_timed_out = false;
 	error_context_stack = &callback;
-	if (sc_subtransaction_is_ending())
-		build_throwing(build_action, &arguments, NameStr(local->name), build);
-	else
-		error = sc_subtransaction_run(build_action, &arguments, true);
+
+	/*
+	 * Others wait for this build: what it says is not sent, since the client
+	 * may not read it.  The server says something of a subtransaction, too.
+	 */
+	client_min_messages = ERROR;
+	PG_TRY();
+	{
+		if (sc_subtransaction_is_ending())
+			build_throwing(build_action, &arguments, NameStr(local->name), build);
+		else
+			error = sc_subtransaction_run(build_action, &arguments, true);
+	}
+	PG_FINALLY();
+	{
+		client_min_messages = messages;
+	}
+	PG_END_TRY();
 	error_context_stack = callback.previous;
 	trying = outer;
-	if (error)
-	{
-		/* what a cancelled builder began, the worker does */
-		if (is_cancel(error))
-			(void) sc_request_refresh(local->index);
-		else
-			sc_store_record_failure(local->index, NameStr(local->name), &begun, error, want == SC_WANT_INLINE);
-	}
+	/* what a cancelled builder began, the worker does */
+	if (error && is_cancel(error))
+		(void) sc_request_refresh(local->index);
 	return error;
 }
 
@@ -772,6 +789,97 @@ board(Reader *reader, Flight flight)
 	reader->flight = flight;
 }
 
+/* As long as a new document cannot be had: may the old one be served? */
+static bool
+old_one_does(Reader *reader)
+{
+	ScLocal    *local = reader->local;
+
+	reader->build_failed = true;
+	sc_local_sync(local, true);
+	return local->index >= 0 && local->nsections > 0 && stale_if_error(local, reader) &&
+		sc_build_match(local, sc_definition_get(reader->summary)) != SC_MATCH_NOTHING;
+}
+
+/*
+ * May this reader wait for a worker?  Not if it is a section's query itself: there
+ * may be no worker left for which it could wait.  (What the build would have to
+ * wait for was looked at by sc_build_may_publish(), and the worker gives way.)
+ */
+static ScTry
+await_worker(Reader *reader, ScRefresh what)
+{
+	int			index = reader->local->index;
+	int64		start = sc_clock_now();
+	ScTry		outcome;
+
+	land(reader);
+	if (sc_build_is_running())
+	{
+		(void) sc_request_refresh(index);
+		return SC_TRY_NONE;
+	}
+	outcome = sc_request_await(index, reader->summary, what);
+	reader->waited = true;
+	sc_counters_add(index, SC_COUNT_WAITS, 1);
+	sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);
+	return outcome;
+}
+
+/*
+ * Have a worker build what was decided.  True if that gave the answer; else the
+ * reader decides anew.
+ */
+static bool
+answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
+{
+	ScLocal    *local = reader->local;
+	int			index = local->index;
+	bool		anew = reader->asked->force || too_old(local, reader, 0);
+	ScTry		outcome = await_worker(reader, decision->status == SC_INLINE ? SC_REFRESH_INLINE :
+									   anew ? SC_REFRESH_ALL : SC_REFRESH_NEEDED);
+
+	if (outcome == SC_TRY_DONE)
+	{
+		/* unless it was invalidated since, or given away */
+		sc_local_sync(local, true);
+		return local->index == index && local->nsections > 0 &&
+			(!anew || local->label.read_at > reader->asked_at) &&
+			answer_reader(reader, decision->status, NULL, answer);
+	}
+
+	/*
+	 * to a lock that may be held for a moment only, or to another summary's
+	 * worker
+	 */
+	if (outcome == SC_TRY_GAVE_WAY && reader->error == NULL &&
+		sc_clock_now() < reader->asked_at + DeadlockTimeout * SC_NS_PER_MS)
+		return false;
+	if (outcome == SC_TRY_FAILED && !old_one_does(reader))
+	{
+		if (reader->error)
+			throw_build_error(reader->summary, reader->hides_error, reader->error);
+		raise_leaders_error(local, reader, sc_definition_get(reader->summary));
+		/* that is no matter any more, or says little about the next build */
+		reader->alone = true;
+	}
+	if (outcome != SC_TRY_FAILED)
+	{
+		bool		old = (reader->error || outcome == SC_TRY_LATE) && old_one_does(reader);
+
+		if (reader->error && !old)
+			throw_build_error(reader->summary, reader->hides_error, reader->error);
+		if (outcome == SC_TRY_LATE && !old)
+			ereport(ERROR,
+					(errcode(ERRCODE_QUERY_CANCELED),
+					 errmsg("waiting for a worker to build summary \"%s\" took longer than %d ms",
+							reader->summary, sc_build_timeout),
+					 errhint("Make its sections' queries cheaper, or raise summary_cache.build_timeout.")));
+		reader->alone = true;
+	}
+	return false;
+}
+
 /*
  * Build what was decided, as the leader or as one of many that cannot share a
  * result.  True if that gave the answer; else the reader decides anew.
@@ -784,20 +892,18 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	ErrorData  *error;
 
 	error = try_build(local, reader->whole ? SC_WANT_ALL : decision->want, cause, &build);
-	if (error)
+	if (error && is_cancel(error))
 	{
 		land(reader);
-		if (is_cancel(error))
-			throw_build_error(reader->summary, build.hides_errors, error);
-
-		/* an old document is better than none */
-		reader->build_failed = true;
-		sc_local_sync(local, true);
-		if (local->index < 0 || local->nsections == 0 || !stale_if_error(local, reader) ||
-			sc_build_match(local, sc_definition_get(reader->summary)) == SC_MATCH_NOTHING)
-			throw_build_error(reader->summary, build.hides_errors, error);
-		FreeErrorData(error);
-		return false;
+		throw_build_error(reader->summary, build.hides_errors, error);
+	}
+	if (error || build.needs_worker)
+	{
+		free_build(&build);
+		reader->needs_worker = true;
+		reader->error = error;
+		reader->hides_error = build.hides_errors;
+		return answer_from_worker(reader, decision, answer);
 	}
 
 	if (build.published)
@@ -816,11 +922,12 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		 * it may have become another summary, of the same name, since we
 		 * looked
 		 */
-		if (build.closed)
+		if (build.hidden)
 			sc_definition_unknown(reader->summary);
 		answer_from_build(reader, decision->status, &build, answer);
 		if (local->index >= 0)
 			sc_counters_add(local->index, (int) decision->status, 1);
+		sc_build_warn(reader->summary, &build);
 		return true;
 	}
 	/* parts of a document that is gone */
@@ -845,6 +952,12 @@ renew_inline(Reader *reader)
 		sc_subtransaction_is_ending() ||
 		!sc_build_may_publish(sc_definition_get(reader->summary), SC_WANT_INLINE))
 		return false;
+	if (sc_build_needs_worker(sc_definition_get(reader->summary), SC_WANT_INLINE))
+	{
+		reader->inline_tried = true;
+		(void) await_worker(reader, SC_REFRESH_INLINE);
+		return true;
+	}
 	if (reader->flight != FLIGHT_INLINE)
 	{
 		land(reader);
@@ -856,6 +969,11 @@ renew_inline(Reader *reader)
 	land(reader);
 	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		throw_build_error(reader->summary, build.hides_errors, error);
+	if (error || build.needs_worker)
+		(void) await_worker(reader, SC_REFRESH_INLINE);
+	else
+		sc_build_warn(reader->summary, &build);
+	free_build(&build);
 	return true;
 }
 
@@ -914,7 +1032,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		 */
 		if (decision.status == SC_STALE &&
 			!sc_request_refresh(local->index) &&
-			reader.flight == FLIGHT_NONE && !reader.build_failed &&
+			reader.flight == FLIGHT_NONE && !reader.build_failed && !reader.needs_worker &&
+			!sc_build_needs_worker(sc_definition_get(reader.summary), SC_WANT_NEEDED) &&
 			sc_build_may_publish(sc_definition_get(reader.summary), SC_WANT_NEEDED) &&
 			flight_lock(reader.summary, FLIGHT_BACKGROUND, false))
 		{
@@ -944,6 +1063,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		if (decision.status != SC_PRIVATE &&
 			!sc_build_may_publish(definition, reader.whole ? SC_WANT_ALL : decision.want))
 			(void) decide_private(&decision, SC_PRIVATE_MAY_NOT_PUBLISH);
+		if (decision.status != SC_PRIVATE && reader.alone)
+			(void) decide_private(&decision, SC_PRIVATE_NO_WORKER);
 		if (decision.status == SC_PRIVATE)
 		{
 			answer_privately(&reader, decision.cause, answer);
@@ -951,6 +1072,13 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		}
 		if (reader.waited)
 			raise_leaders_error(local, &reader, definition);
+		if (reader.needs_worker || sc_build_needs_worker(definition, decision.want) ||
+			(reader.waited && sc_request_is_awaited(local->index)))
+		{
+			if (answer_from_worker(&reader, &decision, answer))
+				return;
+			continue;
+		}
 
 		/*
 		 * Build as the leader, after another look: the one before may just
@@ -1081,29 +1209,41 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 }
 
 /*
- * Refresh what needs it, from the worker, inside a transaction.  Raises the
- * query's error.
+ * Refresh what was asked for, from the worker, inside a transaction.  Raises the
+ * query's error; SC_TRY_NONE: this worker may not build it.
+ *
+ * A worker that a reader waits for does not wait for one that is building:
+ * publishing does not depend on it.
  */
-void
-sc_cache_refresh(int index)
+ScTry
+sc_cache_refresh(int index, ScRefresh what)
 {
+	Flight		flight = what == SC_REFRESH_INLINE ? FLIGHT_INLINE : FLIGHT_BACKGROUND;
+	ScWant		want = what == SC_REFRESH_INLINE ? SC_WANT_INLINE :
+	what & SC_REFRESH_ALL ? SC_WANT_ALL : SC_WANT_NEEDED;
+	ScCause		cause = what == SC_REFRESH_INLINE ? SC_BUILD_INLINE :
+	what & SC_REFRESH_ALL ? SC_BUILD_FORCED :
+	what & SC_REFRESH_NEEDED ? SC_BUILD_MISS : SC_BUILD_BACKGROUND;
 	ScLocal    *local;
-	ScBuild		build;
+	ScBuild		build = {0};
 	NameData	name;
+	bool		leads;
 
 	sc_store_name(index, &name);
 	if (sc_definition_get(NameStr(name)) == NULL)
 	{
 		sc_store_forget(NameStr(name));
-		return;
+		return SC_TRY_DONE;
 	}
-	(void) flight_lock(NameStr(name), FLIGHT_BACKGROUND, true);
+	leads = flight_lock(NameStr(name), flight, (what & SC_REFRESH_AWAITED) == 0);
 	local = sc_local_get(NameStr(name), true);
 	sc_local_sync(local, true);
 	if (local->index >= 0)
-		sc_build_shared(local, local->nsections > 0 ? SC_WANT_NEEDED : SC_WANT_ALL,
-						SC_BUILD_BACKGROUND, &build);
-	flight_unlock(NameStr(name), FLIGHT_BACKGROUND);
+		sc_build_shared(local, local->nsections > 0 ? want : SC_WANT_ALL, cause, &build);
+	if (leads)
+		flight_unlock(NameStr(name), flight);
+	sc_build_warn(NameStr(name), &build);
+	return build.needs_worker ? SC_TRY_NONE : build.published ? SC_TRY_DONE : SC_TRY_UNPUBLISHED;
 }
 
 /*

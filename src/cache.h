@@ -33,6 +33,6 @@ typedef struct ScAnswer
 extern void sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer);
 extern const char *sc_cache_status_name(ScStatus status);
 extern void sc_cache_invalidate(const char *summary, const char *scope);
-extern void sc_cache_refresh(int index);
+extern ScTry sc_cache_refresh(int index, ScRefresh what);
 
 #endif							/* SC_CACHE_H */

@@ -31,6 +31,7 @@ typedef enum ScPrivateCause
 	SC_PRIVATE_SERIALIZABLE,
 	SC_PRIVATE_REPEATABLE_READ, /* not provably what the snapshot would give */
 	SC_PRIVATE_MAY_NOT_PUBLISH, /* has an xid or a strong lock on a source */
+	SC_PRIVATE_NO_WORKER,		/* only a worker may build it for others */
 	SC_PRIVATE_CAUSES,
 
 	/* with no entry in shared memory to count in */

@@ -19,6 +19,14 @@
 #include "settings.h"
 #include "store.h"
 
+/* Is all that a section's query runs PostgreSQL's own?  See closed.c. */
+typedef enum ScClosed
+{
+	SC_CLOSED_UNKNOWN,
+	SC_CLOSED,
+	SC_OPEN
+} ScClosed;
+
 typedef struct ScSectionDef
 {
 	NameData	summary;
@@ -48,6 +56,8 @@ typedef struct ScSectionDef
 	int			plan_generation;	/* of the plan in which strangers were
 									 * looked for, 0: of none */
 	ScStranger	stranger;		/* and what was found */
+	ScClosed	closed;
+	int			closed_generation;	/* of the plan in which that was seen */
 	bool		is_inline;
 	bool		generated;		/* by summary_cache_attach_state_hub() */
 	bool		keep_plan;		/* the definition is a cached one */

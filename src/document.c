@@ -39,6 +39,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
+#include "clock.h"
+#include "closed.h"
 #include "debug.h"
 #include "document.h"
 #include "inspect.h"
@@ -56,6 +58,16 @@ bool		sc_document_timed_out = false;
 /* See sc_document_begin_giving_way(). */
 static bool gives_way = false;
 static volatile sig_atomic_t gave_way = false;
+
+/* Since when the build waits for an advisory lock, monotonic ns; 0: it does not. */
+static int64 waiting_since = 0;
+static bool (*is_awaited) (void);	/* does a reader wait for the build? */
+
+/* Whose code this worker has run: of nobody, of one owner, or of several, whose
+ * sections are in one summary.  And has the present build run any? */
+static Oid	code_owner = InvalidOid;
+static bool code_of_several = false;
+static bool build_ran_code = false;
 
 static void
 error_callback(void *arg)
@@ -89,9 +101,10 @@ build_timeout_handler(void)
  * then.  Here the build ends as by a cancel, and is not published even if the
  * query catches that.
  *
- * Advisory locks are excepted: that a query takes one is its author's choice.
- * Ours, by which builders take turns, are of that class too, but not of the two
- * kinds that users' functions take.
+ * Advisory locks are excepted: that a query takes one is its author's choice.  But
+ * a reader that waits for this worker may hold it; so if one waits, the build ends
+ * when others would look for a deadlock.  Our own locks, by which builders take
+ * turns, are of that class too, but not of the two kinds that users' functions take.
  *-------------------------------------------------------------------------
  */
 
@@ -105,8 +118,19 @@ look_for_wait(void)
 	 */
 	PGPROC	   *proc = MyProc;
 	LOCK	   *lock = proc ? *(LOCK *volatile *) &proc->waitLock : NULL;
+	bool		must_end = lock != NULL;
 
-	if (lock && (lock->tag.locktag_type != LOCKTAG_ADVISORY || lock->tag.locktag_field4 > 2))
+	if (lock && lock->tag.locktag_type == LOCKTAG_ADVISORY && lock->tag.locktag_field4 <= 2)
+	{
+		int64		now = sc_clock_now();
+
+		if (waiting_since == 0)
+			waiting_since = now;
+		must_end = now - waiting_since > DeadlockTimeout * SC_NS_PER_MS && is_awaited();
+	}
+	else
+		waiting_since = 0;
+	if (must_end)
 	{
 		gave_way = true;
 		InterruptPending = true;
@@ -127,10 +151,13 @@ look_timeout(void)
 
 /* From here on, builds of this process give way. */
 void
-sc_document_begin_giving_way(void)
+sc_document_begin_giving_way(bool (*awaited) (void))
 {
 	gives_way = true;
+	is_awaited = awaited;
 	gave_way = false;
+	waiting_since = 0;
+	build_ran_code = false;
 	enable_timeout_every(look_timeout(),
 						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LOOK_MS), LOOK_MS);
 }
@@ -156,6 +183,34 @@ sc_document_give_way(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("a lock that the build needs is held by another session")));
+}
+
+/*-------------------------------------------------------------------------
+ * Whose code
+ *
+ * What has run code of one owner may have been left in a state by it that shows
+ * in the results of another's: compiled functions, settings of extensions.  So a
+ * worker that has run code of one owner runs none of another.  The sections of
+ * one summary are not kept apart: who adds one to a summary of others must be
+ * one of them.
+ *-------------------------------------------------------------------------
+ */
+
+/* May this worker run code of this owner?  Then it has, from now on. */
+static bool
+enter_owner(Oid owner)
+{
+	if (code_owner == owner && !code_of_several)
+	{
+		build_ran_code = true;
+		return true;
+	}
+	if (OidIsValid(code_owner) && !build_ran_code)
+		return false;
+	code_of_several = OidIsValid(code_owner);
+	code_owner = owner;
+	build_ran_code = true;
+	return true;
 }
 
 /*-------------------------------------------------------------------------
@@ -402,10 +457,26 @@ print_members(ScSectionDef *section, HeapTuple row, TupleDesc desc, Size room,
 typedef struct BuildArguments
 {
 	ScSectionDef *section;
+	ScMayRun	may_run;
 	Snapshot	snapshot;
 	Size		room;
 	ScBody	   *body;
+	bool		ran;
 } BuildArguments;
+
+/* May a section be run here, as it is now?  The plan was prepared. */
+static bool
+may_run(BuildArguments *arguments, SPIPlanPtr plan)
+{
+	ScSectionDef *section = arguments->section;
+
+	if (arguments->may_run == SC_RUN_ALL)
+		return true;
+	if (section->closed == SC_CLOSED_UNKNOWN)
+		section->closed = sc_closed_is(plan, &section->closed_generation) ? SC_CLOSED : SC_OPEN;
+	return section->closed == SC_CLOSED ||
+		(arguments->may_run == SC_RUN_ONE_OWNERS && enter_owner(section->owner));
+}
 
 /*
  * Run the query under the snapshot and make its JSON, in the current memory
@@ -414,9 +485,9 @@ typedef struct BuildArguments
 static void
 build_body(void *arg)
 {
-	ScSectionDef *section = ((BuildArguments *) arg)->section;
-	Snapshot	snapshot = ((BuildArguments *) arg)->snapshot;
-	ScBody	   *body = ((BuildArguments *) arg)->body;
+	BuildArguments *arguments = arg;
+	ScSectionDef *section = arguments->section;
+	ScBody	   *body = arguments->body;
 	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr	plan;
 	TupleDesc	desc;
@@ -427,11 +498,13 @@ build_body(void *arg)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	PushActiveSnapshot(snapshot);
+	PushActiveSnapshot(arguments->snapshot);
 
+	arguments->ran = false;
 	plan = section->plan;
 	if (plan == NULL)
 	{
+		section->closed = SC_CLOSED_UNKNOWN;
 		plan = sc_query_prepare(section);
 		source = linitial(SPI_plan_get_plan_sources(plan));
 		if (section->keep_plan && !sc_inspect_reads_clock(section, source->query_list))
@@ -442,6 +515,12 @@ build_body(void *arg)
 	}
 
 	sc_query_check_analyzed(section, plan);
+	if (!may_run(arguments, plan))
+	{
+		PopActiveSnapshot();
+		SPI_finish();
+		return;
+	}
 
 	/* at most two rows: enough to see that there is one too many */
 	result = SPI_execute_plan(plan, NULL, NULL, true, 2);
@@ -456,8 +535,11 @@ build_body(void *arg)
 		sc_inspect_find_stranger(section, plan, cached, &section->stranger);
 		section->plan_generation = cached->generation;
 	}
+	if (section->closed_generation != cached->generation)
+		section->closed = SC_CLOSED_UNKNOWN;
 	body->stranger = section->stranger;
 	ReleaseCachedPlan(cached, section->plan ? CurrentResourceOwner : NULL);
+	arguments->ran = may_run(arguments, plan);
 	desc = SPI_tuptable->tupdesc;
 	sc_query_check_columns(section, desc);
 	if (SPI_processed == 0)
@@ -469,7 +551,7 @@ build_body(void *arg)
 	body->nkeys = desc->natts;
 	body->keys = sc_query_column_names(desc);
 	MemoryContextSwitchTo(old);
-	print_members(section, SPI_tuptable->vals[0], desc, ((BuildArguments *) arg)->room, context, body);
+	print_members(section, SPI_tuptable->vals[0], desc, arguments->room, context, body);
 
 	PopActiveSnapshot();
 	SPI_finish();
@@ -573,12 +655,12 @@ build_section(void *arg)
  * Build one section under the given snapshot.  The result is in the current
  * memory context, with so much room before it as is asked for, and for the keys.
  * Errors are those of the query, or say what is wrong with it; build_timeout
- * ends it like a cancel.
+ * ends it like a cancel.  False if it is not to be built in this process.
  */
-void
-sc_document_build(ScSectionDef *section, Snapshot snapshot, Size room, ScBody *body)
+bool
+sc_document_build(ScSectionDef *section, ScMayRun may_run, Snapshot snapshot, Size room, ScBody *body)
 {
-	BuildArguments arguments = {section, snapshot, room, body};
+	BuildArguments arguments = {section, may_run, snapshot, room, body};
 	ErrorContextCallback callback;
 
 	callback.callback = error_callback;
@@ -592,4 +674,5 @@ sc_document_build(ScSectionDef *section, Snapshot snapshot, Size room, ScBody *b
 		sc_document_give_way();
 
 	error_context_stack = callback.previous;
+	return arguments.ran;
 }

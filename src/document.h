@@ -24,15 +24,26 @@ typedef struct ScBody
 	ScStranger	stranger;
 } ScBody;
 
+/* What a build may run.  See closed.c. */
+typedef enum ScMayRun
+{
+	SC_RUN_ALL,					/* for nobody else */
+	SC_RUN_ONE_OWNERS,			/* for others, by a worker, which runs the
+								 * code of one owner only */
+	SC_RUN_CLOSED				/* for others, by anybody */
+} ScMayRun;
+
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */
-extern void sc_document_build(ScSectionDef *section, Snapshot snapshot, Size room,
-							  ScBody *body);
+extern bool sc_document_build(ScSectionDef *section, ScMayRun may_run, Snapshot snapshot,
+							  Size room, ScBody *body);
 extern bool sc_document_is_timeout(const ErrorData *error);
 extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);
 
-/* For the worker, whose builds wait for no lock; the second is to be called
- * after an error as well, and tells whether that was the reason. */
-extern void sc_document_begin_giving_way(void);
+/* For the worker, whose builds wait for no lock: before each build and after it,
+ * after an error as well; the second tells whether that was the reason.  While a
+ * reader waits for the build, it waits for no advisory lock for long; asked in an
+ * interrupt handler. */
+extern void sc_document_begin_giving_way(bool (*is_awaited) (void));
 extern bool sc_document_end_giving_way(void);
 extern void sc_document_give_way(void); /* ends such a build */
 

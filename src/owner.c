@@ -60,6 +60,9 @@ static const struct
 	{"standard_conforming_strings", "on"},
 	{"transform_null_equals", "off"},
 	{"row_security", "on"},
+	{"restrict_nonsystem_relation_kind", ""},
+	/* whoever asks may not read what he is sent, and would hold up all others */
+	{"client_min_messages", "error"},
 };
 
 static void
@@ -89,11 +92,15 @@ environment_enter(ScSectionDef *section, Environment *env)
 	env->role = sc_role_become(section->owner, SECURITY_RESTRICTED_OPERATION);
 	env->guc_level = NewGUCNestLevel();
 	for (int i = 0; i < lengthof(pinned_settings); i++)
+	{
+		/* not every server has all of them */
+		const char *value = GetConfigOption(pinned_settings[i].name, true, false);
+
 		/* setting some of them is expensive, and they seldom differ */
-		if (strcmp(GetConfigOption(pinned_settings[i].name, false, false),
-				   pinned_settings[i].value) != 0)
+		if (value && strcmp(value, pinned_settings[i].value) != 0)
 			(void) set_config_option(pinned_settings[i].name, pinned_settings[i].value,
 									 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
 	/* it may be empty, which has no dimension */
 	if (ARR_NDIM(section->settings) == 1)
 		ProcessGUCArray(section->settings, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);

@@ -25,10 +25,14 @@
 #include <signal.h>
 
 #include "miscadmin.h"
+#include "storage/condition_variable.h"
 #include "storage/ipc.h"
+#include "storage/proc.h"
 #include "storage/shmem.h"
+#include "utils/wait_event.h"
 
 #include "clock.h"
+#include "debug.h"
 #include "request_internal.h"
 #include "shmem.h"
 #include "store.h"
@@ -43,6 +47,9 @@
 
 /* How often a reader looks whether its request will be carried out. */
 #define LOOK_NS		(100 * SC_NS_PER_MS)
+
+/* How often a reader that waits for a worker looks whether there is one. */
+#define AWAIT_MS	50
 
 /* A request that has waited for this long in a database without a worker is
  * carried out by a reader. */
@@ -161,6 +168,12 @@ wake_worker(void)
 	return found;
 }
 
+bool
+sc_request_is_awaited(int summary)
+{
+	return (pg_atomic_read_u32(&sc_store_requests(summary)->refresh) & SC_REFRESH_AWAITED) != 0;
+}
+
 int64
 sc_request_due(int summary)
 {
@@ -168,6 +181,10 @@ sc_request_due(int summary)
 	int			interval = sc_store_min_refresh_interval(summary);
 	int64		due = (int64) pg_atomic_read_u64(&requests->refreshed_at);
 
+	/* who waits does not wait for a rest, but for a lock that somebody has */
+	if (sc_request_is_awaited(summary))
+		return pg_atomic_read_u32(&requests->pauses) == 0 ? 0 :
+			(int64) pg_atomic_read_u64(&requests->paused_until);
 	if (interval == SC_UNSET)
 		interval = sc_min_refresh_interval;
 	if (due > 0)
@@ -236,13 +253,77 @@ sc_request_refresh(int summary)
 	if (now < (int64) pg_atomic_read_u64(&requests->retry_at))
 		return true;
 
-	if (pg_atomic_read_u32(&requests->refresh) == 1 && now < looked_at + LOOK_NS)
+	if (pg_atomic_read_u32(&requests->refresh) != 0 && now < looked_at + LOOK_NS)
 		return true;
 	sc_store_request(requests, now);
 	if (!wake_worker() && !will_get_worker(summary, now))
 		return false;
 	looked_at = now;
 	return true;
+}
+
+/* Shown in pg_stat_activity. */
+static uint32
+await_wait_event(void)
+{
+	static uint32 event = 0;
+
+	if (event == 0)
+		event = SC_NEW_WAIT_EVENT("SummaryCacheBuild");
+	return event;
+}
+
+/*
+ * The worker notes when a try began after it has cleared the flags, and before it
+ * reads its labels.  So a try that began after asked_at shows what was committed
+ * before, whether it has taken our flag or an earlier one.
+ */
+ScTry
+sc_request_await(int summary, const char *name, ScRefresh what)
+{
+	ScRequests *requests = sc_store_requests(summary);
+	pg_atomic_uint64 *tried = &requests->tried[what == SC_REFRESH_INLINE];
+	int64		asked_at = sc_clock_now();
+	uint64		none = 0;
+	ScTry		outcome = SC_TRY_NONE;
+
+	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) asked_at);
+	pg_atomic_fetch_or_u32(&requests->refresh, what);
+	SC_POINT("await");
+	ConditionVariablePrepareToSleep(&requests->ended);
+	for (;;)
+	{
+		uint64		last = pg_atomic_read_u64(tried);
+		int64		now = sc_clock_now();
+
+		if ((int64) (last >> SC_TRY_BITS) > asked_at)
+		{
+			outcome = last & ((1 << SC_TRY_BITS) - 1);
+			break;
+		}
+		if (pg_atomic_read_u64(&requests->claimed) == 0)
+		{
+			if ((!wake_worker() && !will_get_worker(summary, now)) ||
+				now > asked_at + DeadlockTimeout * SC_NS_PER_MS ||
+				sc_store_find(name, false) != summary)
+				break;
+		}
+		if (LockTimeout > 0 && now > asked_at + LockTimeout * SC_NS_PER_MS)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout"),
+					 errdetail("It waited for a worker to build summary \"%s\".", name)));
+		/* a build that takes so long is the worker's to end */
+		if (sc_build_timeout > 0 &&
+			now > asked_at + (sc_build_timeout + DeadlockTimeout) * SC_NS_PER_MS)
+		{
+			outcome = SC_TRY_LATE;
+			break;
+		}
+		(void) ConditionVariableTimedSleep(&requests->ended, AWAIT_MS, await_wait_event());
+	}
+	ConditionVariableCancelSleep();
+	return outcome;
 }
 
 /*
@@ -568,6 +649,12 @@ sc_request_supervise(int ms)
 	if (my_worker)
 		pg_atomic_write_u64(&my_worker->deadline, ms == 0 ? 0 :
 							(uint64) (sc_clock_now() + ms * SC_NS_PER_MS + OVERDUE_NS));
+}
+
+bool
+sc_request_is_worker(void)
+{
+	return my_worker != NULL;
 }
 
 bool

@@ -11,6 +11,7 @@
 #define SC_REQUEST_H
 
 #include "clock.h"
+#include "store.h"
 
 /* A worker whose place is wanted by another database has had its turn after this. */
 #define SC_TURN_NS		(100 * SC_NS_PER_MS)
@@ -40,6 +41,18 @@ typedef struct ScWaiting
  * Takes no lock but, if its database has no worker, the register's, shared. */
 extern bool sc_request_refresh(int summary);
 extern void sc_request_notify(int summary);
+
+/* Have a summary built by a worker now, and wait until a try has ended that began
+ * after this call: what came of it, or SC_TRY_NONE if no worker can be had or none
+ * begins within deadlock_timeout, or SC_TRY_LATE after build_timeout more than that.
+ * lock_timeout is an error.  The caller holds no lock that the build may need. */
+extern ScTry sc_request_await(int summary, const char *name, ScRefresh what);
+
+/* Does a reader wait for a worker to build it?  No lock. */
+extern bool sc_request_is_awaited(int summary);
+
+/* Is this process a worker? */
+extern bool sc_request_is_worker(void);
 
 /* When a requested refresh may be made, monotonic ns.  No lock. */
 extern int64 sc_request_due(int summary);

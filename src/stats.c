@@ -45,7 +45,7 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define MS(ns) ((ns) / 1e6)
 
 /* What the views have, as the install script declares their functions. */
-#define SUMMARY_COLUMNS 35
+#define SUMMARY_COLUMNS 36
 #define SECTION_COLUMNS 14
 #define TABLE_COLUMNS	7
 #define SERVER_COLUMNS	12

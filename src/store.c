@@ -245,6 +245,9 @@ store_init(int tranche)
 		pg_atomic_init_u64(&summary->requests.paused_until, 0);
 		pg_atomic_init_u32(&summary->requests.pauses, 0);
 		pg_atomic_init_u64(&summary->requests.claimed, 0);
+		pg_atomic_init_u64(&summary->requests.tried[0], 0);
+		pg_atomic_init_u64(&summary->requests.tried[1], 0);
+		ConditionVariableInit(&summary->requests.ended);
 	}
 	for (int i = 0; i < store->nsections; i++)
 	{
@@ -396,6 +399,8 @@ summary_take(const char *name, bool *busy)
 	pg_atomic_write_u64(&summary->requests.paused_until, 0);
 	pg_atomic_write_u32(&summary->requests.pauses, 0);
 	pg_atomic_write_u64(&summary->requests.refresh_ns, 0);
+	pg_atomic_write_u64(&summary->requests.tried[0], 0);
+	pg_atomic_write_u64(&summary->requests.tried[1], 0);
 	/* who has claimed it, for the one before, cannot give that back any more */
 	pg_atomic_write_u64(&summary->requests.claimed, 0);
 	LWLockRelease(&summary->lock);
@@ -819,7 +824,7 @@ sc_store_request(ScRequests *requests, int64 now)
 	uint64		none = 0;
 
 	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) now);
-	pg_atomic_exchange_u32(&requests->refresh, 1);
+	pg_atomic_fetch_or_u32(&requests->refresh, SC_REFRESH_DUE);
 }
 
 bool
@@ -1480,6 +1485,20 @@ sc_store_is_here(int index)
 }
 
 void
+sc_store_note_try(int index, const char *name, bool of_inline, int64 begin_ns, ScTry outcome)
+{
+	Summary    *summary = &summaries[index];
+
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	/* or readers of another summary would take it for theirs */
+	if (is_summary(summary, name))
+		pg_atomic_write_u64(&summary->requests.tried[of_inline],
+							((uint64) begin_ns << SC_TRY_BITS) | outcome);
+	LWLockRelease(&summary->lock);
+	ConditionVariableBroadcast(&summary->requests.ended);
+}
+
+void
 sc_store_note_refresh(int index, const char *name, int64 begin_ns)
 {
 	Summary    *summary = &summaries[index];
@@ -1565,6 +1584,9 @@ sc_store_waits_for_replay(int index)
 	Summary    *summary = &summaries[index];
 	bool		waits;
 
+	/* who waits for it has seen that what is there will not do */
+	if ((pg_atomic_read_u32(&summary->requests.refresh) & SC_REFRESH_AWAITED) != 0)
+		return false;
 	sc_store_attach();
 	LWLockAcquire(&summary->lock, LW_SHARED);
 	waits = summary->sections >= 0;

@@ -10,6 +10,8 @@
 #ifndef SC_STORE_H
 #define SC_STORE_H
 
+#include "storage/condition_variable.h"
+
 #include "counters.h"
 #include "label.h"
 #include "settings.h"
@@ -89,8 +91,9 @@ typedef enum ScCause
  */
 typedef struct ScRequests
 {
-	pg_atomic_uint32 refresh;	/* set by readers, cleared by the worker
-								 * before it reads its labels */
+	pg_atomic_uint32 refresh;	/* ScRefresh, of several: set by readers,
+								 * cleared by the worker before it reads its
+								 * labels */
 	pg_atomic_uint32 notify;	/* likewise by those who published: listeners
 								 * are to be notified */
 	pg_atomic_uint64 retry_at;	/* monotonic ns before which no refresh is
@@ -106,7 +109,38 @@ typedef struct ScRequests
 	pg_atomic_uint64 paused_until;	/* monotonic ns: put back, since another
 									 * session held a lock */
 	pg_atomic_uint32 pauses;	/* one after the other */
+	pg_atomic_uint64 tried[2];	/* a worker's last try that has ended, of
+								 * inline sections alone and of the others:
+								 * ScTry, and above it when it began,
+								 * monotonic ns; 0: there was none */
+	ConditionVariable ended;	/* when one ends */
 } ScRequests;
+
+/* What is asked of the worker. */
+typedef enum ScRefresh
+{
+	SC_REFRESH_DUE = 1,			/* when the summary has rested */
+	/* a reader waits for it: */
+	SC_REFRESH_INLINE = 2,		/* inline sections that are not current */
+	SC_REFRESH_NEEDED = 4,		/* all that is not current */
+	SC_REFRESH_ALL = 8			/* everything */
+} ScRefresh;
+
+#define SC_REFRESH_AWAITED	(SC_REFRESH_INLINE | SC_REFRESH_NEEDED | SC_REFRESH_ALL)
+
+/* What came of a worker's try. */
+typedef enum ScTry
+{
+	SC_TRY_DONE,				/* what is published is current as of when it
+								 * began */
+	SC_TRY_FAILED,
+	SC_TRY_UNPUBLISHED,			/* for want of room, say */
+	SC_TRY_GAVE_WAY,			/* to a lock */
+	SC_TRY_NONE,				/* no worker could be had */
+	SC_TRY_LATE					/* it takes longer than a build may */
+} ScTry;
+
+#define SC_TRY_BITS	3
 
 /* When a build began, and after which DDL. */
 typedef struct ScBegun
@@ -280,6 +314,11 @@ extern bool sc_store_is_behind(int index);
 extern void sc_store_note_refresh(int index, const char *summary, int64 begin_ns);
 extern void sc_store_note_no_refresh(int index, const char *summary, int64 begin_ns,
 									 int64 pause_ns, double rest);
+
+/* A worker's try has ended that began then (monotonic ns): readers that wait for
+ * it go on. */
+extern void sc_store_note_try(int index, const char *summary, bool of_inline, int64 begin_ns,
+							  ScTry outcome);
 
 /* Is an entry in use by this database?  Without a lock. */
 extern bool sc_store_is_here(int index);

@@ -11,6 +11,9 @@
  *
  * request.c describes how a request reaches the worker, and how the worker leaves.
  *
+ * A worker that has run code of one owner leaves when another's is to be run
+ * (document.c); the launcher starts another one.
+ *
  * The worker gives way.  A build that would have to wait for a lock ends, and
  * releases those that it has (document.c); the summary is put back, and is tried
  * again after a pause that grows while the lock is not to be had.  That is no
@@ -71,6 +74,11 @@ typedef struct Request
 static int	refreshing = -1;
 static ScBegun begun;
 static NameData refreshing_name;
+static bool refreshing_inline;	/* its inline sections alone */
+static bool refreshing_awaited; /* when it began, a reader waited for it */
+
+/* This process has run code of an owner, and another's is to be run. */
+static bool must_leave = false;
 
 /* The summary that no other worker may build now; -1: none. */
 static int	claimed = -1;
@@ -125,29 +133,49 @@ notify_listeners(int index)
 	Async_Notify(SC_NAME, payload.data);
 }
 
-/* Refresh a summary in a transaction of its own, giving way to everybody else. */
-static void
-refresh_summary(int index, const char *name)
+/* In an interrupt handler: does a reader wait for what is being refreshed? */
+static bool
+is_awaited(void)
 {
+	return refreshing_awaited || (refreshing >= 0 && sc_request_is_awaited(refreshing));
+}
+
+/*
+ * Refresh a summary in a transaction of its own, giving way to everybody else.
+ * False if it is left to another worker: see sc_document_build().
+ */
+static bool
+refresh_summary(int index, const char *name, ScRefresh what)
+{
+	ScTry		outcome;
+
 	sc_store_begin(&begun);
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", name));
 	namestrcpy(&refreshing_name, name);
 	refreshing = index;
-	sc_document_begin_giving_way();
-	sc_cache_refresh(index);
+	refreshing_inline = what == SC_REFRESH_INLINE;
+	refreshing_awaited = (what & SC_REFRESH_AWAITED) != 0;
+	sc_document_begin_giving_way(is_awaited);
+	outcome = sc_cache_refresh(index, what);
 	(void) sc_document_end_giving_way();
 	refreshing = -1;
 	CommitTransactionCommand();
-	sc_store_note_refresh(index, name, begun.at);
+	if (outcome == SC_TRY_NONE)
+		return false;
+	/* what a reader waits for is no reason to rest */
+	if (!refreshing_awaited)
+		sc_store_note_refresh(index, name, begun.at);
+	sc_store_note_try(index, name, refreshing_inline, begun.at, outcome);
+	return true;
 }
 
 /*
- * Refresh one summary, or only notify its listeners.  A failure is recorded, and
- * logged when it is the first of its kind.  False after one.
+ * Refresh one summary, or with 0 only notify its listeners.  A failure is
+ * recorded, and logged when it is the first of its kind.  False after one.
  */
 static bool
-serve_summary(int index, bool refresh)
+serve_summary(int index, ScRefresh refresh)
 {
 	MemoryContext context = CurrentMemoryContext;
 	NameData	name;
@@ -162,8 +190,11 @@ serve_summary(int index, bool refresh)
 	PG_TRY();
 	{
 		SetCurrentStatementStartTimestamp();
-		if (refresh)
-			refresh_summary(index, NameStr(name));
+		if (refresh && !refresh_summary(index, NameStr(name), refresh))
+		{
+			(void) pg_atomic_fetch_or_u32(&sc_store_requests(index)->refresh, refresh);
+			must_leave = true;
+		}
 		/* the commit of a NOTIFY may wait, so it has nothing of the build */
 		if (sc_request_has_listeners())
 		{
@@ -171,7 +202,7 @@ serve_summary(int index, bool refresh)
 			notify_listeners(index);
 			CommitTransactionCommand();
 		}
-		if (refresh && failures > 0)
+		if (refresh && failures > 0 && !must_leave)
 			ereport(LOG,
 					(errmsg("summary \"%s\" is refreshed again after %u failures",
 							NameStr(name), failures)));
@@ -191,16 +222,22 @@ serve_summary(int index, bool refresh)
 		FlushErrorState();
 		AbortCurrentTransaction();
 		if (was_refreshing && (gave_way || SC_IS_DEADLOCK(error)))
+		{
 			put_back(index, NameStr(name));
+			sc_store_note_try(index, NameStr(name), refreshing_inline, begun.at, SC_TRY_GAVE_WAY);
+		}
 		else
 		{
 			if (was_refreshing)
 				sc_store_note_no_refresh(index, NameStr(name), begun.at, 0, sc_refresh_rest);
-			sc_store_record_failure(index, NameStr(name), &begun, error, false);
+			sc_store_record_failure(index, NameStr(name), &begun, error, was_refreshing && refreshing_inline);
+			if (was_refreshing)
+				sc_store_note_try(index, NameStr(name), refreshing_inline, begun.at, SC_TRY_FAILED);
 			if (failures == 0)
 				ereport(LOG,
 						(errcode(error->sqlerrcode),
 						 errmsg("could not refresh summary \"%s\": %s", NameStr(name), error->message),
+						 error->context ? errcontext("%s", error->context) : 0,
 						 errdetail("It is served as it was until summary_cache.max_stale_age; the refresh is tried again.")));
 		}
 		FreeErrorData(error);
@@ -259,8 +296,11 @@ worker_exit(int code, Datum arg)
 			error.sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
 			error.message = "the build was ended by a conflict with recovery";
 		}
-		sc_store_record_failure(refreshing, NameStr(refreshing_name), &begun, &error, false);
+		sc_store_record_failure(refreshing, NameStr(refreshing_name), &begun, &error, refreshing_inline);
 	}
+	if (refreshing >= 0)
+		sc_store_note_try(refreshing, NameStr(refreshing_name), refreshing_inline, begun.at,
+						  failed ? SC_TRY_FAILED : SC_TRY_GAVE_WAY);
 	if (claimed >= 0)
 	{
 		/* unless it failed, somebody else is to do it */
@@ -292,7 +332,7 @@ static bool
 serve_request(int index)
 {
 	ScRequests *requests = sc_store_requests(index);
-	bool		refresh;
+	ScRefresh	refresh;
 
 	if (!sc_request_claim(index))
 		return false;
@@ -302,20 +342,24 @@ serve_request(int index)
 	 * What is committed from here on is in the document, or requested again.
 	 * The entry may have been given to another database since we looked.
 	 */
-	refresh = pg_atomic_exchange_u32(&requests->refresh, 0) != 0;
+	refresh = pg_atomic_exchange_u32(&requests->refresh, 0);
 	if (refresh && !sc_store_is_here(index))
 	{
 		sc_store_request(requests, sc_clock_now());
-		refresh = false;
+		refresh = 0;
 	}
 	if (refresh)
 	{
 		pg_atomic_write_u64(&requests->requested_at, 0);
-		serve_summary(index, true);
+		/* what is promised never to be stale first, then what may take longer */
+		if (refresh & SC_REFRESH_INLINE)
+			(void) serve_summary(index, SC_REFRESH_INLINE);
+		if (refresh & ~SC_REFRESH_INLINE)
+			(void) serve_summary(index, refresh & ~SC_REFRESH_INLINE);
 	}
 	claimed = -1;
 	sc_request_release(index);
-	return refresh;
+	return refresh != 0;
 }
 
 /* Notify the listeners of a summary; false if that has failed, and is to be tried again. */
@@ -329,7 +373,7 @@ serve_notify(int index)
 		pg_atomic_exchange_u32(&requests->notify, 0) == 0)
 		return false;
 	sc_request_begin_work();
-	done = serve_summary(index, false);
+	done = serve_summary(index, 0);
 	if (!done)
 		pg_atomic_write_u32(&requests->notify, 1);
 	sc_request_end_work();
@@ -346,8 +390,8 @@ compare_requests(const void *a, const void *b)
 }
 
 /*
- * One round: all that is requested of this database's summaries and is due, the
- * oldest request first.  True if anything was done; else brings wake_at forward
+ * One round: all that is requested of this database's summaries and is due: what a
+ * reader waits for, then the oldest request first.  True if anything was done; else brings wake_at forward
  * to when something may be.
  */
 static bool
@@ -382,7 +426,9 @@ serve_requests(int64 now, int64 *wake_at)
 			requested = repalloc(requested, sizeof(Request) * size);
 		}
 		requested[nrequests].index = i;
-		requested[nrequests++].requested_at = (int64) pg_atomic_read_u64(&requests->requested_at);
+		/* first those that a reader waits for */
+		requested[nrequests++].requested_at = sc_request_is_awaited(i) ? 0 :
+			(int64) pg_atomic_read_u64(&requests->requested_at);
 	}
 	qsort(requested, nrequests, sizeof(Request), compare_requests);
 	for (int i = 0; i < nrequests; i++)
@@ -464,7 +510,7 @@ sc_worker_main(Datum arg)
 		MemoryContextReset(context);
 		if (worked)
 			idle_since = sc_clock_now();
-		if (sc_request_makes_room() || (!worked && now >= leave_at))
+		if (must_leave || sc_request_makes_room() || (!worked && now >= leave_at))
 			break;
 		if (worked)
 			continue;

@@ -254,20 +254,34 @@ SELECT try($$SELECT summary_cache_get('fails2')$$);
 SELECT summary_cache_drop('fails2');
 
 -- it takes too long
-SELECT summary_cache_define('fails', 'core', 'SELECT pg_sleep(5) AS a', '{}');
+SELECT summary_cache_define('long', 'core', 'SELECT count(*) AS a FROM generate_series(1, 50000000)', '{}');
 SET summary_cache.build_timeout = '20 ms';
-SELECT summary_cache_get('fails');
+SELECT summary_cache_get('long');
 RESET summary_cache.build_timeout;
 SELECT 'the session goes on' FROM pg_sleep(0.05);
 SET statement_timeout = '20 ms';
-SELECT summary_cache_get('fails');
+SELECT summary_cache_get('long');
 RESET statement_timeout;
+SELECT summary_cache_drop('long');
+-- the same where a worker builds
+SELECT summary_cache_define('sleeps', 'core', 'SELECT pg_sleep(3) AS a', '{}');
+SET summary_cache.build_timeout = '20 ms';
+SELECT summary_cache_get('sleeps');
+RESET summary_cache.build_timeout;
+SET statement_timeout = '20 ms';
+SELECT summary_cache_get('sleeps');
+RESET statement_timeout;
+SET lock_timeout = '20 ms';
+SELECT try($$SELECT summary_cache_get('sleeps')$$);
+RESET lock_timeout;
+SELECT summary_cache_drop('sleeps');
 
 -- any error of its own: it says which section of which summary
 SELECT summary_cache_define('fails', 'core', 'SELECT 1 / n AS a FROM task WHERE n = 0', '{task}');
 INSERT INTO task VALUES (10, 0);
 SELECT summary_cache_get('fails');
-SELECT last_error, last_error_sqlstate, last_error_at IS NOT NULL, consecutive_failures > 0 FROM summary_cache_stats;
+CALL wait_until($$last_error_sqlstate = '22012' FROM summary_cache_stats WHERE summary = 'fails'$$);
+SELECT last_error, last_error_sqlstate, last_error_at IS NOT NULL, consecutive_failures > 0 FROM summary_cache_stats WHERE summary = 'fails';
 UPDATE task SET n = 1 WHERE n = 0;
 SELECT try($$SELECT summary_cache_get('fails')$$);
 SELECT summary_cache_drop('fails');

@@ -30,6 +30,7 @@ SELECT summary_cache_define('f', 'count', 'SELECT count(*) AS id FROM people');
 RESET ROLE;
 
 -- what is in the document, and how a read is answered when all is as before
+SELECT status FROM summary_cache_fetch('f');
 CREATE TEMP TABLE document AS SELECT summary_cache_get('f')::text AS was;
 SELECT was FROM document;
 SELECT section FROM summary_cache.definition WHERE query LIKE '%as it was written%';

@@ -98,9 +98,10 @@ SELECT query LIKE '%FROM short%' FROM summary_cache.definition WHERE summary = '
 
 -- the CHECK of a domain runs when a constant is converted, but not for a rename
 CREATE TABLE checked (n int);
-CREATE FUNCTION says(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE WARNING 'checked'; RETURN true; END$$;
+CREATE FUNCTION says(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN PERFORM pg_advisory_lock(4710); RETURN true; END$$;
 CREATE DOMAIN says AS text CHECK (says(VALUE));
 SELECT summary_cache_define('checked', 'core', $$SELECT '{x}'::says[] AS x, count(*) AS n FROM checked$$);
+SELECT count(*) AS it_ran, bool_and(pg_advisory_unlock(4710)) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4710 AND pid = pg_backend_pid();
 ALTER TABLE checked RENAME TO unchecked;
 ALTER TABLE unchecked RENAME TO checked;
 

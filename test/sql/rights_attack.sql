@@ -36,6 +36,12 @@ SELECT log();
 RESET summary_cache.enabled;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT status, document FROM summary_cache_fetch('trap');
+COMMIT;
+SELECT log();
+SET ROLE regress_rights_attacker;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT status, document FROM summary_cache_fetch('trap');
+RESET ROLE;
 SELECT log();
 COMMIT;
 -- by the worker
@@ -62,8 +68,10 @@ SELECT current_user, session_user;
 RESET SESSION AUTHORIZATION;
 -- within a section of someone else, which then goes on as its own owner
 SET ROLE regress_rights_owner;
-SELECT summary_cache_define('outer', 'core', $$SELECT summary_cache_get('trap', true) AS trap, current_user AS "user"$$, '{}');
+SELECT summary_cache_define('outer', 'core', $$SELECT summary_cache_get('trap') AS trap, current_user AS "user"$$, '{}');
 RESET ROLE;
+-- (what is in it is made in another process, before)
+SELECT status FROM summary_cache_fetch('trap');
 SELECT status, document FROM summary_cache_fetch('outer');
 SELECT log();
 -- the reader's transaction is as it was
@@ -125,12 +133,11 @@ SET ROLE regress_rights_attacker;
 CREATE FUNCTION regress_attack.allowed() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_lock(4713), pg_advisory_xact_lock(4714), pg_notify('regress_rights', 'notified'), setseed(0.5);
-    -- before version 16 also in a read-only transaction
-    PERFORM lo_create(0);
-    RETURN 'done';
-EXCEPTION WHEN read_only_sql_transaction THEN
     RETURN 'done';
 END $$;
+-- before version 16 also in a read-only transaction
+CREATE FUNCTION regress_attack.large_object() RETURNS oid LANGUAGE sql AS 'SELECT lo_create(0)';
+SELECT summary_cache_define('large', 'core', 'SELECT regress_attack.large_object() IS NOT NULL AS x', '{}');
 SELECT summary_cache_define('allowed', 'core', 'SELECT regress_attack.allowed() AS x', '{}');
 RESET ROLE;
 LISTEN regress_rights;
@@ -138,6 +145,7 @@ BEGIN;
 SELECT status, document FROM summary_cache_fetch('allowed');
 SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objid IN (4713, 4714) AND pid = pg_backend_pid();
 COMMIT;
+SELECT FROM try($$SELECT summary_cache_get('large')$$);
 SELECT count(*) FROM pg_largeobject_metadata;
 UNLISTEN regress_rights;
 SELECT log();
@@ -147,7 +155,11 @@ CREATE FUNCTION regress_attack.replace_cursor() RETURNS text LANGUAGE plpgsql AS
 DECLARE
     c refcursor := 'mine';
 BEGIN
-    CLOSE c;
+    BEGIN
+        CLOSE c;
+    EXCEPTION WHEN invalid_cursor_name THEN
+        NULL;
+    END;
     c := 'mine';
     OPEN c FOR SELECT regress_attack.try();
     c := 'another';
@@ -251,9 +263,16 @@ BEGIN;
 DROP EXTENSION summary_cache CASCADE;
 SET search_path = regress_rights, public;
 CREATE EXTENSION summary_cache SCHEMA public;
+GRANT EXECUTE ON FUNCTION state_summary TO regress_rights_owner;
 SELECT section, owner FROM summary_cache.definition ORDER BY section;
 SELECT log();
+SAVEPOINT s;
 SELECT state_summary() -> 'tasks' ->> 'count' AS count;
+ROLLBACK TO s;
+SELECT log();
+SET ROLE regress_rights_owner;
+SELECT state_summary() -> 'tasks' ->> 'count' AS count;
+RESET ROLE;
 SELECT log();
 ROLLBACK;
 DROP POLICY p ON regress_rights.tasks;

@@ -370,16 +370,17 @@ SET ROLE regress_defs_owner;
 CREATE TABLE public.regress_defs_t (n int);
 CREATE FUNCTION public.regress_defs_f() RETURNS int LANGUAGE sql AS 'SELECT 1';
 REVOKE ALL ON FUNCTION public.regress_defs_f FROM PUBLIC;
--- the lines of a provisioning script
+-- the lines of a provisioning script (but for the warnings, which come in the catalog's order)
+SET client_min_messages = error;
 \set VERBOSITY sqlstate
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO regress_defs_web;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_defs_web;
 \set VERBOSITY default
+SET client_min_messages = notice;
 SELECT summary_cache_allow('regress_defs_owner');
 RESET ROLE;
 SELECT summary_cache_allow('regress_defs_owner');
 SET ROLE regress_defs_owner;
--- but for the warnings, which come in the catalog's order
 SET client_min_messages = error;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO regress_defs_web;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_defs_web;

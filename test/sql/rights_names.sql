@@ -194,7 +194,7 @@ SET quote_all_identifiers = on;
 ALTER FUNCTION regress_attack.same_name(int) RENAME TO another_name;
 RESET quote_all_identifiers;
 RESET ROLE;
-SELECT section, calls FROM summary_cache_definition WHERE summary = 'called' ORDER BY 1;
+SELECT section, calls FROM summary_cache.definition WHERE summary = 'called' ORDER BY 1;
 SELECT status FROM summary_cache_fetch('called', NULL, true);
 SELECT status, document FROM summary_cache_fetch('called');
 

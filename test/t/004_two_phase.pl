@@ -214,5 +214,13 @@ $node->sql(q{COMMIT PREPARED 'early'});
 noticed('after define', $before);
 at_rest('define');
 
+# a drop that was prepared does not give the document's entry back: what is defined again is another summary
+$node->sql(q{SET client_min_messages = warning; SELECT summary_cache_define('again', 'main', 'SELECT 1 AS n')});
+is($node->sql(fetch('again')), 'miss 1', 'a document');
+$node->sql(q{BEGIN; SELECT summary_cache_drop('again'); PREPARE TRANSACTION 'drop'});
+$node->sql(q{COMMIT PREPARED 'drop'});
+$node->sql(q{SELECT summary_cache_define('again', 'main', 'SELECT 2 AS n')});
+is($node->sql('SET summary_cache.read_your_writes = off; ' . fetch('again')), 'miss 2', '... is not served for what is defined after a prepared drop');
+
 $node->stop;
 done_testing();

@@ -129,14 +129,16 @@ $primary->safe_psql('postgres', q{
 	SET ROLE regress_attacker;
 	CREATE FUNCTION a.who() RETURNS text LANGUAGE sql VOLATILE AS 'SELECT current_user::text';
 	CREATE FUNCTION a.swap() RETURNS int LANGUAGE plpgsql AS $$
-		DECLARE c refcursor := 'mine'; BEGIN CLOSE c; c := 'mine'; OPEN c FOR SELECT a.who(); RETURN 1; END $$;
+		DECLARE c refcursor := 'mine'; BEGIN
+			BEGIN CLOSE c; EXCEPTION WHEN invalid_cursor_name THEN NULL; END;
+			c := 'mine'; OPEN c FOR SELECT a.who(); RETURN 1; END $$;
 	SET client_min_messages = error;
 	SELECT summary_cache_define('swap', 'core', 'SELECT a.swap() AS x', '{}')});
 $primary->wait_for_catchup($standby);
 my (undef, $fetched, $complaint) = $standby->psql('postgres',
 	q{BEGIN; DECLARE mine CURSOR FOR SELECT 'my own'; SELECT summary_cache_get('swap'); FETCH mine; COMMIT});
-is($fetched, '{"x":1}', 'a cursor that took the place of the reader\'s does not run as the reader');
-like($complaint, qr/cursor "mine" does not exist/, '... and is gone');
+is($fetched, qq({"x":1}\nmy own), 'a section\'s query does not find a cursor of its reader');
+is($complaint, '', '... nor complains');
 $primary->safe_psql('postgres', q{DROP OWNED BY regress_attacker; DROP ROLE regress_attacker});
 
 # the worker is no hindrance to what the primary does to its database

@@ -358,12 +358,13 @@ $crowd->stop;
 #
 SKIP:
 {
-	skip 'needs the debug build', 11 unless $ENV{SC_DEBUG_CONF};
+	skip 'needs the debug build', 13 unless $ENV{SC_DEBUG_CONF};
 
 	my $debug = Node->new('debug');
 	$debug->init;
 	$debug->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
-	$debug->append_conf('postgresql.conf', "autovacuum = off\nsummary_cache.max_sections = 2");
+	# one worker, for which readers wait until it comes to them
+	$debug->append_conf('postgresql.conf', "autovacuum = off\nsummary_cache.max_sections = 2\nsummary_cache.max_workers = 1\ndeadlock_timeout = 1min");
 	$debug->start;
 	# what the function reads is no source
 	$debug->sql(q{
@@ -378,17 +379,29 @@ SKIP:
 	$debug->sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('s3', 'main', 'SELECT 3 AS n', '{}')}, 'other');
 
 	# A document that nobody could read
-	($ret, $out, $err) = $debug->psql('postgres', q{SET summary_cache.debug_fail = 'size'; SELECT status FROM summary_cache_fetch('s2')});
+	# (nor could a worker build it, which tries after the reader has failed)
+	$debug->set_server('summary_cache.debug_fail', 'size');
+	($ret, $out, $err) = $debug->psql('postgres', q{SELECT status FROM summary_cache_fetch('s2')});
 	like($err, qr/ERROR:  document of summary "s2" is too large.*HINT:/s, 'a document of more than 1 GB is an error');
 	is($debug->sql(q{SELECT builds_failed, builds_not_cached, bytes, last_error FROM summary_cache_stats WHERE summary = 's2'}),
-		'1|1|0|document of summary "s2" is too large', '... which is counted, and nothing is kept');
+		'1|2|0|document of summary "s2" is too large', '... which is counted, and nothing is kept');
+	$debug->set_server('summary_cache.debug_fail', undef, '');
 	$debug->restart;
 
 	# An entry is given up while its document is built, and comes back to the same summary after an invalidation, which
 	# found no entry: what was built before is not published.
 	my $builder = Session->new($debug);
 	my $waiter = Session->new($debug);
-	$builder->hold('build-done', fetch('s1'));
+	# (the function is for a worker only)
+	is($debug->sql(fetch('s1')), 'miss 1', 'a document');
+	my $asleep = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache worker' AND wait_event = 'PgSleep'};
+	$debug->sql(q{ALTER SYSTEM SET summary_cache.debug_point = 'build-done'});
+	$debug->set_server('summary_cache.debug_sleep', '2000000000');
+	$debug->sql('CREATE TABLE ddl ()');
+	is($debug->sql('SET summary_cache.read_your_writes = off; ' . fetch('s1')), 'stale 1', 'a document is refreshed');
+	$debug->poll("SELECT count(*) FROM ($asleep) a", '1') or die 'the worker does not build';
+	$debug->sql(q{ALTER SYSTEM RESET summary_cache.debug_point});
+	$debug->set_server('summary_cache.debug_sleep', undef, '0');
 	is($debug->sql(join ';', (fetch('s2')) x 3), "miss 2\nhit-revision 2\nhit-revision 2", 'another summary is read more');
 	is($debug->sql(fetch('s3'), 'other'), 'miss 3', 'a third one takes the entry');
 	is($debug->sql(q{SELECT summaries_evicted FROM summary_cache_server, summary_cache_stats WHERE summary = 's1' AND stats_reset IS NULL}), '1', '... of the one that is built');
@@ -397,7 +410,8 @@ SKIP:
 	$debug->sql(q{UPDATE untracked SET n = 2; SELECT summary_cache_invalidate('s1')});
 	$waiter->send_sql(fetch('s1'));
 	ok($debug->poll(q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted}), 'a reader waits for the builder');
-	is($builder->wake, 'miss 1', 'the builder has what it built');
+	$debug->sql("SELECT pg_log_backend_memory_contexts(pid) FROM ($asleep) a");
+	$debug->poll("SELECT count(*) FROM ($asleep) a", '0') or die 'the worker does not go on';
 	is($waiter->result, 'miss 2', 'the reader has what there was after the invalidation');
 	is($debug->sql(fetch('s1')), 'hit-revision 2', '... which is published');
 	# While a reader copies a large document, who changes that one waits, and nobody else.

@@ -19,7 +19,7 @@ $node->init;
 $node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = '$callback_module, summary_cache'
 max_connections = 60
-max_worker_processes = 2 # one of them is the logical replication launcher's
+max_worker_processes = 3 # of them two are launchers
 restart_after_crash = on
 summary_cache.memory_limit = 1MB
 summary_cache.max_tables = 40

@@ -164,14 +164,16 @@ is($session->query("BEGIN; UPDATE t SET n = n + 1; PREPARE TRANSACTION 'nomem'; 
 is_right('no memory for marks, prepared');
 
 # each of json-c's allocations in turn
+$session->query('RESET summary_cache.debug_fail');
 for my $point (qw(json-object json json-add json-text))
 {
-	$session->query("SET summary_cache.debug_fail = '$point'");
+	# for the worker as well, which tries it after the reader has failed
+	$node->set_server('summary_cache.debug_fail', $point);
 	$node->safe_psql('postgres', 'SELECT summary_cache_reset_stats(); UPDATE t SET n = n + 1');
 	like($session->query($fetch), qr/^stale\|/, "no memory for the JSON ($point): the old document is served");
 	is($node->safe_psql('postgres', 'SELECT last_error, last_error_sqlstate FROM summary_cache_stats'),
 		'out of memory|53200', "and the error is seen ($point)");
-	$session->query('RESET summary_cache.debug_fail');
+	$node->set_server('summary_cache.debug_fail', undef, '');
 	$node->poll_query_until('postgres', q{SELECT status <> 'stale' FROM summary_cache_fetch('s')}) or die 'never healed';
 	is_right("no memory for the JSON ($point)");
 }

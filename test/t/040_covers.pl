@@ -265,14 +265,13 @@ unlike($node->sql(fetch('xid')), qr/^hit-revision/, 'what it made is nobody else
 $node->sql(q{
 	CREATE FUNCTION reads() RETURNS int LANGUAGE plpgsql AS $$
 	BEGIN
-		IF current_setting('covers.gate', true) = 'on' THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
+		PERFORM pg_advisory_xact_lock_shared(7);
 		RETURN (SELECT n FROM t);
 	END $$;
 	SELECT summary_cache_define('reads', 'main', 'SELECT reads() AS n', '{t}');
 });
 $old = $node->cached('reads');
 $locker->query('SELECT pg_advisory_lock(7)');
-$builder->query(q{SET covers.gate = 'on'});
 $builder->send_sql(forced('reads'));
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted})
 	or die 'the builder is not at the gate';
@@ -343,6 +342,28 @@ $node->reload;
 $node->sql("SELECT pg_log_backend_memory_contexts($pid)");
 ok($node->poll_query_until('postgres', $state, 'current'), 'a request while it leaves is not lost');
 at_rest('worker');
+
+#
+# Who builds for itself waits for no other builder
+#
+$node->sql($write);
+$old = $node->sql($truth);
+$node->sql(q{SELECT summary_cache_invalidate('s')});
+$builder->hold('build-labelled', fetch('s'));
+$reader->send_sql(fetch('s'));
+my $waiting = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted};
+$node->poll_query_until('postgres', $waiting, '1') or die 'nobody waits for the builder';
+my $bounded = "SET statement_timeout = '60s'; SET lock_timeout = '60s'";
+is($node->sql("$bounded; BEGIN; $write; " . fetch('s') . '; ROLLBACK'), 'private ' . ($old + 1), 'alone in a transaction that writes');
+is($node->sql("$bounded; BEGIN ISOLATION LEVEL REPEATABLE READ; " . fetch('s') . '; COMMIT'), "private $old", '... in REPEATABLE READ');
+is($node->sql("$bounded; BEGIN ISOLATION LEVEL SERIALIZABLE; " . fetch('s') . '; COMMIT'), "private $old", '... in SERIALIZABLE');
+is($node->sql("$bounded; SET summary_cache.enabled = off; " . fetch('s')), "private $old", '... with the cache switched off');
+is($node->sql("$bounded; BEGIN; LOCK t IN ROW EXCLUSIVE MODE; " . fetch('s') . '; COMMIT'), "private $old", '... with a lock on a source');
+is($node->sql("$bounded; BEGIN; CREATE TEMP TABLE own_xid (); " . fetch('s') . '; COMMIT'), "private $old", '... with an xid');
+is($node->sql($waiting), '1', 'while another waits');
+is($builder->wake, "miss $old", 'until they are answered');
+is($reader->result, "miss $old", '... all of them');
+at_rest('alone');
 
 $_->quit for $reader, $writer, $builder, $locker;
 $node->stop;

@@ -274,7 +274,9 @@ for my $case ([ '100ms', 1 ], [ '0', 1 ], [ '1h', 0 ], [ '-1', 0 ])
 	my ($setting, $expected) = @$case;
 	my $offset = -s $node->logfile;
 
-	$node->sql("SET summary_cache.log_min_build_duration = '$setting'; SELECT summary_cache_get('f', true)");
+	# where pg_sleep() runs, in the worker
+	$node->set_server('summary_cache.log_min_build_duration', $setting);
+	$node->sql(q{SELECT summary_cache_get('f', true)});
 	my @lines = slurp_file($node->logfile, $offset) =~ /LOG:  built section "main" of summary "f" in [\d.]+ ms, \d+ bytes/g;
 	is(scalar @lines, $expected, "log_min_build_duration = $setting: a build of 100 ms is " . ($expected ? 'logged' : 'not logged'));
 }

@@ -188,8 +188,8 @@ for my $n (10, 40)
 		. join('', map { "CREATE TABLE part${n}_$_ PARTITION OF parts$n FOR VALUES IN ($_);" } 1 .. $n));
 	my $definer = Session->new($node);
 	for (
-		[ one => "SELECT pg_advisory_lock_shared(42)::text AS gate, count(*) AS n FROM parts$n WHERE n = 1" ],
-		[ all => "SELECT pg_advisory_lock_shared(42)::text AS gate, count(*) AS n FROM parts$n" ])
+		[ one => "SELECT pg_advisory_xact_lock_shared(42)::text AS gate, count(*) AS n FROM parts$n WHERE n = 1" ],
+		[ all => "SELECT pg_advisory_xact_lock_shared(42)::text AS gate, count(*) AS n FROM parts$n" ])
 	{
 		my ($what, $query) = @$_;
 

@@ -1,7 +1,7 @@
 \set ECHO none
--- The attack: what a function that got into a query can do.  It leaves its traces as advisory locks of
--- the session, the only thing that outlives the build: 4711 and the role that it ran as, 4712 and the
--- number of what succeeded.
+-- The attack: what a function that got into a query can do.  It returns 1, and one more for
+-- each try that succeeded, and leaves its traces as advisory locks of the session, the only thing that outlives the build: 4711 and
+-- the role that it ran as, 4712 and the number of what succeeded.
 CREATE TABLE regress_attack.loot (what text);
 GRANT ALL ON regress_attack.loot TO PUBLIC;
 CREATE SEQUENCE regress_attack.seq;
@@ -55,6 +55,7 @@ BEGIN
     FOR s IN SELECT statement, id FROM regress_attack.statements ORDER BY id LOOP
         BEGIN
             EXECUTE s.statement;
+            result := result + 1;
             PERFORM pg_advisory_lock(4712, s.id);
         EXCEPTION WHEN OTHERS THEN
             NULL;

@@ -1,0 +1,188 @@
+-- Proves that nothing of a reader's session matters in what others get: not its temporary objects, compiled functions, settings, stack, query or claims; and that a section's code leaves nothing in it.
+SET client_min_messages = warning;
+CREATE EXTENSION summary_cache SCHEMA public;
+\pset format unaligned
+\pset tuples_only
+\getenv test PG_ABS_SRCDIR
+\set helpers :test '/sql/include/helpers.sql'
+\i :helpers
+CREATE ROLE regress_builds_owner;
+CREATE ROLE regress_builds_reader;
+CREATE ROLE regress_builds_other;
+GRANT EXECUTE ON FUNCTION summary_cache_get, summary_cache_fetch, summary_cache_define, summary_cache_drop TO PUBLIC;
+CREATE SCHEMA app AUTHORIZATION regress_builds_owner;
+CREATE SCHEMA evil AUTHORIZATION regress_builds_other;
+CREATE SCHEMA mine AUTHORIZATION regress_builds_reader;
+GRANT USAGE ON SCHEMA app, evil, mine TO PUBLIC;
+GRANT TEMPORARY ON DATABASE :DBNAME TO PUBLIC;
+-- the roles other than its own as which the code of this session has run
+CREATE FUNCTION spied() RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce(string_agg(DISTINCT objid::regrole::text, ', '), 'nobody') FROM pg_locks
+    WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND classid = 4711 AND objid::regrole::text <> current_user
+$$;
+CREATE FUNCTION spy() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_lock(4711, current_user::regrole::oid::bigint::int);
+    RETURN true;
+END $$;
+SET ROLE regress_builds_owner;
+CREATE TABLE app.orders (id int PRIMARY KEY, status text, total numeric, secret text);
+INSERT INTO app.orders SELECT g, 'open', g, 'secret' || g FROM generate_series(1, 10) g;
+SELECT summary_cache_define('shop', 'core', 'SELECT count(*) AS n FROM app.orders');
+RESET ROLE;
+
+--
+-- A temporary view or type in the place of what a function reads: its search_path has pg_temp first
+--
+SET ROLE regress_builds_owner;
+CREATE FUNCTION app.count_orders() RETURNS bigint LANGUAGE plpgsql STABLE SET search_path = app AS 'BEGIN RETURN (SELECT count(*) FROM orders); END';
+SELECT summary_cache_define('cnt', 'core', 'SELECT app.count_orders() AS n', '{app.orders}');
+SET ROLE regress_builds_reader;
+CREATE TEMP VIEW orders AS SELECT public.spy() AS id FROM generate_series(1, 2);
+GRANT SELECT ON orders TO PUBLIC;
+SELECT status, document FROM summary_cache_fetch('cnt', NULL, true);
+SELECT status, document FROM summary_cache_fetch('cnt');
+-- nor for itself alone
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT status, document FROM summary_cache_fetch('cnt');
+ROLLBACK;
+SET summary_cache.enabled = off;
+SELECT status, document FROM summary_cache_fetch('cnt');
+RESET summary_cache.enabled;
+SELECT spied();
+DROP VIEW orders;
+
+--
+-- A function that was compiled with the reader's types
+--
+SET ROLE regress_builds_owner;
+SET search_path = app, public;
+CREATE FUNCTION app.top() RETURNS json LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    o orders%ROWTYPE;
+BEGIN
+    SELECT * INTO o FROM orders ORDER BY total DESC LIMIT 1;
+    RETURN json_build_object('id', o.id, 'total', o.total);
+END $$;
+SELECT summary_cache_define('top', 'core', 'SELECT app.top() AS top', '{app.orders}');
+SET ROLE regress_builds_reader;
+CREATE FUNCTION mine.spy(numeric) RETURNS boolean LANGUAGE sql AS 'SELECT public.spy()';
+CREATE DOMAIN mine.spied AS numeric CHECK (mine.spy(VALUE));
+CREATE TABLE mine.orders (id int, status text, total mine.spied, secret text);
+INSERT INTO mine.orders VALUES (0, '', 0, '');
+SET search_path = mine, app, public;
+SELECT app.top();
+RESET search_path;
+SELECT pg_advisory_unlock_all();
+SELECT status, document FROM summary_cache_fetch('top', NULL, true);
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT status, document FROM summary_cache_fetch('top');
+ROLLBACK;
+SELECT spied();
+
+--
+-- Settings: of PL/pgSQL, and one of the server that makes a build fail
+--
+SET ROLE regress_builds_owner;
+CREATE FUNCTION app.checked() RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN ASSERT (SELECT count(*) FROM app.orders) < 10, 'implausible'; RETURN 1; END $$;
+CREATE FUNCTION app.first() RETURNS int LANGUAGE plpgsql STABLE AS $$ DECLARE i int; BEGIN SELECT id INTO i FROM app.orders ORDER BY id; RETURN i; END $$;
+SELECT summary_cache_define('checked', 'core', 'SELECT app.checked() AS i', '{app.orders}');
+SELECT summary_cache_define('first', 'core', 'SELECT app.first() AS i', '{app.orders}');
+CREATE VIEW app.cheap AS SELECT id FROM app.orders;
+SELECT summary_cache_define('view', 'core', 'SELECT count(*) AS n FROM app.cheap');
+SET ROLE regress_builds_reader;
+SET plpgsql.check_asserts = off;
+
+SELECT try($$SELECT summary_cache_get('checked')$$);
+RESET plpgsql.check_asserts;
+SET plpgsql.extra_errors = 'all';
+SELECT summary_cache_get('first', true);
+RESET plpgsql.extra_errors;
+-- where there is none of that name, it is a placeholder
+SET restrict_nonsystem_relation_kind = 'view';
+SELECT status, document FROM summary_cache_fetch('view', NULL, true);
+RESET restrict_nonsystem_relation_kind;
+
+--
+-- The reader's failures are its own: the stack
+--
+CREATE FUNCTION mine.deep(n int, force boolean) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN mine.deep(n + 1, force);
+EXCEPTION WHEN statement_too_complex THEN
+    -- as deep as it can be, and again in each caller until there is room for the read
+    RETURN summary_cache_get('shop', force);
+END $$;
+SELECT mine.deep(0, true) IS NOT NULL AS read;
+RESET ROLE;
+SELECT consecutive_failures, last_error FROM summary_cache_stats WHERE summary = 'shop';
+
+--
+-- What the reader asks, and what it has prepared and claimed
+--
+SET ROLE regress_builds_other;
+CREATE FUNCTION evil.look() RETURNS json LANGUAGE sql AS $$
+    SELECT json_build_object('query', current_query(), 'claims', current_setting('request.jwt.claims', true),
+        'prepared', (SELECT json_agg(statement) FROM pg_prepared_statements), 'session_user', session_user <> 'regress_builds_reader')
+$$;
+SELECT summary_cache_define('look', 'core', 'SELECT evil.look() AS x', '{}');
+SET ROLE regress_builds_reader;
+SET request.jwt.claims = '{"sub":"alice"}';
+PREPARE p AS SELECT 'my secret';
+SELECT status, 'card 4711' AS x FROM summary_cache_fetch('look');
+SET ROLE regress_builds_other;
+SELECT document FROM summary_cache_fetch('look');
+DEALLOCATE p;
+
+--
+-- Nothing remains
+--
+CREATE FUNCTION evil.leave() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('regress_evil', 'from a section'), setseed(0.5), pg_advisory_lock(4712);
+    RETURN current_user;
+END $$;
+CREATE FUNCTION evil.leave_object() RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM lo_create(0); RETURN current_user; END';
+SELECT summary_cache_define('leave', 'core', 'SELECT evil.leave() AS x', '{}');
+SELECT summary_cache_define('object', 'core', 'SELECT evil.leave_object() AS x', '{}');
+RESET ROLE;
+CREATE TEMP TABLE chance (r double precision);
+SELECT status FROM summary_cache_fetch('leave', NULL, true);
+INSERT INTO chance SELECT random();
+SELECT status FROM summary_cache_fetch('leave', NULL, true);
+INSERT INTO chance SELECT random();
+SELECT count(DISTINCT r) FROM chance;
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND pid = pg_backend_pid();
+-- at a COMMIT as well
+LISTEN regress_evil;
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR SELECT status, document FROM summary_cache_fetch('leave', NULL, true);
+COMMIT;
+FETCH c;
+CLOSE c;
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR SELECT status, document FROM summary_cache_fetch('object', NULL, true);
+\set VERBOSITY sqlstate
+COMMIT;
+\set VERBOSITY default
+SELECT count(*) FROM pg_largeobject_metadata;
+
+UNLISTEN regress_evil;
+
+--
+-- No message is sent to who asks
+--
+SET ROLE regress_builds_owner;
+CREATE FUNCTION app.talks() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'said'; RETURN 1; END $$;
+SELECT summary_cache_define('talks', 'core', 'SELECT app.talks() AS x', '{}');
+SELECT summary_cache_get('talks');
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT status, document FROM summary_cache_fetch('talks');
+COMMIT;
+RESET ROLE;
+
+DROP EXTENSION summary_cache CASCADE;
+DROP OWNED BY regress_builds_owner, regress_builds_reader, regress_builds_other CASCADE;
+DROP FUNCTION spy, spied, try;
+DROP PROCEDURE wait_until;
+DROP ROLE regress_builds_owner, regress_builds_reader, regress_builds_other;
