@@ -191,7 +191,7 @@ static const char *const objects[] = {
 	" BEGIN SELECT secret INTO found FROM vault.canary; EXCEPTION WHEN others THEN NULL; END;"
 	" BEGIN SELECT secret INTO found FROM roles_bystander.secret; EXCEPTION WHEN others THEN NULL; END;"
 	" BEGIN UPDATE vault.canary SET v = v + 1; EXCEPTION WHEN others THEN NULL; END;"
-	" BEGIN DELETE FROM cache.summary_cache_definition WHERE summary = 'by0'; EXCEPTION WHEN others THEN NULL; END;"
+	" BEGIN DELETE FROM summary_cache.definition WHERE summary = 'by0'; EXCEPTION WHEN others THEN NULL; END;"
 	" BEGIN GRANT roles_bystander TO roles_$R; EXCEPTION WHEN others THEN NULL; END;"
 	" BEGIN SET LOCAL ROLE roles_bystander; EXCEPTION WHEN others THEN NULL; END;"
 	" RETURN found; END$$",
@@ -267,6 +267,9 @@ restore_role(const char *role, bool anew)
 	attempt(form("GRANT USAGE, CREATE ON SCHEMA shared TO roles_%s", role));
 	attempt(form("GRANT SELECT ON roles_bystander.t TO roles_%s", role));
 	attempt(form("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cache TO roles_%s", role));
+	/* what the definitions have to withstand */
+	attempt(form("GRANT USAGE ON SCHEMA summary_cache TO roles_%s", role));
+	attempt(form("GRANT ALL ON ALL TABLES IN SCHEMA summary_cache TO roles_%s", role));
 	attempt(form("GRANT SELECT ON cache.summary_cache_stats, cache.summary_cache_sections, cache.summary_cache_tables TO roles_%s", role));
 	attempt(form("SET SESSION AUTHORIZATION roles_%s", role));
 	attempt("SET search_path = pg_catalog");
@@ -301,9 +304,9 @@ static const char rights_query[] =
 static const char property_query[] =
 "SELECT concat_ws(E'\\n', (SELECT string_agg(canary::text, ';') FROM vault.canary),"
 " (SELECT string_agg(s::text, ';') FROM roles_bystander.secret s),"
-" (SELECT string_agg(d::text, E'\\n' ORDER BY d::text) FROM cache.summary_cache_definition d WHERE summary ~ '^by'),"
-" (SELECT string_agg(o::text, E'\\n' ORDER BY o::text) FROM cache.summary_cache_option o WHERE summary ~ '^by'),"
-" (SELECT string_agg(o::text, E'\\n' ORDER BY o::text) FROM cache.summary_cache_reader o WHERE summary ~ '^by'))";
+" (SELECT string_agg(d::text, E'\\n' ORDER BY d::text) FROM summary_cache.definition d WHERE summary ~ '^by'),"
+" (SELECT string_agg(o::text, E'\\n' ORDER BY o::text) FROM summary_cache.option o WHERE summary ~ '^by'),"
+" (SELECT string_agg(o::text, E'\\n' ORDER BY o::text) FROM summary_cache.reader o WHERE summary ~ '^by'))";
 
 static void
 create_database(void)
@@ -363,7 +366,7 @@ create_database(void)
 			must("GRANT SELECT ON roles_bystander.secret TO roles_a");
 			break;
 		case WRITTEN:
-			must("GRANT SELECT, DELETE ON cache.summary_cache_definition TO roles_b");
+			must("GRANT SELECT, DELETE ON summary_cache.definition TO roles_b");
 			must("GRANT SELECT, UPDATE ON vault.canary TO roles_b");
 			break;
 		case GAINED:
@@ -448,7 +451,7 @@ section_query(const Session *session)
 		case 18:
 			return form("SELECT count(*) AS k%d, f(1) FROM t", k);
 		default:
-			return form("SELECT query AS k%d FROM cache.summary_cache_definition WHERE summary = 'by2'", k);
+			return form("SELECT query AS k%d FROM summary_cache.definition WHERE summary = 'by2'", k);
 	}
 }
 
@@ -535,7 +538,7 @@ ddl(const Session *session)
 		case 11:
 			return form("CREATE OR REPLACE TRIGGER %s BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION roles_%s.%s()",
 						percent(80) ? "evil" : "summary_cache_statement",
-						percent(40) ? form("roles_%s.t", r) : percent(70) ? "roles_bystander.t" : "cache.summary_cache_definition", r,
+						percent(40) ? form("roles_%s.t", r) : percent(70) ? "roles_bystander.t" : "summary_cache.definition", r,
 						percent(50) ? "fires" : "refuses");
 		case 12:
 			return form("DROP TRIGGER IF EXISTS evil ON roles_%s.t", r);
@@ -590,7 +593,7 @@ shadow(const Session *session)
 			return form("CREATE DOMAIN pg_temp.jsonb AS text CHECK (roles_%s.holds(1))", r);
 		case 4:
 			return form("CREATE TEMP TABLE IF NOT EXISTS %s (summary text, section text, query text)",
-						percent(50) ? "summary_cache_definition" : percent(50) ? "pg_class" : "canary");
+						percent(50) ? "definition" : percent(50) ? "pg_class" : "canary");
 		case 5:
 			return "DISCARD ALL";
 		case 6:
@@ -612,7 +615,7 @@ attack(const Session *session)
 {
 	const char *r = session->role;
 	static const char *const definitions[] = {"definition", "option", "reader"};
-	const char *table = form("cache.summary_cache_%s", PICK(definitions));
+	const char *table = form("summary_cache.%s", PICK(definitions));
 
 	/* a weak variant is to show soon */
 	switch (percent(50) && weak == GAINED ? 15 : percent(50) && weak == REFUSED ? 27 : below(29))
@@ -623,12 +626,12 @@ attack(const Session *session)
 		case 0:
 			return form("DELETE FROM %s", table);
 		case 1:
-			return form("UPDATE cache.summary_cache_definition SET query = 'SELECT roles_%s.payload() AS p' WHERE summary = 'by%d'", r, below(3));
+			return form("UPDATE summary_cache.definition SET query = 'SELECT roles_%s.payload() AS p' WHERE summary = 'by%d'", r, below(3));
 		case 2:
-			return form("UPDATE cache.summary_cache_definition SET owner = '%s' WHERE summary ~ '^%s'",
+			return form("UPDATE summary_cache.definition SET owner = '%s' WHERE summary ~ '^%s'",
 						percent(50) ? "roles_bystander" : "postgres", r);
 		case 3:
-			return form("INSERT INTO cache.summary_cache_definition SELECT * FROM cache.summary_cache_definition WHERE summary = '%s0'", r);
+			return form("INSERT INTO summary_cache.definition SELECT * FROM summary_cache.definition WHERE summary = '%s0'", r);
 		case 4:
 			return form("TRUNCATE %s", table);
 		case 5:
