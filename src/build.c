@@ -504,6 +504,8 @@ publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, 
 bool
 sc_build_needs_worker(ScSummaryDef *definition, ScWant want)
 {
+	if (definition == NULL)
+		return false;
 	for (int i = 0; i < definition->nsections; i++)
 	{
 		ScSectionDef *section = &definition->sections[i];
@@ -512,6 +514,17 @@ sc_build_needs_worker(ScSummaryDef *definition, ScWant want)
 			return true;
 	}
 	return false;
+}
+
+/* May this session build it all for itself alone, whatever it runs? */
+bool
+sc_build_may_be_alone(ScSummaryDef *definition)
+{
+	for (int i = 0; definition && i < definition->nsections; i++)
+		if (definition->sections[i].closed != SC_CLOSED &&
+			!is_member_of_role_nosuper(GetUserId(), definition->sections[i].owner))
+			return false;
+	return true;
 }
 
 /*
@@ -723,16 +736,13 @@ sc_build_private(const char *summary, ScBuild *build)
 	build_sections(definition, wanted, labels, false, snapshot, build);
 	if (build->needs_worker)
 	{
-		/*
-		 * in a section of somebody else that a worker builds: when it is
-		 * there
-		 */
-		sc_document_give_way();
+		/* in a section that a worker builds: when this one is there */
+		sc_document_give_way_to_build();
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("summary \"%s\" cannot be built in this session", summary),
 				 errdetail("It runs code that is not PostgreSQL's own, with the rights of its owner. For a role that is no member of the owner a background worker does that."),
-				 errhint("Read it in a READ COMMITTED transaction that has not written anything, with summary_cache.enabled on; view summary_cache_server shows whether there are workers.")));
+				 errhint("Read it in a READ COMMITTED transaction that has not written anything, with summary_cache.enabled on. View summary_cache_server shows whether there are workers, and builds_not_cached in summary_cache_stats whether its document finds no room.")));
 	}
 	UnregisterSnapshot(snapshot);
 	if (pushed)

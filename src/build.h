@@ -51,6 +51,7 @@ extern bool sc_build_is_running(void);
 extern void sc_build_warn(const char *summary, const ScBuild *build);
 extern bool sc_build_is_refusal(const ErrorData *error);
 extern bool sc_build_needs_worker(ScSummaryDef *definition, ScWant want);
+extern bool sc_build_may_be_alone(ScSummaryDef *definition);
 extern bool sc_build_may_publish(ScSummaryDef *definition, ScWant want);
 extern bool sc_build_is_blocked_here(ScSummaryDef *definition);
 extern ScMatch sc_build_match(ScLocal *local, ScSummaryDef *definition);

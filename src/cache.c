@@ -87,6 +87,7 @@ typedef struct Reader
 								 * gone */
 	bool		needs_worker;	/* it cannot build what is needed */
 	bool		alone;			/* nor can a worker, now: for nobody else */
+	int64		limit_ns;		/* of a wait for a worker; 0: none */
 	ErrorData  *error;			/* of its own build; NULL: none */
 	bool		hides_error;	/* which it may not see */
 	bool		inline_tried;	/* to rebuild, before a stale answer */
@@ -802,24 +803,30 @@ old_one_does(Reader *reader)
 }
 
 /*
- * May this reader wait for a worker?  Not if it is a section's query itself: there
- * may be no worker left for which it could wait.  (What the build would have to
- * wait for was looked at by sc_build_may_publish(), and the worker gives way.)
+ * Ask a worker, and wait for it.  Not if the reader is a section's query itself:
+ * there may be no worker left for which it could wait.  (What the build would have
+ * to wait for was looked at by sc_build_may_publish(), and the worker gives way.)
+ * Who can build for itself is patient for deadlock_timeout only.
  */
 static ScTry
-await_worker(Reader *reader, ScRefresh what)
+await_worker(Reader *reader, ScRefresh what, bool patient)
 {
-	int			index = reader->local->index;
+	ScLocal    *local = reader->local;
+	int			index = local->index;
 	int64		start = sc_clock_now();
+	int64		asked_at;
 	ScTry		outcome;
 
-	land(reader);
 	if (sc_build_is_running())
 	{
+		land(reader);
 		(void) sc_request_refresh(index);
 		return SC_TRY_NONE;
 	}
-	outcome = sc_request_await(index, reader->summary, what);
+	/* before it lands: who is next is to wait for the worker as well */
+	asked_at = sc_request_demand(index, what);
+	land(reader);
+	outcome = sc_request_await(index, reader->summary, what, asked_at, patient, reader->limit_ns);
 	reader->waited = true;
 	sc_counters_add(index, SC_COUNT_WAITS, 1);
 	sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);
@@ -835,48 +842,77 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 {
 	ScLocal    *local = reader->local;
 	int			index = local->index;
+	ScSummaryDef *definition = sc_definition_get(reader->summary);
+	bool		may_be_alone = reader->error == NULL && sc_build_may_be_alone(definition);
 	bool		anew = reader->asked->force || too_old(local, reader, 0);
-	ScTry		outcome = await_worker(reader, decision->status == SC_INLINE ? SC_REFRESH_INLINE :
-									   anew ? SC_REFRESH_ALL : SC_REFRESH_NEEDED);
+	ScTry		outcome;
+
+	/* each section of a build that is under way, and then of this one */
+	reader->limit_ns = definition == NULL ? 0 : (int64) sc_build_timeout * 2 * definition->nsections * SC_NS_PER_MS;
+	if (reader->limit_ns > 0)
+		reader->limit_ns += DeadlockTimeout * SC_NS_PER_MS;
+	outcome = await_worker(reader, decision->status == SC_INLINE ? SC_REFRESH_INLINE :
+						   anew ? SC_REFRESH_ALL : SC_REFRESH_NEEDED, !may_be_alone);
 
 	if (outcome == SC_TRY_DONE)
 	{
 		/* unless it was invalidated since, or given away */
 		sc_local_sync(local, true);
-		return local->index == index && local->nsections > 0 &&
+		if (local->index == index && local->nsections > 0 &&
 			(!anew || local->label.read_at > reader->asked_at) &&
-			answer_reader(reader, decision->status, NULL, answer);
+			answer_reader(reader, decision->status, NULL, answer))
+			return true;
 	}
 
 	/*
-	 * to a lock that may be held for a moment only, or to another summary's
-	 * worker
+	 * Once more: it gave way to a lock that may be held for a moment only, to
+	 * another summary's worker, or to an invalidation.  But who can do
+	 * without a worker does, after a while.
 	 */
-	if (outcome == SC_TRY_GAVE_WAY && reader->error == NULL &&
-		sc_clock_now() < reader->asked_at + DeadlockTimeout * SC_NS_PER_MS)
-		return false;
-	if (outcome == SC_TRY_FAILED && !old_one_does(reader))
+	if (outcome == SC_TRY_DONE || (outcome == SC_TRY_GAVE_WAY && reader->error == NULL))
 	{
-		if (reader->error)
-			throw_build_error(reader->summary, reader->hides_error, reader->error);
-		raise_leaders_error(local, reader, sc_definition_get(reader->summary));
-		/* that is no matter any more, or says little about the next build */
-		reader->alone = true;
-	}
-	if (outcome != SC_TRY_FAILED)
-	{
-		bool		old = (reader->error || outcome == SC_TRY_LATE) && old_one_does(reader);
+		int64		patience = may_be_alone ? DeadlockTimeout * SC_NS_PER_MS : reader->limit_ns;
 
-		if (reader->error && !old)
-			throw_build_error(reader->summary, reader->hides_error, reader->error);
-		if (outcome == SC_TRY_LATE && !old)
+		if (patience == 0 || sc_clock_now() < reader->asked_at + patience)
+			return false;
+	}
+
+	/*
+	 * who builds for itself has no use for an old one, unless the worker has
+	 * failed as well
+	 */
+	if ((!may_be_alone || outcome == SC_TRY_FAILED || outcome == SC_TRY_LATE) && old_one_does(reader))
+	{
+		reader->alone = true;
+		return false;
+	}
+	if (reader->error && outcome != SC_TRY_LOCK_TIMEOUT)
+		throw_build_error(reader->summary, reader->hides_error, reader->error);
+	switch (outcome)
+	{
+		case SC_TRY_FAILED:
+			definition = sc_definition_get(reader->summary);
+			if (definition)
+				raise_leaders_error(local, reader, definition);
+			/* that is no matter any more, or says little about the next build */
+			break;
+		case SC_TRY_LATE:
 			ereport(ERROR,
 					(errcode(ERRCODE_QUERY_CANCELED),
 					 errmsg("waiting for a worker to build summary \"%s\" took longer than %d ms",
 							reader->summary, sc_build_timeout),
 					 errhint("Make its sections' queries cheaper, or raise summary_cache.build_timeout.")));
-		reader->alone = true;
+			break;
+		case SC_TRY_LOCK_TIMEOUT:
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("canceling statement due to lock timeout"),
+					 errdetail("It waited for a worker to build summary \"%s\".", reader->summary)));
+			break;
+		default:
+			break;
 	}
+	reader->alone = true;
 	return false;
 }
 
@@ -935,6 +971,19 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	return false;
 }
 
+/* The same by a worker, unless it would have to come to an end with something else first. */
+static void
+renew_by_worker(Reader *reader)
+{
+	if (sc_request_is_claimed(reader->local->index))
+	{
+		land(reader);
+		return;
+	}
+	reader->limit_ns = 0;
+	(void) await_worker(reader, SC_REFRESH_INLINE, false);
+}
+
 /*
  * An inline section is not to be stale: before an answer that is, rebuild what
  * has changed, as the leader of that flight.  True if the reader is to decide
@@ -955,7 +1004,7 @@ renew_inline(Reader *reader)
 	if (sc_build_needs_worker(sc_definition_get(reader->summary), SC_WANT_INLINE))
 	{
 		reader->inline_tried = true;
-		(void) await_worker(reader, SC_REFRESH_INLINE);
+		renew_by_worker(reader);
 		return true;
 	}
 	if (reader->flight != FLIGHT_INLINE)
@@ -970,7 +1019,7 @@ renew_inline(Reader *reader)
 	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		throw_build_error(reader->summary, build.hides_errors, error);
 	if (error || build.needs_worker)
-		(void) await_worker(reader, SC_REFRESH_INLINE);
+		renew_by_worker(reader);
 	else
 		sc_build_warn(reader->summary, &build);
 	free_build(&build);
@@ -1073,7 +1122,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		if (reader.waited)
 			raise_leaders_error(local, &reader, definition);
 		if (reader.needs_worker || sc_build_needs_worker(definition, decision.want) ||
-			(reader.waited && sc_request_is_awaited(local->index)))
+			(reader.waited &&
+			 (sc_request_is_awaited(local->index) || sc_request_is_claimed(local->index))))
 		{
 			if (answer_from_worker(&reader, &decision, answer))
 				return;
@@ -1243,7 +1293,9 @@ sc_cache_refresh(int index, ScRefresh what)
 	if (leads)
 		flight_unlock(NameStr(name), flight);
 	sc_build_warn(NameStr(name), &build);
-	return build.needs_worker ? SC_TRY_NONE : build.published ? SC_TRY_DONE : SC_TRY_UNPUBLISHED;
+	return build.needs_worker ? SC_TRY_NONE :
+		build.published ? SC_TRY_DONE :
+		build.put == SC_PUT_OUTDATED ? SC_TRY_GAVE_WAY : SC_TRY_UNPUBLISHED;
 }
 
 /*

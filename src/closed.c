@@ -25,18 +25,21 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/transam.h"
 #include "access/tupdesc_details.h"
 #include "catalog/pg_attribute.h"
-#include "catalog/pg_cast.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_partitioned_table.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
-#include "nodes/plannodes.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -57,6 +60,33 @@ typedef struct Look
 static bool find_open(Node *node, void *context);
 
 /*
+ * Does a function of PostgreSQL's own get a type to call its input function by, or
+ * show names as the session's search path and temporary objects have them?
+ */
+static bool
+is_open_builtin(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	const char *name;
+	bool		open = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	name = NameStr(form->proname);
+	for (int i = 0; i < form->pronargs; i++)
+		if (form->proargtypes.values[i] == CSTRINGOID || form->proargtypes.values[i] == INTERNALOID)
+			open = true;
+	if (strncmp(name, "pg_get_", 7) == 0 || strncmp(name, "pg_input_", 9) == 0 ||
+		strcmp(name, "format_type") == 0 || strcmp(name, "oidvectortypes") == 0 ||
+		strcmp(name, "pg_collation_for") == 0)
+		open = true;
+	ReleaseSysCache(tuple);
+	return open;
+}
+
+/*
  * The callback of check_functions_in_node().  An advisory lock is waited for, by
  * the author's choice, but returns the same to everybody.
  */
@@ -73,7 +103,8 @@ is_open_function(Oid function, void *context)
 		default:
 			break;
 	}
-	return !sc_builtin_is(function) || sc_builtin_reads(function) || sc_builtin_depends(function);
+	return !sc_builtin_is(function) || sc_builtin_reads(function) || sc_builtin_depends(function) ||
+		is_open_builtin(function);
 }
 
 static bool
@@ -93,6 +124,21 @@ is_open_type(Oid type, Look *look)
 	TupleDesc	desc;
 	bool		open = false;
 
+	switch (type)
+	{
+			/* what is in it is known at run time only */
+		case ANYARRAYOID:
+			/* shown by names as the session has them, temporary ones too */
+		case REGCLASSOID:
+		case REGTYPEOID:
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+			return true;
+		default:
+			break;
+	}
 	if (type < FirstNormalObjectId || !sc_oid_list_add(&look->types, type))
 		return false;
 	check_stack_depth();
@@ -117,74 +163,140 @@ is_open_type(Oid type, Look *look)
 	}
 }
 
+static bool
+are_open_types(List *types, Look *look)
+{
+	ListCell   *lc;
+
+	foreach(lc, types)
+	{
+		if (is_open_type(lfirst_oid(lc), look))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Does reading a table run code of users?  The planner evaluates what it can of
- * the CHECK constraints, the indexes' expressions and their conditions.
+ * An expression of a catalog's row, or a list of them, as it is stored: what the
+ * relation cache gives was evaluated as far as it could be.
  */
 static bool
-is_open_relation(Oid relid, Look *look)
+is_open_stored(int cache, HeapTuple tuple, AttrNumber attribute, Look *look)
 {
-	Relation	relation;
-	List	   *expressions = NIL;
-	ListCell   *lc;
-	bool		open = true;
+	bool		isnull;
+	Datum		stored = SysCacheGetAttr(cache, tuple, attribute, &isnull);
 
-	if (relid < FirstNormalObjectId || sc_oid_list_has(&look->relations, relid))
+	return !isnull && find_open(stringToNode(TextDatumGetCString(stored)), look);
+}
+
+/* The same of the row that stands for a relation, an index or statistics; none: it is gone. */
+static bool
+is_open_row(int cache, Oid oid, AttrNumber first, AttrNumber second, Look *look)
+{
+	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(oid));
+	bool		open;
+
+	if (!HeapTupleIsValid(tuple))
 		return false;
-	/* it is locked, as the query has been analysed */
-	relation = relation_open(relid, NoLock);
+	open = is_open_stored(cache, tuple, first, look) ||
+		(second != InvalidAttrNumber && is_open_stored(cache, tuple, second, look));
+	ReleaseSysCache(tuple);
+	return open;
+}
+
+/*
+ * Does reading a table run code of users?  The planner evaluates what it can of
+ * the CHECK constraints, of indexes and statistics, and of the expressions by
+ * which partitions are told apart.
+ */
+static bool
+is_open_table(Relation relation, Look *look)
+{
+	TupleConstr *constr = relation->rd_att->constr;
+	Oid			relid = RelationGetRelid(relation);
+	ListCell   *lc;
+
 	switch (relation->rd_rel->relkind)
 	{
 		case RELKIND_VIEW:
 			/* the rewriter has put what it reads in its place */
-			open = false;
-			break;
+			return false;
 		case RELKIND_RELATION:
 		case RELKIND_MATVIEW:
 		case RELKIND_SEQUENCE:
-			open = relation->rd_rel->relam >= FirstNormalObjectId;
+			if (relation->rd_rel->relam >= FirstNormalObjectId)
+				return true;
 			break;
 		case RELKIND_PARTITIONED_TABLE:
-			open = false;
+			if (is_open_row(PARTRELID, relid, Anum_pg_partitioned_table_partexprs, InvalidAttrNumber, look))
+				return true;
 			break;
 		default:
-			break;
+			return true;
 	}
-	if (!open && relation->rd_att->constr)
+	for (int i = 0; constr && i < constr->num_check; i++)
+		if (find_open(stringToNode(constr->check[i].ccbin), look))
+			return true;
+	for (int i = 0; constr && i < constr->num_defval; i++)
 	{
-		TupleConstr *constr = relation->rd_att->constr;
+		char		generated = TupleDescAttr(relation->rd_att, constr->defval[i].adnum - 1)->attgenerated;
 
-		for (int i = 0; i < constr->num_check; i++)
-			expressions = lappend(expressions, stringToNode(constr->check[i].ccbin));
-		for (int i = 0; i < constr->num_defval; i++)
-		{
-			char		generated = TupleDescAttr(relation->rd_att, constr->defval[i].adnum - 1)->attgenerated;
-
-			/* a virtual one, which is computed when it is read */
-			if (generated != '\0' && generated != ATTRIBUTE_GENERATED_STORED)
-				expressions = lappend(expressions, stringToNode(constr->defval[i].adbin));
-		}
+		/* a virtual one, which is computed when it is read */
+		if (generated != '\0' && generated != ATTRIBUTE_GENERATED_STORED &&
+			find_open(stringToNode(constr->defval[i].adbin), look))
+			return true;
 	}
-	if (!open && relation->rd_rel->relhasindex)
-		foreach(lc, RelationGetIndexList(relation))
+	foreach(lc, RelationGetIndexList(relation))
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		expressions = list_concat(expressions, RelationGetIndexExpressions(index));
-		expressions = list_concat(expressions, RelationGetIndexPredicate(index));
-		index_close(index, AccessShareLock);
+		if (is_open_row(INDEXRELID, lfirst_oid(lc), Anum_pg_index_indexprs, Anum_pg_index_indpred, look))
+			return true;
 	}
-	open = open || find_open((Node *) expressions, look);
-	relation_close(relation, NoLock);
-	if (!open)
-		(void) sc_oid_list_add(&look->relations, relid);
-	return open;
+	foreach(lc, RelationGetStatExtList(relation))
+	{
+		if (is_open_row(STATEXTOID, lfirst_oid(lc), Anum_pg_statistic_ext_stxexprs, InvalidAttrNumber, look))
+			return true;
+	}
+	return false;
+}
+
+/* A table and, before the planner looks at them, all that inherit from it. */
+static bool
+is_open_relation(Oid relid, Look *look)
+{
+	List	   *members = list_make1_oid(relid);
+	ListCell   *lc;
+
+	if (relid < FirstNormalObjectId || sc_oid_list_has(&look->relations, relid))
+		return false;
+	if (has_subclass(relid))
+		members = find_all_inheritors(relid, AccessShareLock, NULL);
+	foreach(lc, members)
+	{
+		Relation	relation = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		bool		open;
+
+		if (relation == NULL)
+			continue;
+		open = is_open_table(relation, look);
+		relation_close(relation, NoLock);
+		if (open)
+			return true;
+		(void) sc_oid_list_add(&look->relations, lfirst_oid(lc));
+	}
+	return false;
 }
 
 /* A node that has a value. */
 static bool
 is_open_expression(Node *node, Look *look)
 {
+	/*
+	 * it calls the input and output functions of the two types, whatever
+	 * these are
+	 */
+	if (IsA(node, CoerceViaIO))
+		return is_open_type(exprType((Node *) ((CoerceViaIO *) node)->arg), look) ||
+			is_open_type(exprType(node), look);
 	return check_functions_in_node(node, is_open_function, look) || is_open_type(exprType(node), look);
 }
 
@@ -225,6 +337,14 @@ find_open(Node *node, void *context)
 				if (is_open_operator(lfirst_oid(lc)))
 					return true;
 			}
+			break;
+		case T_RangeTblFunction:
+			if (are_open_types(((RangeTblFunction *) node)->funccoltypes, look))
+				return true;
+			break;
+		case T_TableFunc:
+			if (are_open_types(((TableFunc *) node)->coltypes, look))
+				return true;
 			break;
 		case T_TableSampleClause:
 			if (((TableSampleClause *) node)->tsmhandler >= FirstNormalObjectId ||
@@ -293,8 +413,6 @@ find_open(Node *node, void *context)
 		case T_FromExpr:
 		case T_JoinExpr:
 		case T_RangeTblRef:
-		case T_RangeTblFunction:
-		case T_TableFunc:
 		case T_CommonTableExpr:
 		case T_CTESearchClause:
 		case T_CTECycleClause:
@@ -315,33 +433,9 @@ find_open(Node *node, void *context)
 }
 
 bool
-sc_closed_is(SPIPlanPtr plan, int *generation)
+sc_closed_is(List *queries)
 {
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-	CachedPlan *cached;
 	Look		look = {0};
-	ListCell   *lc;
-	bool		open;
 
-	if (find_open((Node *) source->query_list, &look))
-		return false;
-
-	/* the members of trees as well, of which a query names the root only */
-	cached = SPI_plan_get_cached_plan(plan);
-	if (cached == NULL)
-		elog(ERROR, "could not plan the query");
-	*generation = cached->generation;
-	/* it may have been analysed anew for that */
-	open = find_open((Node *) source->query_list, &look);
-	foreach(lc, linitial_node(PlannedStmt, cached->stmt_list)->rtable)
-	{
-		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
-
-		if (open)
-			break;
-		if (rte->rtekind == RTE_RELATION)
-			open = is_open_relation(rte->relid, &look);
-	}
-	ReleaseCachedPlan(cached, source->is_saved ? CurrentResourceOwner : NULL);
-	return !open;
+	return !find_open((Node *) queries, &look);
 }

@@ -10,12 +10,10 @@
 #ifndef SC_CLOSED_H
 #define SC_CLOSED_H
 
-#include "executor/spi.h"
-#include "utils/plancache.h"
+#include "nodes/pg_list.h"
 
-/* Of a prepared query, inside sc_owner_run() and SPI.  If it is, it has been planned
- * for that, and generation is that plan's: a later plan may read and call something
- * else.  Takes the locks that the query's execution takes. */
-extern bool sc_closed_is(SPIPlanPtr plan, int *generation);
+/* Of a query as it was analysed and rewritten, before it is planned: planning may
+ * run what it calls.  Its relations are locked. */
+extern bool sc_closed_is(List *queries);
 
 #endif							/* SC_CLOSED_H */

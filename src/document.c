@@ -32,6 +32,7 @@
 #include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -41,6 +42,7 @@
 
 #include "clock.h"
 #include "closed.h"
+#include "constant.h"
 #include "debug.h"
 #include "document.h"
 #include "inspect.h"
@@ -57,6 +59,7 @@ bool		sc_document_timed_out = false;
 
 /* See sc_document_begin_giving_way(). */
 static bool gives_way = false;
+static bool is_patient = false;
 static volatile sig_atomic_t gave_way = false;
 
 /* Since when the build waits for an advisory lock, monotonic ns; 0: it does not. */
@@ -151,9 +154,10 @@ look_timeout(void)
 
 /* From here on, builds of this process give way. */
 void
-sc_document_begin_giving_way(bool (*awaited) (void))
+sc_document_begin_giving_way(bool (*awaited) (void), bool patient)
 {
 	gives_way = true;
+	is_patient = patient;
 	is_awaited = awaited;
 	gave_way = false;
 	waiting_since = 0;
@@ -183,6 +187,17 @@ sc_document_give_way(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("a lock that the build needs is held by another session")));
+}
+
+/*
+ * A build needs what another build has to make first.  It gives way to that, but
+ * not for ever: the caller then raises an error.
+ */
+void
+sc_document_give_way_to_build(void)
+{
+	if (is_patient)
+		sc_document_give_way();
 }
 
 /*-------------------------------------------------------------------------
@@ -464,18 +479,42 @@ typedef struct BuildArguments
 	bool		ran;
 } BuildArguments;
 
-/* May a section be run here, as it is now?  The plan was prepared. */
+/* Does a plan stand that was made after the section was looked at? */
+static bool
+is_planned(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	return source->is_valid && source->gplan && source->gplan->is_valid;
+}
+
+/*
+ * May a section be run here, as it is now?  Its query, as it was analysed, or NULL
+ * if it is known that the section is not closed.
+ */
 static bool
 may_run(BuildArguments *arguments, SPIPlanPtr plan)
 {
 	ScSectionDef *section = arguments->section;
 
-	if (arguments->may_run == SC_RUN_ALL)
+	if (arguments->may_run == SC_RUN_ALL && !sc_request_is_worker())
 		return true;
 	if (section->closed == SC_CLOSED_UNKNOWN)
-		section->closed = sc_closed_is(plan, &section->closed_generation) ? SC_CLOSED : SC_OPEN;
-	return section->closed == SC_CLOSED ||
-		(arguments->may_run == SC_RUN_ONE_OWNERS && enter_owner(section->owner));
+		section->closed = sc_closed_is(((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan)))->query_list) ?
+			SC_CLOSED : SC_OPEN;
+	if (section->closed == SC_CLOSED)
+		return true;
+	switch (arguments->may_run)
+	{
+		case SC_RUN_CLOSED:
+			return false;
+		case SC_RUN_ONE_OWNERS:
+			return enter_owner(section->owner);
+		case SC_RUN_ALL:
+			/* in a section that a worker builds, which is of the same owner */
+			return section->owner == code_owner && !code_of_several;
+	}
+	return false;				/* keep compiler quiet */
 }
 
 /*
@@ -502,9 +541,31 @@ build_body(void *arg)
 
 	arguments->ran = false;
 	plan = section->plan;
+	if (plan && arguments->may_run != SC_RUN_ALL)
+	{
+		/* what would be planned anew is looked at before that */
+		AcceptInvalidationMessages();
+		if (!is_planned(plan))
+		{
+			section->plan = NULL;
+			(void) SPI_freeplan(plan);
+			plan = NULL;
+		}
+	}
 	if (plan == NULL)
 	{
 		section->closed = SC_CLOSED_UNKNOWN;
+		section->closed_generation = 0;
+		if ((arguments->may_run != SC_RUN_ALL || sc_request_is_worker()) && sc_constant_runs_checks(section))
+		{
+			section->closed = SC_OPEN;
+			if (!may_run(arguments, NULL))
+			{
+				PopActiveSnapshot();
+				SPI_finish();
+				return;
+			}
+		}
 		plan = sc_query_prepare(section);
 		source = linitial(SPI_plan_get_plan_sources(plan));
 		if (section->keep_plan && !sc_inspect_reads_clock(section, source->query_list))
@@ -535,8 +596,11 @@ build_body(void *arg)
 		sc_inspect_find_stranger(section, plan, cached, &section->stranger);
 		section->plan_generation = cached->generation;
 	}
-	if (section->closed_generation != cached->generation)
+	/* planned anew while it was locked: what it ran is what it is now */
+	if (section->closed_generation != 0 && section->closed_generation != cached->generation &&
+		section->closed == SC_CLOSED)
 		section->closed = SC_CLOSED_UNKNOWN;
+	section->closed_generation = cached->generation;
 	body->stranger = section->stranger;
 	ReleaseCachedPlan(cached, section->plan ? CurrentResourceOwner : NULL);
 	arguments->ran = may_run(arguments, plan);

@@ -43,8 +43,9 @@ extern void sc_document_run_timed(const char *summary, void (*action) (void *arg
  * after an error as well; the second tells whether that was the reason.  While a
  * reader waits for the build, it waits for no advisory lock for long; asked in an
  * interrupt handler. */
-extern void sc_document_begin_giving_way(bool (*is_awaited) (void));
+extern void sc_document_begin_giving_way(bool (*is_awaited) (void), bool is_patient);
 extern bool sc_document_end_giving_way(void);
 extern void sc_document_give_way(void); /* ends such a build */
+extern void sc_document_give_way_to_build(void);	/* if it is patient */
 
 #endif							/* SC_DOCUMENT_H */

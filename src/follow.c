@@ -24,7 +24,7 @@
  * A command must not fail or wait for this.  What is analysed or printed is
  * locked for the moment, in AccessShareLock, and not waited for.  No function of
  * any user runs: of all that an analysis does, only the conversion of a constant
- * could call one, by a domain's CHECK (see check_constants()).  So the work is
+ * could call one, by a domain's CHECK (see constant.c).  So the work is
  * bounded by the texts, and needs no clock.  A section that cannot follow is
  * named in a warning.
  *
@@ -70,6 +70,7 @@
 #include "utils/typcache.h"
 #include "utils/varlena.h"
 
+#include "constant.h"
 #include "ddl.h"
 #include "define.h"
 #include "follow.h"
@@ -412,148 +413,11 @@ limit_waiting(void)
 	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
-/* Has a domain a CHECK; InvalidOid: has any that a user made? */
-static bool
-has_check(Oid domain)
-{
-	Relation	constraints = table_open(ConstraintRelationId, AccessShareLock);
-	SysScanDesc scan;
-	ScanKeyData key;
-	bool		found;
-
-	ScanKeyInit(&key, Anum_pg_constraint_contypid,
-				OidIsValid(domain) ? BTEqualStrategyNumber : BTGreaterEqualStrategyNumber,
-				OidIsValid(domain) ? F_OIDEQ : F_OIDGE,
-				ObjectIdGetDatum(OidIsValid(domain) ? domain : FirstNormalObjectId));
-	scan = systable_beginscan(constraints, ConstraintTypidIndexId, true, NULL, 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
-	systable_endscan(scan);
-	table_close(constraints, AccessShareLock);
-	return found;
-}
-
-static Oid
-base_of_domain(Oid domain)
-{
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(domain));
-	Oid			base = InvalidOid;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		base = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
-		ReleaseSysCache(tuple);
-	}
-	return base;
-}
-
-/* Does the conversion of a constant to a type check domains? */
-static bool
-checks_domains(Oid type)
-{
-	TupleDesc	desc;
-	bool		found = false;
-
-	check_stack_depth();
-	/* no type of the server's own has a part that is a user's */
-	if (type < FirstNormalObjectId)
-		return false;
-	switch (get_typtype(type))
-	{
-		case TYPTYPE_BASE:
-			return checks_domains(get_element_type(type));
-		case TYPTYPE_DOMAIN:
-			return has_check(type) || checks_domains(base_of_domain(type));
-		case TYPTYPE_RANGE:
-			return checks_domains(get_range_subtype(type));
-		case TYPTYPE_MULTIRANGE:
-			return checks_domains(get_range_subtype(get_multirange_range(type)));
-		case TYPTYPE_COMPOSITE:
-			desc = lookup_rowtype_tupdesc_noerror(type, -1, true);
-			for (int i = 0; desc && !found && i < desc->natts; i++)
-				found = !TupleDescAttr(desc, i)->attisdropped &&
-					checks_domains(TupleDescAttr(desc, i)->atttypid);
-			if (desc)
-				ReleaseTupleDesc(desc);
-			return found;
-		default:
-			return false;
-	}
-}
-
-/* Is a node of a query as it was parsed a string? */
-static bool
-is_string(Node *node)
-{
-	return node && IsA(node, A_Const) && !((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String);
-}
-
-/* Make NULLs of the strings in a query as it was parsed. */
-static bool
-clear_strings(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-	if (is_string(node))
-	{
-		((A_Const *) node)->isnull = true;
-		return false;
-	}
-
-	/*
-	 * IS DISTINCT FROM a NULL is analysed as IS NOT NULL, without the
-	 * constant: let it be a comparison, whose operator and types are the same
-	 */
-	if (IsA(node, A_Expr) &&
-		(((A_Expr *) node)->kind == AEXPR_DISTINCT || ((A_Expr *) node)->kind == AEXPR_NOT_DISTINCT) &&
-		(is_string(((A_Expr *) node)->lexpr) || is_string(((A_Expr *) node)->rexpr)))
-		((A_Expr *) node)->kind = AEXPR_OP;
-	return sc_query_walk_raw(node, clear_strings, context);
-}
-
-static bool
-find_checking_constant(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, find_checking_constant, context, 0);
-	/* a NULL that was there before is taken for one of these */
-	if (IsA(node, Const) && ((Const *) node)->constisnull && checks_domains(((Const *) node)->consttype))
-		return true;
-	return expression_tree_walker(node, find_checking_constant, context);
-}
-
-/*
- * The analysis converts each string in a query to the type that is wanted
- * there.  The elements of an array, the fields of a row and the bounds of a range
- * may be of a domain, whose CHECK then runs: functions of whoever defined it, for
- * as long as they like, in the middle of another user's command.  Which types are
- * wanted shows the analysis of the same query with NULLs for the strings, since
- * nothing converts a NULL.
- */
+/* No function of whoever defined a domain is to run in the middle of another user's command. */
 static void
 check_constants(Follower *follower)
 {
-	List	   *statements;
-	Query	   *query;
-
-	if (!has_check(InvalidOid))
-		return;
-	statements = raw_parser(follower->section->query, RAW_PARSE_DEFAULT);
-	if (list_length(statements) != 1)
-		return;
-
-	/*
-	 * nor may it find what the session that renames has in its temporary
-	 * schema
-	 */
-	sc_query_check_names(follower->section);
-	(void) clear_strings(linitial_node(RawStmt, statements)->stmt, NULL);
-	query = parse_analyze_fixedparams(linitial_node(RawStmt, statements), follower->section->query,
-									  NULL, 0, NULL);
-	follower->runs_checks = find_checking_constant((Node *) query, NULL);
+	follower->runs_checks = sc_constant_runs_checks(follower->section);
 	if (follower->runs_checks)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -686,7 +550,7 @@ find_name_in(Node *node, void *context)
 	if (IsA(node, RangeVar))
 		return list_member_oid(follower->renamed->relations,
 							   RangeVarGetRelid((RangeVar *) node, NoLock, true));
-	if (is_string(node))
+	if (sc_query_is_string(node))
 		foreach(lc, follower->renamed->relations)
 	{
 		char	   *name = get_rel_name(lfirst_oid(lc));

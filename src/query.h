@@ -31,6 +31,13 @@ extern bool sc_query_reads_clock(const char *text, List *queries);
 extern bool sc_query_statement_reads_clock(Node *statement, List *queries);
 extern bool sc_query_has_clock_word(const char *string);
 
+/* Is a node of a query as it was parsed a string? */
+static inline bool
+sc_query_is_string(Node *node)
+{
+	return node && IsA(node, A_Const) && !((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String);
+}
+
 extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
 extern char **sc_query_column_names(TupleDesc desc);
 extern void sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan);

@@ -169,6 +169,12 @@ wake_worker(void)
 }
 
 bool
+sc_request_is_claimed(int summary)
+{
+	return pg_atomic_read_u64(&sc_store_requests(summary)->claimed) != 0;
+}
+
+bool
 sc_request_is_awaited(int summary)
 {
 	return (pg_atomic_read_u32(&sc_store_requests(summary)->refresh) & SC_REFRESH_AWAITED) != 0;
@@ -273,22 +279,31 @@ await_wait_event(void)
 	return event;
 }
 
+int64
+sc_request_demand(int summary, ScRefresh what)
+{
+	ScRequests *requests = sc_store_requests(summary);
+	int64		now = sc_clock_now();
+	uint64		none = 0;
+
+	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) now);
+	pg_atomic_fetch_or_u32(&requests->refresh, what);
+	return now;
+}
+
 /*
  * The worker notes when a try began after it has cleared the flags, and before it
  * reads its labels.  So a try that began after asked_at shows what was committed
  * before, whether it has taken our flag or an earlier one.
  */
 ScTry
-sc_request_await(int summary, const char *name, ScRefresh what)
+sc_request_await(int summary, const char *name, ScRefresh what, int64 asked_at,
+				 bool patient, int64 limit_ns)
 {
 	ScRequests *requests = sc_store_requests(summary);
 	pg_atomic_uint64 *tried = &requests->tried[what == SC_REFRESH_INLINE];
-	int64		asked_at = sc_clock_now();
-	uint64		none = 0;
-	ScTry		outcome = SC_TRY_NONE;
+	ScTry		outcome;
 
-	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) asked_at);
-	pg_atomic_fetch_or_u32(&requests->refresh, what);
 	SC_POINT("await");
 	ConditionVariablePrepareToSleep(&requests->ended);
 	for (;;)
@@ -303,26 +318,31 @@ sc_request_await(int summary, const char *name, ScRefresh what)
 		}
 		if (pg_atomic_read_u64(&requests->claimed) == 0)
 		{
+			/* another reader that gives up has taken it back */
+			if ((pg_atomic_read_u32(&requests->refresh) & what) != (uint32) what)
+				pg_atomic_fetch_or_u32(&requests->refresh, what);
+			outcome = SC_TRY_NONE;
 			if ((!wake_worker() && !will_get_worker(summary, now)) ||
-				now > asked_at + DeadlockTimeout * SC_NS_PER_MS ||
+				(!patient && now > asked_at + DeadlockTimeout * SC_NS_PER_MS) ||
 				sc_store_find(name, false) != summary)
 				break;
 		}
+		outcome = SC_TRY_LOCK_TIMEOUT;
 		if (LockTimeout > 0 && now > asked_at + LockTimeout * SC_NS_PER_MS)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("canceling statement due to lock timeout"),
-					 errdetail("It waited for a worker to build summary \"%s\".", name)));
-		/* a build that takes so long is the worker's to end */
-		if (sc_build_timeout > 0 &&
-			now > asked_at + (sc_build_timeout + DeadlockTimeout) * SC_NS_PER_MS)
-		{
-			outcome = SC_TRY_LATE;
 			break;
-		}
+		outcome = SC_TRY_LATE;
+		if (limit_ns > 0 && now > asked_at + limit_ns)
+			break;
 		(void) ConditionVariableTimedSleep(&requests->ended, AWAIT_MS, await_wait_event());
 	}
 	ConditionVariableCancelSleep();
+
+	/* nobody waits for it any more, unless somebody else does */
+	if (outcome == SC_TRY_NONE || outcome == SC_TRY_LOCK_TIMEOUT || outcome == SC_TRY_LATE)
+	{
+		pg_atomic_fetch_or_u32(&requests->refresh, SC_REFRESH_DUE);
+		pg_atomic_fetch_and_u32(&requests->refresh, ~(uint32) what);
+	}
 	return outcome;
 }
 

@@ -42,11 +42,18 @@ typedef struct ScWaiting
 extern bool sc_request_refresh(int summary);
 extern void sc_request_notify(int summary);
 
-/* Have a summary built by a worker now, and wait until a try has ended that began
- * after this call: what came of it, or SC_TRY_NONE if no worker can be had or none
- * begins within deadlock_timeout, or SC_TRY_LATE after build_timeout more than that.
- * lock_timeout is an error.  The caller holds no lock that the build may need. */
-extern ScTry sc_request_await(int summary, const char *name, ScRefresh what);
+/* Have a summary built by a worker now.  When that was asked, monotonic ns. */
+extern int64 sc_request_demand(int summary, ScRefresh what);
+
+/* Then wait until a try has ended that began after it was asked: what came of it; or
+ * SC_TRY_NONE if no worker can be had or, without patience, none begins within
+ * deadlock_timeout; SC_TRY_LATE after limit_ns (0: none); SC_TRY_LOCK_TIMEOUT after
+ * lock_timeout.  The caller holds no lock that the build may need. */
+extern ScTry sc_request_await(int summary, const char *name, ScRefresh what, int64 asked_at,
+							  bool patient, int64 limit_ns);
+
+/* Is a worker at it?  No lock. */
+extern bool sc_request_is_claimed(int summary);
 
 /* Does a reader wait for a worker to build it?  No lock. */
 extern bool sc_request_is_awaited(int summary);

@@ -134,10 +134,11 @@ typedef enum ScTry
 	SC_TRY_DONE,				/* what is published is current as of when it
 								 * began */
 	SC_TRY_FAILED,
-	SC_TRY_UNPUBLISHED,			/* for want of room, say */
-	SC_TRY_GAVE_WAY,			/* to a lock */
+	SC_TRY_UNPUBLISHED,			/* for want of room, or it was given an xid */
+	SC_TRY_GAVE_WAY,			/* to a lock or an invalidation: once more */
 	SC_TRY_NONE,				/* no worker could be had */
-	SC_TRY_LATE					/* it takes longer than a build may */
+	SC_TRY_LATE,				/* it takes longer than builds may */
+	SC_TRY_LOCK_TIMEOUT
 } ScTry;
 
 #define SC_TRY_BITS	3

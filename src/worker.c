@@ -63,10 +63,14 @@
 #define PAUSE_FIRST_NS	(10 * SC_NS_PER_MS)
 #define PAUSE_DOUBLINGS	7
 
+/* So often a build gives way to that of a summary that it reads; then it fails. */
+#define PATIENT_PAUSES	6
+
 /* A request, in a round. */
 typedef struct Request
 {
 	int			index;
+	bool		awaited;		/* by a reader */
 	int64		requested_at;
 }			Request;
 
@@ -156,7 +160,8 @@ refresh_summary(int index, const char *name, ScRefresh what)
 	refreshing = index;
 	refreshing_inline = what == SC_REFRESH_INLINE;
 	refreshing_awaited = (what & SC_REFRESH_AWAITED) != 0;
-	sc_document_begin_giving_way(is_awaited);
+	sc_document_begin_giving_way(is_awaited,
+								 pg_atomic_read_u32(&sc_store_requests(index)->pauses) < PATIENT_PAUSES);
 	outcome = sc_cache_refresh(index, what);
 	(void) sc_document_end_giving_way();
 	refreshing = -1;
@@ -350,12 +355,21 @@ serve_request(int index)
 	}
 	if (refresh)
 	{
-		pg_atomic_write_u64(&requests->requested_at, 0);
+		uint64		since = pg_atomic_exchange_u64(&requests->requested_at, 0);
+		uint64		none = 0;
+
 		/* what is promised never to be stale first, then what may take longer */
 		if (refresh & SC_REFRESH_INLINE)
 			(void) serve_summary(index, SC_REFRESH_INLINE);
 		if (refresh & ~SC_REFRESH_INLINE)
 			(void) serve_summary(index, refresh & ~SC_REFRESH_INLINE);
+
+		/*
+		 * who leaves it to another worker has not served it: its age is what
+		 * it was
+		 */
+		if (must_leave)
+			(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, since);
 	}
 	claimed = -1;
 	sc_request_release(index);
@@ -386,6 +400,8 @@ compare_requests(const void *a, const void *b)
 	int64		ta = ((const Request *) a)->requested_at;
 	int64		tb = ((const Request *) b)->requested_at;
 
+	if (((const Request *) a)->awaited != ((const Request *) b)->awaited)
+		return ((const Request *) a)->awaited ? -1 : 1;
 	return ta < tb ? -1 : ta > tb ? 1 : 0;
 }
 
@@ -426,16 +442,15 @@ serve_requests(int64 now, int64 *wake_at)
 			requested = repalloc(requested, sizeof(Request) * size);
 		}
 		requested[nrequests].index = i;
-		/* first those that a reader waits for */
-		requested[nrequests++].requested_at = sc_request_is_awaited(i) ? 0 :
-			(int64) pg_atomic_read_u64(&requests->requested_at);
+		requested[nrequests].awaited = sc_request_is_awaited(i);
+		requested[nrequests++].requested_at = (int64) pg_atomic_read_u64(&requests->requested_at);
 	}
 	qsort(requested, nrequests, sizeof(Request), compare_requests);
 	for (int i = 0; i < nrequests; i++)
 	{
 		if (serve_request(requested[i].index))
 			worked = true;
-		if (terminated || (sc_request_makes_room() && sc_clock_now() > now + SC_TURN_NS))
+		if (terminated || must_leave || (sc_request_makes_room() && sc_clock_now() > now + SC_TURN_NS))
 			break;
 	}
 	return worked;

@@ -115,6 +115,31 @@ CALL build('SELECT count(*) AS x FROM indexed');
 CALL build('SELECT count(*) AS x FROM partly');
 CALL build('SELECT count(*) AS x FROM constrained');
 CALL build('SELECT count(*) AS x FROM tree');
+-- in a column definition, by an input function, in a constant, by name
+CALL build($$SELECT count(*) AS x FROM json_to_recordset('[{"a": 1}]') AS r (a checked)$$);
+CALL build($$SELECT count(*) AS x FROM ROWS FROM (json_to_recordset('[{"a": 1}]') AS (a checked))$$);
+CALL build($$SELECT count(*) AS x FROM xmltable('/x' PASSING xml '<x>1</x>' COLUMNS y checked PATH '.')$$);
+CALL build($$SELECT domain_in('1'::cstring, 'regress_closed.checked'::regtype, -1) IS NOT NULL AS x$$);
+CALL build($$SELECT '{1, 2}'::checked[] AS x$$);
+CALL build('SELECT json_agg(id::oid::regclass) AS x FROM t');
+CALL build('SELECT format_type(23, NULL) AS x');
+-- what the planner evaluates by itself
+CREATE TABLE folded_index (id int);
+CREATE INDEX ON folded_index ((id + f(1)));
+CREATE TABLE statistics (id int);
+CREATE STATISTICS stat ON (id + f(1)), (id * 2) FROM statistics;
+CREATE TABLE by_f (id int) PARTITION BY RANGE ((id + f(1)));
+CREATE TABLE by_f1 PARTITION OF by_f FOR VALUES FROM (0) TO (10);
+CREATE TABLE leafy (id int) PARTITION BY RANGE (id);
+CREATE TABLE leafy1 PARTITION OF leafy FOR VALUES FROM (0) TO (10);
+CREATE INDEX ON leafy1 ((id + f(1)));
+CREATE TABLE mother (id int);
+CREATE TABLE child (CHECK (yes(1) OR id > 0)) INHERITS (mother);
+CALL build('SELECT count(*) AS x FROM folded_index');
+CALL build('SELECT count(*) AS x FROM statistics');
+CALL build('SELECT count(*) AS x FROM by_f');
+CALL build('SELECT count(*) AS x FROM leafy');
+CALL build('SELECT count(*) AS x FROM mother');
 -- what depends on the session, the clock or chance
 CALL build('SELECT now() AS x');
 CALL build('SELECT CURRENT_DATE AS x');

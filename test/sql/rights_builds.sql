@@ -104,6 +104,33 @@ SELECT status, document FROM summary_cache_fetch('view', NULL, true);
 RESET restrict_nonsystem_relation_kind;
 
 --
+-- To find out whether a section may be built here runs nothing of it
+--
+SET ROLE regress_builds_owner;
+CREATE FUNCTION app.traced(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM public.spy(); RETURN $1; END';
+CREATE DOMAIN app.traced_domain AS int CHECK (app.traced(VALUE) > 0);
+CREATE TABLE app.traced_index (id int);
+CREATE INDEX ON app.traced_index ((id + app.traced(1)));
+CREATE TABLE app.traced_statistics (id int);
+CREATE STATISTICS app.traced_statistic ON (id + app.traced(1)), (id * 2) FROM app.traced_statistics;
+CREATE TABLE app.traced_tree (id int) PARTITION BY RANGE (id);
+CREATE TABLE app.traced_leaf PARTITION OF app.traced_tree (CHECK (app.traced(1) > 0 OR id > 0)) FOR VALUES FROM (0) TO (10);
+SELECT summary_cache_define('traced' || n, 'core', query) FROM unnest(ARRAY[
+    $$SELECT '{1, 2}'::app.traced_domain[] AS x$$,
+    $$SELECT count(*) AS x FROM json_to_recordset('[{"a": 1}]') AS r (a app.traced_domain)$$,
+    'SELECT count(*) AS x FROM app.traced_index WHERE id = 1',
+    'SELECT count(*) AS x FROM app.traced_statistics WHERE id = 1',
+    'SELECT count(*) AS x FROM app.traced_tree WHERE id = 1',
+    'SELECT app.traced(1) AS x']) WITH ORDINALITY AS q (query, n);
+SELECT pg_advisory_unlock_all();
+SET ROLE regress_builds_reader;
+SELECT n, status FROM generate_series(1, 6) n, summary_cache_fetch('traced' || n, NULL, true) ORDER BY n;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT n, left(try(format('SELECT summary_cache_get(%L)', 'traced' || n)), 57) FROM generate_series(1, 6) n;
+ROLLBACK;
+SELECT spied();
+
+--
 -- The reader's failures are its own: the stack
 --
 CREATE FUNCTION mine.deep(n int, force boolean) RETURNS text LANGUAGE plpgsql AS $$

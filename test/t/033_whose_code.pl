@@ -144,6 +144,42 @@ $node->sql('UPDATE t SET n = 2');
 is($herd[0]->query(fetch('fails')), 'miss 1', 'what has been mended is built at the next read');
 
 #
+# An old document may be served, and is: to who cannot build it, where the worker does not come to it
+#
+$node->sql(q{SET client_min_messages = warning; SELECT summary_cache_define('old', 'main', 'SELECT f(n) AS n FROM t', '{t}')});
+is($herd[0]->query(fetch('old')), 'miss 2', 'a document');
+is($reader->query('SET summary_cache.max_stale_age = 0; ' . fetch('old')), 'miss 2', 'each time anew, where that is wanted');
+$node->set_server('summary_cache.max_workers', 0);
+$node->no_worker;
+is($reader->query(fetch('old')), 'stale 2', 'as long as it cannot be had, the old one');
+$reader->query('RESET summary_cache.max_stale_age');
+$node->set_server('summary_cache.max_workers', undef, '1');
+# an invalidation while somebody waits
+$holder->query('SELECT pg_advisory_lock(50)');
+$reader->send_sql('SELECT status FROM summary_cache_fetch(\'old\', NULL, true)');
+$node->poll(at_gate(50), '1') or die 'no worker builds';
+$node->sql(q{SELECT summary_cache_invalidate('old')});
+$holder->query('SELECT pg_advisory_unlock(50)');
+is($reader->result, 'miss', 'who waits gets what is built after an invalidation');
+
+#
+# A section that reads another owner's summary, which is never current
+#
+$node->sql(q{
+	SET client_min_messages = warning;
+	SET ROLE bob;
+	SELECT summary_cache_define('inner', 'main', 'SELECT bob.call_top() AS n, (SELECT count(*) FROM bob.plain) AS c');
+	RESET ROLE;
+	ALTER TABLE bob.plain DISABLE TRIGGER ALL;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO ann;
+	SET ROLE ann;
+	SELECT summary_cache_define('outer', 'main', $$SELECT public.summary_cache_get('inner') AS n$$, '{}')});
+is($reader->query(fetch('outer')), '', 'what reads that cannot be built');
+like($reader->error, qr/summary "outer" could not be built: summary "inner" cannot be built in this session/, '... and says why');
+is($node->sql(q{SELECT builds_failed > 0 FROM summary_cache_stats WHERE summary = 'outer'}), 't', '... which is a failure, and is tried again after a pause');
+$node->sql(q{SELECT summary_cache_drop('outer'), summary_cache_drop('inner')});
+
+#
 # The worker goes while somebody waits
 #
 $holder->query('SELECT pg_advisory_lock(51)');

@@ -344,6 +344,22 @@ ok($node->poll_query_until('postgres', $state, 'current'), 'a request while it l
 at_rest('worker');
 
 #
+# A summary is dropped while a reader has it in hand, and no worker can be had
+#
+$node->sql(q{SELECT summary_cache_define('doomed', 'main', 'SELECT n FROM t')});
+$node->cached('doomed');
+$node->set_server('summary_cache.max_workers', 0);
+$node->no_worker;
+$node->sql($write);
+my $late = Session->new($node);
+$late->hold('copy', fetch('doomed'));
+$node->sql(q{SELECT summary_cache_drop('doomed')});
+$late->wake;
+is($late->query('SELECT 1'), '1', 'a summary that is dropped while it is read');
+$late->quit;
+$node->set_server('summary_cache.max_workers', undef, '3');
+
+#
 # Who builds for itself waits for no other builder
 #
 $node->sql($write);
