@@ -207,11 +207,11 @@ SET ROLE regress_rights_owner;
 SELECT summary_cache_configure('called', 'readers', 'regress_rights_noinherit');
 RESET ROLE;
 SET ROLE regress_rights_noinherit;
-SET force_parallel_mode = on;
+SELECT FROM pg_settings, set_config(name, 'on', false) WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT count(*) FROM summary_cache_stats WHERE summary = 'called';
 SELECT count(*) FROM summary_cache_sections WHERE summary = 'called';
 SELECT count(*) FROM summary_cache_tables WHERE 'called/one' = ANY (sections);
-RESET force_parallel_mode;
+SELECT FROM pg_settings, set_config(name, 'off', false) WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 RESET ROLE;
 
 --

@@ -174,8 +174,8 @@ $node->sql(q{
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO ann;
 	SET ROLE ann;
 	SELECT summary_cache_define('outer', 'main', $$SELECT public.summary_cache_get('inner') AS n$$, '{}')});
-is($reader->query(fetch('outer')), '', 'what reads that cannot be built');
-like($reader->error, qr/summary "outer" could not be built: summary "inner" cannot be built in this session/, '... and says why');
+is($holder->query(fetch('outer')), '', 'what reads that cannot be built');
+like($holder->error, qr/summary "outer" could not be built: summary "inner" cannot be built in this session/, '... and says why');
 is($node->sql(q{SELECT builds_failed > 0 FROM summary_cache_stats WHERE summary = 'outer'}), 't', '... which is a failure, and is tried again after a pause');
 $node->sql(q{SELECT summary_cache_drop('outer'), summary_cache_drop('inner')});
 
