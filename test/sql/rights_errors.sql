@@ -60,7 +60,7 @@ SELECT summary_cache_get('query');
 ROLLBACK;
 -- at a COMMIT
 BEGIN;
-DECLARE c CURSOR WITH HOLD FOR SELECT summary_cache_get('fail', true);
+DECLARE c CURSOR WITH HOLD FOR SELECT summary_cache_get('query', true);
 COMMIT;
 -- what ends the reader's own command is told, but not where
 RESET ROLE;
