@@ -134,7 +134,7 @@ $holder->query('SELECT pg_advisory_lock(51)');
 my @herd = map { Session->new($node) } 1 .. 5;
 $_->send_sql(fetch('fails')) for @herd;
 $node->polled(at_gate(51), '1', 'a worker builds');
-$node->polled(q{SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event_type = 'Extension' AND backend_type = 'client backend'}, '5', '... for which five wait');
+$node->polled(q{SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event_type IN ('Extension', 'Lock') AND backend_type = 'client backend'}, '5', '... for which five wait');
 $holder->query('SELECT pg_advisory_unlock(51)');
 is(join('', map { $_->result } @herd), '', 'it fails');
 is(scalar(grep { $_->error =~ /summary "fails" could not be built: division by zero/ } @herd), 5, '... which all are told');

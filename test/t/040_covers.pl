@@ -353,8 +353,14 @@ $node->no_worker;
 $node->sql($write);
 my $late = Session->new($node);
 $late->hold('copy', fetch('doomed'));
-$node->sql(q{SELECT summary_cache_drop('doomed')});
+my $dropper = Session->new($node);
+# committed, it waits for who copies the document
+$dropper->send_sql(q{SELECT summary_cache_drop('doomed')});
+$node->poll_query_until('postgres', q{SELECT wait_event_type = 'LWLock' FROM pg_stat_activity WHERE pid = } . $dropper->pid)
+	or die 'the drop does not wait';
 $late->wake;
+$dropper->result;
+$dropper->quit;
 is($late->query('SELECT 1'), '1', 'a summary that is dropped while it is read');
 $late->quit;
 $node->set_server('summary_cache.max_workers', undef, '3');
