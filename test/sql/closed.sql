@@ -1,5 +1,7 @@
 -- Proves that a reader builds for others what runs PostgreSQL's own code only, whatever of it a query uses, and nothing else.
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 CREATE SCHEMA regress_closed;
 SET search_path = regress_closed, public;

@@ -1,6 +1,8 @@
 -- Proves what a definition does: the sources that a query is found to have, the triggers on them, transactions, owners and rights.
 
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 CREATE SCHEMA regress_define;
 CREATE SCHEMA regress_define2;

@@ -1,6 +1,8 @@
 -- Proves that a section's query follows what it names when that is renamed or moved: same document, same keys, still proven, and a text that is as good as before stays as it was written.
 
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 CREATE SCHEMA regress_follow;
 CREATE SCHEMA regress_follow2;

@@ -1,6 +1,8 @@
 -- Proves that a section is found, and follows, however its text names what is renamed or moved, and where a name comes to mean something else.
 
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 CREATE SCHEMA regress_names;
 CREATE SCHEMA regress_names1;

@@ -1,6 +1,8 @@
 -- Proves that a function which got into a section's query runs as the section's owner and can do nothing but read, whoever builds; and that nothing of it remains in the session that reads.
 
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 \pset format unaligned
 \pset tuples_only

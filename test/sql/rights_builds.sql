@@ -1,5 +1,7 @@
 -- Proves that nothing of a reader's session matters in what others get: not its temporary objects, compiled functions, settings, stack, query or claims; and that a section's code leaves nothing in it.
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 \pset format unaligned
 \pset tuples_only

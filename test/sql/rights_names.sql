@@ -1,6 +1,8 @@
 -- Proves that a section's query finds what its definer meant, and nothing that somebody else has given the same name: in the reader's search path, in public, or in the temporary schema.
 
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 \pset format unaligned
 \pset tuples_only
