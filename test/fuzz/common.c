@@ -5,13 +5,19 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "common.h"
 
 const char *conninfo = "";
+int			seconds = 10;
+int			nrounds = 1;
+int			nstatements;
+uint64_t	seed = 1;
 FILE	   *log_file;
 uint64_t   *dice;
 
@@ -102,4 +108,77 @@ connect_to(const char *database, const char *user, const char *name, const char 
 		return conn;
 	PQfinish(conn);
 	return NULL;
+}
+
+void
+must(const char *sql)
+{
+	PGresult   *result = ask(sql);
+
+	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+		die("%s: %s", sql, PQresultErrorMessage(result));
+	PQclear(result);
+}
+
+void
+attempt(const char *sql)
+{
+	PQclear(ask(sql));
+}
+
+void
+cancel_statement(PGconn *conn)
+{
+	PGcancel   *handle = PQgetCancel(conn);
+	char		error[256];
+
+	if (handle)
+	{
+		(void) PQcancel(handle, error, sizeof(error));
+		PQfreeCancel(handle);
+	}
+}
+
+bool
+common_option(int option, const char *argument)
+{
+	switch (option)
+	{
+		case 'c':
+			conninfo = argument;
+			return true;
+		case 's':
+			seconds = atoi(argument);
+			return true;
+		case 'd':
+			nrounds = atoi(argument);
+			return true;
+		case 'r':
+			seed = strtoull(argument, NULL, 10);
+			return true;
+		case 'm':
+			nstatements = atoi(argument);
+			return true;
+		case 'l':
+			if (!(log_file = fopen(argument, "w")))
+				die("%s: %s", argument, strerror(errno));
+			return true;
+		default:
+			return false;
+	}
+}
+
+int
+report_violations(const char *const *names, const uint64_t *counts, int n)
+{
+	uint64_t	all = 0;
+
+	printf("violations:");
+	for (int i = 0; i < n; i++)
+	{
+		printf(" %s %llu", names[i], (unsigned long long) counts[i]);
+		all += counts[i];
+	}
+	printf("\n");
+	return all ? 1 : 0;
 }

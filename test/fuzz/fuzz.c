@@ -94,11 +94,7 @@ typedef struct
 	char		sql[SQL_SIZE];
 } Session;
 
-static int	seconds = 10;
-static int	nrounds = 1;
-static uint64_t seed = 1;
 static int	nsessions = 6;
-static int	nstatements = 60;
 
 static Session sessions[MAX_SESSIONS];
 static PGconn *control;			/* nobody terminates it */
@@ -219,7 +215,7 @@ notice_received(void *arg, const PGresult *result)
  */
 
 /* If the server is gone there is nothing more to find. */
-static PGresult *
+PGresult *
 ask(const char *sql)
 {
 	PGresult   *result = PQexec(control, sql);
@@ -254,23 +250,6 @@ ask_value(const char *format, ...)
 		value = form("%s", PQgetvalue(result, 0, 0));
 	PQclear(result);
 	return value;
-}
-
-static void
-must(const char *sql)
-{
-	PGresult   *result = ask(sql);
-
-	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
-		die("%s: %s", sql, PQresultErrorMessage(result));
-	PQclear(result);
-}
-
-/* What may fail because of what the sessions did. */
-static void
-attempt(const char *sql)
-{
-	PQclear(ask(sql));
 }
 
 /*-------------------------------------------------------------------------
@@ -1214,14 +1193,7 @@ receive(Session *session)
 static void
 cancel(Session *session)
 {
-	PGcancel   *handle = PQgetCancel(session->conn);
-	char		error[256];
-
-	if (handle)
-	{
-		(void) PQcancel(handle, error, sizeof(error));
-		PQfreeCancel(handle);
-	}
+	cancel_statement(session->conn);
 	session->cancels++;
 }
 
@@ -1481,8 +1453,6 @@ compare_states(const void *a, const void *b)
 static int
 report(void)
 {
-	uint64_t	all = 0;
-
 	qsort(states, nstates, sizeof(states[0]), compare_states);
 	printf("seed %llu\nrounds %llu\nstatements %llu\ncompared %llu\ncompared_hits %llu\ncompared_snapshots %llu\nterminated %llu\n",
 		   (unsigned long long) seed, (unsigned long long) rounds, (unsigned long long) statements,
@@ -1494,61 +1464,35 @@ report(void)
 	printf("\nerrors by SQLSTATE:");
 	for (int i = 0; i < nstates; i++)
 		printf(" %s %llu", states[i].state, (unsigned long long) states[i].n);
-	printf("\nviolations:");
-	for (int i = 0; i < VIOLATIONS; i++)
-	{
-		printf(" %s %llu", violation_names[i], (unsigned long long) violations[i]);
-		all += violations[i];
-	}
 	printf("\n");
-	return all ? 1 : 0;
+	return report_violations(violation_names, violations, VIOLATIONS);
 }
 
 int
 main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"conninfo", required_argument, NULL, 'c'}, {"seconds", required_argument, NULL, 's'},
-		{"rounds", required_argument, NULL, 'd'},
-		{"seed", required_argument, NULL, 'r'}, {"sessions", required_argument, NULL, 'n'},
-		{"statements", required_argument, NULL, 'm'}, {"log", required_argument, NULL, 'l'},
-		{"schema", no_argument, NULL, 'p'}, {NULL, 0, NULL, 0}
+		COMMON_OPTIONS,
+		{"sessions", required_argument, NULL, 'n'}, {"schema", no_argument, NULL, 'p'}, {NULL, 0, NULL, 0}
 	};
 	bool		only_schema = false;
 	uint64_t	control_dice;
 	double		end;
 	int			option;
 
+	nstatements = 60;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option)
 		{
-			case 'c':
-				conninfo = optarg;
-				break;
-			case 's':
-				seconds = atoi(optarg);
-				break;
-			case 'd':
-				nrounds = atoi(optarg);
-				break;
-			case 'r':
-				seed = strtoull(optarg, NULL, 10);
-				break;
 			case 'n':
 				nsessions = atoi(optarg);
-				break;
-			case 'm':
-				nstatements = atoi(optarg);
-				break;
-			case 'l':
-				if (!(log_file = fopen(optarg, "w")))
-					die("%s: %s", optarg, strerror(errno));
 				break;
 			case 'p':
 				only_schema = true;
 				break;
 			default:
-				die("see the head of fuzz.c for the options");
+				if (!common_option(option, optarg))
+					die("see the head of fuzz.c for the options");
 		}
 	if (nsessions < 1 || nsessions > MAX_SESSIONS || nstatements < 1 || optind < argc)
 		die("see the head of fuzz.c for the options");

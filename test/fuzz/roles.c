@@ -83,10 +83,6 @@ typedef struct
 	char		sql[SQL_SIZE];
 } Session;
 
-static int	seconds = 10;
-static int	nrounds = 1;
-static uint64_t seed = 1;
-static int	nstatements = 40;
 static int	weak = -1;			/* a Violation */
 static FILE *server_log;
 static Session sessions[lengthof(users)];
@@ -130,7 +126,7 @@ violation(Violation kind, const char *format, ...)
 		exit(report());
 }
 
-static PGresult *
+PGresult *
 ask(const char *sql)
 {
 	PGresult   *result = PQexec(control, sql);
@@ -138,23 +134,6 @@ ask(const char *sql)
 	if (PQstatus(control) != CONNECTION_OK)
 		violation(CRASH, "the server is gone: %s, after %s", PQerrorMessage(control), sql);
 	return result;
-}
-
-static void
-must(const char *sql)
-{
-	PGresult   *result = ask(sql);
-
-	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
-		die("%s: %s", sql, PQresultErrorMessage(result));
-	PQclear(result);
-}
-
-/* What may fail because of what the roles did. */
-static void
-attempt(const char *sql)
-{
-	PQclear(ask(sql));
 }
 
 /* One value, allocated. */
@@ -885,14 +864,7 @@ receive(Session *session)
 static void
 cancel(Session *session)
 {
-	PGcancel   *handle = PQgetCancel(session->conn);
-	char		error[256];
-
-	if (handle)
-	{
-		(void) PQcancel(handle, error, sizeof(error));
-		PQfreeCancel(handle);
-	}
+	cancel_statement(session->conn);
 	session->cancels++;
 }
 
@@ -1065,58 +1037,29 @@ quiesce(void)
 static int
 report(void)
 {
-	uint64_t	all = 0;
-
 	printf("seed %llu\nrounds %llu\nstatements %llu\ndenied %llu\ncompared %llu\ncompared_hits %llu\nwritten %llu\nruns %llu\n"
-		   "runs_for_others %llu\nviolations:",
+		   "runs_for_others %llu\n",
 		   (unsigned long long) seed, (unsigned long long) rounds, (unsigned long long) statements, (unsigned long long) denied,
 		   (unsigned long long) compared, (unsigned long long) compared_hits, (unsigned long long) written,
 		   (unsigned long long) runs, (unsigned long long) runs_for_others);
-	for (int i = 0; i < VIOLATIONS; i++)
-	{
-		printf(" %s %llu", violation_names[i], (unsigned long long) violations[i]);
-		all += violations[i];
-	}
-	printf("\n");
-	return all ? 1 : 0;
+	return report_violations(violation_names, violations, VIOLATIONS);
 }
 
 int
 main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"conninfo", required_argument, NULL, 'c'}, {"seconds", required_argument, NULL, 's'},
-		{"rounds", required_argument, NULL, 'd'},
-		{"seed", required_argument, NULL, 'r'}, {"statements", required_argument, NULL, 'm'},
-		{"log", required_argument, NULL, 'l'}, {"server-log", required_argument, NULL, 'o'},
-		{"weak", required_argument, NULL, 'w'}, {NULL, 0, NULL, 0}
+		COMMON_OPTIONS,
+		{"server-log", required_argument, NULL, 'o'}, {"weak", required_argument, NULL, 'w'}, {NULL, 0, NULL, 0}
 	};
 	uint64_t	control_dice;
 	double		end;
 	int			option;
 
+	nstatements = 40;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option)
 		{
-			case 'c':
-				conninfo = optarg;
-				break;
-			case 's':
-				seconds = atoi(optarg);
-				break;
-			case 'd':
-				nrounds = atoi(optarg);
-				break;
-			case 'r':
-				seed = strtoull(optarg, NULL, 10);
-				break;
-			case 'm':
-				nstatements = atoi(optarg);
-				break;
-			case 'l':
-				if (!(log_file = fopen(optarg, "w")))
-					die("%s: %s", optarg, strerror(errno));
-				break;
 			case 'o':
 				if (!(server_log = fopen(optarg, "r")) || fseek(server_log, 0, SEEK_END) != 0)
 					die("%s: %s", optarg, strerror(errno));
@@ -1128,7 +1071,8 @@ main(int argc, char **argv)
 					die("there is no such weak variant: %s", optarg);
 				break;
 			default:
-				die("see the head of roles.c for the options");
+				if (!common_option(option, optarg))
+					die("see the head of roles.c for the options");
 		}
 	if (!server_log || nstatements < 1 || optind < argc)
 		die("see the head of roles.c for the options");
