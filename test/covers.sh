@@ -3,6 +3,7 @@
 # there for it must fail.  A table of these mutants comes first, then what survived, then the count.
 #
 #   MUTANTS="names"   only these; test/covers/*.mutants has them all, each with its cover
+#   JOBS=2            that many beside each other, each with a copy and tests of its own; otherwise one a core
 #   NO_INSTALL=1      do not install what is missing
 #
 # One private copy is built once, with waiting points, and made again for each mutant; the tests are
@@ -13,7 +14,8 @@
 . "$(dirname "$0")/lib.sh"
 
 mutants=${MUTANTS:-}
-unset MUTANTS KEEP
+jobs=${JOBS:-$(nproc)}
+unset MUTANTS KEEP JOBS
 
 mutants_of=$top	# where the table is read; later the copy, so that the tree may change meanwhile
 mutate() { perl "$mutants_of/test/covers/mutants.pl" "$@" "$mutants_of"/test/covers/*.mutants; }
@@ -68,6 +70,44 @@ fi
 tests=$(cut -f 2 <<<"$table" | grep -vx -- - | sort -u) || true
 for name in $tests; do suite_of "$name" >/dev/null; done
 
+case $jobs in '' | *[!0-9]* | 0) die "JOBS is a number of runs" ;; esac
+
+# Whose turn it is among the runs, for each mutant: all mutants of a test belong to one run.
+share_out() {
+	cut -f 1,2 <<<"$table" | sort -t $'\t' -k 2 | awk -F '\t' -v jobs="$jobs" '
+		{ tests[$2]++; of[$1] = $2 }
+		END {
+			for (mutant in of) {
+				test = of[mutant]
+				if (!(test in run)) {
+					least = 1
+					for (i = 2; i <= jobs; i++) if (load[i] < load[least]) least = i
+					run[test] = least
+					load[least] += tests[test]
+				}
+				print run[test] "\t" mutant
+			}
+		}'
+}
+
+if [ "$jobs" -gt 1 ]; then
+	parts=$(mktemp -d)
+	shares=$(share_out)
+	for i in $(seq "$jobs"); do
+		share=$(awk -F '\t' -v i="$i" '$1 == i { print $2 }' <<<"$shares")
+		[ -n "$share" ] || continue
+		MUTANTS=$share JOBS=1 NO_INSTALL=$no_install bash "$0" 2>&1 | tee "$parts/$i" &
+	done
+	wait
+	last_line=$(awk '
+		/^[0-9]+ killed, [0-9]+ survived, [0-9]+ equivalent$/ { whole++; killed += $1; survived += $3; equivalent += $5 }
+		END { printf "%d killed, %d survived, %d equivalent%s\n", killed, survived, equivalent,
+			whole == ARGC - 1 ? "" : "; " ARGC - 1 - whole " runs did not end" }' "$parts"/*)
+	rm -rf "$parts"
+	[[ $last_line =~ ^[1-9][0-9]*\ killed,\ 0\ survived,\ [0-9]+\ equivalent$ ]]
+	exit
+fi
+
 [ -n "$(private_paths /)" ] || die "this server has no private extension path: a mutant would be installed for all"
 build_copy all SC_DEBUG=1
 install_copy
@@ -92,8 +132,11 @@ while IFS=$'\t' read -r name test cover reason; do
 	log=$work/log/$name
 	SECONDS=0
 	changed=$(mutate apply "$name" "$work/src") || exit 1
-	make_copy || { cat "$log"; die "mutant $name does not build"; }
-	if [ "$test" = - ]; then
+	if ! make_copy; then
+		cat "$log"
+		survived+="$name: does not build"$'\n'
+		row "$name" "$test" BROKEN "$SECONDS" 'does not build'
+	elif [ "$test" = - ]; then
 		equivalent=$((equivalent + 1))
 		row "$name" - equivalent "$SECONDS" "$reason"
 	elif run_test "$test"; then
@@ -104,7 +147,8 @@ while IFS=$'\t' read -r name test cover reason; do
 		row "$name" "$test" killed "$SECONDS" "$(complaint)"
 	else
 		cat "$log"
-		die "mutant $name: test $test was not run to its end"
+		survived+="$name: the test was not run to its end"$'\n'
+		row "$name" "$test" BROKEN "$SECONDS" 'the test was not run to its end'
 	fi
 	# with the objects, so that only what the next mutant changes is made anew; as new ones, or a mutant of
 	# the SQL script would not have the library linked again, and be tested with this one's
@@ -115,7 +159,7 @@ while IFS=$'\t' read -r name test cover reason; do
 done <<<"$table"
 
 if [ -n "$survived" ]; then
-	say "not one test noticed that there was none of:"
+	say "no test noticed that there was none of:"
 	printf '%s' "$survived"
 fi
 last_line="$killed killed, $(grep -c . <<<"$survived" || true) survived, $equivalent equivalent"
