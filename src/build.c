@@ -516,15 +516,30 @@ sc_build_needs_worker(ScSummaryDef *definition, ScWant want)
 	return false;
 }
 
+/* Is the reader a member of a section's owner?  A superuser is one only of what it was granted. */
+static bool
+is_members(const ScSectionDef *section)
+{
+	return is_member_of_role_nosuper(GetUserId(), section->owner);
+}
+
 /* May this session build it all for itself alone, whatever it runs? */
 bool
 sc_build_may_be_alone(ScSummaryDef *definition)
 {
 	for (int i = 0; definition && i < definition->nsections; i++)
-		if (definition->sections[i].closed != SC_CLOSED &&
-			!is_member_of_role_nosuper(GetUserId(), definition->sections[i].owner))
+		if (definition->sections[i].closed != SC_CLOSED && !is_members(&definition->sections[i]))
 			return false;
 	return true;
+}
+
+/* What may a build of a section run?  A section's query that reads a summary is a reader like any other. */
+static ScMayRun
+what_may_run(const ScSectionDef *section, bool for_others, bool in_section)
+{
+	if (!for_others)
+		return is_members(section) ? SC_RUN_ALL : SC_RUN_CLOSED;
+	return sc_request_is_worker() && !in_section ? SC_RUN_ONE_OWNERS : SC_RUN_CLOSED;
 }
 
 /*
@@ -535,8 +550,6 @@ static void
 build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for_others,
 			   Snapshot snapshot, ScBuild *build)
 {
-	/* a section's query that reads a summary is a reader like any other */
-	bool		in_worker = sc_request_is_worker() && building == NULL;
 	Building	me = {NameStr(definition->name), building};
 	TimestampTz built_at = GetCurrentTimestamp();
 
@@ -568,11 +581,8 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for
 				continue;
 			}
 			/* with room for the word that a stranger adds */
-			if (!sc_document_build(section, for_others ?
-								   (in_worker ? SC_RUN_ONE_OWNERS : SC_RUN_CLOSED) :
-								   is_member_of_role_nosuper(GetUserId(), section->owner) ?
-								   SC_RUN_ALL : SC_RUN_CLOSED, snapshot,
-								   keys_offset(labels[i].nwords + 1), &body))
+			if (!sc_document_build(section, what_may_run(section, for_others, me.outer != NULL),
+								   snapshot, keys_offset(labels[i].nwords + 1), &body))
 			{
 				build->complete = false;
 				build->needs_worker = true;
@@ -753,6 +763,6 @@ sc_build_private(const char *summary, ScBuild *build)
 bool
 sc_build_is_refusal(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE && error->funcname &&
-		strcmp(error->funcname, "sc_build_private") == 0;
+	return error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE &&
+		SC_IS_RAISED_BY(error, "sc_build_private");
 }

@@ -88,7 +88,6 @@ typedef struct Reader
 								 * gone */
 	bool		needs_worker;	/* it cannot build what is needed */
 	bool		alone;			/* nor can a worker, now: for nobody else */
-	int64		limit_ns;		/* of a wait for a worker; 0: none */
 	ErrorData  *error;			/* of its own build; NULL: none */
 	bool		hides_error;	/* which it may not see */
 	bool		inline_tried;	/* to rebuild, before a stale answer */
@@ -807,10 +806,10 @@ old_one_does(Reader *reader)
  * Ask a worker, and wait for it.  Not if the reader is a section's query itself:
  * there may be no worker left for which it could wait.  (What the build would have
  * to wait for was looked at by sc_build_may_publish(), and the worker gives way.)
- * Who can build for itself is patient for deadlock_timeout only.
+ * Who can build for itself is patient for deadlock_timeout only.  limit_ns: 0 is none.
  */
 static ScTry
-await_worker(Reader *reader, ScRefresh what, bool patient)
+await_worker(Reader *reader, ScRefresh what, bool patient, int64 limit_ns)
 {
 	ScLocal    *local = reader->local;
 	int			index = local->index;
@@ -827,7 +826,7 @@ await_worker(Reader *reader, ScRefresh what, bool patient)
 	/* before it lands: who is next is to wait for the worker as well */
 	asked_at = sc_request_demand(index, what);
 	land(reader);
-	outcome = sc_request_await(index, reader->summary, what, asked_at, patient, reader->limit_ns);
+	outcome = sc_request_await(index, reader->summary, what, asked_at, patient, limit_ns);
 	reader->waited = true;
 	sc_counters_add(index, SC_COUNT_WAITS, 1);
 	sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);
@@ -846,14 +845,14 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 	ScSummaryDef *definition = sc_definition_get(reader->summary);
 	bool		may_be_alone = reader->error == NULL && sc_build_may_be_alone(definition);
 	bool		anew = reader->asked->force || too_old(local, reader, 0);
+	int64		limit_ns = 0;
 	ScTry		outcome;
 
 	/* each section of a build that is under way, and then of this one */
-	reader->limit_ns = definition == NULL ? 0 : (int64) sc_build_timeout * 2 * definition->nsections * SC_NS_PER_MS;
-	if (reader->limit_ns > 0)
-		reader->limit_ns += DeadlockTimeout * SC_NS_PER_MS;
+	if (definition && sc_build_timeout > 0)
+		limit_ns = ((int64) sc_build_timeout * 2 * definition->nsections + DeadlockTimeout) * SC_NS_PER_MS;
 	outcome = await_worker(reader, decision->status == SC_INLINE ? SC_REFRESH_INLINE :
-						   anew ? SC_REFRESH_ALL : SC_REFRESH_NEEDED, !may_be_alone);
+						   anew ? SC_REFRESH_ALL : SC_REFRESH_NEEDED, !may_be_alone, limit_ns);
 
 	if (outcome == SC_TRY_DONE)
 	{
@@ -872,7 +871,7 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 	 */
 	if (outcome == SC_TRY_DONE || (outcome == SC_TRY_GAVE_WAY && reader->error == NULL))
 	{
-		int64		patience = may_be_alone ? DeadlockTimeout * SC_NS_PER_MS : reader->limit_ns;
+		int64		patience = may_be_alone ? DeadlockTimeout * SC_NS_PER_MS : limit_ns;
 
 		if (patience == 0 || sc_clock_now() < reader->asked_at + patience)
 			return false;
@@ -981,8 +980,7 @@ renew_by_worker(Reader *reader)
 		land(reader);
 		return;
 	}
-	reader->limit_ns = 0;
-	(void) await_worker(reader, SC_REFRESH_INLINE, false);
+	(void) await_worker(reader, SC_REFRESH_INLINE, false, 0);
 }
 
 /*
@@ -995,14 +993,16 @@ static bool
 renew_inline(Reader *reader)
 {
 	ScLocal    *local = reader->local;
+	ScSummaryDef *definition;
 	ScBuild		build = {0};
 	ErrorData  *error;
 
-	if (reader->inline_tried || sc_store_lacks_room(local->index) ||
-		sc_subtransaction_is_ending() ||
-		!sc_build_may_publish(sc_definition_get(reader->summary), SC_WANT_INLINE))
+	if (reader->inline_tried || sc_store_lacks_room(local->index) || sc_subtransaction_is_ending())
 		return false;
-	if (sc_build_needs_worker(sc_definition_get(reader->summary), SC_WANT_INLINE))
+	definition = sc_definition_get(reader->summary);
+	if (!sc_build_may_publish(definition, SC_WANT_INLINE))
+		return false;
+	if (sc_build_needs_worker(definition, SC_WANT_INLINE))
 	{
 		reader->inline_tried = true;
 		renew_by_worker(reader);
@@ -1025,6 +1025,16 @@ renew_inline(Reader *reader)
 		sc_build_warn(reader->summary, &build);
 	free_build(&build);
 	return true;
+}
+
+/* May this reader build what is not current, for all? */
+static bool
+may_refresh(Reader *reader)
+{
+	ScSummaryDef *definition = sc_definition_get(reader->summary);
+
+	return !sc_build_needs_worker(definition, SC_WANT_NEEDED) &&
+		sc_build_may_publish(definition, SC_WANT_NEEDED);
 }
 
 /*
@@ -1083,8 +1093,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		if (decision.status == SC_STALE &&
 			!sc_request_refresh(local->index) &&
 			reader.flight == FLIGHT_NONE && !reader.build_failed && !reader.needs_worker &&
-			!sc_build_needs_worker(sc_definition_get(reader.summary), SC_WANT_NEEDED) &&
-			sc_build_may_publish(sc_definition_get(reader.summary), SC_WANT_NEEDED) &&
+			may_refresh(&reader) &&
 			flight_lock(reader.summary, FLIGHT_BACKGROUND, false))
 		{
 			reader.flight = FLIGHT_BACKGROUND;
@@ -1124,7 +1133,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			raise_leaders_error(local, &reader, definition);
 		if (reader.needs_worker || sc_build_needs_worker(definition, decision.want) ||
 			(reader.waited &&
-			 (sc_request_is_awaited(local->index) || sc_request_is_claimed(local->index))))
+			 (sc_store_is_awaited(local->index) || sc_request_is_claimed(local->index))))
 		{
 			if (answer_from_worker(&reader, &decision, answer))
 				return;

@@ -48,22 +48,23 @@
 #define SC_OWNS_EXTENSION(oid) pg_extension_ownercheck(oid, GetUserId())
 #endif
 
+/* Was an error raised in a C function of this name? */
+#define SC_IS_RAISED_BY(error, function) \
+	((error)->funcname && strcmp((error)->funcname, function) == 0)
+
 /*
  * Was an error raised because somebody wants this command to end?  Only
  * ProcessInterrupts() raises it for that reason; nothing but its name tells.
  */
 #define SC_IS_CANCEL(error) \
-	((error)->sqlerrcode == ERRCODE_QUERY_CANCELED && (error)->funcname && \
-	 strcmp((error)->funcname, "ProcessInterrupts") == 0)
+	((error)->sqlerrcode == ERRCODE_QUERY_CANCELED && SC_IS_INTERRUPT(error))
 
 /* Was it the server that ended the command: for a timeout, a shutdown, or as above? */
-#define SC_IS_INTERRUPT(error) \
-	((error)->funcname && strcmp((error)->funcname, "ProcessInterrupts") == 0)
+#define SC_IS_INTERRUPT(error) SC_IS_RAISED_BY(error, "ProcessInterrupts")
 
 /* Was an error raised because a wait for a lock would have been a deadlock? */
 #define SC_IS_DEADLOCK(error) \
-	((error)->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && (error)->funcname && \
-	 strcmp((error)->funcname, "DeadLockReport") == 0)
+	((error)->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && SC_IS_RAISED_BY(error, "DeadLockReport"))
 
 /* Is this process a background worker? */
 #if PG_VERSION_NUM >= 170000

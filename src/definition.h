@@ -57,7 +57,6 @@ typedef struct ScSectionDef
 									 * looked for, 0: of none */
 	ScStranger	stranger;		/* and what was found */
 	ScClosed	closed;
-	int			closed_generation;	/* of the plan in which that was seen */
 	bool		is_inline;
 	bool		generated;		/* by summary_cache_attach_state_hub() */
 	bool		keep_plan;		/* the definition is a cached one */

@@ -479,13 +479,26 @@ typedef struct BuildArguments
 	bool		ran;
 } BuildArguments;
 
+static CachedPlanSource *
+source_of(SPIPlanPtr plan)
+{
+	return linitial(SPI_plan_get_plan_sources(plan));
+}
+
 /* Does a plan stand that was made after the section was looked at? */
 static bool
 is_planned(SPIPlanPtr plan)
 {
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	CachedPlanSource *source = source_of(plan);
 
 	return source->is_valid && source->gplan && source->gplan->is_valid;
+}
+
+/* For nobody else, and in no process that builds for others: whatever it is. */
+static bool
+runs_anyhow(const BuildArguments *arguments)
+{
+	return arguments->may_run == SC_RUN_ALL && !sc_request_is_worker();
 }
 
 /*
@@ -497,11 +510,10 @@ may_run(BuildArguments *arguments, SPIPlanPtr plan)
 {
 	ScSectionDef *section = arguments->section;
 
-	if (arguments->may_run == SC_RUN_ALL && !sc_request_is_worker())
+	if (runs_anyhow(arguments))
 		return true;
 	if (section->closed == SC_CLOSED_UNKNOWN)
-		section->closed = sc_closed_is(((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(plan)))->query_list) ?
-			SC_CLOSED : SC_OPEN;
+		section->closed = sc_closed_is(source_of(plan)->query_list) ? SC_CLOSED : SC_OPEN;
 	if (section->closed == SC_CLOSED)
 		return true;
 	switch (arguments->may_run)
@@ -518,6 +530,48 @@ may_run(BuildArguments *arguments, SPIPlanPtr plan)
 }
 
 /*
+ * The section's plan, kept or made now; NULL if the section may not be run here.
+ * What would be planned anew is looked at before that.
+ */
+static SPIPlanPtr
+plan_of(BuildArguments *arguments)
+{
+	ScSectionDef *section = arguments->section;
+	SPIPlanPtr	plan = section->plan;
+
+	if (plan && !runs_anyhow(arguments))
+	{
+		AcceptInvalidationMessages();
+		if (!is_planned(plan))
+		{
+			section->plan = NULL;
+			(void) SPI_freeplan(plan);
+			plan = NULL;
+		}
+	}
+	if (plan == NULL)
+	{
+		section->closed = SC_CLOSED_UNKNOWN;
+		section->plan_generation = 0;
+		if (!runs_anyhow(arguments) && sc_constant_runs_checks(section))
+		{
+			section->closed = SC_OPEN;
+			if (!may_run(arguments, NULL))
+				return NULL;
+		}
+		plan = sc_query_prepare(section);
+		if (section->keep_plan &&
+			!sc_inspect_reads_clock(section, source_of(plan)->query_list))
+		{
+			SPI_keepplan(plan);
+			section->plan = plan;
+		}
+	}
+	sc_query_check_analyzed(section, plan);
+	return may_run(arguments, plan) ? plan : NULL;
+}
+
+/*
  * Run the query under the snapshot and make its JSON, in the current memory
  * context.  Inside the build environment.
  */
@@ -531,7 +585,6 @@ build_body(void *arg)
 	SPIPlanPtr	plan;
 	TupleDesc	desc;
 	int			result;
-	CachedPlanSource *source;
 	CachedPlan *cached;
 	MemoryContext old;
 
@@ -540,43 +593,8 @@ build_body(void *arg)
 	PushActiveSnapshot(arguments->snapshot);
 
 	arguments->ran = false;
-	plan = section->plan;
-	if (plan && arguments->may_run != SC_RUN_ALL)
-	{
-		/* what would be planned anew is looked at before that */
-		AcceptInvalidationMessages();
-		if (!is_planned(plan))
-		{
-			section->plan = NULL;
-			(void) SPI_freeplan(plan);
-			plan = NULL;
-		}
-	}
+	plan = plan_of(arguments);
 	if (plan == NULL)
-	{
-		section->closed = SC_CLOSED_UNKNOWN;
-		section->closed_generation = 0;
-		if ((arguments->may_run != SC_RUN_ALL || sc_request_is_worker()) && sc_constant_runs_checks(section))
-		{
-			section->closed = SC_OPEN;
-			if (!may_run(arguments, NULL))
-			{
-				PopActiveSnapshot();
-				SPI_finish();
-				return;
-			}
-		}
-		plan = sc_query_prepare(section);
-		source = linitial(SPI_plan_get_plan_sources(plan));
-		if (section->keep_plan && !sc_inspect_reads_clock(section, source->query_list))
-		{
-			SPI_keepplan(plan);
-			section->plan = plan;
-		}
-	}
-
-	sc_query_check_analyzed(section, plan);
-	if (!may_run(arguments, plan))
 	{
 		PopActiveSnapshot();
 		SPI_finish();
@@ -594,13 +612,11 @@ build_body(void *arg)
 	if (section->plan == NULL || section->plan_generation != cached->generation)
 	{
 		sc_inspect_find_stranger(section, plan, cached, &section->stranger);
+		/* planned anew since it was looked at: what it ran is what it is now */
+		if (section->plan_generation != 0 && section->closed == SC_CLOSED)
+			section->closed = SC_CLOSED_UNKNOWN;
 		section->plan_generation = cached->generation;
 	}
-	/* planned anew while it was locked: what it ran is what it is now */
-	if (section->closed_generation != 0 && section->closed_generation != cached->generation &&
-		section->closed == SC_CLOSED)
-		section->closed = SC_CLOSED_UNKNOWN;
-	section->closed_generation = cached->generation;
 	body->stranger = section->stranger;
 	ReleaseCachedPlan(cached, section->plan ? CurrentResourceOwner : NULL);
 	arguments->ran = may_run(arguments, plan);
@@ -698,8 +714,7 @@ run_timed(const char *summary, const char *section, void (*action) (void *arg), 
 bool
 sc_document_is_timeout(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED && error->funcname &&
-		strcmp(error->funcname, "run_timed") == 0;
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED && SC_IS_RAISED_BY(error, "run_timed");
 }
 
 /* Run what a build does before its sections: it may wait for their sources. */

@@ -37,8 +37,8 @@
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/wait_event.h"
+#include "utils/syscache.h"
 
 #include "clock.h"
 #include "launcher.h"
@@ -596,17 +596,6 @@ look(void)
 
 extern PGDLLEXPORT void sc_launcher_main(Datum arg);
 
-/* Shown in pg_stat_activity. */
-static uint32
-launcher_wait_event(void)
-{
-	static uint32 event = 0;
-
-	if (event == 0)
-		event = SC_NEW_WAIT_EVENT("SummaryCacheLauncherMain");
-	return event;
-}
-
 static void
 launcher_exit(int code, Datum arg)
 {
@@ -623,6 +612,7 @@ PGDLLEXPORT void
 sc_launcher_main(Datum arg)
 {
 	MemoryContext context;
+	uint32		wait_event;
 	HASHCTL		info = {.keysize = sizeof(Oid),.entrysize = sizeof(Demand)};
 	int64		settled_at = 0;
 
@@ -634,6 +624,8 @@ sc_launcher_main(Datum arg)
 	/* to no database: so that it is seen in pg_stat_activity */
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	sc_store_attach();
+	/* shown in pg_stat_activity */
+	wait_event = SC_NEW_WAIT_EVENT("SummaryCacheLauncherMain");
 
 	demands = hash_create("summary_cache databases", 64, &info, HASH_ELEM | HASH_BLOBS);
 	handles = MemoryContextAllocZero(TopMemoryContext,
@@ -676,14 +668,14 @@ sc_launcher_main(Datum arg)
 		}
 		MemoryContextReset(context);
 
-		sc_request_nap(began, NAP_NS, launcher_wait_event());
+		sc_request_nap(began, NAP_NS, wait_event);
 		now = sc_clock_now();
 		if (wake_at > now)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
 							 (wake_at < PG_INT64_MAX ? WL_TIMEOUT : 0),
 							 wake_at < PG_INT64_MAX ?
 							 Min((wake_at - now) / SC_NS_PER_MS + 1, INT_MAX) : -1,
-							 launcher_wait_event());
+							 wait_event);
 	}
 }
 

@@ -32,7 +32,6 @@
 #include "utils/wait_event.h"
 
 #include "clock.h"
-#include "debug.h"
 #include "request_internal.h"
 #include "shmem.h"
 #include "store.h"
@@ -174,12 +173,6 @@ sc_request_is_claimed(int summary)
 	return pg_atomic_read_u64(&sc_store_requests(summary)->claimed) != 0;
 }
 
-bool
-sc_request_is_awaited(int summary)
-{
-	return (pg_atomic_read_u32(&sc_store_requests(summary)->refresh) & SC_REFRESH_AWAITED) != 0;
-}
-
 int64
 sc_request_due(int summary)
 {
@@ -188,7 +181,7 @@ sc_request_due(int summary)
 	int64		due = (int64) pg_atomic_read_u64(&requests->refreshed_at);
 
 	/* who waits does not wait for a rest, but for a lock that somebody has */
-	if (sc_request_is_awaited(summary))
+	if (sc_store_is_awaited(summary))
 		return pg_atomic_read_u32(&requests->pauses) == 0 ? 0 :
 			(int64) pg_atomic_read_u64(&requests->paused_until);
 	if (interval == SC_UNSET)
@@ -261,33 +254,19 @@ sc_request_refresh(int summary)
 
 	if (pg_atomic_read_u32(&requests->refresh) != 0 && now < looked_at + LOOK_NS)
 		return true;
-	sc_store_request(requests, now);
+	sc_store_request(requests, SC_REFRESH_DUE, now);
 	if (!wake_worker() && !will_get_worker(summary, now))
 		return false;
 	looked_at = now;
 	return true;
 }
 
-/* Shown in pg_stat_activity. */
-static uint32
-await_wait_event(void)
-{
-	static uint32 event = 0;
-
-	if (event == 0)
-		event = SC_NEW_WAIT_EVENT("SummaryCacheBuild");
-	return event;
-}
-
 int64
 sc_request_demand(int summary, ScRefresh what)
 {
-	ScRequests *requests = sc_store_requests(summary);
 	int64		now = sc_clock_now();
-	uint64		none = 0;
 
-	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) now);
-	pg_atomic_fetch_or_u32(&requests->refresh, what);
+	sc_store_request(sc_store_requests(summary), what, now);
 	return now;
 }
 
@@ -301,10 +280,13 @@ sc_request_await(int summary, const char *name, ScRefresh what, int64 asked_at,
 				 bool patient, int64 limit_ns)
 {
 	ScRequests *requests = sc_store_requests(summary);
+	static uint32 wait_event = 0;
 	pg_atomic_uint64 *tried = &requests->tried[what == SC_REFRESH_INLINE];
 	ScTry		outcome;
 
-	SC_POINT("await");
+	/* shown in pg_stat_activity */
+	if (wait_event == 0)
+		wait_event = SC_NEW_WAIT_EVENT("SummaryCacheBuild");
 	ConditionVariablePrepareToSleep(&requests->ended);
 	for (;;)
 	{
@@ -333,7 +315,7 @@ sc_request_await(int summary, const char *name, ScRefresh what, int64 asked_at,
 		outcome = SC_TRY_LATE;
 		if (limit_ns > 0 && now > asked_at + limit_ns)
 			break;
-		(void) ConditionVariableTimedSleep(&requests->ended, AWAIT_MS, await_wait_event());
+		(void) ConditionVariableTimedSleep(&requests->ended, AWAIT_MS, wait_event);
 	}
 	ConditionVariableCancelSleep();
 

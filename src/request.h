@@ -55,9 +55,6 @@ extern ScTry sc_request_await(int summary, const char *name, ScRefresh what, int
 /* Is a worker at it?  No lock. */
 extern bool sc_request_is_claimed(int summary);
 
-/* Does a reader wait for a worker to build it?  No lock. */
-extern bool sc_request_is_awaited(int summary);
-
 /* Is this process a worker? */
 extern bool sc_request_is_worker(void);
 

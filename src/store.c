@@ -819,12 +819,18 @@ sc_store_requests(int index)
  * is that of the first request since the last was carried out.
  */
 void
-sc_store_request(ScRequests *requests, int64 now)
+sc_store_request(ScRequests *requests, ScRefresh what, int64 now)
 {
 	uint64		none = 0;
 
 	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) now);
-	pg_atomic_fetch_or_u32(&requests->refresh, SC_REFRESH_DUE);
+	pg_atomic_fetch_or_u32(&requests->refresh, what);
+}
+
+bool
+sc_store_is_awaited(int index)
+{
+	return (pg_atomic_read_u32(&summaries[index].requests.refresh) & SC_REFRESH_AWAITED) != 0;
 }
 
 bool
@@ -1461,7 +1467,7 @@ sc_store_request_eager(Oid dboid)
 		look_at_words(summary, &moved, &pending);
 		LWLockRelease(&summary->lock);
 		if (moved)
-			sc_store_request(&summary->requests, sc_clock_now());
+			sc_store_request(&summary->requests, SC_REFRESH_DUE, sc_clock_now());
 	}
 	return pending;
 }
@@ -1531,7 +1537,7 @@ sc_store_note_no_refresh(int index, const char *name, int64 begin_ns, int64 paus
 		if (pause_ns > 0)
 		{
 			pg_atomic_fetch_add_u32(&summary->requests.pauses, 1);
-			sc_store_request(&summary->requests, now);
+			sc_store_request(&summary->requests, SC_REFRESH_DUE, now);
 		}
 		else
 			pg_atomic_write_u32(&summary->requests.pauses, 0);
@@ -1585,7 +1591,7 @@ sc_store_waits_for_replay(int index)
 	bool		waits;
 
 	/* who waits for it has seen that what is there will not do */
-	if ((pg_atomic_read_u32(&summary->requests.refresh) & SC_REFRESH_AWAITED) != 0)
+	if (sc_store_is_awaited(index))
 		return false;
 	sc_store_attach();
 	LWLockAcquire(&summary->lock, LW_SHARED);

@@ -268,7 +268,11 @@ extern void sc_store_begin(ScBegun *begun);
 /* The generation that a build is of, which begins now. */
 extern uint64 sc_store_generation(int index);
 extern ScRequests *sc_store_requests(int index);
-extern void sc_store_request(ScRequests *requests, int64 now);
+extern void sc_store_request(ScRequests *requests, ScRefresh what, int64 now);
+
+/* Does a reader wait for a worker to build it?  No lock. */
+extern bool sc_store_is_awaited(int index);
+
 
 /* Opens a document for reading, holding the entry's lock shared: the caller
  * does nothing that may wait.  False, and nothing held, if the entry is not

@@ -141,7 +141,7 @@ notify_listeners(int index)
 static bool
 is_awaited(void)
 {
-	return refreshing_awaited || (refreshing >= 0 && sc_request_is_awaited(refreshing));
+	return refreshing_awaited || (refreshing >= 0 && sc_store_is_awaited(refreshing));
 }
 
 /*
@@ -196,10 +196,7 @@ serve_summary(int index, ScRefresh refresh)
 	{
 		SetCurrentStatementStartTimestamp();
 		if (refresh && !refresh_summary(index, NameStr(name), refresh))
-		{
-			(void) pg_atomic_fetch_or_u32(&sc_store_requests(index)->refresh, refresh);
 			must_leave = true;
-		}
 		/* the commit of a NOTIFY may wait, so it has nothing of the build */
 		if (sc_request_has_listeners())
 		{
@@ -254,24 +251,13 @@ serve_summary(int index, ScRefresh refresh)
 	if (refresh)
 		LockReleaseSession(USER_LOCKMETHOD);
 	if (refresh && sc_define_attach_missing())
-		sc_store_request(sc_store_requests(index), sc_clock_now());
+		sc_store_request(sc_store_requests(index), SC_REFRESH_DUE, sc_clock_now());
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return done;
 }
 
 extern PGDLLEXPORT void sc_worker_main(Datum arg);
-
-/* Shown in pg_stat_activity. */
-static uint32
-worker_wait_event(void)
-{
-	static uint32 event = 0;
-
-	if (event == 0)
-		event = SC_NEW_WAIT_EVENT("SummaryCacheWorkerMain");
-	return event;
-}
 
 /*
  * However the worker goes.  An error that ends the process in the middle of a
@@ -310,7 +296,7 @@ worker_exit(int code, Datum arg)
 	{
 		/* unless it failed, somebody else is to do it */
 		if (!failed)
-			sc_store_request(sc_store_requests(claimed), sc_clock_now());
+			sc_store_request(sc_store_requests(claimed), SC_REFRESH_DUE, sc_clock_now());
 		sc_request_release(claimed);
 	}
 	sc_request_exit(terminated);
@@ -332,6 +318,16 @@ worker_terminate(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
+/* Refresh what was asked for.  What this process may not build is left to another one. */
+static void
+serve_part(int index, ScRefresh part)
+{
+	if (part && !must_leave)
+		(void) serve_summary(index, part);
+	if (part && must_leave)
+		(void) pg_atomic_fetch_or_u32(&sc_store_requests(index)->refresh, part);
+}
+
 /* Refresh a summary, unless another worker is at it or has just done it. */
 static bool
 serve_request(int index)
@@ -350,7 +346,7 @@ serve_request(int index)
 	refresh = pg_atomic_exchange_u32(&requests->refresh, 0);
 	if (refresh && !sc_store_is_here(index))
 	{
-		sc_store_request(requests, sc_clock_now());
+		sc_store_request(requests, SC_REFRESH_DUE, sc_clock_now());
 		refresh = 0;
 	}
 	if (refresh)
@@ -359,10 +355,8 @@ serve_request(int index)
 		uint64		none = 0;
 
 		/* what is promised never to be stale first, then what may take longer */
-		if (refresh & SC_REFRESH_INLINE)
-			(void) serve_summary(index, SC_REFRESH_INLINE);
-		if (refresh & ~SC_REFRESH_INLINE)
-			(void) serve_summary(index, refresh & ~SC_REFRESH_INLINE);
+		serve_part(index, refresh & SC_REFRESH_INLINE);
+		serve_part(index, refresh & ~SC_REFRESH_INLINE);
 
 		/*
 		 * who leaves it to another worker has not served it: its age is what
@@ -406,9 +400,9 @@ compare_requests(const void *a, const void *b)
 }
 
 /*
- * One round: all that is requested of this database's summaries and is due: what a
- * reader waits for, then the oldest request first.  True if anything was done; else brings wake_at forward
- * to when something may be.
+ * One round: all that is requested of this database's summaries and is due, first
+ * what a reader waits for, then the oldest request.  True if anything was done;
+ * else brings wake_at forward to when something may be.
  */
 static bool
 serve_requests(int64 now, int64 *wake_at)
@@ -442,7 +436,7 @@ serve_requests(int64 now, int64 *wake_at)
 			requested = repalloc(requested, sizeof(Request) * size);
 		}
 		requested[nrequests].index = i;
-		requested[nrequests].awaited = sc_request_is_awaited(i);
+		requested[nrequests].awaited = sc_store_is_awaited(i);
 		requested[nrequests++].requested_at = (int64) pg_atomic_read_u64(&requests->requested_at);
 	}
 	qsort(requested, nrequests, sizeof(Request), compare_requests);
@@ -484,6 +478,7 @@ sc_worker_main(Datum arg)
 	Oid			dboid;
 	int64		idle_since;
 	MemoryContext context;
+	uint32		wait_event;
 
 	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -493,6 +488,8 @@ sc_worker_main(Datum arg)
 	if (!sc_request_enter(index, dboid))
 		proc_exit(0);
 	connect_worker(dboid);
+	/* shown in pg_stat_activity */
+	wait_event = SC_NEW_WAIT_EVENT("SummaryCacheWorkerMain");
 	sc_request_be_ready();
 
 	context = AllocSetContextCreate(TopMemoryContext, "summary_cache worker",
@@ -531,11 +528,11 @@ sc_worker_main(Datum arg)
 			continue;
 
 		/* in a storm of commits that concern nothing due, not at each of them */
-		sc_request_nap(now, SC_NS_PER_MS, worker_wait_event());
+		sc_request_nap(now, SC_NS_PER_MS, wait_event);
 		now = sc_clock_now();
 		if (wake_at > now)
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 Max((wake_at - now) / SC_NS_PER_MS, 1), worker_wait_event());
+							 Max((wake_at - now) / SC_NS_PER_MS, 1), wait_event);
 	}
 	/* the launcher looks for what is requested from here on */
 	SC_POINT("worker-leave");
