@@ -20,11 +20,14 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <unistd.h>
 
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
@@ -89,6 +92,26 @@ sc_debug_init(void)
 }
 
 /*
+ * A process that has only just been started is not in pg_stat_activity, and no
+ * function can signal it.  This file in the data directory has its process id
+ * while it is at its point.  It goes on when somebody removes the file.
+ */
+#define POINT_FILE	"summary_cache.point"
+
+static void
+show_point_by_file(void)
+{
+	char		pid[16];
+	int			file = open(POINT_FILE, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	if (file < 0)
+		return;
+	snprintf(pid, sizeof(pid), "%d\n", MyProcPid);
+	(void) !write(file, pid, strlen(pid));
+	close(file);
+}
+
+/*
  * Raises nothing: some points are inside a commit.  Any signal ends a sleep,
  * also that of a timer that nobody waits for any more.  So sleep on until the time is
  * over, or until somebody calls pg_log_backend_memory_contexts() for this
@@ -97,6 +120,7 @@ sc_debug_init(void)
 void
 sc_debug_point(const char *name)
 {
+	bool		shown = MyBEEntry != NULL;
 	int64		until;
 	int64		now;
 
@@ -105,8 +129,11 @@ sc_debug_point(const char *name)
 		return;
 	/* pg_stat_activity shows that we are here */
 	pgstat_report_wait_start(WAIT_EVENT_PG_SLEEP);
+	if (!shown)
+		show_point_by_file();
 	until = sc_clock_now() + (int64) debug_sleep * 1000;
-	while ((now = sc_clock_now()) < until && !LogMemoryContextPending)
+	while ((now = sc_clock_now()) < until && !LogMemoryContextPending &&
+		   (shown || access(POINT_FILE, F_OK) == 0))
 		pg_usleep(Min((until - now) / 1000 + 1, 10000));
 	pgstat_report_wait_end();
 }

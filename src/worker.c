@@ -81,6 +81,9 @@ static NameData refreshing_name;
 static bool refreshing_inline;	/* its inline sections alone */
 static bool refreshing_awaited; /* when it began, a reader waited for it */
 
+/* The summary whose listeners are being notified; -1: none. */
+static int	notifying = -1;
+
 /* This process has run code of an owner, and another's is to be run. */
 static bool must_leave = false;
 
@@ -135,6 +138,20 @@ notify_listeners(int index)
 					 JsonEncodeDateTime(NULL, TimestampTzGetDatum(local->built_at),
 										TIMESTAMPTZOID, NULL));
 	Async_Notify(SC_NAME, payload.data);
+}
+
+/*
+ * The transaction of a NOTIFY has failed, or its worker ends before it has
+ * committed: nobody was notified, so another try is to find that out.
+ */
+static void
+take_back_notification(void)
+{
+	if (notifying < 0)
+		return;
+	(void) sc_store_note_etag(notifying, "");
+	pg_atomic_write_u32(&sc_store_requests(notifying)->notify, 1);
+	notifying = -1;
 }
 
 /* In an interrupt handler: does a reader wait for what is being refreshed? */
@@ -200,9 +217,11 @@ serve_summary(int index, ScRefresh refresh)
 		/* the commit of a NOTIFY may wait, so it has nothing of the build */
 		if (sc_request_has_listeners())
 		{
+			notifying = index;
 			StartTransactionCommand();
 			notify_listeners(index);
 			CommitTransactionCommand();
+			notifying = -1;
 		}
 		if (refresh && failures > 0 && !must_leave)
 			ereport(LOG,
@@ -223,6 +242,7 @@ serve_summary(int index, ScRefresh refresh)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
+		take_back_notification();
 		if (was_refreshing && (gave_way || SC_IS_DEADLOCK(error)))
 		{
 			put_back(index, NameStr(name));
@@ -289,6 +309,7 @@ worker_exit(int code, Datum arg)
 		}
 		sc_store_record_failure(refreshing, NameStr(refreshing_name), &begun, &error, refreshing_inline);
 	}
+	take_back_notification();
 	if (refreshing >= 0)
 		sc_store_note_try(refreshing, NameStr(refreshing_name), refreshing_inline, begun.at,
 						  failed ? SC_TRY_FAILED : SC_TRY_GAVE_WAY);
@@ -382,8 +403,6 @@ serve_notify(int index)
 		return false;
 	sc_request_begin_work();
 	done = serve_summary(index, 0);
-	if (!done)
-		pg_atomic_write_u32(&requests->notify, 1);
 	sc_request_end_work();
 	return done;
 }
@@ -487,6 +506,7 @@ sc_worker_main(Datum arg)
 
 	if (!sc_request_enter(index, dboid))
 		proc_exit(0);
+	SC_POINT("worker-start");
 	connect_worker(dboid);
 	/* shown in pg_stat_activity */
 	wait_event = SC_NEW_WAIT_EVENT("SummaryCacheWorkerMain");
