@@ -103,6 +103,7 @@ typedef struct Follower
 	ScSectionDef *section;
 	const Renamed *renamed;
 	bool		in_text;		/* its text may mean something else */
+	bool		in_path;		/* since its search path does */
 	bool		runs_checks;	/* to analyse it would run somebody's
 								 * functions */
 	bool		names_it;		/* see find_name() */
@@ -270,17 +271,20 @@ mentions(const char *text, const char *name)
 }
 
 /*
- * Can a text name something without having its name as it is: by an escape, or
- * in a constant of several lines?
+ * Can a text name something without having its name as it is: by an escape in a
+ * name or a constant that begins with U& or E, or in a constant of several lines?
  */
 static bool
 is_disguised(const char *text)
 {
-	for (const char *at = text; (at = strpbrk(at, "\\&'")) != NULL; at++)
+	for (const char *at = text; (at = strpbrk(at, "&'")) != NULL; at++)
 	{
 		const char *next = at + 1;
 
-		if (*at == '\\' || (*at == '&' && (*next == '\'' || *next == '"')))
+		if (*at == '&' && (*next == '\'' || *next == '"'))
+			return true;
+		if (*at == '\'' && at > text && pg_tolower((unsigned char) at[-1]) == 'e' &&
+			(at - 1 == text || !is_identifier_char(at[-2])) && strchr(text, '\\'))
 			return true;
 		if (*at == '\'' && isspace((unsigned char) *next))
 		{
@@ -294,12 +298,10 @@ is_disguised(const char *text)
 }
 
 static bool
-concerns(const Renamed *renamed, const char *text)
+mentions_one(const Renamed *renamed, const char *text)
 {
 	ListCell   *lc;
 
-	if (renamed->anything)
-		return true;
 	foreach(lc, renamed->names)
 	{
 		const char *name = lfirst(lc);
@@ -308,7 +310,54 @@ concerns(const Renamed *renamed, const char *text)
 		if (name[0] == '\0' || mentions(text, name))
 			return true;
 	}
-	return (renamed->by_star && strchr(text, '*')) || is_disguised(text);
+	return false;
+}
+
+/*
+ * Is one of the names in a text?  In a constant that is an array or a row, a
+ * backslash may stand before any character and says nothing else.
+ */
+static bool
+mentions_any(const Renamed *renamed, const char *text)
+{
+	char	   *plain;
+	char	   *to;
+	bool		found;
+
+	if (mentions_one(renamed, text))
+		return true;
+	if (strchr(text, '\\') == NULL)
+		return false;
+	to = plain = pstrdup(text);
+	for (const char *from = text; *from; from++)
+		if (*from != '\\')
+			*to++ = *from;
+	*to = '\0';
+	found = mentions_one(renamed, plain);
+	pfree(plain);
+	return found;
+}
+
+typedef enum Concern
+{
+	NOT_CONCERNED,
+	DISGUISED,					/* only the parser can say: see find_in_tree() */
+	CONCERNED
+} Concern;
+
+static Concern
+concern_of(const Renamed *renamed, const char *text)
+{
+	if (renamed->anything || mentions_any(renamed, text) ||
+		(renamed->by_star && strchr(text, '*')))
+		return CONCERNED;
+	return is_disguised(text) ? DISGUISED : NOT_CONCERNED;
+}
+
+static bool
+concerns(const Renamed *renamed, const char *text)
+{
+	return concern_of(renamed, text) != NOT_CONCERNED;
 }
 
 /* A schema's name is taken from the command; what it is in is not looked at. */
@@ -538,41 +587,152 @@ stored_setting(Datum element, const char *prefix)
 	return strncmp(setting, prefix, strlen(prefix)) == 0 ? setting + strlen(prefix) : NULL;
 }
 
+/* A walker of a query as it was parsed: does it name one of the relations? */
 static bool
-find_name_in(Node *node, void *context)
+names_relation(Node *node, void *context)
 {
-	Follower   *follower = context;
+	const Renamed *renamed = context;
 	ListCell   *lc;
 
 	if (node == NULL)
 		return false;
 	check_stack_depth();
 	if (IsA(node, RangeVar))
-		return list_member_oid(follower->renamed->relations,
+		return list_member_oid(renamed->relations,
 							   RangeVarGetRelid((RangeVar *) node, NoLock, true));
 	if (sc_query_is_string(node))
-		foreach(lc, follower->renamed->relations)
+		foreach(lc, renamed->relations)
 	{
 		char	   *name = get_rel_name(lfirst_oid(lc));
 
 		if (name && mentions(strVal(&((A_Const *) node)->val), name))
 			return true;
 	}
-	return raw_expression_tree_walker(node, find_name_in, context);
+	return raw_expression_tree_walker(node, names_relation, context);
+}
+
+static bool
+is_one_of_names(const Renamed *renamed, const char *identifier)
+{
+	ListCell   *lc;
+
+	foreach(lc, renamed->names)
+	{
+		if (identifier && strcmp(lfirst(lc), identifier) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* In a name with its schema and the like. */
+static bool
+has_one_of_names(const Renamed *renamed, List *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, name)
+	{
+		if (IsA(lfirst(lc), String) ? is_one_of_names(renamed, strVal(lfirst(lc))) :
+			IsA(lfirst(lc), A_Star) && renamed->by_star)
+			return true;
+	}
+	return false;
+}
+
+/* Likewise: does it have one of the names, as a name or in a string? */
+static bool
+has_name(Node *node, void *context)
+{
+	const Renamed *renamed = context;
+	List	   *name = NIL;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (sc_query_is_string(node))
+		return mentions_any(renamed, strVal(&((A_Const *) node)->val));
+	switch (nodeTag(node))
+	{
+		case T_RangeVar:
+			return is_one_of_names(renamed, ((RangeVar *) node)->schemaname) ||
+				(renamed->relations && is_one_of_names(renamed, ((RangeVar *) node)->relname));
+		case T_ColumnRef:
+			/* alone it is the name of a relation or its column */
+			if (renamed->relations || list_length(((ColumnRef *) node)->fields) > 1)
+				name = ((ColumnRef *) node)->fields;
+			break;
+		case T_String:
+			/* of an A_Indirection */
+			return is_one_of_names(renamed, strVal(node));
+		case T_A_Star:
+			return renamed->by_star;
+		case T_FuncCall:
+			name = ((FuncCall *) node)->funcname;
+			break;
+		case T_TypeName:
+			name = ((TypeName *) node)->names;
+			break;
+		case T_RangeTableFuncCol:
+			/* the walker passes its type by */
+			if (has_name((Node *) ((RangeTableFuncCol *) node)->typeName, context))
+				return true;
+			break;
+		case T_A_Expr:
+			name = ((A_Expr *) node)->name;
+			break;
+		case T_SubLink:
+			name = ((SubLink *) node)->operName;
+			break;
+		case T_SortBy:
+			name = ((SortBy *) node)->useOp;
+			break;
+		case T_CollateClause:
+			name = ((CollateClause *) node)->collname;
+			break;
+		default:
+			break;
+	}
+	return has_one_of_names(renamed, name) || sc_query_walk_raw(node, has_name, context);
+}
+
+static bool
+walk_text(Follower *follower, bool (*walker) (Node *node, void *context))
+{
+	ListCell   *lc;
+
+	foreach(lc, raw_parser(follower->section->query, RAW_PARSE_DEFAULT))
+	{
+		if (walker(lfirst_node(RawStmt, lc)->stmt, unconstify(Renamed *, follower->renamed)))
+			return true;
+	}
+	return false;
+}
+
+/* The parser has undone all escapes. */
+static void
+find_in_tree(void *arg)
+{
+	Follower   *follower = arg;
+
+	follower->in_text = walk_text(follower, has_name);
 }
 
 /*
- * Does a query that cannot be analysed name what is renamed?  For relations that
- * can be said, without locks; of the rest the name is in it.
+ * Does a query that cannot be analysed name what is renamed?  For relations it is
+ * known which it names, without locks; for the rest by their names, which other
+ * things may have, but not a comment or a column of the result.
  */
 static void
 find_name(void *arg)
 {
 	Follower   *follower = arg;
-	List	   *statements = raw_parser(follower->section->query, RAW_PARSE_DEFAULT);
 
-	follower->names_it = follower->renamed->relations == NIL ||
-		find_name_in((Node *) linitial_node(RawStmt, statements)->stmt, follower);
+	if (follower->renamed->relations)
+		follower->names_it = walk_text(follower, names_relation);
+	else
+		follower->names_it = follower->renamed->anything || follower->in_path ||
+			walk_text(follower, has_name);
 }
 
 /*
@@ -613,6 +773,7 @@ static Follower *
 find_follower(const Renamed *renamed, ScSectionDef *section)
 {
 	Follower   *follower = palloc0(sizeof(Follower));
+	Concern		concern;
 	bool		concerned;
 	Datum	   *settings;
 	int			nsettings;
@@ -622,7 +783,11 @@ find_follower(const Renamed *renamed, ScSectionDef *section)
 		return NULL;
 	follower->section = section;
 	follower->renamed = renamed;
-	follower->in_text = concerns(renamed, section->query);
+	concern = concern_of(renamed, section->query);
+	follower->in_text = concern == CONCERNED;
+	/* broken, it means nothing */
+	if (concern == DISGUISED)
+		(void) attempt(follower, find_in_tree);
 	concerned = follower->in_text;
 
 	follower->calls = palloc0(sizeof(Oid) * (section->ncalls + 1));
@@ -649,7 +814,7 @@ find_follower(const Renamed *renamed, ScSectionDef *section)
 		 * there again
 		 */
 		else if (renamed->schema && mentions(value, renamed->schema->newname))
-			follower->in_text = true;
+			follower->in_text = follower->in_path = true;
 	}
 	if (!concerned)
 		return NULL;

@@ -37,6 +37,7 @@ CALL define('odd', 'SELECT count(*) AS n FROM "Odd ""people"""');
 SELECT summary_cache_define('sequence', 'core', 'SELECT last_value > 0 AS n FROM people_id_seq', '{people}');
 CALL define('row', 'SELECT NULL::people IS NULL AS n');
 CALL define('array', $$SELECT '{bad}'::_mood AS n$$);
+CALL define('array_escape', $$SELECT '{b\ad}'::mood[] AS n$$);
 CALL define('label', $$SELECT '{in a good mood}'::mood[] AS n$$);
 CALL define('none', $$SELECT ''::mood AS n$$);
 CALL define('child', 'SELECT sum(a) AS n FROM child');
@@ -65,7 +66,7 @@ ALTER TYPE feeling RENAME VALUE 'bad' TO 'mean';
 ALTER TYPE feeling RENAME VALUE 'in a good mood' TO 'fine';
 ALTER TYPE feeling RENAME VALUE '' TO 'no';
 :check
-UPDATE document SET was = summary_cache_get(summary, true)::text WHERE summary IN ('array', 'label', 'none');
+UPDATE document SET was = summary_cache_get(summary, true)::text WHERE summary IN ('array', 'array_escape', 'label', 'none');
 ALTER TABLE parent RENAME a TO b;
 ALTER TABLE x1 RENAME k TO key;
 ALTER TABLE persons RENAME name TO full_name;
@@ -87,6 +88,12 @@ CREATE TABLE regress_names3.odd_people (n int);
 INSERT INTO regress_names3.odd_people VALUES (1);
 ALTER SCHEMA regress_names3 RENAME TO regress_names0;
 SELECT query LIKE '%FROM regress\_names.odd\_people%', summary_cache_get('schema', true) FROM summary_cache.definition WHERE summary = 'schema';
+
+-- a function that is named by an escape
+CREATE FUNCTION regress_names.length(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.length($1)';
+CALL define('escaped_call', $$SELECT U&"len\0067th"(E'\\d') AS n$$);
+ALTER FUNCTION length(text) RENAME TO size;
+SELECT query LIKE '%size(%', summary_cache_get('escaped_call', true) FROM summary_cache.definition WHERE summary = 'escaped_call';
 
 -- a name that is too long means what it is cut to
 SET client_min_messages = warning;

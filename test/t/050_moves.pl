@@ -138,19 +138,32 @@ $node->safe_psql('postgres', q{
 	SET client_min_messages = warning;
 	CREATE TABLE busy (id int, other_id int); CREATE TABLE unrelated (id int);
 	CREATE SCHEMA apart; CREATE TABLE apart.busy (id int);
+	CREATE FUNCTION unrelated(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION other(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+	CREATE FUNCTION related(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+	CREATE TYPE apart.mood AS ENUM ('happy');
 	SELECT ext.summary_cache_define('busy', 'core', $$SELECT count(*) AS n, 'another' AS other FROM public.busy$$);
+	SELECT ext.summary_cache_define('busy', 'pattern', $$SELECT count(id) AS digits, max(related(id)) AS r FROM public.busy AS id WHERE id::text ~ '\d'$$);
+	SELECT ext.summary_cache_define('busy', 'escape', $$SELECT count(id) AS letters FROM public.busy AS id WHERE id::text ~ E'\\w' -- not happy$$);
+	SET search_path = public, not_there;
+	SELECT ext.summary_cache_define('busy', 'path', $$SELECT count(*) AS in_path FROM busy$$);
 });
 $definer->query('BEGIN; LOCK TABLE busy IN ACCESS EXCLUSIVE MODE');
 is(said('ALTER TABLE unrelated RENAME TO other_table'), '', 'a rename says nothing about a section that does not name it');
 is(said('ALTER TABLE other_table RENAME id TO other'), '', '... nor of a column');
 is(said('ALTER TABLE apart.busy RENAME TO another'), '', '... nor of a table of the same name');
 like(said('ALTER TABLE IF EXISTS no_such_table RENAME TO busy'), qr/^[^\n]*NOTICE:  relation "no_such_table" does not exist, skipping$/, '... nor of none');
+is(said($_), '', '... nor of what is no relation, whatever escapes and names are in the text')
+	foreach ('ALTER FUNCTION unrelated RENAME TO another_function', 'ALTER FUNCTION other RENAME TO id', 'ALTER FUNCTION id SET SCHEMA apart',
+	'ALTER SCHEMA apart RENAME TO other', q{ALTER TYPE other.mood RENAME VALUE 'happy' TO 'sad'}, 'ALTER TYPE other.mood RENAME TO digits');
+like(said('ALTER FUNCTION related RENAME TO relation'), qr/^[^\n]*WARNING:  section "pattern" of summary "busy" does not follow [^\n]*locked what its query reads\nHINT[^\n]*$/, 'but of a function that it calls');
+like(said('ALTER SCHEMA other RENAME TO not_there'), qr/^[^\n]*WARNING:  section "path" of summary "busy" does not follow [^\n]*locked what its query reads\nHINT[^\n]*$/, '... or of a schema that comes into its search path');
+is(said('ALTER FUNCTION relation RENAME TO related'), '', 'renamed back, it reads on');
 $definer->query('ROLLBACK');
-is($node->safe_psql('postgres', q{SELECT ext.summary_cache_get('busy', true)}), '{"n":0,"other":"another"}', 'it is as it was');
-$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('busy'); DROP TABLE busy, other_table; DROP SCHEMA apart CASCADE});
+is($node->safe_psql('postgres', q{SELECT ext.summary_cache_get('busy', true)}), '{"n":0,"other":"another","digits":0,"r":null,"letters":0,"in_path":0}', 'it is as it was');
+$node->safe_psql('postgres', q{SET client_min_messages = warning; SELECT ext.summary_cache_drop('busy'); DROP TABLE busy, other_table; DROP SCHEMA not_there CASCADE; DROP FUNCTION another_function, related});
 
 # however many there are, all follow
-my $many = 300;
+my $many = 800;
 $node->safe_psql('postgres', qq{
 	CREATE TABLE many (n int);
 	SELECT ext.summary_cache_define('many 1', 'core', 'SELECT count(*) AS n, max(n) AS max FROM many');
@@ -190,6 +203,7 @@ $node->safe_psql('postgres', $forever . q{
 	SELECT ext.summary_cache_define('forever', 'alike', $$SELECT count(*) AS fn FROM quick WHERE '{x}' IS NOT DISTINCT FROM a$$);
 	SELECT ext.summary_cache_define('forever', 'plain', $$SELECT 'x'::forever_text AS d, '{x}'::text[] AS t, NULL::forever_text AS l, count(*) AS dn FROM quick$$);
 	SELECT ext.summary_cache_define('forever', 'unrelated', $$SELECT '{x}'::forever_text[] AS u$$);
+	CREATE FUNCTION u() RETURNS int LANGUAGE sql AS 'SELECT 1';
 });
 $said = said(q{SET moves.forever = on; ALTER TABLE quick RENAME TO quicker});
 like($said, qr/WARNING:  section "$_" of summary "forever" does not follow what was renamed or moved: to analyze its query would run the CHECK of a domain/,
@@ -197,6 +211,7 @@ like($said, qr/WARNING:  section "$_" of summary "forever" does not follow what 
 unlike($said, qr/it runs/, '... not even for a moment');
 like($said, qr/NOTICE:  section "plain" of summary "forever" follows/, 'constants that run nothing are no reason');
 unlike($said, qr/unrelated/, 'nor is one that does not name it');
+is(said('SET moves.forever = on; ALTER FUNCTION u RENAME TO v'), '', '... or has its name for something else');
 is(said('SET moves.forever = on; ALTER TABLE quicker RENAME TO quick') =~ /WARNING/, '', 'renamed back');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM ext.summary_cache_fetch('forever', NULL, true) WHERE status = 'miss'}), '1', '... all is as before');
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('forever'); DROP TABLE quick});
