@@ -617,6 +617,7 @@ wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, voi
 		row_deform(&row, tuple, RelationGetDescr(rel));
 		section.owner = DatumGetObjectId(row.values[Anum_owner - 1]);
 		section.query = row_text(&row, Anum_query);
+		section.reads = row_oids(&row, Anum_reads, &section.nreads);
 		section.calls = row_strings(&row, Anum_calls, &section.ncalls);
 		section.settings = row_settings(&row);
 		is_wanted = wanted(&section, arg);
@@ -634,7 +635,7 @@ wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, voi
 
 /*
  * The definitions that have a section for which "wanted" says so.  That is shown
- * its owner, query, settings and calls only, in memory that does not last, and may
+ * its owner, query, settings, reads and calls only, in memory that does not last, and may
  * neither throw nor run anything: of thousands of sections most are not read any
  * further.
  */
