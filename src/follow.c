@@ -1312,7 +1312,7 @@ find_followers(void *arg)
 	if (sc_extension_definition_table() != table)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	foreach(lc, sc_definition_some(snapshot, is_concerned, &followers->renamed))
+	foreach(lc, sc_definition_some(snapshot, followers->renamed.may_break, is_concerned, &followers->renamed))
 	{
 		ScSummaryDef *definition = lfirst(lc);
 

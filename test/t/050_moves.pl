@@ -144,8 +144,10 @@ $node->safe_psql('postgres', q{
 	SELECT ext.summary_cache_define('busy', 'core', $$SELECT count(*) AS n, 'another' AS other FROM public.busy$$);
 	SELECT ext.summary_cache_define('busy', 'pattern', $$SELECT count(id) AS digits, max(related(id)) AS r FROM public.busy AS id WHERE id::text ~ '\d'$$);
 	SELECT ext.summary_cache_define('busy', 'escape', $$SELECT count(id) AS letters FROM public.busy AS id WHERE id::text ~ E'\\w' -- not happy$$);
+	CREATE SCHEMA not_there;
 	SET search_path = public, not_there;
 	SELECT ext.summary_cache_define('busy', 'path', $$SELECT count(*) AS in_path FROM busy$$);
+	DROP SCHEMA not_there;
 });
 $definer->query('BEGIN; LOCK TABLE busy IN ACCESS EXCLUSIVE MODE');
 is(said('ALTER TABLE unrelated RENAME TO other_table'), '', 'a rename says nothing about a section that does not name it');
@@ -157,8 +159,8 @@ is(said($_), '', '... nor of what is no relation, whatever escapes and names are
 	'ALTER SCHEMA apart RENAME TO other', q{ALTER TYPE other.mood RENAME VALUE 'happy' TO 'sad'}, 'ALTER TYPE other.mood RENAME TO digits');
 like(said('ALTER FUNCTION related RENAME TO relation'), qr/^[^\n]*WARNING:  section "pattern" of summary "busy" does not follow [^\n]*locked what its query reads\nHINT[^\n]*$/, 'but of a function that it calls');
 like(said('ALTER SCHEMA other RENAME TO not_there'), qr/^[^\n]*WARNING:  section "path" of summary "busy" does not follow [^\n]*locked what its query reads\nHINT[^\n]*$/, '... or of a schema that comes into its search path');
-is(said('ALTER FUNCTION relation RENAME TO related'), '', 'renamed back, it reads on');
 $definer->query('ROLLBACK');
+is(said('ALTER FUNCTION relation RENAME TO related'), '', 'renamed back, it reads on');
 is($node->safe_psql('postgres', q{SELECT ext.summary_cache_get('busy', true)}), '{"n":0,"other":"another","digits":0,"r":null,"letters":0,"in_path":0}', 'it is as it was');
 $node->safe_psql('postgres', q{SET client_min_messages = warning; SELECT ext.summary_cache_drop('busy'); DROP TABLE busy, other_table; DROP SCHEMA not_there CASCADE; DROP FUNCTION another_function, related});
 
@@ -176,6 +178,41 @@ is(() = $said =~ /follows what was renamed/g, $many, 'all follow');
 unlike($said, qr/WARNING/, '... and nothing else is said');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM summary_cache.definition WHERE query LIKE '%lots%'}), $many, '... in the catalog');
 $node->safe_psql('postgres', q{DELETE FROM summary_cache.definition WHERE summary LIKE 'many %'; DROP TABLE lots});
+
+# a command that breaks a section waits for nobody, and says nothing of what it does not know
+$node->safe_psql('postgres', q{
+	CREATE TABLE broken (a int, b int); CREATE TABLE held (n int);
+	SELECT ext.summary_cache_define('broken', 'core', 'SELECT sum(b) AS b, count(n) AS n FROM held, broken');
+});
+my $breaks = qr/WARNING:  section "core" of summary "broken" cannot be built any more: column "b" does not exist\nHINT:  Call summary_cache_define\(\)/;
+$definer->query('BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE');
+is(said('BEGIN; ALTER TABLE broken DROP b; ROLLBACK'), '', 'a section whose other table is locked is not looked at');
+$definer->query(q{ROLLBACK; BEGIN; LOCK TABLE summary_cache.definition IN ACCESS EXCLUSIVE MODE});
+is(said('BEGIN; ALTER TABLE broken DROP b; ROLLBACK'), '', '... nor one beside who has locked the definitions');
+$definer->query(q{ROLLBACK; BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM other')});
+$mover->query('BEGIN; ALTER TABLE broken DROP b');
+like($mover->error, $breaks, 'but one beside who is changing definitions');
+$mover->query('ROLLBACK');
+$definer->query('ROLLBACK');
+# somebody comes to lock what the query reads besides while the command waits for its table
+my $waiting = Session->new($node);
+foreach ([ 'held', 'its other table' ], [ 'summary_cache.definition', 'the definitions' ])
+{
+	my ($table, $what) = @$_;
+
+	$definer->query('BEGIN; LOCK TABLE broken IN ROW EXCLUSIVE MODE');
+	$waiting->send_sql('BEGIN; ALTER TABLE broken DROP b');
+	ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $waiting->{pid}"), 'a command waits for its table');
+	$mover->query("BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE");
+	$definer->query('ROLLBACK');
+	$waiting->result;
+	is($waiting->error, '', "... and says nothing if somebody has locked $what by then");
+	$mover->query('ROLLBACK');
+	$waiting->query('ROLLBACK');
+}
+$waiting->quit;
+like(said('ALTER TABLE broken DROP b'), $breaks, 'else it does');
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('broken'); DROP TABLE broken, held});
 
 # what would run while a query is analysed: a constant is converted, by whoever's function, for as long as that likes
 my $forever = q{
