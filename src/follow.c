@@ -1143,26 +1143,30 @@ find_meaning(Follower *follower)
 	MemoryContextDelete(context);
 }
 
+/* A section that may be concerned by its text. */
+static Follower *
+new_follower(const Renamed *renamed, ScSectionDef *section, Concern concern)
+{
+	Follower   *follower = palloc0(sizeof(Follower));
+
+	follower->section = section;
+	follower->renamed = renamed;
+	follower->in_text = concern == CONCERNED;
+	/* if the parser does not understand it, it names nothing */
+	if (concern == DISGUISED)
+		(void) attempt(follower, find_in_tree);
+	return follower;
+}
+
 /* NULL if the command does not concern it. */
 static Follower *
 find_follower(const Renamed *renamed, ScSectionDef *section)
 {
-	Follower   *follower = palloc0(sizeof(Follower));
-	Concern		concern;
+	Follower   *follower = new_follower(renamed, section, concern_of(renamed, section->query));
 	bool		concerned;
 	Datum	   *settings;
 	int			nsettings;
 
-	/* what is wrong with its row stays to be seen there */
-	if (section->damage)
-		return NULL;
-	follower->section = section;
-	follower->renamed = renamed;
-	concern = concern_of(renamed, section->query);
-	follower->in_text = concern == CONCERNED;
-	/* broken, it means nothing */
-	if (concern == DISGUISED)
-		(void) attempt(follower, find_in_tree);
 	concerned = follower->in_text;
 
 	follower->calls = palloc0(sizeof(Oid) * (section->ncalls + 1));
@@ -1248,20 +1252,11 @@ concern_of_break(const Renamed *renamed, const ScSectionDef *section)
 static Follower *
 find_breakable(const Renamed *renamed, ScSectionDef *section)
 {
-	Follower   *follower = palloc0(sizeof(Follower));
-	Concern		concern;
+	Follower   *follower = new_follower(renamed, section, concern_of_break(renamed, section));
 	MemoryContext old;
 	MemoryContext context;
 	ErrorData  *error;
 
-	if (section->damage)
-		return NULL;
-	follower->section = section;
-	follower->renamed = renamed;
-	concern = concern_of_break(renamed, section);
-	follower->in_text = concern == CONCERNED;
-	if (concern == DISGUISED)
-		(void) attempt(follower, find_in_tree);
 	if (!follower->in_text)
 		return NULL;
 
@@ -1319,9 +1314,14 @@ find_followers(void *arg)
 		for (int i = 0; i < definition->nsections; i++)
 		{
 			ScSectionDef *section = &definition->sections[i];
-			Follower   *follower = followers->renamed.may_break ?
-			find_breakable(&followers->renamed, section) : find_follower(&followers->renamed, section);
+			Follower   *follower;
 
+			/* what is wrong with its row stays to be seen there */
+			if (section->damage)
+				continue;
+			follower = followers->renamed.may_break ?
+				find_breakable(&followers->renamed, section) :
+				find_follower(&followers->renamed, section);
 			if (follower)
 				followers->list = lappend(followers->list, follower);
 		}
