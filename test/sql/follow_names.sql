@@ -37,7 +37,6 @@ CALL define('odd', 'SELECT count(*) AS n FROM "Odd ""people"""');
 SELECT summary_cache_define('sequence', 'core', 'SELECT last_value > 0 AS n FROM people_id_seq', '{people}');
 CALL define('row', 'SELECT NULL::people IS NULL AS n');
 CALL define('array', $$SELECT '{bad}'::_mood AS n$$);
-CALL define('array_escape', $$SELECT '{b\ad}'::mood[] AS n$$);
 CALL define('label', $$SELECT '{in a good mood}'::mood[] AS n$$);
 CALL define('none', $$SELECT ''::mood AS n$$);
 CALL define('child', 'SELECT sum(a) AS n FROM child');
@@ -62,11 +61,13 @@ ALTER TABLE persons SET SCHEMA regress_names1;
 ALTER TABLE regress_names1.persons SET SCHEMA regress_names;
 :check
 ALTER TYPE mood RENAME TO feeling;
+CALL define('array_escape', $$SELECT '{b\ad}'::feeling[] AS n$$);
 ALTER TYPE feeling RENAME VALUE 'bad' TO 'mean';
 ALTER TYPE feeling RENAME VALUE 'in a good mood' TO 'fine';
 ALTER TYPE feeling RENAME VALUE '' TO 'no';
 :check
-UPDATE document SET was = summary_cache_get(summary, true)::text WHERE summary IN ('array', 'array_escape', 'label', 'none');
+SELECT summary_cache_get('array_escape', true);
+UPDATE document SET was = summary_cache_get(summary, true)::text WHERE summary IN ('array', 'label', 'none');
 ALTER TABLE parent RENAME a TO b;
 ALTER TABLE x1 RENAME k TO key;
 ALTER TABLE persons RENAME name TO full_name;
@@ -98,10 +99,6 @@ SELECT query LIKE '%size(%', summary_cache_get('escaped_call', true) FROM summar
 -- a name that is too long means what it is cut to
 SET client_min_messages = warning;
 CALL define('long', 'SELECT count(*) AS n FROM a_name_of_sixty_three_bytes_which_is_the_longest_that_there_can_be_and_more');
--- (the parser would say that it is cut:) a section that does not name what is renamed is not even parsed
-SET client_min_messages = notice;
-ALTER TABLE x2 RENAME TO x3;
-SET client_min_messages = warning;
 ALTER TABLE a_name_of_sixty_three_bytes_which_is_the_longest_that_there_can_be RENAME TO short;
 SELECT query LIKE '%FROM short%' FROM summary_cache.definition WHERE summary = 'long';
 
