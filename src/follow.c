@@ -304,11 +304,12 @@ is_disguised(const char *text)
 	for (const char *at = text; (at = strpbrk(at, "&'")) != NULL; at++)
 	{
 		const char *next = at + 1;
+		Size		before = at - text;
 
 		if (*at == '&' && (*next == '\'' || *next == '"'))
 			return true;
-		if (*at == '\'' && at > text && pg_tolower((unsigned char) at[-1]) == 'e' &&
-			(at - 1 == text || !is_identifier_char(at[-2])) && strchr(text, '\\'))
+		if (*at == '\'' && before > 0 && pg_tolower((unsigned char) at[-1]) == 'e' &&
+			(before == 1 || !is_identifier_char(at[-2])) && strchr(text, '\\'))
 			return true;
 		if (*at == '\'' && isspace((unsigned char) *next))
 		{
@@ -363,19 +364,19 @@ hash_words(Renamed *renamed)
 }
 
 static bool
-has_word(HTAB *words, const char *text)
+has_word(HTAB *words, const char *at)
 {
-	while (*text)
+	while (*at)
 	{
 		char		word[NAMEDATALEN];
 		int			n = 0;
 
-		for (; is_identifier_char(*text); text++)
+		for (; is_identifier_char(*at); at++)
 			if (n < NAMEDATALEN - 1)
-				word[n++] = fold(*text);
+				word[n++] = fold(*at);
 		word[n] = '\0';
 		if (n == 0)
-			text++;
+			at++;
 		else if (hash_search(words, word, HASH_FIND, NULL))
 			return true;
 	}
