@@ -690,6 +690,57 @@ renames(Node *parsetree)
 	}
 }
 
+/*
+ * A subcommand of ALTER TABLE.  A query may need a table's key for its GROUP BY, and
+ * a new column can make a name ambiguous.
+ */
+bool
+sc_ddl_may_break_column(const AlterTableCmd *cmd)
+{
+	return cmd->subtype == AT_DropColumn || cmd->subtype == AT_AlterColumnType ||
+		cmd->subtype == AT_DropConstraint || cmd->subtype == AT_AddColumn;
+}
+
+bool
+sc_ddl_may_break(Node *parsetree)
+{
+	ListCell   *lc;
+
+	if (IsA(parsetree, DropOwnedStmt))
+		return true;
+	if (IsA(parsetree, AlterTableStmt))
+		foreach(lc, ((AlterTableStmt *) parsetree)->cmds)
+	{
+		if (sc_ddl_may_break_column(lfirst_node(AlterTableCmd, lc)))
+			return true;
+	}
+	if (!IsA(parsetree, DropStmt))
+		return false;
+	switch (((DropStmt *) parsetree)->removeType)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_FOREIGN_TABLE:
+		case OBJECT_SEQUENCE:
+		case OBJECT_TYPE:
+		case OBJECT_DOMAIN:
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+		case OBJECT_AGGREGATE:
+		case OBJECT_OPERATOR:
+		case OBJECT_COLLATION:
+		case OBJECT_TSCONFIGURATION:
+		case OBJECT_TSDICTIONARY:
+		case OBJECT_SCHEMA:
+		case OBJECT_EXTENSION:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* The schema that a command gave a new name, or moved a table to; or NULL. */
 static char *
 schema_moved_to(Node *parsetree)
@@ -741,6 +792,7 @@ sc_ddl_effect(Node *parsetree, ScDdlEffect *effect)
 		return;
 
 	effect->renames = renames(parsetree);
+	effect->may_break = sc_ddl_may_break(parsetree);
 	effect->schema = schema_moved_to(parsetree);
 	effect->may_join_trees = (tag == T_CreateStmt &&
 							  !creates_temporary_relation(((CreateStmt *) parsetree)->relation)) ||

@@ -27,6 +27,7 @@ typedef struct ScDdlEffect
 {
 	ScDdlScope	scope;
 	bool		renames;		/* something that a query may name */
+	bool		may_break;		/* a query: see sc_ddl_may_break() */
 	const char *schema;			/* that it gave a new name, or moved a table
 								 * to */
 	bool		writes_untracked;	/* a tracked table, whose triggers fire
@@ -42,6 +43,10 @@ typedef struct ScDdlEffect
 	bool		may_join_trees; /* CREATE TABLE or ALTER TABLE */
 	bool		may_drop_extension;
 } ScDdlEffect;
+
+/* Does a command drop what a query may name, or change its columns? */
+extern bool sc_ddl_may_break(Node *parsetree);
+extern bool sc_ddl_may_break_column(const AlterTableCmd *cmd);
 
 extern void sc_ddl_effect(Node *parsetree, ScDdlEffect *effect);
 

@@ -594,7 +594,7 @@ name_cmp(const ListCell *a, const ListCell *b)
  * order.  The table is read as it lies on disk.
  */
 static List *
-wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
+wanted_names(Snapshot snapshot, bool by_reads, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
 {
 	Oid			index;
 	Relation	rel;
@@ -617,8 +617,13 @@ wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, voi
 		row_deform(&row, tuple, RelationGetDescr(rel));
 		section.owner = DatumGetObjectId(row.values[Anum_owner - 1]);
 		section.query = row_text(&row, Anum_query);
-		section.calls = row_strings(&row, Anum_calls, &section.ncalls);
-		section.settings = row_settings(&row);
+		if (by_reads)
+			section.reads = row_oids(&row, Anum_reads, &section.nreads);
+		else
+		{
+			section.calls = row_strings(&row, Anum_calls, &section.ncalls);
+			section.settings = row_settings(&row);
+		}
 		is_wanted = wanted(&section, arg);
 		MemoryContextSwitchTo(old);
 		if (is_wanted)
@@ -634,18 +639,18 @@ wanted_names(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, voi
 
 /*
  * The definitions that have a section for which "wanted" says so.  That is shown
- * its owner, query, settings and calls only, in memory that does not last, and may
- * neither throw nor run anything: of thousands of sections most are not read any
- * further.
+ * its owner, its query and either what it reads or its settings and calls, in memory
+ * that does not last, and may neither throw nor run anything: of thousands of sections
+ * most are not read any further.
  */
 List *
-sc_definition_some(Snapshot snapshot, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
+sc_definition_some(Snapshot snapshot, bool by_reads, bool (*wanted) (const ScSectionDef *section, void *arg), void *arg)
 {
 	const char *last = NULL;
 	List	   *some = NIL;
 	ListCell   *lc;
 
-	foreach(lc, wanted_names(snapshot, wanted, arg))
+	foreach(lc, wanted_names(snapshot, by_reads, wanted, arg))
 	{
 		/* one name for each of its sections that is wanted */
 		if (last == NULL || strcmp(last, lfirst(lc)) != 0)
@@ -709,7 +714,7 @@ sc_definition_some_now(bool (*wanted) (const ScSectionDef *section, void *arg), 
 	List	   *some;
 	Snapshot	snapshot = snapshot_now();
 
-	some = sc_definition_some(snapshot, wanted, arg);
+	some = sc_definition_some(snapshot, false, wanted, arg);
 	UnregisterSnapshot(snapshot);
 	return some;
 }

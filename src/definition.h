@@ -99,8 +99,9 @@ extern bool sc_definition_are_readers(List *roles);
 extern void sc_definition_visit(Snapshot snapshot, void (*visit) (ScSummaryDef *definition, void *arg),
 								void *arg);
 
-/* Those of which a section is wanted, in the current memory context. */
-extern List *sc_definition_some(Snapshot snapshot,
+/* Those of which a section is wanted, by its query and either what it reads or its
+ * settings and calls; in the current memory context. */
+extern List *sc_definition_some(Snapshot snapshot, bool by_reads,
 								bool (*wanted) (const ScSectionDef *section, void *arg), void *arg);
 
 /* Likewise what is newest now, this command's own changes included. */

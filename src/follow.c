@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * follow.c
- *	  Sections follow what their queries name when that is renamed or moved.
+ *	  Sections follow what their queries name when that is renamed or moved, and
+ *	  are reported when it is dropped.
  *
  * A view is stored as what its names stood for, so it goes on reading the same
  * table under its new name.  A section's query is text.  So before a command
@@ -20,6 +21,12 @@
  * concern are left out by their texts.  What a view or a function hides goes on
  * meaning the same, so a section is concerned only if it has the old name in its
  * text (or the new one, which may come to mean something else).
+ *
+ * A command that drops something, or changes a column, does not find the sections in
+ * the way, as it would find views.  It is told which of them it has broken: those
+ * whose queries could be analysed before it and cannot be after it.  Looked at are
+ * those that read one of the tables, by the numbers that are kept with them, or
+ * name something that goes: the object itself, and what CASCADE takes along.
  *
  * A command must not fail or wait for this.  What is analysed or printed is
  * locked for the moment, in AccessShareLock, and not waited for.  No function of
@@ -40,20 +47,30 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_shdepend.h"
 #include "catalog/pg_ts_config.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/user.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
+#include "parser/parse_func.h"
+#include "parser/parse_oper.h"
 #include "parser/parse_type.h"
 #include "parser/parser.h"
 #include "storage/lmgr.h"
@@ -82,15 +99,20 @@
 #define SEARCH_PATH		"search_path="
 #define TEXT_SEARCH		"default_text_search_config="
 
-/* What a command renames or moves. */
+/* What a command renames or moves, or what it drops or changes. */
 typedef struct Renamed
 {
+	bool		may_break;		/* the latter */
 	List	   *names;			/* of char *: one of them is in the text of
 								 * each section concerned */
 	bool		anything;		/* any section may be concerned */
 	bool		by_star;		/* columns, which a "*" may stand for without
 								 * a name */
 	List	   *relations;		/* Oids, if it is relations or their columns */
+	ScOidList	changed;		/* Oids of relations that it drops or changes:
+								 * who has read one is concerned */
+	bool		only_named;		/* if one of the names is in the text, too */
+	HTAB	   *words;			/* names, if they are many: see hash_words() */
 	RenameStmt *schema;			/* if it is a schema's name */
 	MemoryContext context;		/* that this is in */
 	ArrayType  *settings;		/* the last that were found not to be
@@ -103,12 +125,14 @@ typedef struct Follower
 	ScSectionDef *section;
 	const Renamed *renamed;
 	bool		in_text;		/* its text may mean something else */
+	bool		in_path;		/* since its search path does */
 	bool		runs_checks;	/* to analyse it would run somebody's
 								 * functions */
 	bool		names_it;		/* see find_name() */
 	bool		reads_clock;	/* see sc_query_reads_clock() */
 	Query	   *query;			/* what its text meant; NULL: nothing, or that
 								 * could not be found out */
+	ErrorData  *broken;			/* why it cannot be analysed any more */
 	const char *unknown;		/* why it could not, with its SQLSTATE */
 	int			unknown_code;
 	Oid		   *calls;			/* the functions of section->calls */
@@ -202,14 +226,14 @@ add_relation(Renamed *renamed, RangeVar *relation, bool moves)
 }
 
 /*
- * A column, also of all that inherit it.  Whatever reads one of these relations
+ * Columns, also of all that inherit them.  Whatever reads one of these relations
  * is concerned, as a "*" stands for all columns, NATURAL for their names.  Where
  * something else uses the type of their rows, "*" and the column are enough.
  */
 static bool
-add_column(Renamed *renamed, RenameStmt *stmt)
+add_columns(Renamed *renamed, RangeVar *relation, List *columns)
 {
-	Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+	Oid			relid = RangeVarGetRelid(relation, NoLock, true);
 	ListCell   *lc;
 
 	if (!OidIsValid(relid))
@@ -220,12 +244,13 @@ add_column(Renamed *renamed, RenameStmt *stmt)
 		add_name(renamed, get_rel_name(lfirst_oid(lc)));
 		renamed->by_star = renamed->by_star || sc_ddl_row_type_is_used(lfirst_oid(lc));
 	}
-	if (renamed->by_star)
+	if (!renamed->by_star)
+		return true;
+	foreach(lc, columns)
 	{
-		add_name(renamed, stmt->subname);
-		add_name(renamed, stmt->newname);
-		add_name(renamed, "natural");
+		add_name(renamed, lfirst(lc));
 	}
+	add_name(renamed, "natural");
 	return true;
 }
 
@@ -270,17 +295,21 @@ mentions(const char *text, const char *name)
 }
 
 /*
- * Can a text name something without having its name as it is: by an escape, or
- * in a constant of several lines?
+ * Can a text name something without having its name as it is: by an escape in a
+ * name or a constant that begins with U& or E, or in a constant of several lines?
  */
 static bool
 is_disguised(const char *text)
 {
-	for (const char *at = text; (at = strpbrk(at, "\\&'")) != NULL; at++)
+	for (const char *at = text; (at = strpbrk(at, "&'")) != NULL; at++)
 	{
 		const char *next = at + 1;
+		Size		before = at - text;
 
-		if (*at == '\\' || (*at == '&' && (*next == '\'' || *next == '"')))
+		if (*at == '&' && (*next == '\'' || *next == '"'))
+			return true;
+		if (*at == '\'' && before > 0 && pg_tolower((unsigned char) at[-1]) == 'e' &&
+			(before == 1 || !is_identifier_char(at[-2])) && strchr(text, '\\'))
 			return true;
 		if (*at == '\'' && isspace((unsigned char) *next))
 		{
@@ -293,12 +322,73 @@ is_disguised(const char *text)
 	return false;
 }
 
+/* As many names are searched for one by one. */
+#define FEW_NAMES	16
+
+/*
+ * A schema that is dropped may have thousands of names: put those that are a word
+ * each into a hash, in lower case.
+ */
+static void
+hash_words(Renamed *renamed)
+{
+	HASHCTL		info;
+	ListCell   *lc;
+
+	if (list_length(renamed->names) <= FEW_NAMES)
+		return;
+	info.keysize = NAMEDATALEN;
+	info.entrysize = NAMEDATALEN;
+	info.hcxt = CurrentMemoryContext;
+	renamed->words = hash_create("summary_cache names", list_length(renamed->names), &info,
+								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	foreach(lc, renamed->names)
+	{
+		char		word[NAMEDATALEN];
+		const char *name = lfirst(lc);
+		size_t		length = strlen(name);
+		size_t		n = 0;
+
+		while (n < length && is_identifier_char(name[n]))
+		{
+			word[n] = fold(name[n]);
+			n++;
+		}
+		/* a longer one may be cut in a text: see mentions() */
+		if (n == 0 || n < length || length >= NAMEDATALEN - MAX_MULTIBYTE_CHAR_LEN)
+			continue;
+		word[n] = '\0';
+		(void) hash_search(renamed->words, word, HASH_ENTER, NULL);
+		renamed->names = foreach_delete_current(renamed->names, lc);
+	}
+}
+
 static bool
-concerns(const Renamed *renamed, const char *text)
+has_word(HTAB *words, const char *at)
+{
+	while (*at)
+	{
+		char		word[NAMEDATALEN];
+		int			n = 0;
+
+		for (; is_identifier_char(*at); at++)
+			if (n < NAMEDATALEN - 1)
+				word[n++] = fold(*at);
+		word[n] = '\0';
+		if (n == 0)
+			at++;
+		else if (hash_search(words, word, HASH_FIND, NULL))
+			return true;
+	}
+	return false;
+}
+
+static bool
+mentions_one(const Renamed *renamed, const char *text)
 {
 	ListCell   *lc;
 
-	if (renamed->anything)
+	if (renamed->words && has_word(renamed->words, text))
 		return true;
 	foreach(lc, renamed->names)
 	{
@@ -308,7 +398,54 @@ concerns(const Renamed *renamed, const char *text)
 		if (name[0] == '\0' || mentions(text, name))
 			return true;
 	}
-	return (renamed->by_star && strchr(text, '*')) || is_disguised(text);
+	return false;
+}
+
+/*
+ * Is one of the names in a text?  In a constant that is an array or a row, a
+ * backslash may stand before any character and says nothing else.
+ */
+static bool
+mentions_any(const Renamed *renamed, const char *text)
+{
+	char	   *plain;
+	char	   *to;
+	bool		found;
+
+	if (mentions_one(renamed, text))
+		return true;
+	if (strchr(text, '\\') == NULL)
+		return false;
+	to = plain = pstrdup(text);
+	for (const char *from = text; *from; from++)
+		if (*from != '\\')
+			*to++ = *from;
+	*to = '\0';
+	found = mentions_one(renamed, plain);
+	pfree(plain);
+	return found;
+}
+
+typedef enum Concern
+{
+	NOT_CONCERNED,
+	DISGUISED,					/* only the parser can say: see find_in_tree() */
+	CONCERNED
+} Concern;
+
+static Concern
+concern_of(const Renamed *renamed, const char *text)
+{
+	if (renamed->anything || mentions_any(renamed, text) ||
+		(renamed->by_star && strchr(text, '*')))
+		return CONCERNED;
+	return is_disguised(text) ? DISGUISED : NOT_CONCERNED;
+}
+
+static bool
+concerns(const Renamed *renamed, const char *text)
+{
+	return concern_of(renamed, text) != NOT_CONCERNED;
 }
 
 /* A schema's name is taken from the command; what it is in is not looked at. */
@@ -341,7 +478,7 @@ find_renamed(Node *parsetree, Renamed *renamed)
 		object = stmt->object;
 		relation = stmt->relation;
 		if (type == OBJECT_COLUMN || type == OBJECT_ATTRIBUTE)
-			return add_column(renamed, stmt);
+			return add_columns(renamed, relation, list_make2(stmt->subname, stmt->newname));
 		add_name(renamed, stmt->newname);
 		if (type == OBJECT_SCHEMA)
 		{
@@ -393,6 +530,275 @@ find_renamed(Node *parsetree, Renamed *renamed)
 }
 
 /*-------------------------------------------------------------------------
+ * What a command drops or changes
+ *-------------------------------------------------------------------------
+ */
+
+/* Objects that are going, each once. */
+typedef struct Going
+{
+	List	   *objects;		/* of ObjectAddress *, which grows while it is
+								 * gone through */
+	HTAB	   *known;			/* by ObjectAddress */
+} Going;
+
+static void
+add_going(Going *going, Oid class, Oid object, int32 column)
+{
+	ObjectAddress *address;
+	bool		found;
+
+	if (!OidIsValid(object))
+		return;
+	address = palloc(sizeof(ObjectAddress));
+	ObjectAddressSubSet(*address, class, object, column);
+	if (going->known == NULL)
+	{
+		HASHCTL		info;
+
+		info.keysize = sizeof(ObjectAddress);
+		info.entrysize = sizeof(ObjectAddress);
+		info.hcxt = CurrentMemoryContext;
+		going->known = hash_create("summary_cache objects", 64, &info,
+								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	(void) hash_search(going->known, address, HASH_ENTER, &found);
+	if (found)
+		pfree(address);
+	else
+		going->objects = lappend(going->objects, address);
+}
+
+/*
+ * What depends on an object, in pg_depend; or, the other way, what it is a part of,
+ * as a view's rule is of the view, or a generated column's expression of the column.
+ */
+static void
+add_related(Going *going, const ObjectAddress *object, bool wholes)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData keys[3];
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], wholes ? Anum_pg_depend_classid : Anum_pg_depend_refclassid,
+				BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->classId));
+	ScanKeyInit(&keys[1], wholes ? Anum_pg_depend_objid : Anum_pg_depend_refobjid,
+				BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->objectId));
+	ScanKeyInit(&keys[2], wholes ? Anum_pg_depend_objsubid : Anum_pg_depend_refobjsubid,
+				BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(object->objectSubId));
+	/* with the whole go all of its columns */
+	scan = systable_beginscan(depend, wholes ? DependDependerIndexId : DependReferenceIndexId,
+							  true, NULL, object->objectSubId != 0 ? 3 : 2, keys);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!wholes)
+			add_going(going, form->classid, form->objid, form->objsubid);
+		else if (form->deptype == DEPENDENCY_INTERNAL)
+			add_going(going, form->refclassid, form->refobjid, form->refobjsubid);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+/* What sections may name it by.  A table they have read, but not a view. */
+static void
+add_dropped(Renamed *renamed, const ObjectAddress *object)
+{
+	HeapTuple	tuple;
+
+	switch (object->classId)
+	{
+		case RelationRelationId:
+			(void) sc_oid_list_add(&renamed->changed, object->objectId);
+			if (get_rel_relkind(object->objectId) == RELKIND_VIEW)
+				add_name(renamed, get_rel_name(object->objectId));
+			break;
+		case ProcedureRelationId:
+			add_name(renamed, get_func_name(object->objectId));
+			break;
+		case OperatorRelationId:
+			add_name(renamed, get_opname(object->objectId));
+			break;
+		case TypeRelationId:
+			tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(object->objectId));
+			if (!HeapTupleIsValid(tuple))
+				break;
+			add_name(renamed, NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+			ReleaseSysCache(tuple);
+			break;
+		default:
+			break;
+	}
+}
+
+/* Add what CASCADE takes along, and then all of it. */
+static void
+add_all_going(Renamed *renamed, Going *going)
+{
+	ListCell   *lc;
+
+	foreach(lc, going->objects)
+	{
+		add_related(going, lfirst(lc), false);
+		add_related(going, lfirst(lc), true);
+	}
+	foreach(lc, going->objects)
+	{
+		add_dropped(renamed, lfirst(lc));
+	}
+}
+
+/* An object of DROP. */
+static void
+find_dropped_object(ObjectType type, Node *object, Renamed *renamed, Going *going)
+{
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_FOREIGN_TABLE:
+		case OBJECT_SEQUENCE:
+			add_going(going, RelationRelationId,
+					  RangeVarGetRelid(makeRangeVarFromNameList(castNode(List, object)), NoLock, true), 0);
+			break;
+		case OBJECT_TYPE:
+		case OBJECT_DOMAIN:
+			add_going(going, TypeRelationId, LookupTypeNameOid(NULL, castNode(TypeName, object), true), 0);
+			break;
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+		case OBJECT_AGGREGATE:
+			add_going(going, ProcedureRelationId,
+					  LookupFuncWithArgs(type, castNode(ObjectWithArgs, object), true), 0);
+			break;
+		case OBJECT_OPERATOR:
+			add_going(going, OperatorRelationId,
+					  LookupOperWithArgs(castNode(ObjectWithArgs, object), true), 0);
+			break;
+		case OBJECT_COLLATION:
+		case OBJECT_TSCONFIGURATION:
+		case OBJECT_TSDICTIONARY:
+			add_name(renamed, strVal(llast(castNode(List, object))));
+			break;
+		case OBJECT_SCHEMA:
+			add_going(going, NamespaceRelationId, get_namespace_oid(strVal(object), true), 0);
+			break;
+		case OBJECT_EXTENSION:
+			add_going(going, ExtensionRelationId, get_extension_oid(strVal(object), true), 0);
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Columns that are dropped, or get another type; the key that a GROUP BY may need.
+ * A new column can only break a query that has its name for another, or NATURAL.
+ */
+static void
+find_changed_columns(AlterTableStmt *stmt, Renamed *renamed, Going *going)
+{
+	Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	if (!OidIsValid(relid))
+		return;
+	renamed->only_named = true;
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+		const char *name = cmd->name;
+
+		if (!sc_ddl_may_break_column(cmd))
+			continue;
+		if (cmd->subtype == AT_AddColumn)
+			name = castNode(ColumnDef, cmd->def)->colname;
+		else
+			renamed->only_named = false;
+		if (cmd->subtype == AT_DropConstraint)
+			continue;
+		columns = lappend(columns, unconstify(char *, name));
+		if (cmd->subtype == AT_DropColumn && get_attnum(relid, name) > 0)
+			add_going(going, RelationRelationId, relid, get_attnum(relid, name));
+	}
+	if (!renamed->only_named)
+		(void) add_columns(renamed, stmt->relation, columns);
+	else
+	{
+		renamed->relations = find_all_inheritors(relid, NoLock, NULL);
+		foreach(lc, columns)
+		{
+			add_name(renamed, lfirst(lc));
+		}
+		add_name(renamed, "natural");
+	}
+	foreach(lc, renamed->relations)
+	{
+		(void) sc_oid_list_add(&renamed->changed, lfirst_oid(lc));
+	}
+}
+
+/* All that some roles own in this database. */
+static void
+find_owned(DropOwnedStmt *stmt, Going *going)
+{
+	Relation	depend = table_open(SharedDependRelationId, AccessShareLock);
+	ListCell   *lc;
+
+	foreach(lc, roleSpecsToIds(stmt->roles))
+	{
+		SysScanDesc scan;
+		ScanKeyData keys[2];
+		HeapTuple	tuple;
+
+		ScanKeyInit(&keys[0], Anum_pg_shdepend_refclassid, BTEqualStrategyNumber,
+					F_OIDEQ, ObjectIdGetDatum(AuthIdRelationId));
+		ScanKeyInit(&keys[1], Anum_pg_shdepend_refobjid, BTEqualStrategyNumber,
+					F_OIDEQ, ObjectIdGetDatum(lfirst_oid(lc)));
+		scan = systable_beginscan(depend, SharedDependReferenceIndexId, true, NULL, 2, keys);
+		while ((tuple = systable_getnext(scan)) != NULL)
+		{
+			Form_pg_shdepend form = (Form_pg_shdepend) GETSTRUCT(tuple);
+
+			CHECK_FOR_INTERRUPTS();
+			if (form->dbid == MyDatabaseId && form->deptype == SHARED_DEPENDENCY_OWNER)
+				add_going(going, form->classid, form->objid, form->objsubid);
+		}
+		systable_endscan(scan);
+	}
+	table_close(depend, AccessShareLock);
+}
+
+/* False if it is nothing that a query names. */
+static bool
+find_dropped(Node *parsetree, Renamed *renamed)
+{
+	Going		going = {NIL, NULL};
+	ListCell   *lc;
+
+	renamed->may_break = true;
+	if (IsA(parsetree, DropOwnedStmt))
+		find_owned((DropOwnedStmt *) parsetree, &going);
+	else if (IsA(parsetree, AlterTableStmt))
+		find_changed_columns((AlterTableStmt *) parsetree, renamed, &going);
+	else
+		foreach(lc, castNode(DropStmt, parsetree)->objects)
+	{
+		find_dropped_object(((DropStmt *) parsetree)->removeType, lfirst(lc), renamed, &going);
+	}
+	add_all_going(renamed, &going);
+	hash_words(renamed);
+	return renamed->names || renamed->words || renamed->changed.list;
+}
+
+/*-------------------------------------------------------------------------
  * What a query means
  *-------------------------------------------------------------------------
  */
@@ -435,6 +841,22 @@ analyze_text(void *arg)
 	follower->query = sc_query_analyze(follower->section);
 	follower->reads_clock = sc_query_reads_clock(follower->section->query,
 												 list_make1(follower->query));
+	PopActiveSnapshot();
+}
+
+/*
+ * Only whether a query can be analysed; with NULLs for its strings, if they would
+ * run the CHECK of a domain.
+ */
+static void
+try_analysis(void *arg)
+{
+	Follower   *follower = arg;
+
+	limit_waiting();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!sc_constant_runs_checks(follower->section))
+		(void) sc_query_analyze(follower->section);
 	PopActiveSnapshot();
 }
 
@@ -538,41 +960,155 @@ stored_setting(Datum element, const char *prefix)
 	return strncmp(setting, prefix, strlen(prefix)) == 0 ? setting + strlen(prefix) : NULL;
 }
 
+/* A walker of a query as it was parsed: does it name one of the relations? */
 static bool
-find_name_in(Node *node, void *context)
+names_relation(Node *node, void *context)
 {
-	Follower   *follower = context;
+	const Renamed *renamed = context;
 	ListCell   *lc;
 
 	if (node == NULL)
 		return false;
 	check_stack_depth();
 	if (IsA(node, RangeVar))
-		return list_member_oid(follower->renamed->relations,
+		return list_member_oid(renamed->relations,
 							   RangeVarGetRelid((RangeVar *) node, NoLock, true));
 	if (sc_query_is_string(node))
-		foreach(lc, follower->renamed->relations)
+		foreach(lc, renamed->relations)
 	{
 		char	   *name = get_rel_name(lfirst_oid(lc));
 
 		if (name && mentions(strVal(&((A_Const *) node)->val), name))
 			return true;
 	}
-	return raw_expression_tree_walker(node, find_name_in, context);
+	return raw_expression_tree_walker(node, names_relation, context);
+}
+
+static bool
+is_one_of_names(const Renamed *renamed, const char *identifier)
+{
+	ListCell   *lc;
+
+	if (identifier == NULL)
+		return false;
+	foreach(lc, renamed->names)
+	{
+		if (strcmp(lfirst(lc), identifier) == 0)
+			return true;
+	}
+	return renamed->words && has_word(renamed->words, identifier);
+}
+
+/* In a name with its schema and the like. */
+static bool
+has_one_of_names(const Renamed *renamed, List *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, name)
+	{
+		if (IsA(lfirst(lc), String) ? is_one_of_names(renamed, strVal(lfirst(lc))) :
+			IsA(lfirst(lc), A_Star) && renamed->by_star)
+			return true;
+	}
+	return false;
+}
+
+/* Likewise: does it have one of the names, as a name or in a string? */
+static bool
+has_name(Node *node, void *context)
+{
+	const Renamed *renamed = context;
+	List	   *name = NIL;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (sc_query_is_string(node))
+		return mentions_any(renamed, strVal(&((A_Const *) node)->val));
+	switch (nodeTag(node))
+	{
+		case T_RangeVar:
+			return is_one_of_names(renamed, ((RangeVar *) node)->schemaname) ||
+				((renamed->relations || renamed->may_break) &&
+				 is_one_of_names(renamed, ((RangeVar *) node)->relname));
+		case T_ColumnRef:
+			/* alone it is the name of a relation or its column */
+			if (renamed->relations || renamed->may_break || list_length(((ColumnRef *) node)->fields) > 1)
+				name = ((ColumnRef *) node)->fields;
+			break;
+		case T_String:
+			/* of an A_Indirection */
+			return is_one_of_names(renamed, strVal(node));
+		case T_A_Star:
+			return renamed->by_star;
+		case T_FuncCall:
+			name = ((FuncCall *) node)->funcname;
+			break;
+		case T_TypeName:
+			name = ((TypeName *) node)->names;
+			break;
+		case T_RangeTableFuncCol:
+			/* the walker passes its type by */
+			if (has_name((Node *) ((RangeTableFuncCol *) node)->typeName, context))
+				return true;
+			break;
+		case T_A_Expr:
+			name = ((A_Expr *) node)->name;
+			break;
+		case T_SubLink:
+			name = ((SubLink *) node)->operName;
+			break;
+		case T_SortBy:
+			name = ((SortBy *) node)->useOp;
+			break;
+		case T_CollateClause:
+			name = ((CollateClause *) node)->collname;
+			break;
+		default:
+			break;
+	}
+	return has_one_of_names(renamed, name) || sc_query_walk_raw(node, has_name, context);
+}
+
+static bool
+walk_text(Follower *follower, bool (*walker) (Node *node, void *context))
+{
+	ListCell   *lc;
+
+	foreach(lc, raw_parser(follower->section->query, RAW_PARSE_DEFAULT))
+	{
+		if (walker(lfirst_node(RawStmt, lc)->stmt, unconstify(Renamed *, follower->renamed)))
+			return true;
+	}
+	return false;
+}
+
+/* The parser has undone all escapes. */
+static void
+find_in_tree(void *arg)
+{
+	Follower   *follower = arg;
+
+	follower->in_text = walk_text(follower, has_name);
 }
 
 /*
- * Does a query that cannot be analysed name what is renamed?  For relations that
- * can be said, without locks; of the rest the name is in it.
+ * Does a query that cannot be analysed name what is renamed?  For relations it is
+ * known which it names, without locks; for the rest by their names, which other
+ * things may have, but not a comment or a column of the result.
  */
 static void
 find_name(void *arg)
 {
 	Follower   *follower = arg;
-	List	   *statements = raw_parser(follower->section->query, RAW_PARSE_DEFAULT);
 
-	follower->names_it = follower->renamed->relations == NIL ||
-		find_name_in((Node *) linitial_node(RawStmt, statements)->stmt, follower);
+	if (follower->renamed->relations)
+		follower->names_it = walk_text(follower, names_relation);
+	else
+		follower->names_it = follower->renamed->anything || follower->in_path ||
+			walk_text(follower, has_name);
 }
 
 /*
@@ -608,21 +1144,30 @@ find_meaning(Follower *follower)
 	MemoryContextDelete(context);
 }
 
+/* A section that may be concerned by its text. */
+static Follower *
+new_follower(const Renamed *renamed, ScSectionDef *section, Concern concern)
+{
+	Follower   *follower = palloc0(sizeof(Follower));
+
+	follower->section = section;
+	follower->renamed = renamed;
+	follower->in_text = concern == CONCERNED;
+	/* if the parser does not understand it, it names nothing */
+	if (concern == DISGUISED)
+		(void) attempt(follower, find_in_tree);
+	return follower;
+}
+
 /* NULL if the command does not concern it. */
 static Follower *
 find_follower(const Renamed *renamed, ScSectionDef *section)
 {
-	Follower   *follower = palloc0(sizeof(Follower));
+	Follower   *follower = new_follower(renamed, section, concern_of(renamed, section->query));
 	bool		concerned;
 	Datum	   *settings;
 	int			nsettings;
 
-	/* what is wrong with its row stays to be seen there */
-	if (section->damage)
-		return NULL;
-	follower->section = section;
-	follower->renamed = renamed;
-	follower->in_text = concerns(renamed, section->query);
 	concerned = follower->in_text;
 
 	follower->calls = palloc0(sizeof(Oid) * (section->ncalls + 1));
@@ -649,7 +1194,7 @@ find_follower(const Renamed *renamed, ScSectionDef *section)
 		 * there again
 		 */
 		else if (renamed->schema && mentions(value, renamed->schema->newname))
-			follower->in_text = true;
+			follower->in_text = follower->in_path = true;
 	}
 	if (!concerned)
 		return NULL;
@@ -682,12 +1227,57 @@ concerns_settings(Renamed *renamed, ArrayType *settings)
 	return false;
 }
 
+static bool
+has_read_changed(const Renamed *renamed, const ScSectionDef *section)
+{
+	for (int i = 0; i < section->nreads; i++)
+		if (sc_oid_list_has(&renamed->changed, section->reads[i]))
+			return true;
+	return false;
+}
+
+static Concern
+concern_of_break(const Renamed *renamed, const ScSectionDef *section)
+{
+	bool		reads = has_read_changed(renamed, section);
+
+	if (renamed->only_named)
+		return reads ? concern_of(renamed, section->query) : NOT_CONCERNED;
+	return reads ? CONCERNED : concern_of(renamed, section->query);
+}
+
+/*
+ * The section if the command may break it: its query can be analysed.  NULL if it
+ * cannot, or if that is not known.
+ */
+static Follower *
+find_breakable(const Renamed *renamed, ScSectionDef *section)
+{
+	Follower   *follower = new_follower(renamed, section, concern_of_break(renamed, section));
+	MemoryContext old;
+	MemoryContext context;
+	ErrorData  *error;
+
+	if (!follower->in_text)
+		return NULL;
+
+	old = CurrentMemoryContext;
+	context = AllocSetContextCreate(old, "summary_cache analysis", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	error = attempt(follower, try_analysis);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return error == NULL ? follower : NULL;
+}
+
 /* May a command concern a section?  For sc_definition_some(). */
 static bool
 is_concerned(const ScSectionDef *section, void *arg)
 {
 	Renamed    *renamed = arg;
 
+	if (renamed->may_break)
+		return concern_of_break(renamed, section) != NOT_CONCERNED;
 	if (concerns(renamed, section->query))
 		return true;
 	for (int i = 0; i < section->ncalls; i++)
@@ -718,14 +1308,21 @@ find_followers(void *arg)
 	if (sc_extension_definition_table() != table)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	foreach(lc, sc_definition_some(snapshot, is_concerned, &followers->renamed))
+	foreach(lc, sc_definition_some(snapshot, followers->renamed.may_break, is_concerned, &followers->renamed))
 	{
 		ScSummaryDef *definition = lfirst(lc);
 
 		for (int i = 0; i < definition->nsections; i++)
 		{
-			Follower   *follower = find_follower(&followers->renamed, &definition->sections[i]);
+			ScSectionDef *section = &definition->sections[i];
+			Follower   *follower;
 
+			/* what is wrong with its row stays to be seen there */
+			if (section->damage)
+				continue;
+			follower = followers->renamed.may_break ?
+				find_breakable(&followers->renamed, section) :
+				find_follower(&followers->renamed, section);
 			if (follower)
 				followers->list = lappend(followers->list, follower);
 		}
@@ -734,9 +1331,9 @@ find_followers(void *arg)
 }
 
 /*
- * A command is going to rename or move something: what the sections concerned
- * are, for sc_follow_end(); NULL if there are none.  Raises a cancel, and what
- * the command itself would raise, but nothing else.
+ * A command is going to rename, move, drop or change something: what the sections
+ * concerned are, for sc_follow_end(); NULL if there are none.  Raises a cancel, and
+ * what the command itself would raise, but nothing else.
  */
 ScFollowers *
 sc_follow_begin(Node *parsetree)
@@ -744,11 +1341,13 @@ sc_follow_begin(Node *parsetree)
 	ScFollowers *followers = palloc0(sizeof(ScFollowers));
 	ErrorData  *error;
 
-	if (!find_renamed(parsetree, &followers->renamed))
+	if (sc_ddl_may_break(parsetree) ? !find_dropped(parsetree, &followers->renamed) :
+		!find_renamed(parsetree, &followers->renamed))
 		return NULL;
 	followers->renamed.context = CurrentMemoryContext;
 	error = rethrow_cancel(sc_subtransaction_run(find_followers, followers, false));
-	if (error)
+	/* of what it may break, nothing is known then */
+	if (error && !followers->renamed.may_break)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("sections do not follow what is renamed or moved: %s", error->message),
@@ -928,6 +1527,65 @@ end_one(void *arg)
 				 errdetail("Its query reads the same as before; the text is now as PostgreSQL prints it, as a view's would be.")));
 }
 
+/* To the user who executes the command, what is wrong with a query is its owner's business. */
+static const char *
+shown_error(const Follower *follower, const ErrorData *error, const char *otherwise)
+{
+	return has_privs_of_role(GetUserId(), follower->section->owner) ? error->message : otherwise;
+}
+
+static void
+report_not_following(const Follower *follower, const ErrorData *error)
+{
+	ScSectionDef *section = follower->section;
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("section \"%s\" of summary \"%s\" does not follow what was renamed or moved: %s",
+					NameStr(section->name), NameStr(section->summary),
+					follower->unknown || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ? error->message :
+					shown_error(follower, error, "its query cannot be analyzed")),
+			 errhint("If its query names that, call summary_cache_define() with one that does by the new name.")));
+}
+
+/* Does an error say that a query does not fit what there is?  Else it may be the moment's. */
+static bool
+is_misfit(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+		category == ERRCODE_DATA_EXCEPTION || error->sqlerrcode == ERRCODE_INVALID_SCHEMA_NAME;
+}
+
+/* Has the command broken a section that is still there? */
+static void
+find_broken(void *arg)
+{
+	Follower   *follower = arg;
+	ErrorData  *error;
+
+	if (!ConditionalLockRelationOid(sc_extension_definition_table(), AccessShareLock) ||
+		!is_unchanged(follower->section))
+		return;
+	error = attempt(follower, try_analysis);
+	if (error && is_misfit(error))
+		follower->broken = error;
+}
+
+static void
+report_broken(const Follower *follower)
+{
+	ScSectionDef *section = follower->section;
+
+	ereport(WARNING,
+			(errcode(follower->broken->sqlerrcode),
+			 errmsg("section \"%s\" of summary \"%s\" cannot be built any more: %s",
+					NameStr(section->name), NameStr(section->summary),
+					shown_error(follower, follower->broken, "its query cannot be analyzed")),
+			 errhint("Call summary_cache_define() with a query that does without what was dropped or changed, or summary_cache_drop().")));
+}
+
 /*
  * The command was executed.  To be called in the transaction that it is a part
  * of, once for what sc_follow_begin() returned.  Raises nothing but a cancel.
@@ -938,28 +1596,20 @@ sc_follow_end(ScFollowers *followers)
 	ListCell   *lc;
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(old, "summary_cache following", ALLOCSET_DEFAULT_SIZES);
+	bool		may_break = followers->renamed.may_break;
 
 	CommandCounterIncrement();
 	foreach(lc, followers->list)
 	{
 		Follower   *follower = lfirst(lc);
-		ScSectionDef *section = follower->section;
 		ErrorData  *error;
 
 		MemoryContextSwitchTo(context);
-		error = rethrow_cancel(sc_subtransaction_run(end_one, follower, true));
-
-		/* what is wrong with its query is its owner's business */
-		if (error)
-			ereport(WARNING,
-					(errcode(error->sqlerrcode),
-					 errmsg("section \"%s\" of summary \"%s\" does not follow what was renamed or moved: %s",
-							NameStr(section->name), NameStr(section->summary),
-							follower->unknown ||
-							error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-							has_privs_of_role(GetUserId(), section->owner) ? error->message :
-							"its query cannot be analyzed"),
-					 errhint("If its query names that, call summary_cache_define() with one that does by the new name.")));
+		error = rethrow_cancel(sc_subtransaction_run(may_break ? find_broken : end_one, follower, !may_break));
+		if (error && !may_break)
+			report_not_following(follower, error);
+		if (follower->broken)
+			report_broken(follower);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}

@@ -299,7 +299,8 @@ unsubscribe(void *arg)
  *	1.	A database that is copied or removed may have no session in it: our
  *		worker there leaves.
  *	2.	If it renames something, the queries of the sections that may name it are
- *		analysed, while they still mean what they meant.
+ *		analysed, while they still mean what they meant.  So are those of the
+ *		sections that it may break, if it drops something or changes a column.
  *	3.	The catch-all word is marked.
  *
  * While it runs:
@@ -315,13 +316,14 @@ unsubscribe(void *arg)
  *	8.	The catch-all word is marked once more: the command may have committed
  *		in between (CREATE INDEX CONCURRENTLY, say), and what follows is in the
  *		next transaction.
- *	9.	New members of tracked trees get their triggers, or the sections follow.
+ *	9.	New members of tracked trees get their triggers; the sections follow, or
+ *		it is reported that they are broken.
  *	10.	What dropped tables had in shared memory is given back at the commit, and
  *		if the extension is gone, all that it had.
  */
 typedef struct Before
 {
-	ScFollowers *followers;		/* NULL: nothing is renamed or moved */
+	ScFollowers *followers;		/* NULL: no section is concerned */
 } Before;
 
 static void
@@ -331,7 +333,7 @@ before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 		sc_request_leave(effect->database);
 
 	/* in a build, or else read-only, it will be refused */
-	if (effect->renames && !XactReadOnly && !sc_subtransaction_is_ending() &&
+	if ((effect->renames || effect->may_break) && !XactReadOnly && !sc_subtransaction_is_ending() &&
 		OidIsValid(get_extension_oid(SC_NAME, true)))
 		before->followers = sc_follow_begin(parsetree);
 	mark_ddl(effect->scope);
@@ -383,8 +385,7 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 		return;
 	if (effect->may_join_trees)
 		repair_triggers(parsetree);
-	else
-		sections_after_ddl(parsetree, effect, before->followers);
+	sections_after_ddl(parsetree, effect, before->followers);
 	if (sc_slot_find(SC_KEY_CATCH_ALL, false) == SC_SLOT_NONE)
 		return;
 	if (IsA(parsetree, DropStmt) || IsA(parsetree, DropOwnedStmt))

@@ -436,6 +436,20 @@ RESET summary_cache.max_stale_age;
 -- a new definition is tried at once
 SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS a FROM migrated');
 SELECT status <> 'stale' AS is_new, document FROM summary_cache_fetch('s');
+-- one that returns two rows by the time that it is built: likewise
+BEGIN;
+SELECT summary_cache_define('s', 'core', 'SELECT a2 AS a FROM migrated');
+INSERT INTO migrated VALUES (7);
+COMMIT;
+\c -
+SET search_path = regress_define, public;
+:look
+CALL wait_until($$consecutive_failures > 0 FROM summary_cache_stats WHERE summary = 's'$$);
+:look
+SELECT section, state, reason LIKE '%more than one row%' AS told FROM summary_cache_sections WHERE summary = 's';
+DELETE FROM migrated WHERE a2 = 7;
+SELECT summary_cache_define('s', 'core', 'SELECT sum(a2) AS a FROM migrated');
+SELECT status <> 'stale' AS is_new, document FROM summary_cache_fetch('s');
 SELECT summary_cache_reset_stats();
 -- the session that has broken it tries to build it, and is then served like the others
 SET client_min_messages = warning;

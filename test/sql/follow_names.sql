@@ -61,10 +61,12 @@ ALTER TABLE persons SET SCHEMA regress_names1;
 ALTER TABLE regress_names1.persons SET SCHEMA regress_names;
 :check
 ALTER TYPE mood RENAME TO feeling;
+CALL define('array_escape', $$SELECT '{b\ad}'::feeling[] AS n$$);
 ALTER TYPE feeling RENAME VALUE 'bad' TO 'mean';
 ALTER TYPE feeling RENAME VALUE 'in a good mood' TO 'fine';
 ALTER TYPE feeling RENAME VALUE '' TO 'no';
 :check
+SELECT summary_cache_get('array_escape', true);
 UPDATE document SET was = summary_cache_get(summary, true)::text WHERE summary IN ('array', 'label', 'none');
 ALTER TABLE parent RENAME a TO b;
 ALTER TABLE x1 RENAME k TO key;
@@ -88,13 +90,15 @@ INSERT INTO regress_names3.odd_people VALUES (1);
 ALTER SCHEMA regress_names3 RENAME TO regress_names0;
 SELECT query LIKE '%FROM regress\_names.odd\_people%', summary_cache_get('schema', true) FROM summary_cache.definition WHERE summary = 'schema';
 
+-- a function that is named by an escape
+CREATE FUNCTION regress_names.length(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.length($1)';
+CALL define('escaped_call', $$SELECT U&"len\0067th"(E'\\d') AS n$$);
+ALTER FUNCTION length(text) RENAME TO size;
+SELECT query LIKE '%size(%', summary_cache_get('escaped_call', true) FROM summary_cache.definition WHERE summary = 'escaped_call';
+
 -- a name that is too long means what it is cut to
 SET client_min_messages = warning;
 CALL define('long', 'SELECT count(*) AS n FROM a_name_of_sixty_three_bytes_which_is_the_longest_that_there_can_be_and_more');
--- (the parser would say that it is cut:) a section that does not name what is renamed is not even parsed
-SET client_min_messages = notice;
-ALTER TABLE x2 RENAME TO x3;
-SET client_min_messages = warning;
 ALTER TABLE a_name_of_sixty_three_bytes_which_is_the_longest_that_there_can_be RENAME TO short;
 SELECT query LIKE '%FROM short%' FROM summary_cache.definition WHERE summary = 'long';
 

@@ -70,6 +70,7 @@ for my $case ([ 'a definition', q{SELECT summary_cache_define('x', 'main', 'SELE
 }
 for my $case ([ 'a drop', q{SELECT summary_cache_drop('x')}, 1 ],
 	[ 'a rename', 'ALTER TABLE other RENAME TO another', 1 ],
+	[ 'DROP TABLE', 'CREATE TABLE dropped (n int); DROP TABLE dropped', 1 ],
 	[ 'DROP OWNED', q{CREATE ROLE regress_growth; GRANT USAGE ON SCHEMA public TO regress_growth;
 		UPDATE summary_cache.definition SET owner = 'regress_growth' WHERE summary LIKE 's9%';
 		DROP OWNED BY regress_growth; DROP ROLE regress_growth}, 4 ],

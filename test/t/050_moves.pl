@@ -138,19 +138,34 @@ $node->safe_psql('postgres', q{
 	SET client_min_messages = warning;
 	CREATE TABLE busy (id int, other_id int); CREATE TABLE unrelated (id int);
 	CREATE SCHEMA apart; CREATE TABLE apart.busy (id int);
+	CREATE FUNCTION unrelated(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE FUNCTION other(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+	CREATE FUNCTION related(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+	CREATE TYPE apart.mood AS ENUM ('happy');
 	SELECT ext.summary_cache_define('busy', 'core', $$SELECT count(*) AS n, 'another' AS other FROM public.busy$$);
+	SELECT ext.summary_cache_define('busy', 'pattern', $$SELECT count(id) AS digits, max(related(id)) AS r FROM public.busy AS id WHERE id::text ~ '\d'$$);
+	SELECT ext.summary_cache_define('busy', 'escape', $$SELECT count(id) AS letters FROM public.busy AS id WHERE id::text ~ E'\\w' -- not happy$$);
+	CREATE SCHEMA not_there;
+	SET search_path = public, not_there;
+	SELECT ext.summary_cache_define('busy', 'path', $$SELECT count(*) AS in_path FROM busy$$);
+	DROP SCHEMA not_there;
 });
 $definer->query('BEGIN; LOCK TABLE busy IN ACCESS EXCLUSIVE MODE');
 is(said('ALTER TABLE unrelated RENAME TO other_table'), '', 'a rename says nothing about a section that does not name it');
 is(said('ALTER TABLE other_table RENAME id TO other'), '', '... nor of a column');
 is(said('ALTER TABLE apart.busy RENAME TO another'), '', '... nor of a table of the same name');
 like(said('ALTER TABLE IF EXISTS no_such_table RENAME TO busy'), qr/^[^\n]*NOTICE:  relation "no_such_table" does not exist, skipping$/, '... nor of none');
+is(said($_), '', '... nor of what is no relation, whatever escapes and names are in the text')
+	foreach ('ALTER FUNCTION unrelated RENAME TO another_function', 'ALTER FUNCTION other RENAME TO id', 'ALTER FUNCTION id SET SCHEMA apart',
+	'ALTER SCHEMA apart RENAME TO other', q{ALTER TYPE other.mood RENAME VALUE 'happy' TO 'sad'}, 'ALTER TYPE other.mood RENAME TO digits');
+like(said('ALTER FUNCTION related RENAME TO relation'), qr/^[^\n]*WARNING:  section "pattern" of summary "busy" does not follow [^\n]*locked what its query reads\nHINT[^\n]*$/, 'but of a function that it calls');
+like(said('ALTER SCHEMA other RENAME TO not_there'), qr/^[^\n]*WARNING:  section "path" of summary "busy" does not follow [^\n]*locked what its query reads\nHINT[^\n]*$/, '... or of a schema that comes into its search path');
 $definer->query('ROLLBACK');
-is($node->safe_psql('postgres', q{SELECT ext.summary_cache_get('busy', true)}), '{"n":0,"other":"another"}', 'it is as it was');
-$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('busy'); DROP TABLE busy, other_table; DROP SCHEMA apart CASCADE});
+is(said('ALTER FUNCTION relation RENAME TO related'), '', 'renamed back, it reads on');
+is($node->safe_psql('postgres', q{SELECT ext.summary_cache_get('busy', true)}), '{"n":0,"other":"another","digits":0,"r":null,"letters":0,"in_path":0}', 'it is as it was');
+$node->safe_psql('postgres', q{SET client_min_messages = warning; SELECT ext.summary_cache_drop('busy'); DROP TABLE busy, other_table; DROP SCHEMA not_there CASCADE; DROP FUNCTION another_function, related});
 
 # however many there are, all follow
-my $many = 300;
+my $many = 800;
 $node->safe_psql('postgres', qq{
 	CREATE TABLE many (n int);
 	SELECT ext.summary_cache_define('many 1', 'core', 'SELECT count(*) AS n, max(n) AS max FROM many');
@@ -163,6 +178,41 @@ is(() = $said =~ /follows what was renamed/g, $many, 'all follow');
 unlike($said, qr/WARNING/, '... and nothing else is said');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM summary_cache.definition WHERE query LIKE '%lots%'}), $many, '... in the catalog');
 $node->safe_psql('postgres', q{DELETE FROM summary_cache.definition WHERE summary LIKE 'many %'; DROP TABLE lots});
+
+# a command that breaks a section waits for nobody, and says nothing of what it does not know
+$node->safe_psql('postgres', q{
+	CREATE TABLE broken (a int, b int); CREATE TABLE held (n int);
+	SELECT ext.summary_cache_define('broken', 'core', 'SELECT sum(b) AS b, count(n) AS n FROM held, broken');
+});
+my $breaks = qr/WARNING:  section "core" of summary "broken" cannot be built any more: column "b" does not exist\nHINT:  Call summary_cache_define\(\)/;
+$definer->query('BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE');
+is(said('BEGIN; ALTER TABLE broken DROP b; ROLLBACK'), '', 'a section whose other table is locked is not looked at');
+$definer->query(q{ROLLBACK; BEGIN; LOCK TABLE summary_cache.definition IN ACCESS EXCLUSIVE MODE});
+is(said('BEGIN; ALTER TABLE broken DROP b; ROLLBACK'), '', '... nor one beside who has locked the definitions');
+$definer->query(q{ROLLBACK; BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM other')});
+$mover->query('BEGIN; ALTER TABLE broken DROP b');
+like($mover->error, $breaks, 'but one beside who is changing definitions');
+$mover->query('ROLLBACK');
+$definer->query('ROLLBACK');
+# somebody comes to lock what the query reads besides while the command waits for its table
+my $waiting = Session->new($node);
+foreach ([ 'held', 'its other table' ], [ 'summary_cache.definition', 'the definitions' ])
+{
+	my ($table, $what) = @$_;
+
+	$definer->query('BEGIN; LOCK TABLE broken IN ROW EXCLUSIVE MODE');
+	$waiting->send_sql('BEGIN; ALTER TABLE broken DROP b');
+	ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $waiting->{pid}"), 'a command waits for its table');
+	$mover->query("BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE");
+	$definer->query('ROLLBACK');
+	$waiting->result;
+	is($waiting->error, '', "... and says nothing if somebody has locked $what by then");
+	$mover->query('ROLLBACK');
+	$waiting->query('ROLLBACK');
+}
+$waiting->quit;
+like(said('ALTER TABLE broken DROP b'), $breaks, 'else it does');
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('broken'); DROP TABLE broken, held});
 
 # what would run while a query is analysed: a constant is converted, by whoever's function, for as long as that likes
 my $forever = q{
@@ -190,6 +240,7 @@ $node->safe_psql('postgres', $forever . q{
 	SELECT ext.summary_cache_define('forever', 'alike', $$SELECT count(*) AS fn FROM quick WHERE '{x}' IS NOT DISTINCT FROM a$$);
 	SELECT ext.summary_cache_define('forever', 'plain', $$SELECT 'x'::forever_text AS d, '{x}'::text[] AS t, NULL::forever_text AS l, count(*) AS dn FROM quick$$);
 	SELECT ext.summary_cache_define('forever', 'unrelated', $$SELECT '{x}'::forever_text[] AS u$$);
+	CREATE FUNCTION u() RETURNS int LANGUAGE sql AS 'SELECT 1';
 });
 $said = said(q{SET moves.forever = on; ALTER TABLE quick RENAME TO quicker});
 like($said, qr/WARNING:  section "$_" of summary "forever" does not follow what was renamed or moved: to analyze its query would run the CHECK of a domain/,
@@ -197,6 +248,7 @@ like($said, qr/WARNING:  section "$_" of summary "forever" does not follow what 
 unlike($said, qr/it runs/, '... not even for a moment');
 like($said, qr/NOTICE:  section "plain" of summary "forever" follows/, 'constants that run nothing are no reason');
 unlike($said, qr/unrelated/, 'nor is one that does not name it');
+is(said('SET moves.forever = on; ALTER FUNCTION u RENAME TO v'), '', '... or has its name for something else');
 is(said('SET moves.forever = on; ALTER TABLE quicker RENAME TO quick') =~ /WARNING/, '', 'renamed back');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM ext.summary_cache_fetch('forever', NULL, true) WHERE status = 'miss'}), '1', '... all is as before');
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('forever'); DROP TABLE quick});
