@@ -146,6 +146,20 @@ sc_define_lock(void)
 	}
 }
 
+/* A definer may be waiting for the very table that the user's command has locked. */
+Oid
+sc_define_lock_now(void)
+{
+	Oid			table = sc_extension_definition_table();
+
+	if (OidIsValid(table) && !ConditionalLockRelationOid(table, ShareRowExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("another session is changing definitions")));
+	/* held already */
+	return sc_define_lock();
+}
+
 static void
 note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 {
@@ -156,11 +170,12 @@ note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
  * Remove the triggers from tables that no section needs any more: those of the
  * sources given, and others that have left a tree, or that nobody who might has
  * removed, if nobody holds them.  Where the current user may not lock the table,
- * the trigger stays for the next one who may.  The number of sections, and that
+ * the trigger stays for the next one who may; so it does where somebody holds the
+ * table, and we are not to wait.  The number of sections, and that
  * of the tables that have a trigger, count once each.
  */
 static void
-detach_unneeded(List *dropped)
+detach_unneeded(List *dropped, bool wait)
 {
 	ScCover    *needed = sc_track_cover();
 	ScCover    *former = sc_track_cover();
@@ -177,7 +192,7 @@ detach_unneeded(List *dropped)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!sc_track_is_covered(needed, lfirst_oid(lc)) && sc_track_may_detach(lfirst_oid(lc)))
-			sc_track_detach(lfirst_oid(lc), sc_track_is_covered(former, lfirst_oid(lc)));
+			sc_track_detach(lfirst_oid(lc), wait && sc_track_is_covered(former, lfirst_oid(lc)));
 	}
 
 	/* also of what has left a tree before */
@@ -580,7 +595,7 @@ sc_define_section(const ScSectionSpec *spec)
 		if (!sc_oid_list_has(&new_sources, existing->sources[i]))
 			old_sources = lappend_oid(old_sources, existing->sources[i]);
 	if (old_sources)
-		detach_unneeded(old_sources);
+		detach_unneeded(old_sources, true);
 }
 
 /* The roles that a value of option readers names. */
@@ -694,7 +709,7 @@ sc_define_drop(const char *summary, const char *section)
 {
 	Oid			table = sc_define_lock();
 
-	detach_unneeded(drop_sections(table, summary, section));
+	detach_unneeded(drop_sections(table, summary, section), true);
 }
 
 /*
@@ -756,10 +771,10 @@ sc_define_give(List *owners, Oid new_owner)
 	Datum		values[lengthof(types)];
 	List	   *kept = NIL;
 
-	/* definers are not kept waiting for a role that owns no section */
+	/* definers do not matter to a role that owns no section */
 	if (sc_definition_some_now(is_owned_by, owners) == NIL)
 		return;
-	table = sc_define_lock();
+	table = sc_define_lock_now();
 	owned = sc_definition_some_now(is_owned_by, owners);
 	foreach(lc, owned)
 	{
@@ -771,7 +786,7 @@ sc_define_give(List *owners, Oid new_owner)
 																	 NameStr(definition->sections[i].name)));
 	}
 	if (!OidIsValid(new_owner) && owned)
-		detach_unneeded(old_sources);
+		detach_unneeded(old_sources, false);
 	if (!OidIsValid(new_owner))
 		return;
 
@@ -806,10 +821,10 @@ sc_define_forget_readers(List *roles)
 	Datum		values[] = {PointerGetDatum(array_of_oids(roles, OIDOID))};
 	Oid			table;
 
-	/* definers are not kept waiting for a role that reads nothing */
+	/* definers do not matter to a role that reads nothing */
 	if (!sc_definition_are_readers(roles))
 		return;
-	table = sc_define_lock();
+	table = sc_define_lock_now();
 	execute_as_table_owner("DELETE FROM %1$s WHERE role::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1)",
 						   table, SC_READER_TABLE, lengthof(types), types, values, SPI_OK_DELETE);
 }

@@ -30,6 +30,9 @@ typedef struct ScSectionSpec
 /* Lock out other definers; the table. */
 extern Oid	sc_define_lock(void);
 
+/* The same in a user's command that is not ours, which waits for no definer. */
+extern Oid	sc_define_lock_now(void);
+
 /* Define or replace a section; checks everything but the caller's right to act
  * for the owner. */
 extern void sc_define_section(const ScSectionSpec *spec);

@@ -97,14 +97,30 @@ executor_start(QueryDesc *queryDesc, int eflags)
 	}
 }
 
+typedef struct Action
+{
+	void		(*run) (void *arg);
+	void	   *arg;
+} Action;
+
+static void
+run_without_waiting(void *arg)
+{
+	Action	   *action = arg;
+
+	sc_subtransaction_limit_waiting(1);
+	action->run(action->arg);
+}
+
 /*
- * Run something of ours after a user's DDL, which must not fail for it: an
- * error becomes a warning.
+ * Run something of ours after a user's DDL, which must neither fail nor wait for
+ * it: an error becomes a warning, and a lock that is not to be had is one.
  */
 static void
-try_after_ddl(void (*action) (void *arg), void *arg, const char *failure, const char *hint)
+try_after_ddl(void (*run) (void *arg), void *arg, const char *failure, const char *hint)
 {
-	ErrorData  *error = sc_subtransaction_run(action, arg, true);
+	Action		action = {run, arg};
+	ErrorData  *error = sc_subtransaction_run(run_without_waiting, &action, true);
 
 	if (error == NULL)
 		return;

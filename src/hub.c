@@ -803,11 +803,7 @@ sc_hub_follow(const char *schema_name)
 	if (moved_sections(schema_name) == NIL)
 		return;
 
-	/* a definer may be waiting for the very table that was moved */
-	if (!ConditionalLockRelationOid(sc_extension_definition_table(), ShareRowExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("another session is changing definitions")));
+	(void) sc_define_lock_now();
 	moved = moved_sections(schema_name);
 	foreach(lc, moved)
 	{

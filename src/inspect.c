@@ -713,11 +713,7 @@ walk_body(void *arg)
 	if (!no_settings)
 		ProcessGUCArray(DatumGetArrayTypeP(settings), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
 
-	/*
-	 * a lock that is waited for 1 ms is in no deadlock for long enough to be
-	 * found
-	 */
-	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	sc_subtransaction_limit_waiting(1);
 	if (!not_parsed)
 		walk_parsed_body(stringToNode(TextDatumGetCString(parsed)), walk);
 	else if (!isnull)

@@ -1089,7 +1089,12 @@ sc_track_restore_firing(Oid relid)
 {
 	const char *names[] = {TRIGGER_NAME, SC_GUARD_TRIGGER, SC_GUARD_ROW_TRIGGER};
 	int			n = sc_extension_is_own_table(relid) ? lengthof(names) : 1;
-	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+	Relation	rel;
+
+	/* by now its name may be another table's, which the command has not locked */
+	if (!keeps_writers_out(relid))
+		return;
+	rel = table_open(relid, NoLock);
 
 	for (int i = 0; i < n; i++)
 	{
