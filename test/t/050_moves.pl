@@ -292,7 +292,36 @@ is(said("$bounded; INSERT INTO other VALUES (1)"), '', '... and writers do not w
 $writer->query(q{ROLLBACK});
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('s'); DROP TABLE of_definer});
 is($node->safe_psql('postgres', $triggers), '0', 'the next drop removes the trigger');
-is(said('DROP ROLE leaving, staying'), '', 'and the role can go');
+
+# what it locks for that, it locks for a moment
+my $grant = q{
+	GRANT USAGE ON SCHEMA ext TO leaving;
+	GRANT SELECT, TRIGGER ON other TO leaving;
+	GRANT EXECUTE ON FUNCTION ext.summary_cache_define TO leaving;
+	SET ROLE leaving;
+	SELECT ext.summary_cache_define('leaving', 'core', 'SELECT count(*) AS n FROM other')};
+$node->safe_psql('postgres', $grant);
+is(said("$bounded; DROP OWNED BY leaving"), '', 'DROP OWNED of a role whose source nobody uses');
+is($node->safe_psql('postgres', "$kept; $triggers"), '0', '... drops the trigger as well');
+my $locked = q{SELECT count(*) FROM pg_locks WHERE relation = 'other'::regclass AND mode = 'AccessExclusiveLock'};
+for my $block ([ 'a transaction block', 'DROP OWNED BY leaving', $locked ],
+	[ 'a function', "DO \$\$BEGIN DROP OWNED BY leaving; IF ($locked) > 0 THEN RAISE 'locked'; END IF; END\$\$", 'SELECT 0' ])
+{
+	my ($what, $command, $look) = @$block;
+
+	$node->safe_psql('postgres', $grant);
+	$writer->query($what =~ /block/ ? "BEGIN; $command" : $command);
+	is($writer->error, '', "DROP OWNED in $what");
+	is($writer->query($look), '0', '... keeps no lock on the source');
+	$writer->query('COMMIT') if $what =~ /block/;
+	is($node->safe_psql('postgres', "$kept; $triggers"), '1', '... so the trigger stays');
+}
+$node->safe_psql('postgres', q{
+	CREATE TABLE of_definer (n int);
+	SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM of_definer');
+	SELECT ext.summary_cache_drop('s');
+	DROP TABLE of_definer});
+is(said('DROP ROLE leaving, staying'), '', 'and the roles can go');
 
 #
 # A right that is taken away, seen by a session that has the document
