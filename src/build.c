@@ -33,8 +33,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -182,41 +180,6 @@ check_cached_keys(const char *summary, int index, ScBuild *build)
 	check_keys(summary, others, nothers, build);
 }
 
-/*
- * Lock a source, and the members of the tree that it is in, where that needs no
- * wait: true; else false, with the one that is locked by somebody else.
- */
-static bool
-lock_source(Oid relid, Oid *locked)
-{
-	Oid			root;
-	ListCell   *lc;
-	char		relkind;
-
-	*locked = relid;
-	if (!ConditionalLockRelationOid(relid, AccessShareLock))
-		return false;
-	if (sc_track_is_alone(relid))
-		return true;
-	/* it may have been dropped; a materialized view is in no tree */
-	relkind = get_rel_relkind(relid);
-	if (relkind == '\0' || relkind == RELKIND_MATVIEW)
-		return true;
-	root = sc_track_root(relid);
-	if (root == relid && !has_subclass(relid))
-		return true;
-	foreach(lc, find_all_inheritors(root, NoLock, NULL))
-	{
-		/* another session's temporary table is never read by this one */
-		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_TEMP)
-			continue;
-		*locked = lfirst_oid(lc);
-		if (!ConditionalLockRelationOid(*locked, AccessShareLock))
-			return false;
-	}
-	return true;
-}
-
 /* The sections that are to be built now, and a source that is locked. */
 typedef struct Sections
 {
@@ -224,6 +187,13 @@ typedef struct Sections
 	bool	   *wanted;
 	Oid			locked;
 } Sections;
+
+static bool
+lock_now(Oid relid, void *arg)
+{
+	((Sections *) arg)->locked = relid;
+	return ConditionalLockRelationOid(relid, AccessShareLock);
+}
 
 /* Lock the sources of these sections; false if one is locked. */
 static bool
@@ -234,7 +204,7 @@ lock_sources(Sections *sections)
 		ScSectionDef *section = &sections->definition->sections[s];
 
 		for (int i = 0; sections->wanted[s] && i < section->nsources; i++)
-			if (!lock_source(section->sources[i], &sections->locked))
+			if (!sc_track_lock_tree(section->sources[i], lock_now, sections))
 				return false;
 	}
 	return true;

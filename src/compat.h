@@ -62,6 +62,10 @@
 /* Was it the server that ended the command: for a timeout, a shutdown, or as above? */
 #define SC_IS_INTERRUPT(error) SC_IS_RAISED_BY(error, "ProcessInterrupts")
 
+/* Was it lock_timeout? */
+#define SC_IS_LOCK_TIMEOUT(error) \
+	((error)->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && SC_IS_INTERRUPT(error))
+
 /* Was an error raised because a wait for a lock would have been a deadlock? */
 #define SC_IS_DEADLOCK(error) \
 	((error)->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && SC_IS_RAISED_BY(error, "DeadLockReport"))

@@ -146,24 +146,48 @@ sc_define_lock(void)
 	}
 }
 
+/* A definer may be waiting for the very table that the user's command has locked. */
+Oid
+sc_define_lock_now(void)
+{
+	Oid			table = sc_extension_definition_table();
+
+	if (OidIsValid(table) && !ConditionalLockRelationOid(table, ShareRowExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("another session is changing definitions")));
+	/* held already */
+	return sc_define_lock();
+}
+
 static void
 note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 {
 	sc_track_cover_add(arg, sources, nsources);
 }
 
+typedef enum Detach
+{
+	DETACH_NOTHING,
+	DETACH_NOW,					/* where that needs no wait */
+	DETACH_ALL					/* waiting for the sources given */
+} Detach;
+
 /*
  * Remove the triggers from tables that no section needs any more: those of the
  * sources given, and others that have left a tree, or that nobody who might has
  * removed, if nobody holds them.  Where the current user may not lock the table,
- * the trigger stays for the next one who may.  The number of sections, and that
- * of the tables that have a trigger, count once each.
+ * or it is held and we are not to wait, the trigger stays for the next one who
+ * may.  The number of sections, and that of the tables that have a trigger, count
+ * once each.
  */
 static void
-detach_unneeded(List *dropped)
+detach_unneeded(List *dropped, Detach how)
 {
 	ScCover    *needed = sc_track_cover();
 	ScCover    *former = sc_track_cover();
+	List	   *unneeded = NIL;
+	List	   *awaited = NIL;
 	ListCell   *lc;
 	Oid			relid;
 
@@ -173,11 +197,21 @@ detach_unneeded(List *dropped)
 		relid = lfirst_oid(lc);
 		sc_track_cover_add(former, &relid, 1);
 	}
-	foreach(lc, sc_track_tables(false))
+	foreach(lc, how == DETACH_NOTHING ? NIL : sc_track_tables(false))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!sc_track_is_covered(needed, lfirst_oid(lc)) && sc_track_may_detach(lfirst_oid(lc)))
-			sc_track_detach(lfirst_oid(lc), sc_track_is_covered(former, lfirst_oid(lc)));
+		relid = lfirst_oid(lc);
+		if (sc_track_is_covered(needed, relid) || !sc_track_may_detach(relid))
+			continue;
+		unneeded = lappend_oid(unneeded, relid);
+		if (how == DETACH_ALL && sc_track_is_covered(former, relid))
+			awaited = lappend_oid(awaited, relid);
+	}
+	sc_track_lock_exclusive(awaited);
+	foreach(lc, unneeded)
+	{
+		CHECK_FOR_INTERRUPTS();
+		sc_track_detach(lfirst_oid(lc));
 	}
 
 	/* also of what has left a tree before */
@@ -335,8 +369,8 @@ may_track(Oid relid, Oid role)
 	return pg_class_aclmask(relid, role, ACL_TRIGGER, ACLMASK_ALL) == ACL_TRIGGER;
 }
 
-static void
-check_tree_rights(Oid relid, Oid owner)
+void
+sc_define_check_tree_rights(Oid relid, Oid owner)
 {
 	Oid			root = sc_track_root(relid);
 
@@ -445,7 +479,7 @@ check_source_rights(Oid relid, Oid owner)
 				 errmsg("permission denied for source table \"%s\"", get_rel_name(relid)),
 				 errhint("Role \"%s\" needs the privileges SELECT and TRIGGER on it.",
 						 GetUserNameFromId(owner, false))));
-	check_tree_rights(relid, owner);
+	sc_define_check_tree_rights(relid, owner);
 }
 
 /* Insert the section's row, or replace it. */
@@ -522,6 +556,7 @@ sc_define_section(const ScSectionSpec *spec)
 	List	   *old_sources = NIL;
 	ScOidList	new_sources = {NIL};
 	ScOidList	roots = {NIL};
+	List	   *members;
 	ListCell   *lc;
 
 	check_spec(spec);
@@ -561,26 +596,26 @@ sc_define_section(const ScSectionSpec *spec)
 		CHECK_FOR_INTERRUPTS();
 		check_source_rights(lfirst_oid(lc), section.owner);
 		(void) sc_oid_list_add(&new_sources, lfirst_oid(lc));
-
-		/*
-		 * of many partitions of a table the slot and the triggers are the
-		 * same
-		 */
+	}
+	members = sc_track_lock(new_sources.list);
+	foreach(lc, new_sources.list)
+	{
+		CHECK_FOR_INTERRUPTS();
+		/* it may have been made a part of another tree meanwhile */
+		sc_define_check_tree_rights(lfirst_oid(lc), section.owner);
+		/* the slot of many partitions of a table is the same */
 		if (sc_oid_list_add(&roots, sc_track_root(lfirst_oid(lc))))
 			take_slots(lfirst_oid(lc));
 	}
 
 	write_section(table, &section, sources, &info);
-
-	foreach(lc, roots.list)
-	{
-		sc_track_attach(lfirst_oid(lc));
-	}
+	if (members)
+		sc_track_attach(members);
 	for (int i = 0; existing && i < existing->nsources; i++)
 		if (!sc_oid_list_has(&new_sources, existing->sources[i]))
 			old_sources = lappend_oid(old_sources, existing->sources[i]);
 	if (old_sources)
-		detach_unneeded(old_sources);
+		detach_unneeded(old_sources, DETACH_ALL);
 }
 
 /* The roles that a value of option readers names. */
@@ -694,7 +729,7 @@ sc_define_drop(const char *summary, const char *section)
 {
 	Oid			table = sc_define_lock();
 
-	detach_unneeded(drop_sections(table, summary, section));
+	detach_unneeded(drop_sections(table, summary, section), DETACH_ALL);
 }
 
 /*
@@ -741,40 +776,58 @@ may_give(Oid owner, Oid new_owner)
  * OWNED and DROP OWNED would pass the sections by.  DROP ROLE is not refused
  * for them: we could only look at this database.
  *
- * With new_owner InvalidOid, they are dropped.  A superuser is not given what
- * others have written, since a section's query and all that it calls run with
- * its owner's rights, whoever reads: these sections are nobody's.
+ * Returns the summaries with sections of some roles, and locks the table of the
+ * definitions if there are any: definers do not matter to roles that own none.
+ */
+static List *
+lock_owned(List *owners, Oid *table)
+{
+	if (sc_definition_some_now(is_owned_by, owners) == NIL)
+		return NIL;
+	*table = sc_define_lock_now();
+	return sc_definition_some_now(is_owned_by, owners);
+}
+
+/*
+ * DROP OWNED.  Within a user's transaction that goes on, no trigger is dropped:
+ * the lock that this takes would keep others from the table for as long.
+ */
+void
+sc_define_drop_of(List *owners, bool may_detach)
+{
+	List	   *old_sources = NIL;
+	Oid			table;
+	ListCell   *lc;
+
+	foreach(lc, lock_owned(owners, &table))
+	{
+		ScSummaryDef *definition = lfirst(lc);
+
+		for (int i = 0; i < definition->nsections; i++)
+			if (is_owned_by(&definition->sections[i], owners))
+				old_sources = list_concat(old_sources, drop_sections(table, NameStr(definition->name),
+																	 NameStr(definition->sections[i].name)));
+	}
+	if (old_sources)
+		detach_unneeded(old_sources, may_detach ? DETACH_NOW : DETACH_NOTHING);
+}
+
+/*
+ * REASSIGN OWNED.  A superuser is not given what others have written, since a
+ * section's query and all that it calls run with its owner's rights, whoever
+ * reads: these sections are nobody's.
  */
 void
 sc_define_give(List *owners, Oid new_owner)
 {
-	List	   *owned;
-	List	   *old_sources = NIL;
 	Oid			table;
 	ListCell   *lc;
 	Oid			types[] = {OIDOID, OIDOID};
 	Datum		values[lengthof(types)];
 	List	   *kept = NIL;
 
-	/* definers are not kept waiting for a role that owns no section */
-	if (sc_definition_some_now(is_owned_by, owners) == NIL)
+	if (lock_owned(owners, &table) == NIL)
 		return;
-	table = sc_define_lock();
-	owned = sc_definition_some_now(is_owned_by, owners);
-	foreach(lc, owned)
-	{
-		ScSummaryDef *definition = lfirst(lc);
-
-		for (int i = 0; !OidIsValid(new_owner) && i < definition->nsections; i++)
-			if (is_owned_by(&definition->sections[i], owners))
-				old_sources = list_concat(old_sources, drop_sections(table, NameStr(definition->name),
-																	 NameStr(definition->sections[i].name)));
-	}
-	if (!OidIsValid(new_owner) && owned)
-		detach_unneeded(old_sources);
-	if (!OidIsValid(new_owner))
-		return;
-
 	foreach(lc, owners)
 	{
 		bool		given = may_give(lfirst_oid(lc), new_owner);
@@ -806,10 +859,10 @@ sc_define_forget_readers(List *roles)
 	Datum		values[] = {PointerGetDatum(array_of_oids(roles, OIDOID))};
 	Oid			table;
 
-	/* definers are not kept waiting for a role that reads nothing */
+	/* definers do not matter to a role that reads nothing */
 	if (!sc_definition_are_readers(roles))
 		return;
-	table = sc_define_lock();
+	table = sc_define_lock_now();
 	execute_as_table_owner("DELETE FROM %1$s WHERE role::pg_catalog.oid OPERATOR(pg_catalog.=) ANY ($1)",
 						   table, SC_READER_TABLE, lengthof(types), types, values, SPI_OK_DELETE);
 }

@@ -30,6 +30,12 @@ typedef struct ScSectionSpec
 /* Lock out other definers; the table. */
 extern Oid	sc_define_lock(void);
 
+/* The same in a user's command that is not ours, which waits for no definer. */
+extern Oid	sc_define_lock_now(void);
+
+/* An error unless a role may have triggers put on the tree that a source is in. */
+extern void sc_define_check_tree_rights(Oid relid, Oid owner);
+
 /* Define or replace a section; checks everything but the caller's right to act
  * for the owner. */
 extern void sc_define_section(const ScSectionSpec *spec);
@@ -44,8 +50,11 @@ extern void sc_define_configure(const char *summary, const char *option, const c
 /* Other definers are locked out already. */
 extern void sc_define_update(ScSectionDef *section);
 
-/* The sections of some roles get another owner; InvalidOid: are dropped.  The
- * caller may do that with whatever they own. */
+/*
+ * The sections of some roles are dropped, with triggers if these may be detached;
+ * or get another owner.  The caller may do that with whatever they own.
+ */
+extern void sc_define_drop_of(List *owners, bool may_detach);
 extern void sc_define_give(List *owners, Oid new_owner);
 
 /* Some roles are no readers of any summary any more. */

@@ -812,13 +812,6 @@ rethrow_cancel(ErrorData *error)
 	return error;
 }
 
-/* A lock that is waited for 1 ms is in no deadlock for long enough to be found. */
-static void
-limit_waiting(void)
-{
-	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
 /* No function of whoever defined a domain is to run in the middle of another user's command. */
 static void
 check_constants(Follower *follower)
@@ -835,7 +828,7 @@ analyze_text(void *arg)
 {
 	Follower   *follower = arg;
 
-	limit_waiting();
+	sc_subtransaction_limit_waiting(1);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_constants(follower);
 	follower->query = sc_query_analyze(follower->section);
@@ -865,7 +858,7 @@ print_query(void *arg)
 {
 	Follower   *follower = arg;
 
-	limit_waiting();
+	sc_subtransaction_limit_waiting(1);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	follower->text = pg_get_querydef(copyObject(follower->query), true);
 	while (*follower->text == ' ')
@@ -1286,12 +1279,14 @@ is_concerned(const ScSectionDef *section, void *arg)
 	return concerns_settings(renamed, section->settings);
 }
 
+/* So that the extension stays until this subtransaction ends. */
 static void
-error_locked(const char *what)
+lock_extension(Oid table)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("another session %s", what)));
+	if (!ConditionalLockRelationOid(table, AccessShareLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("another session is changing the extension")));
 }
 
 static void
@@ -1302,9 +1297,8 @@ find_followers(void *arg)
 	Snapshot	snapshot;
 	ListCell   *lc;
 
-	/* held to the end of this subtransaction, so it stays, too */
-	if (!ConditionalLockRelationOid(table, AccessShareLock))
-		error_locked("is changing the extension");
+	sc_subtransaction_limit_waiting(1);
+	lock_extension(table);
 	if (sc_extension_definition_table() != table)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -1504,9 +1498,9 @@ end_one(void *arg)
 	bool		changed;
 	bool		printed;
 
+	sc_subtransaction_limit_waiting(1);
 	/* the hub's sections may have followed in their own way */
-	if (!ConditionalLockRelationOid(sc_extension_definition_table(), AccessShareLock))
-		error_locked("is changing the extension");
+	lock_extension(sc_extension_definition_table());
 	if (!is_unchanged(section))
 		return;
 	changed = follow_names(follower);
@@ -1514,9 +1508,7 @@ end_one(void *arg)
 	if (!changed && !printed)
 		return;
 
-	/* a definer may be waiting for the very table that was renamed */
-	if (!ConditionalLockRelationOid(sc_extension_definition_table(), ShareRowExclusiveLock))
-		error_locked("is changing definitions");
+	(void) sc_define_lock_now();
 	if (!is_unchanged(section))
 		return;
 	sc_define_update(section);

@@ -97,14 +97,30 @@ executor_start(QueryDesc *queryDesc, int eflags)
 	}
 }
 
+typedef struct Action
+{
+	void		(*run) (void *arg);
+	void	   *arg;
+} Action;
+
+static void
+run_without_waiting(void *arg)
+{
+	Action	   *action = arg;
+
+	sc_subtransaction_limit_waiting(1);
+	action->run(action->arg);
+}
+
 /*
- * Run something of ours after a user's DDL, which must not fail for it: an
- * error becomes a warning.
+ * Run something of ours after a user's DDL, which must neither fail nor wait for
+ * it: an error becomes a warning, and a lock that is not to be had is one.
  */
 static void
-try_after_ddl(void (*action) (void *arg), void *arg, const char *failure, const char *hint)
+try_after_ddl(void (*run) (void *arg), void *arg, const char *failure, const char *hint)
 {
-	ErrorData  *error = sc_subtransaction_run(action, arg, true);
+	Action		action = {run, arg};
+	ErrorData  *error = sc_subtransaction_run(run_without_waiting, &action, true);
 
 	if (error == NULL)
 		return;
@@ -234,25 +250,40 @@ repair_triggers(Node *parsetree)
 	}
 }
 
+/* What is known of a command before it is executed. */
+typedef struct Before
+{
+	ScFollowers *followers;		/* NULL: no section is concerned */
+	bool		is_alone;		/* in no transaction block: what it locks is
+								 * locked for a moment */
+} Before;
+
 static void
 follow_hub(void *arg)
 {
 	sc_hub_follow(arg);
 }
 
+typedef struct OwnedAction
+{
+	Node	   *stmt;
+	bool		is_alone;		/* see Before */
+} OwnedAction;
+
 static void
 drop_owned(void *arg)
 {
-	List	   *roles = roleSpecsToIds(((DropOwnedStmt *) arg)->roles);
+	OwnedAction *action = arg;
+	List	   *roles = roleSpecsToIds(castNode(DropOwnedStmt, action->stmt)->roles);
 
-	sc_define_give(roles, InvalidOid);
+	sc_define_drop_of(roles, action->is_alone);
 	sc_define_forget_readers(roles);
 }
 
 static void
 reassign_owned(void *arg)
 {
-	ReassignOwnedStmt *stmt = arg;
+	ReassignOwnedStmt *stmt = castNode(ReassignOwnedStmt, ((OwnedAction *) arg)->stmt);
 
 	sc_define_give(roleSpecsToIds(stmt->roles), get_rolespec_oid(stmt->newrole, false));
 }
@@ -262,18 +293,21 @@ reassign_owned(void *arg)
  * moved, and go with what else their owner has in this database.
  */
 static void
-sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, ScFollowers *followers)
+sections_after_ddl(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 {
+	ScFollowers *followers = before->followers;
+	OwnedAction owned = {parsetree, before->is_alone};
+
 	if (effect->schema == NULL && followers == NULL && !IsA(parsetree, DropOwnedStmt) &&
 		!IsA(parsetree, ReassignOwnedStmt))
 		return;
 	if (!OidIsValid(get_extension_oid(SC_NAME, true)))
 		return;
 	if (IsA(parsetree, DropOwnedStmt))
-		try_after_ddl(drop_owned, parsetree, "could not drop the sections of these roles",
+		try_after_ddl(drop_owned, &owned, "could not drop the sections of these roles",
 					  "Repeat the command, or call summary_cache_drop().");
 	else if (IsA(parsetree, ReassignOwnedStmt))
-		try_after_ddl(reassign_owned, parsetree, "could not reassign the sections of these roles",
+		try_after_ddl(reassign_owned, &owned, "could not reassign the sections of these roles",
 					  "Repeat the command.");
 	if (effect->schema)
 		try_after_ddl(follow_hub, unconstify(char *, effect->schema),
@@ -321,11 +355,6 @@ unsubscribe(void *arg)
  *	10.	What dropped tables had in shared memory is given back at the commit, and
  *		if the extension is gone, all that it had.
  */
-typedef struct Before
-{
-	ScFollowers *followers;		/* NULL: no section is concerned */
-} Before;
-
 static void
 before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 {
@@ -385,7 +414,7 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 		return;
 	if (effect->may_join_trees)
 		repair_triggers(parsetree);
-	sections_after_ddl(parsetree, effect, before->followers);
+	sections_after_ddl(parsetree, effect, before);
 	if (sc_slot_find(SC_KEY_CATCH_ALL, false) == SC_SLOT_NONE)
 		return;
 	if (IsA(parsetree, DropStmt) || IsA(parsetree, DropOwnedStmt))
@@ -435,7 +464,7 @@ process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 				QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	ScDdlEffect effect;
-	Before		before = {NULL};
+	Before		before = {.is_alone = context == PROCESS_UTILITY_TOPLEVEL && !IsTransactionBlock()};
 
 	sc_ddl_effect(pstmt->utilityStmt, &effect);
 	before_command(pstmt->utilityStmt, &effect, &before);

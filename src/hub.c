@@ -12,10 +12,9 @@
  * nothing here executes anything of theirs: catalogs are looked at, and the
  * generated queries are analysed by sc_define_section() as the tables' owner.
  *
- * Locks: every table attached is locked in ShareRowExclusiveLock, which
- * CREATE TRIGGER would take anyway, before its columns are relied on; in the
- * order of their OIDs, so that two sessions attaching do not deadlock.  What
- * was read before the locks is read again under them.
+ * Locks: every table attached is locked as its trigger needs it, together with
+ * the others (see track.c), before its columns are relied on.  What was read
+ * before the locks is read again under them.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -23,7 +22,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
@@ -348,11 +346,11 @@ lock_hub(Hub *hub, int elevel)
 		if (todo == NIL || !OidIsValid(owner))
 			return owner;
 
-		list_sort(todo, list_oid_cmp);
 		foreach(lc, todo)
 		{
-			(void) sc_track_lock(lfirst_oid(lc));
+			sc_define_check_tree_rights(lfirst_oid(lc), owner);
 		}
+		(void) sc_track_lock(todo);
 		locked = list_concat(locked, todo);
 	}
 }
@@ -397,9 +395,24 @@ core_query(const Hub *hub)
 	return buf.data;
 }
 
+static bool
+is_btree(Oid index)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_class) GETSTRUCT(tuple))->relam == BTREE_AM_OID;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
 /*
  * What the catalog has on the table's indexes: the columns of its primary
  * key other than the watermark, and whether one begins with the watermark.
+ * They are not locked, so a REINDEX is not waited for.
  */
 static bool
 inspect_indexes(const HubTable *table, List **key_columns)
@@ -411,18 +424,21 @@ inspect_indexes(const HubTable *table, List **key_columns)
 
 	foreach(lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-		Form_pg_index form = index->rd_index;
+		HeapTuple	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		Form_pg_index form;
 
-		if (form->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
-			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
+		if (!HeapTupleIsValid(index))
+			continue;
+		form = (Form_pg_index) GETSTRUCT(index);
+		if (form->indisvalid && is_btree(form->indexrelid) &&
+			heap_attisnull(index, Anum_pg_index_indpred, NULL) &&
 			form->indkey.values[0] == table->watermark)
 			has_watermark = true;
 		for (int i = 0; form->indisprimary && i < form->indnkeyatts; i++)
 			if (form->indkey.values[i] != table->watermark)
 				*key_columns = lappend(*key_columns,
 									   get_attname(table->relid, form->indkey.values[i], false));
-		index_close(index, AccessShareLock);
+		ReleaseSysCache(index);
 	}
 	table_close(rel, NoLock);
 	return has_watermark;
@@ -512,7 +528,7 @@ attach_section(const Hub *hub, ScSummaryDef *def, const ScSectionSpec *spec, boo
 		foreach(lc, spec->sources)
 		{
 			if (!sc_track_provable(lfirst_oid(lc), true, &reason))
-				sc_track_attach(lfirst_oid(lc));
+				sc_track_attach(sc_track_lock(list_make1_oid(lfirst_oid(lc))));
 		}
 	}
 	return true;
@@ -595,8 +611,8 @@ report_attached(const Hub *hub, Oid owner, bool core, bool progress,
 							   ntables, SC_STATE_SUMMARY,
 							   changed ? "attached to" : "was attached already to",
 							   ntables, hub->schema_name, GetUserNameFromId(owner, true)),
-				 errdetail("Tables: %s. Each is locked%s in SHARE ROW EXCLUSIVE mode until this transaction ends: writers wait, readers do not.",
-						   tables.data, changed ? ", with its partitions," : "")));
+				 errdetail("Tables: %s. Those that had no trigger yet, partitions included, are locked in SHARE ROW EXCLUSIVE mode until this transaction ends: their writers wait, readers do not.",
+						   tables.data)));
 	if (nmissing > 0)
 		ereport(NOTICE,
 				(errmsg_plural("%d State Hub table is missing in schema \"%s\"",
@@ -803,11 +819,7 @@ sc_hub_follow(const char *schema_name)
 	if (moved_sections(schema_name) == NIL)
 		return;
 
-	/* a definer may be waiting for the very table that was moved */
-	if (!ConditionalLockRelationOid(sc_extension_definition_table(), ShareRowExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("another session is changing definitions")));
+	(void) sc_define_lock_now();
 	moved = moved_sections(schema_name);
 	foreach(lc, moved)
 	{

@@ -23,6 +23,9 @@
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -31,8 +34,10 @@
 #include "utils/regproc.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/wait_event.h"
 
 #include "builtin.h"
+#include "clock.h"
 #include "inspect.h"
 #include "owner.h"
 #include "subtransaction.h"
@@ -713,11 +718,7 @@ walk_body(void *arg)
 	if (!no_settings)
 		ProcessGUCArray(DatumGetArrayTypeP(settings), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE);
 
-	/*
-	 * a lock that is waited for 1 ms is in no deadlock for long enough to be
-	 * found
-	 */
-	(void) set_config_option("lock_timeout", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	sc_subtransaction_limit_waiting(1);
 	if (!not_parsed)
 		walk_parsed_body(stringToNode(TextDatumGetCString(parsed)), walk);
 	else if (!isnull)
@@ -883,6 +884,9 @@ typedef struct InspectArguments
 	ScQueryInfo *info;
 } InspectArguments;
 
+/* How long to wait for a lock of which only its being there is known. */
+#define RETRY_MS	10
+
 /* sc_inspect_query(), inside the build environment. */
 static void
 inspect_query(void *arg)
@@ -900,6 +904,7 @@ inspect_query(void *arg)
 	BodyWalk	walk = {0};
 	ListCell   *lc;
 
+	sc_subtransaction_limit_waiting(1);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -950,13 +955,62 @@ inspect_query(void *arg)
 	SPI_finish();
 }
 
+typedef struct RelationWait
+{
+	Oid			relid;
+	int64		fails_at;		/* by lock_timeout */
+} RelationWait;
+
+static void
+wait_for_relation(void *arg)
+{
+	RelationWait *wait = arg;
+
+	if (LockTimeout > 0)
+		sc_subtransaction_limit_waiting((int) Max((wait->fails_at - sc_clock_now()) / SC_NS_PER_MS, 1));
+	LockRelationOid(wait->relid, AccessShareLock);
+}
+
+/*
+ * What the query names is locked while it is analysed.  Like the sources after
+ * that (see track.c) it is not waited for with some of it locked: a try that
+ * meets a lock ends, and the next one comes when that is gone.  In all that takes
+ * lock_timeout at most.
+ */
 void
 sc_inspect_query(ScSectionDef *section, bool check_sources,
 				 ScQueryInfo *info)
 {
 	InspectArguments arguments = {section, check_sources, info};
+	RelationWait wait;
 
-	sc_owner_run(section, inspect_query, &arguments);
+	wait.fails_at = LockTimeout > 0 ? sc_clock_now() + (int64) LockTimeout * SC_NS_PER_MS : PG_INT64_MAX;
+	(void) sc_query_awaited_relation();
+	for (;;)
+	{
+		ErrorData  *error = sc_owner_try(section, inspect_query, &arguments);
+
+		if (error == NULL)
+			return;
+		if (!SC_IS_LOCK_TIMEOUT(error) || sc_clock_now() >= wait.fails_at)
+			ReThrowError(error);
+		FreeErrorData(error);
+		CHECK_FOR_INTERRUPTS();
+		wait.relid = sc_query_awaited_relation();
+		if (OidIsValid(wait.relid))
+		{
+			error = sc_subtransaction_run(wait_for_relation, &wait, false);
+			if (error)
+				ReThrowError(error);
+		}
+		else
+		{
+			/* within a view, or an index: nothing tells which */
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 RETRY_MS, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+		}
+	}
 }
 
 /*-------------------------------------------------------------------------

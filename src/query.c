@@ -122,6 +122,21 @@ check_select(SelectStmt *stmt, NameCheck *check)
 	return false;
 }
 
+/*
+ * The relation whose lock a check of names waits for.  It stays after an error,
+ * until somebody asks.
+ */
+static Oid	awaited_relation = InvalidOid;
+
+Oid
+sc_query_awaited_relation(void)
+{
+	Oid			awaited = awaited_relation;
+
+	awaited_relation = InvalidOid;
+	return awaited;
+}
+
 static void
 check_relation(RangeVar *relation, NameCheck *check)
 {
@@ -134,7 +149,9 @@ check_relation(RangeVar *relation, NameCheck *check)
 		if (strcmp(lfirst(lc), relation->relname) == 0)
 			return;
 	}
+	awaited_relation = RangeVarGetRelid(relation, NoLock, true);
 	relid = RangeVarGetRelid(relation, AccessShareLock, true);
+	awaited_relation = InvalidOid;
 	if (OidIsValid(relid) && get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
 		refuse_temporary(check->section, "relation", relation->relname);
 }

@@ -45,4 +45,7 @@ extern void sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan);
 /* For all that is wrong with a query: an SQLSTATE, and the section's name. */
 SC_NORETURN extern void sc_query_refuse(int code, ScSectionDef *section, const char *what);
 
+/* After an error: the named relation whose lock was not had; InvalidOid: another lock, or none. */
+extern Oid	sc_query_awaited_relation(void);
+
 #endif							/* SC_QUERY_H */

@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -111,6 +112,19 @@ sc_subtransaction_end_scope(ResourceOwner scope)
 	ResourceOwnerRelease(scope, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(scope, RESOURCE_RELEASE_AFTER_LOCKS, true, false);
 	ResourceOwnerDelete(scope);
+}
+
+/*
+ * Wait for no lock longer than that, until the subtransaction ends.  A lock that
+ * is waited for 1 ms is in no deadlock for long enough to be found.
+ */
+void
+sc_subtransaction_limit_waiting(int ms)
+{
+	char		limit[12];
+
+	snprintf(limit, sizeof(limit), "%d", ms);
+	(void) set_config_option("lock_timeout", limit, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 /*

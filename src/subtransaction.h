@@ -19,6 +19,7 @@ extern void sc_subtransaction_note_ending(void);
 extern bool sc_subtransaction_is_ending(void);
 extern ResourceOwner sc_subtransaction_begin_scope(void);
 extern void sc_subtransaction_end_scope(ResourceOwner scope);
+extern void sc_subtransaction_limit_waiting(int ms);
 extern bool sc_subtransaction_is_cancel(const ErrorData *error);
 
 #endif							/* SC_SUBTRANSACTION_H */

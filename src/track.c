@@ -67,6 +67,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "clock.h"
 #include "commit.h"
 #include "compat_guc.h"
 #include "debug.h"
@@ -75,6 +76,7 @@
 #include "role.h"
 #include "settings.h"
 #include "shmem.h"
+#include "subtransaction.h"
 #include "track.h"
 
 #define TRIGGER_NAME	"summary_cache_statement"
@@ -839,44 +841,188 @@ sc_track_check_source(Oid relid)
 	}
 }
 
-/*
- * Lock a table, and what is below it in a tree, ShareRowExclusive, as its
- * triggers take it.  That waits for transactions that have written it,
- * for lock_timeout at most; then the error says what it waited for.
+/*-------------------------------------------------------------------------
+ * Locks
+ *
+ * Who locks several tables takes them together or not at all: whoever has one of
+ * them and comes to need another must not meet us with that in our hands while we
+ * wait for his.
+ *-------------------------------------------------------------------------
  */
-List *
-sc_track_lock(Oid relid)
-{
-	MemoryContext context = CurrentMemoryContext;
-	char	   *name = get_rel_name(relid);
-	List	   *volatile members = NIL;
 
-	PG_TRY();
+/*
+ * Lock a source, and the members of the tree that it is in, by "lock", until that
+ * returns false: true if it never did.  A table is locked before those below it
+ * are looked for.  Another session's temporary table is never read by this one.
+ */
+bool
+sc_track_lock_tree(Oid relid, bool (*lock) (Oid relid, void *arg), void *arg)
+{
+	Oid			root;
+	char		relkind;
+	ScOidList	members = {NIL};
+	ListCell   *lc;
+
+	if (!lock(relid, arg))
+		return false;
+	if (sc_track_is_alone(relid))
+		return true;
+	/* it may have been dropped; a materialized view is in no tree */
+	relkind = get_rel_relkind(relid);
+	if (relkind == '\0' || relkind == RELKIND_MATVIEW)
+		return true;
+	root = sc_track_root(relid);
+	if (root == relid && !has_subclass(relid))
+		return true;
+
+	(void) sc_oid_list_add(&members, root);
+	/* the list grows as we go along */
+	foreach(lc, members.list)
 	{
-		LockRelationOid(relid, ShareRowExclusiveLock);
-		if (get_rel_relkind(relid) == '\0')
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("source table \"%s\" was dropped", name ? name : ""),
-					 errhint("Repeat the command if it is there again.")));
-		members = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+		Oid			member = lfirst_oid(lc);
+		ListCell   *child;
+
+		if (is_temporary(member))
+			continue;
+		if (member != relid && !lock(member, arg))
+			return false;
+		foreach(child, find_inheritance_children(member, NoLock))
+		{
+			(void) sc_oid_list_add(&members, lfirst_oid(child));
+		}
 	}
-	PG_CATCH();
+	return true;
+}
+
+/* A definer's locks. */
+typedef struct Locking
+{
+	List	   *tables;			/* to be locked, with their trees if "take" does so */
+	List	   *names;			/* of these */
+	void		(*take) (struct Locking *locking);
+	ScOidList	locked;			/* what a try has locked */
+
+	/* what the last try could not lock */
+	Oid			missing;
+	LOCKMODE	mode;
+	NameData	name;
+
+	bool		waits_alone;	/* for that, with nothing else locked */
+	int64		patient_until;	/* how long this try may wait for others */
+	int64		fails_at;		/* by lock_timeout */
+} Locking;
+
+/*
+ * Lock one of the tables, or end the try.  The table that was waited for has
+ * been locked by now, and is not kept for long while others are waited for: less
+ * than anybody waits before he looks for a deadlock.
+ */
+static void
+lock_one(Locking *locking, Oid relid, LOCKMODE mode)
+{
+	int64		patience = (locking->patient_until - sc_clock_now()) / SC_NS_PER_MS;
+	char	   *name;
+
+	if (ConditionalLockRelationOid(relid, mode))
+		return;
+	name = get_rel_name(relid);
+	namestrcpy(&locking->name, name ? name : "");
+	locking->missing = relid;
+	locking->mode = mode;
+	if (patience <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on relation \"%s\"", NameStr(locking->name))));
+	sc_subtransaction_limit_waiting((int) patience);
+	LockRelationOid(relid, mode);
+}
+
+/* One try, in a subtransaction of its own. */
+static void
+try_locking(void *arg)
+{
+	Locking    *locking = arg;
+
+	memset(&locking->locked, 0, sizeof(locking->locked));
+	locking->patient_until = 0;
+	if (OidIsValid(locking->missing))
+	{
+		locking->waits_alone = true;
+		if (LockTimeout > 0)
+			sc_subtransaction_limit_waiting((int) Max((locking->fails_at - sc_clock_now()) / SC_NS_PER_MS, 1));
+		LockRelationOid(locking->missing, locking->mode);
+		locking->waits_alone = false;
+		locking->patient_until = Min(sc_clock_now() + (int64) DeadlockTimeout * SC_NS_PER_MS / 2,
+									 locking->fails_at);
+	}
+	locking->take(locking);
+}
+
+/*
+ * Lock tables together: returns all that were locked.  Whatever is locked by
+ * somebody else is waited for with none of the others, for lock_timeout in all;
+ * then the error says what was waited for.
+ *
+ * When that has been waited for, the others may have writers.  A lock that
+ * excludes writers is had of a busy table by queueing for it and hardly ever
+ * without, so that takes a moment of patience: see lock_one().
+ */
+static List *
+lock_together(List *tables, void (*take) (Locking *locking))
+{
+	Locking		locking = {tables, NIL, take};
+	ListCell   *lc;
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context;
+
+	if (tables == NIL)
+		return NIL;
+	foreach(lc, tables)
+	{
+		char	   *name = get_rel_name(lfirst_oid(lc));
+
+		locking.names = lappend(locking.names, name ? name : "");
+	}
+	context = AllocSetContextCreate(old, "summary_cache locks", ALLOCSET_SMALL_SIZES);
+	locking.fails_at = LockTimeout > 0 ? sc_clock_now() + (int64) LockTimeout * SC_NS_PER_MS : PG_INT64_MAX;
+	for (;;)
 	{
 		ErrorData  *error;
+		List	   *locked;
 
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(error->sqlerrcode),
-				 errmsg("could not lock source table \"%s\": %s", name ? name : "", error->message),
-				 errhint("A transaction that has written it, or locked it, is still open; view pg_prepared_xacts has those that are prepared.")));
+		error = sc_subtransaction_run(try_locking, &locking, true);
+		MemoryContextSwitchTo(old);
+		if (error == NULL)
+		{
+			locked = list_copy(locking.locked.list);
+			MemoryContextDelete(context);
+			return locked;
+		}
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			ReThrowError(error);
+		if (locking.waits_alone || sc_clock_now() >= locking.fails_at)
+			ereport(ERROR,
+					(errcode(error->sqlerrcode),
+					 errmsg("could not lock source table \"%s\": %s", NameStr(locking.name), error->message),
+					 errhint("A transaction that has written it, or locked it, is still open; view pg_prepared_xacts has those that are prepared.")));
+		FreeErrorData(error);
+		MemoryContextReset(context);
+		CHECK_FOR_INTERRUPTS();
 	}
-	PG_END_TRY();
-	return members;
+}
+
+/* Does this transaction keep others from writing a table already? */
+static bool
+keeps_writers_out(Oid relid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	for (int mode = ShareRowExclusiveLock; mode <= AccessExclusiveLock; mode++)
+		if (SC_LOCK_HELD(&tag, mode))
+			return true;
+	return false;
 }
 
 /*
@@ -967,12 +1113,125 @@ can_have_trigger(Relation rel)
 		rel->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
 }
 
-/* Give a table our trigger, as it should be. */
+/* Is the trigger there and exactly as installed? */
+static bool
+trigger_ok(Relation rel, Oid function, const char **reason)
+{
+	Trigger    *trigger = find_trigger(rel->trigdesc);
+	const char *name = RelationGetRelationName(rel);
+
+	if (trigger == NULL)
+		*reason = psprintf("trigger %s is missing on %s", TRIGGER_NAME, name);
+	else if (!is_ours(trigger, function))
+		*reason = psprintf("trigger %s of %s is not as installed", TRIGGER_NAME, name);
+	else if (trigger->tgenabled == TRIGGER_DISABLED)
+		*reason = psprintf("trigger %s of %s is disabled", TRIGGER_NAME, name);
+	else if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+		*reason = psprintf("trigger %s of %s is not enabled as installed", TRIGGER_NAME, name);
+	else
+		return true;
+	return false;
+}
+
+/*
+ * Is there nothing to be done for a table's trigger?  The table is locked; one
+ * that is gone or cannot have a trigger needs none.
+ */
+static bool
+needs_no_trigger(Oid relid)
+{
+	Oid			function = touch_function();
+	Relation	rel = try_relation_open(relid, NoLock);
+	const char *reason;
+	bool		ok;
+
+	if (rel == NULL)
+		return true;
+	ok = !can_have_trigger(rel) || trigger_ok(rel, function, &reason);
+	relation_close(rel, NoLock);
+	return ok;
+}
+
+/*
+ * Lock a table as its trigger needs it: where it has that already, so that it is
+ * not dropped, and no writer has to be waited for, nor waits.  What is done to
+ * the trigger meanwhile is what somebody wants.
+ */
+static bool
+lock_for_trigger(Oid relid, void *arg)
+{
+	Locking    *locking = arg;
+
+	(void) sc_oid_list_add(&locking->locked, relid);
+	if (keeps_writers_out(relid))
+		return true;
+	lock_one(locking, relid, AccessShareLock);
+	if (needs_no_trigger(relid))
+		return true;
+	/* not while that is waited for: who truncates the table would wait for us */
+	UnlockRelationOid(relid, AccessShareLock);
+	lock_one(locking, relid, ShareRowExclusiveLock);
+	return true;
+}
+
+static void
+take_trees(Locking *locking)
+{
+	ListCell   *lc;
+	ListCell   *name;
+
+	forboth(lc, locking->tables, name, locking->names)
+	{
+		Oid			source = lfirst_oid(lc);
+
+		if (get_rel_relkind(source) == RELKIND_MATVIEW)
+			continue;
+		(void) sc_track_lock_tree(source, lock_for_trigger, locking);
+		if (get_rel_relkind(source) == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("source table \"%s\" was dropped", (char *) lfirst(name)),
+					 errhint("Repeat the command if it is there again.")));
+	}
+}
+
+/*
+ * Lock sources, and all members of their trees, together for their triggers:
+ * ShareRowExclusive where one is to be made, which waits for the table's writers.
+ * Returns the members, for sc_track_attach().
+ */
+List *
+sc_track_lock(List *sources)
+{
+	return lock_together(sources, take_trees);
+}
+
+static void
+take_exclusive(Locking *locking)
+{
+	ListCell   *lc;
+
+	foreach(lc, locking->tables)
+	{
+		lock_one(locking, lfirst_oid(lc), AccessExclusiveLock);
+	}
+}
+
+/* Lock tables together for sc_track_detach(). */
+void
+sc_track_lock_exclusive(List *tables)
+{
+	(void) lock_together(tables, take_exclusive);
+}
+
+/* Give a table our trigger, as it should be; its writers are locked out. */
 static void
 attach_one(Oid relid)
 {
-	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+	Relation	rel = try_relation_open(relid, NoLock);
 
+	if (rel == NULL)
+		return;
 	if (can_have_trigger(rel))
 	{
 		Oid			function = touch_function();
@@ -989,41 +1248,24 @@ attach_one(Oid relid)
 		else if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
 			SC_SET_TRIGGER_FIRING(rel, TRIGGER_NAME, TRIGGER_FIRES_ALWAYS);
 	}
-	table_close(rel, NoLock);
+	relation_close(rel, NoLock);
 	CommandCounterIncrement();
 }
 
-/*
- * Put the trigger on a source and on all members of its tree.  Locks them
- * ShareRowExclusive, which waits for their writers (for lock_timeout at most).
- */
+/* Put the trigger on those of these tables whose writers are locked out. */
 void
-sc_track_attach(Oid relid)
+sc_track_attach(List *members)
 {
 	ListCell   *lc;
 
-	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
-		return;
-	foreach(lc, sc_track_lock(sc_track_root(relid)))
+	foreach(lc, members)
 	{
 		CHECK_FOR_INTERRUPTS();
-		attach_one(lfirst_oid(lc));
+		if (keeps_writers_out(lfirst_oid(lc)))
+			attach_one(lfirst_oid(lc));
 	}
 	if (sc_shared)
 		sc_commit_mark_catch_all();
-}
-
-/* Does this transaction keep others from writing a table already? */
-static bool
-keeps_writers_out(Oid relid)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	for (int mode = ShareRowExclusiveLock; mode <= AccessExclusiveLock; mode++)
-		if (SC_LOCK_HELD(&tag, mode))
-			return true;
-	return false;
 }
 
 /*
@@ -1035,14 +1277,7 @@ keeps_writers_out(Oid relid)
 void
 sc_track_attach_members(Oid relid)
 {
-	ListCell   *lc;
-
-	foreach(lc, members_of(relid))
-	{
-		if (keeps_writers_out(lfirst_oid(lc)))
-			attach_one(lfirst_oid(lc));
-	}
-	sc_commit_mark_catch_all();
+	sc_track_attach(members_of(relid));
 }
 
 /*
@@ -1089,7 +1324,12 @@ sc_track_restore_firing(Oid relid)
 {
 	const char *names[] = {TRIGGER_NAME, SC_GUARD_TRIGGER, SC_GUARD_ROW_TRIGGER};
 	int			n = sc_extension_is_own_table(relid) ? lengthof(names) : 1;
-	Relation	rel = table_open(relid, ShareRowExclusiveLock);
+	Relation	rel;
+
+	/* by now its name may be another table's, which the command has not locked */
+	if (!keeps_writers_out(relid))
+		return;
+	rel = table_open(relid, NoLock);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -1163,11 +1403,11 @@ drop_trigger_now(void *arg)
 }
 
 /*
- * Remove our trigger from one table.  That needs an AccessExclusive lock;
- * unless we are to wait for it, it stays where it is not to be had.
+ * Remove our trigger from one table.  That needs an AccessExclusive lock, and
+ * where it is not to be had the trigger stays: see sc_track_lock_exclusive().
  */
 void
-sc_track_detach(Oid relid, bool wait)
+sc_track_detach(Oid relid)
 {
 	Oid			function = touch_function();	/* before the trigger is
 												 * looked at: see
@@ -1176,9 +1416,7 @@ sc_track_detach(Oid relid, bool wait)
 	Trigger    *trigger;
 	ObjectAddress object;
 
-	if (wait)
-		LockRelationOid(relid, AccessExclusiveLock);
-	else if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
+	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
 		return;
 	rel = try_relation_open(relid, NoLock);
 	if (rel == NULL)
@@ -1197,26 +1435,6 @@ sc_track_detach(Oid relid, bool wait)
 	CommandCounterIncrement();
 	if (sc_shared)
 		sc_commit_mark_catch_all();
-}
-
-/* Is the trigger there and exactly as installed? */
-static bool
-trigger_ok(Relation rel, Oid function, const char **reason)
-{
-	Trigger    *trigger = find_trigger(rel->trigdesc);
-	const char *name = RelationGetRelationName(rel);
-
-	if (trigger == NULL)
-		*reason = psprintf("trigger %s is missing on %s", TRIGGER_NAME, name);
-	else if (!is_ours(trigger, function))
-		*reason = psprintf("trigger %s of %s is not as installed", TRIGGER_NAME, name);
-	else if (trigger->tgenabled == TRIGGER_DISABLED)
-		*reason = psprintf("trigger %s of %s is disabled", TRIGGER_NAME, name);
-	else if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
-		*reason = psprintf("trigger %s of %s is not enabled as installed", TRIGGER_NAME, name);
-	else
-		return true;
-	return false;
 }
 
 /* A build has found a table without our trigger since somebody asked last. */

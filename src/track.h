@@ -24,16 +24,20 @@ extern bool sc_track_is_tracked(Oid relid);
 /* An error if a table cannot be a source. */
 extern void sc_track_check_source(Oid relid);
 
-/* Lock a table and its members for triggers; the members. */
-extern List *sc_track_lock(Oid relid);
-extern void sc_track_attach(Oid relid); /* triggers on the whole tree */
+/* Lock a source, and the members of its tree, until lock() returns false. */
+extern bool sc_track_lock_tree(Oid relid, bool (*lock) (Oid relid, void *arg), void *arg);
+
+/* Lock sources and their members together for triggers; the members. */
+extern List *sc_track_lock(List *sources);
+extern void sc_track_attach(List *members);
 extern void sc_track_attach_members(Oid relid); /* on what joined a tree */
 extern bool sc_track_attach_missing(Oid relid);
 extern void sc_track_restore_firing(Oid relid);
 
 /* May the current user do that? */
 extern bool sc_track_may_detach(Oid relid);
-extern void sc_track_detach(Oid relid, bool wait);
+extern void sc_track_lock_exclusive(List *tables);	/* together */
+extern void sc_track_detach(Oid relid); /* if it can be locked now */
 
 /* The tables that have our trigger; those of the definitions, too? */
 extern List *sc_track_tables(bool definitions);

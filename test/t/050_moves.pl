@@ -131,6 +131,15 @@ is($reader->query($family), 'hit-revision{"parents":0,"brothers":0}', 'others ha
 $mover->query('COMMIT');
 ok($node->poll_query_until('postgres', $family, 'hit-revision{"parents":1,"brothers":0}'), 'the worker refreshes under the new name');
 is($reader->query(q{SELECT document FROM ext.summary_cache_fetch('family')}), '{"parents":1,"brothers":0}', '... and the session has it');
+# nor for who has locked another table of the extension: before the command, or in it
+my $other_table = 'LOCK TABLE summary_cache.option IN ACCESS EXCLUSIVE MODE';
+$definer->query("BEGIN; $other_table");
+like(said(q{SET statement_timeout = '20s'; ALTER TABLE mother RENAME TO parent}),
+	qr/WARNING:  sections do not follow what is renamed or moved: canceling statement due to lock timeout/, 'nor for the options');
+like(said(q{SET statement_timeout = '20s'; ALTER SCHEMA hub RENAME TO moved}),
+	qr/WARNING:  the summary of the State Hub does not follow its tables: canceling statement due to lock timeout/, '... nor does a moved hub');
+$definer->query('ROLLBACK');
+$node->safe_psql('postgres', 'ALTER TABLE parent RENAME TO mother; ALTER SCHEMA moved RENAME TO hub');
 $node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('family'); DROP TABLE mother, sister});
 
 # a section that has nothing to do with it is not looked at: its table may be locked, its name be the same as another's
@@ -270,6 +279,20 @@ $holder->query('COMMIT');
 $going->result;
 is($going->error, '', '... and leaves alone a section that is another one by then');
 is($node->safe_psql('going', 'SELECT query FROM summary_cache.definition'), 'SELECT 1 AS n', '... as it was written');
+
+# or a table of the extension is locked by then
+my $locker = Session->new($node, 'going');
+$node->safe_psql('going', q{UPDATE summary_cache.definition SET query = 'SELECT count(*) AS n FROM quicker'});
+$holder->query('BEGIN; LOCK TABLE quicker IN ROW EXCLUSIVE MODE');
+$going->send_sql(q{SET statement_timeout = '60s'; ALTER TABLE quicker RENAME TO quickest; RESET statement_timeout});
+ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $going->{pid}"), 'it waits again');
+$locker->query("BEGIN; $other_table");
+$holder->query('COMMIT');
+$going->result;
+like($going->error, qr/WARNING:  section "core" of summary "a" does not follow what was renamed or moved: canceling statement due to lock timeout/,
+	'... and then not for the options');
+$locker->quit;
+$node->safe_psql('going', 'ALTER TABLE quickest RENAME TO quicker');
 $holder->query('BEGIN; LOCK TABLE quicker IN ROW EXCLUSIVE MODE');
 $going->send_sql('ALTER TABLE quicker RENAME TO quick');
 ok($node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $going->{pid}"), 'it waits once more');
@@ -279,29 +302,78 @@ is($going->error, '', '... with nothing to follow');
 $_->quit foreach ($holder, $going);
 
 #
-# DROP OWNED beside an open writer
+# DROP OWNED and REASSIGN OWNED wait for nobody: not for a writer, not for a definer
 #
 $node->safe_psql('postgres', q{
-	CREATE ROLE leaving;
+	CREATE ROLE leaving; CREATE ROLE staying;
 	GRANT USAGE ON SCHEMA ext TO leaving;
 	GRANT SELECT, TRIGGER ON other TO leaving;
 	GRANT EXECUTE ON FUNCTION ext.summary_cache_define TO leaving;
 	SELECT ext.summary_cache_drop('s');
 	SET ROLE leaving;
 	SELECT ext.summary_cache_define('leaving', 'core', 'SELECT count(*) AS n FROM other');
+	RESET ROLE;
+	CREATE TABLE of_definer (n int);
 });
-my $writer = Session->new($node);
-$writer->query('BEGIN; INSERT INTO other VALUES (1)');
-like(said(q{SET lock_timeout = '100ms'; DROP OWNED BY leaving}),
+# a wait would end in an error
+my $bounded = q{SET statement_timeout = '20s'};
+my $kept = q{SELECT owner::text FROM summary_cache.definition WHERE summary = 'leaving'};
+$definer->query(q{BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM of_definer')});
+like(said("$bounded; REASSIGN OWNED BY leaving TO staying"),
+	qr/WARNING:  could not reassign the sections of these roles: another session is changing definitions\nHINT:  Repeat the command\./,
+	'REASSIGN OWNED does not wait for a definer');
+like(said("$bounded; DROP OWNED BY leaving"),
+	qr/WARNING:  could not drop the sections of these roles: another session is changing definitions\nHINT:  Repeat the command, or call summary_cache_drop\(\)\./,
+	'nor does DROP OWNED');
+is($node->safe_psql('postgres', q{SELECT has_table_privilege('leaving', 'other', 'SELECT')} . ";$kept"), "f\nleaving",
+	'the rights are gone, the section is there');
+$definer->query('COMMIT');
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_configure('leaving', 'readers', 'leaving')});
+$definer->query('BEGIN; LOCK TABLE summary_cache.option IN ACCESS EXCLUSIVE MODE');
+like(said("$bounded; DROP OWNED BY leaving"),
 	qr/WARNING:  could not drop the sections of these roles: canceling statement due to lock timeout/,
-	'a lock that cannot be had is no reason to fail');
-is($node->safe_psql('postgres', q{SELECT has_table_privilege('leaving', 'other', 'SELECT'), count(*) FROM summary_cache.definition WHERE summary = 'leaving'}),
-	'f|1', 'the rights are gone, the section is there');
-$writer->query('COMMIT');
-is(said('DROP OWNED BY leaving'), '', 'once more');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM summary_cache.definition WHERE summary = 'leaving'}), '0', 'it is dropped');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'other'::regclass}), '0', '... with its triggers');
-is(said('DROP ROLE leaving'), '', 'and the role');
+	'nor for who has locked another table of the extension');
+$definer->query('ROLLBACK');
+
+my $writer = Session->new($node);
+my $triggers = q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'other'::regclass};
+$writer->query('BEGIN; INSERT INTO other VALUES (1)');
+is(said("$bounded; DROP OWNED BY leaving"), '', 'nor for a writer of a source');
+is($node->safe_psql('postgres', "$kept; $triggers"), '1', 'the section is dropped, the trigger stays');
+is(said("$bounded; INSERT INTO other VALUES (1)"), '', '... and writers do not wait');
+$writer->query(q{ROLLBACK});
+$node->safe_psql('postgres', q{SELECT ext.summary_cache_drop('s'); DROP TABLE of_definer});
+is($node->safe_psql('postgres', $triggers), '0', 'the next drop removes the trigger');
+
+# what it locks for that, it locks for a moment
+my $grant = q{
+	GRANT USAGE ON SCHEMA ext TO leaving;
+	GRANT SELECT, TRIGGER ON other TO leaving;
+	GRANT EXECUTE ON FUNCTION ext.summary_cache_define TO leaving;
+	SET ROLE leaving;
+	SELECT ext.summary_cache_define('leaving', 'core', 'SELECT count(*) AS n FROM other')};
+$node->safe_psql('postgres', $grant);
+is(said("$bounded; DROP OWNED BY leaving"), '', 'DROP OWNED of a role whose source nobody uses');
+is($node->safe_psql('postgres', "$kept; $triggers"), '0', '... drops the trigger as well');
+my $locked = q{SELECT count(*) FROM pg_locks WHERE relation = 'other'::regclass AND mode = 'AccessExclusiveLock'};
+for my $block ([ 'a transaction block', 'DROP OWNED BY leaving', $locked ],
+	[ 'a function', "DO \$\$BEGIN DROP OWNED BY leaving; IF ($locked) > 0 THEN RAISE 'locked'; END IF; END\$\$", 'SELECT 0' ])
+{
+	my ($what, $command, $look) = @$block;
+
+	$node->safe_psql('postgres', $grant);
+	$writer->query($what =~ /block/ ? "BEGIN; $command" : $command);
+	is($writer->error, '', "DROP OWNED in $what");
+	is($writer->query($look), '0', '... keeps no lock on the source');
+	$writer->query('COMMIT') if $what =~ /block/;
+	is($node->safe_psql('postgres', "$kept; $triggers"), '1', '... so the trigger stays');
+}
+$node->safe_psql('postgres', q{
+	CREATE TABLE of_definer (n int);
+	SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM of_definer');
+	SELECT ext.summary_cache_drop('s');
+	DROP TABLE of_definer});
+is(said('DROP ROLE leaving, staying'), '', 'and the roles can go');
 
 #
 # A right that is taken away, seen by a session that has the document
