@@ -260,7 +260,8 @@ CREATE FUNCTION summary_cache_stat_server(
         OUT workers_started bigint, OUT workers_refused bigint,
         OUT workers_failed bigint, OUT workers_terminated bigint,
         OUT builds_gave_way bigint,
-        OUT documents_evicted bigint, OUT summaries_evicted bigint)
+        OUT documents_evicted bigint, OUT summaries_evicted bigint,
+        OUT slots_refused bigint)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_server'
     LANGUAGE C VOLATILE PARALLEL RESTRICTED;

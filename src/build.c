@@ -252,10 +252,10 @@ lock_wanted(Sections *sections)
 /*
  * Add the words of a section's sources to the label that was begun for all
  * sections, which stays as it is.  A source whose changes might go unnoticed
- * makes a label that is never current.
+ * makes a label that is never current.  Also notes whether a source has no slot.
  */
 static ScLabel
-label_section(ScSectionDef *section, const ScLabel *begun)
+label_section(ScSectionDef *section, const ScLabel *begun, bool *lacks_slots)
 {
 	ScLabel		label = *begun;
 
@@ -271,7 +271,8 @@ label_section(ScSectionDef *section, const ScLabel *begun)
 
 		label.words = repalloc_huge(label.words, sizeof(ScWordSeen) * (label.nwords + nrefs + 2));
 		for (int r = 0; r < nrefs; r++)
-			sc_label_add(&label, &refs[r]);
+			if (!sc_label_add(&label, &refs[r]))
+				*lacks_slots = true;
 		if (!provable)
 			sc_label_add_never(&label);
 	}
@@ -387,29 +388,46 @@ sc_build_is_blocked_here(ScSummaryDef *definition)
 	return false;
 }
 
+/* Is a summary not among these yet?  From then on it is. */
+static bool
+is_first(List **reported, const char *summary)
+{
+	MemoryContext old;
+	ListCell   *lc;
+
+	foreach(lc, *reported)
+	{
+		if (strcmp(lfirst(lc), summary) == 0)
+			return false;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	*reported = lappend(*reported, pstrdup(summary));
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
 /*
- * Say once in a session that a document is not cached for want of room; for each
- * summary, since the remedy may be another's.  To be called when no other builder
- * waits any more: the client may not read it.
+ * Say once in a session that a document is not cached for want of room, or that a
+ * source has no slot; for each summary, since the remedy may be another's.  To be
+ * called when no other builder waits any more: the client may not read it.
  */
 void
 sc_build_warn(const char *summary, const ScBuild *build)
 {
-	static List *reported = NIL;
-	MemoryContext old;
-	ListCell   *lc;
+	static List *without_slots = NIL;
+	static List *without_room = NIL;
+	int			level = SC_IN_BACKGROUND_WORKER ? LOG : WARNING;
 
-	if (!sc_store_lacked_room(build->put))
+	/* a reader may not know the table */
+	if (build->lacks_slots && is_first(&without_slots, summary))
+		ereport(level,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("there is no slot for a source table of summary \"%s\"", summary),
+				 errdetail("Any change of such a table concerns every section of the database."),
+				 errhint("Raise summary_cache.max_tables and restart the server. View summary_cache_tables shows which tables these are.")));
+	if (!sc_store_lacked_room(build->put) || !is_first(&without_room, summary))
 		return;
-	foreach(lc, reported)
-	{
-		if (strcmp(lfirst(lc), summary) == 0)
-			return;
-	}
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	reported = lappend(reported, pstrdup(summary));
-	MemoryContextSwitchTo(old);
-	ereport(SC_IN_BACKGROUND_WORKER ? LOG : WARNING,
+	ereport(level,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("document of summary \"%s\" does not fit in %s and is not cached",
 					summary, build->put == SC_PUT_OVER_LIMIT ? "its own memory_limit" : "shared memory"),
@@ -640,9 +658,10 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	}
 
 	lock_wanted(&sections);
+	build->lacks_slots = false;
 	for (int i = 0; i < definition->nsections; i++)
 		if (sections.wanted[i])
-			labels[i] = label_section(&definition->sections[i], &begun);
+			labels[i] = label_section(&definition->sections[i], &begun, &build->lacks_slots);
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

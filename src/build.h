@@ -42,6 +42,7 @@ typedef struct ScBuild
 								 * see closed.c */
 	bool		hidden;			/* the reader may not read what was built */
 	bool		hides_errors;	/* nor know what went wrong */
+	bool		lacks_slots;	/* a source has no slot of its own */
 	ScPutResult put;			/* what came of publishing it */
 } ScBuild;
 

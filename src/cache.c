@@ -948,6 +948,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		if (local->index >= 0 && local->nsections > 0 &&
 			answer_reader(reader, decision->status, NULL, answer))
 		{
+			sc_build_warn(reader->summary, &build);
 			free_build(&build);
 			return true;
 		}

@@ -324,8 +324,8 @@ sweep_slots(void)
 }
 
 /*
- * Take the slots of a source and say so if there are none: later, without
- * anybody to tell, the catch-all word would have to do.
+ * Take the slots of a source; an error if there are none: later the catch-all
+ * word would have to do.
  */
 static void
 take_slots(Oid relid)
@@ -343,10 +343,10 @@ take_slots(Oid relid)
 		if (!sc_release_keep_slot(table) && is_new)
 			sc_release_slot_on_abort(table);
 		if (slot == SC_SLOT_NONE)
-			slot = sc_slot_find(SC_KEY_HERE(table), true);
-		if (slot == SC_SLOT_NONE)
 		{
-			sweep_slots();
+			/* before one is looked for, since each time that there is none counts */
+			if (sc_slot_all_taken())
+				sweep_slots();
 			slot = sc_slot_find(SC_KEY_HERE(table), true);
 		}
 		if (slot == SC_SLOT_NONE)

@@ -116,13 +116,16 @@ sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared)
 	label->nwords = SC_CATCH_ALLS;
 }
 
-void
+bool
 sc_label_add(ScLabel *label, const ScSlotRef *ref)
 {
+	if (sc_label_is_of_standby(label))
+		return true;
 	/* without a slot, writers use the catch-all, which is in the label */
-	if (!sc_label_is_of_standby(label) &&
-		sc_word_read(&label->words[label->nwords], ref->key, ref->slot))
-		label->nwords++;
+	if (!sc_word_read(&label->words[label->nwords], ref->key, ref->slot))
+		return false;
+	label->nwords++;
+	return true;
 }
 
 /* Something that it was built from might change unnoticed. */

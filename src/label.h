@@ -44,8 +44,8 @@ sc_label_is_of_standby(const ScLabel *label)
  * are found, which may raise errors. */
 extern void sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared);
 
-/* Add a source's word; on a standby, and for a table without a slot, nothing. */
-extern void sc_label_add(ScLabel *label, const ScSlotRef *ref);
+/* Add a source's word; on a standby nothing.  Nor for a table without a slot: false. */
+extern bool sc_label_add(ScLabel *label, const ScSlotRef *ref);
 extern void sc_label_add_never(ScLabel *label);
 extern bool sc_label_is_never_current(const ScLabel *label);
 

@@ -30,6 +30,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -42,6 +43,7 @@
 
 #include "clock.h"
 #include "launcher.h"
+#include "oid_set.h"
 #include "request_internal.h"
 #include "shmem.h"
 #include "store.h"
@@ -58,6 +60,9 @@
 
 /* How often it looks after workers. */
 #define SUPERVISE_NS	SC_NS_PER_S
+
+/* How often, on a standby, for databases that are gone. */
+#define GONE_NS			(10 * SC_NS_PER_S)
 
 /* A build that goes on for so long is not waited for by other requests. */
 #define LONG_BUILD_NS	(20 * SC_NS_PER_MS)
@@ -129,6 +134,56 @@ demand_of(Oid dboid)
  * Looking
  *-------------------------------------------------------------------------
  */
+
+/* Has a database been dropped? */
+static bool
+database_is_gone(Oid dboid)
+{
+	bool		gone;
+
+	StartTransactionCommand();
+	gone = !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(dboid));
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+	return gone;
+}
+
+/*
+ * Where a DROP DATABASE is replayed, nobody gives back what the database has in
+ * shared memory: look whether there is one, from time to time, and once more after
+ * a promotion.
+ */
+static void
+forget_gone_databases(int64 now, int64 *wake_at)
+{
+	static bool replayed = true;	/* something, since the last time */
+	static int64 due = 0;
+	Oid			dboid;
+	ScOidList	known = {0};
+	ListCell   *lc;
+
+	if (!replayed)
+		return;
+	if (now >= due)
+	{
+		replayed = RecoveryInProgress();
+		due = now + GONE_NS;
+		for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
+			(void) sc_oid_list_add(&known, dboid);
+		foreach(lc, known.list)
+		{
+			if (!database_is_gone(lfirst_oid(lc)))
+				continue;
+			elog(DEBUG1, "database %u was dropped", lfirst_oid(lc));
+			sc_store_forget_database(lfirst_oid(lc));
+		}
+		list_free(known.list);
+		if (known.known)
+			hash_destroy(known.known);
+	}
+	if (replayed)
+		*wake_at = Min(*wake_at, due);
+}
 
 /* Forget what was found out by the look before. */
 static void
@@ -468,29 +523,12 @@ workers_of_one(void)
 	return Max(sc_max_workers - 1, Min(sc_max_workers, 2));
 }
 
-/*
- * Has a database been dropped?  Where that was replayed, nobody has given back
- * what it has in shared memory.
- */
-static bool
-database_is_gone(Oid dboid)
-{
-	bool		gone;
-
-	StartTransactionCommand();
-	gone = !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(dboid));
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(TopMemoryContext);
-	return gone;
-}
-
 /* May a worker be started in a database now?  Else when. */
 static bool
 may_start(const Demand *demand, int64 now, int64 *wake_at)
 {
 	int64		until = (int64) pg_atomic_read_u64(&sc_register->no_place_until);
 	ScBarred   *barred;
-	bool		has_failed;
 
 	/* those that are there, or come, take it soon */
 	if (demand->starting > 0)
@@ -503,16 +541,10 @@ may_start(const Demand *demand, int64 now, int64 *wake_at)
 	barred = sc_request_find_barred(demand->dboid);
 	if (barred)
 		until = Max(until, barred->until);
-	has_failed = barred && barred->failed_starts > 0;
 	LWLockRelease(&sc_register->lock);
 	if (until > now)
 	{
 		*wake_at = Min(*wake_at, until);
-		return false;
-	}
-	if (has_failed && database_is_gone(demand->dboid))
-	{
-		sc_store_forget_database(demand->dboid);
 		return false;
 	}
 	return true;
@@ -576,6 +608,7 @@ look(void)
 	int64		wake_at = PG_INT64_MAX;
 
 	begin_look(now);
+	forget_gone_databases(now, &wake_at);
 	look_at_workers(now, &wake_at);
 	if (sc_store_request_eager(InvalidOid))
 	{

@@ -48,7 +48,7 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define SUMMARY_COLUMNS 36
 #define SECTION_COLUMNS 14
 #define TABLE_COLUMNS	7
-#define SERVER_COLUMNS	12
+#define SERVER_COLUMNS	13
 
 /*
  * The server run, and the revision of each word that the section was built at;
@@ -626,6 +626,7 @@ sc_stat_server(PG_FUNCTION_ARGS)
 		values[c++] = Int64GetDatum((int64) sc_request_get_count(i));
 	values[c++] = Int64GetDatum(evictions.documents);
 	values[c++] = Int64GetDatum(evictions.entries);
+	values[c++] = Int64GetDatum((int64) sc_slot_refusals());
 	Assert(c == SERVER_COLUMNS);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	return (Datum) 0;

@@ -111,6 +111,7 @@ words_init(int tranche)
 	sc_words->ncells = MaxBackends + ORPHAN_CELLS;
 	pg_atomic_init_u32(&sc_words->ncells_used, 0);
 	sc_words->next_revision = 1;
+	pg_atomic_init_u64(&sc_words->refusals, 0);
 
 	memset(sc_slots, 0, slots_size());
 	for (int i = 0; i < sc_slot_count(); i++)
@@ -271,6 +272,7 @@ slot_refuse(uint64 key)
 {
 	int			fallback = fallback_of(SC_KEY_DATABASE(key));
 
+	pg_atomic_fetch_add_u64(&sc_words->refusals, 1);
 	if (!is_catch_all_key(key))
 	{
 		sc_words->slot_refused = true;
@@ -341,6 +343,12 @@ sc_slot_all_taken(void)
 		if (!sc_slot_at(i)->wanted)
 			return false;
 	return true;
+}
+
+uint64
+sc_slot_refusals(void)
+{
+	return pg_atomic_read_u64(&sc_words->refusals);
 }
 
 /* May a catch-all be that of a database, now or later in this server run? */

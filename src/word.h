@@ -74,6 +74,10 @@ extern bool sc_slot_want(int slot, bool wanted);	/* what was noted before */
 /* Is there none that could be taken?  Reads without a lock. */
 extern bool sc_slot_all_taken(void);
 
+/* How often none was to be had since the server start: for a definition, a build, or
+ * a commit.  A database is refused one once, a table each time. */
+extern uint64 sc_slot_refusals(void);
+
 /* The number of slots, fallbacks included: more than any slot. */
 extern int	sc_slot_count(void);
 

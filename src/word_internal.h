@@ -119,6 +119,8 @@ typedef struct ScWords
 	bool		slot_refused;	/* somebody found no slot, so a label may lack
 								 * one that its table gets later; under
 								 * ScShared.lock */
+	pg_atomic_uint64 refusals;	/* how often a slot was looked for and none
+								 * was to be had; for the views only */
 } ScWords;
 
 extern ScWords *sc_words;

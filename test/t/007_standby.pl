@@ -30,6 +30,7 @@ $primary->backup('backup');
 
 my $standby = Node->new('standby');
 $standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->append_conf('postgresql.conf', 'summary_cache.max_sections = 16');
 $standby->start;
 $primary->wait_for_catchup($standby);
 
@@ -252,6 +253,33 @@ is($standby->safe_psql('postgres', q{SELECT summary_cache_get('later')}), '{"lat
 is($old_hand->query(q{SELECT summary_cache_get('s', true)}), '{"n":2}', 'a changed one has changed, for a session that knew it, too');
 $old_hand->quit;
 is($standby->safe_psql('postgres', q{SELECT summary_cache_get('s')}), '{"n":2}', 'a changed one has changed');
+
+# a database that is dropped gives back what it had, though nobody asks for anything there: room for ten summaries
+sub ten_summaries
+{
+	my ($name) = @_;
+	return "SELECT summary_cache_define('$name' || g, 'main', 'SELECT 1 AS n', '{}') FROM generate_series(1, 10) g";
+}
+my $read_ten = q{SELECT string_agg(status, ' ') FROM generate_series(1, 10) g, summary_cache_fetch('%s' || g)};
+my $evicted = 'SELECT summaries_evicted, documents_evicted FROM summary_cache_server';
+$primary->safe_psql('postgres', 'CREATE DATABASE dropped');
+$primary->safe_psql('dropped', 'CREATE EXTENSION summary_cache; ' . ten_summaries('d'));
+$primary->safe_psql('postgres', ten_summaries('f'));
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('dropped', sprintf $read_ten, 'd'), join(' ', ('miss') x 10), 'another database');
+# then nothing wakes the launcher
+$standby->set_server('summary_cache.worker_idle_timeout', '100ms');
+$standby->quiet('dropped');
+is($standby->safe_psql('postgres', $evicted), '0|0', '... for which there was room');
+my $dropped = $standby->safe_psql('postgres', q{SELECT oid FROM pg_database WHERE datname = 'dropped'});
+$standby->set_server('log_min_messages', 'debug1');
+$primary->safe_psql('postgres', 'DROP DATABASE dropped');
+$primary->wait_for_catchup($standby);
+ok(wait_until(sub { slurp_file($standby->logfile) =~ /database $dropped was dropped/ }), '... is dropped, which is noticed');
+$standby->set_server('log_min_messages', undef, 'warning');
+$standby->set_server('summary_cache.worker_idle_timeout', undef, '1min');
+is($standby->safe_psql('postgres', sprintf $read_ten, 'f'), join(' ', ('miss') x 10), 'ten other summaries');
+is($standby->safe_psql('postgres', $evicted), '0|0', '... for which nobody gives way');
 
 #
 # Promotion, by a session that was reading before, and with a transaction left prepared

@@ -275,10 +275,19 @@ $crowd->sql('CREATE EXTENSION summary_cache;' . join('', map { "CREATE TABLE $_ 
 	q{SELECT summary_cache_define('s', 'main', 'SELECT } . join(' + ', map { "(SELECT n FROM $_)" } @tables) . q{ AS n')}, 'a');
 $crowd->sql('CREATE DATABASE b TEMPLATE a');
 $crowd->sql('CREATE DATABASE c TEMPLATE a');
-is($crowd->sql(fetch('s'), 'a'), 'miss 0', 'a database takes all slots');
+my $refused = 'SELECT slots_refused FROM summary_cache_server';
+($ret, $out, $err) = $crowd->psql('a', fetch('s'));
+is("$out $err", 'miss 0 ', 'a database takes all slots');
+is($crowd->sql($refused, 'a'), '0', '... of which none was refused');
 foreach my $db ('b', 'c')
 {
-	is($crowd->sql(fetch('s'), $db), 'miss 0', "$db, a copy, has none, and is cached");
+	# once in a session, however often it builds
+	$before = $crowd->sql($refused, $db);
+	($ret, $out, $err) = $crowd->psql($db, join ';', fetch('s'), (forced('s')) x 2);
+	is($out, "miss 0\n0\n0", "$db, a copy, has none, and is cached");
+	like($err, qr/^[^\n]*WARNING:  there is no slot for a source table of summary "s"\nDETAIL:[^\n]*\nHINT:  Raise summary_cache\.max_tables[^\n]*$/,
+		'... with one warning');
+	cmp_ok($crowd->sql($refused, $db), '>=', $before + 6, '... which is counted');
 	is($crowd->sql(fetch('s'), $db), 'hit-revision 0', '... and hit');
 	like($crowd->sql(q{SELECT DISTINCT provable || ' ' || coalesce(revision::text, 'none') || ' ' || reason FROM summary_cache_tables}, $db),
 		qr/^true none all slots are in use/, '... as the view says');
@@ -286,7 +295,9 @@ foreach my $db ('b', 'c')
 my $wrong = 0;
 foreach my $n (1 .. 6)
 {
+	$before = $crowd->sql($refused, 'a');
 	$crowd->sql("UPDATE t$n SET n = n + 1", 'b');
+	cmp_ok($crowd->sql($refused, 'a'), '>', $before, 'a commit that looks for a slot is counted');
 	is($crowd->sql(fetch('s'), 'a'), 'hit-revision 0', "a write in a database without slots costs others nothing: t$n");
 	is($crowd->sql(fetch('s'), 'c'), 'hit-revision 0', "... another one without slots neither");
 	$wrong++ if $crowd->sql(fetch('s'), 'b') eq 'hit-revision ' . ($n - 1);
@@ -329,8 +340,10 @@ $crowd->sql('CREATE DATABASE d');
 $crowd->sql(q{CREATE EXTENSION summary_cache; CREATE TABLE t (n int); CREATE TABLE u (n int)}, 'd');
 # Tables that are defined again in the transaction that drops them keep their slots.
 $crowd->sql(q{BEGIN; SELECT summary_cache_drop('s'); SELECT summary_cache_define('s', 'main', 'SELECT } . join(' + ', map { "(SELECT n FROM $_)" } @tables) . q{ AS n'); COMMIT}, 'a');
+$before = $crowd->sql($refused, 'a');
 ($ret, $out, $err) = $crowd->psql('d', q{SELECT summary_cache_define('d', 'main', 'SELECT count(*) AS n FROM t')});
 like($err, qr/no room to track table "t"/, 'what is dropped and defined again in one transaction keeps its slots');
+cmp_ok($crowd->sql($refused, 'a'), '>', $before, '... which another definition is refused, and that is counted');
 $crowd->sql(q{SELECT summary_cache_drop('s')}, 'a');
 my $many = join(' + ', map { "(SELECT count(*) FROM m$_)" } 1 .. 10);
 $crowd->sql(join('', map { "CREATE TABLE m$_ (n int);" } 1 .. 10), 'a');
@@ -358,7 +371,7 @@ $crowd->stop;
 #
 SKIP:
 {
-	skip 'needs the debug build', 13 unless $ENV{SC_DEBUG_CONF};
+	skip 'needs the debug build', 17 unless $ENV{SC_DEBUG_CONF};
 
 	my $debug = Node->new('debug');
 	$debug->init;
@@ -378,13 +391,26 @@ SKIP:
 	$debug->sql('CREATE DATABASE other');
 	$debug->sql(q{CREATE EXTENSION summary_cache; SELECT summary_cache_define('s3', 'main', 'SELECT 3 AS n', '{}')}, 'other');
 
-	# A document that nobody could read
+	# A document that nobody could read: 1 GB stands for 100 bytes, of which 20 are not in the strings
 	# (nor could a worker build it, which tries after the reader has failed)
+	$debug->sql('CREATE DATABASE sizes');
+	$debug->sql(q{
+		CREATE EXTENSION summary_cache;
+		CREATE TABLE x (n int); INSERT INTO x VALUES (41);
+		CREATE TABLE y (n int); INSERT INTO y VALUES (40);
+		SELECT summary_cache_define('two', 'x', 'SELECT repeat(''x'', n) AS x FROM x');
+		SELECT summary_cache_define('two', 'y', 'SELECT repeat(''y'', n) AS y FROM y', refresh => 'inline')}, 'sizes');
+	my $two = q{SELECT status, length(document->>'x'), length(document->>'y') FROM summary_cache_fetch('two', force_refresh => %s)};
+	my $counted = q{SELECT builds_failed, builds_not_cached, bytes, last_error FROM summary_cache_stats WHERE summary = 'two'};
 	$debug->set_server('summary_cache.debug_fail', 'size');
-	($ret, $out, $err) = $debug->psql('postgres', q{SELECT status FROM summary_cache_fetch('s2')});
-	like($err, qr/ERROR:  document of summary "s2" is too large.*HINT:/s, 'a document of more than 1 GB is an error');
-	is($debug->sql(q{SELECT builds_failed, builds_not_cached, bytes, last_error FROM summary_cache_stats WHERE summary = 's2'}),
-		'1|2|0|document of summary "s2" is too large', '... which is counted, and nothing is kept');
+	($ret, $out, $err) = $debug->psql('sizes', sprintf $two, 'false');
+	like($err, qr/ERROR:  document of summary "two" is too large.*HINT:/s, 'two sections of which each is small, and both have more than 1 GB: an error');
+	is($debug->sql($counted, 'sizes'), '1|2|0|document of summary "two" is too large', '... which is counted, and nothing is kept');
+	$debug->sql('UPDATE x SET n = 40', 'sizes');
+	is($debug->sql(join(';', sprintf($two, 'true'), sprintf($two, 'false')), 'sizes'), "miss|40|40\nhit-revision|40|40", 'one byte less: it is cached');
+	$debug->sql('UPDATE y SET n = 41', 'sizes');
+	is($debug->sql(sprintf($two, 'false'), 'sizes'), 'stale|40|40', 'a section that is built alone, and too large for the others');
+	is($debug->sql($counted, 'sizes') =~ s/^\d+\|\d+\|//r, '95|document of summary "two" is too large', '... is not kept');
 	$debug->set_server('summary_cache.debug_fail', undef, '');
 	$debug->restart;
 

@@ -16,6 +16,7 @@ $node->init;
 $node->append_conf('postgresql.conf', q{
 	autovacuum = off
 	summary_cache.max_sections = 12000
+	summary_cache.max_tables = 3000
 });
 $node->start;
 $node->sql(q{
@@ -181,6 +182,41 @@ $node->sql(q{SELECT summary_cache_define('outer', 'main', $$SELECT summary_cache
 is($session->query(q{SELECT summary_cache_get('outer', true)::text || summary_cache_get('outer', true)::text}), '{"three":3,"four":4,"n":1}' x 2,
 	'a plan stays while it is executed, whatever that uses');
 $session->quit;
+
+#
+# The work of view summary_cache_tables, as the time that its session uses a processor: four times as many tables
+# take four times as long.  If it grew with their square it were sixteen.
+#
+$node->sql('CREATE DATABASE tables');
+$node->sql('CREATE EXTENSION summary_cache', 'tables');
+sub define_tables
+{
+	my ($from, $to) = @_;
+	$node->sql("DO 'BEGIN FOR i IN $from .. $to LOOP EXECUTE format(''CREATE TABLE t%s (n int)'', i); END LOOP; END';
+		SELECT count(summary_cache_define('t' || g, 'main', format('SELECT count(*) AS n FROM t%s', g))) FROM generate_series($from, $to) g", 'tables');
+	return;
+}
+SKIP:
+{
+	skip 'needs /proc', 3 unless -r "/proc/$$/schedstat";
+	my %ns;
+	for my $tables (500, 2000)
+	{
+		define_tables(keys %ns ? 501 : 1, $tables);
+		my $viewer = Session->new($node, 'tables');
+		is($viewer->query('SELECT count(*) FROM summary_cache_tables WHERE provable'), $tables, "$tables tables");
+		for my $time (1 .. 5)
+		{
+			my ($before) = slurp_file('/proc/' . $viewer->pid . '/schedstat') =~ /^(\d+)/;
+			$viewer->query('SELECT count(*) FROM summary_cache_tables');
+			my ($after) = slurp_file('/proc/' . $viewer->pid . '/schedstat') =~ /^(\d+)/;
+			$ns{$tables} = $after - $before if !$ns{$tables} || $after - $before < $ns{$tables};
+		}
+		$viewer->quit;
+	}
+	note(join ', ', map { sprintf '%d tables: %.1f ms', $_, $ns{$_} / 1e6 } sort { $a <=> $b } keys %ns);
+	cmp_ok($ns{2000} / $ns{500}, '<', 8, 'the work of summary_cache_tables grows as the number of tables');
+}
 
 $node->stop;
 done_testing();

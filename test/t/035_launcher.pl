@@ -208,8 +208,10 @@ $sessions[0]->query('UPDATE fast SET n = n + 1');
 like($node->sql(fetch('fast'), 'd1'), qr/^miss /, 'max_workers = 0: a reader refreshes');
 is($node->sql($workers), '0', '... and no worker is started');
 $sessions[0]->query('UPDATE fast SET n = n + 1');
+my $started = $sessions[0]->query('SELECT workers_started FROM summary_cache_server');
 $node->set_server('summary_cache.max_workers', undef, '2');
 $node->becomes_current('d1', 'fast', '... until there may be one');
+is($sessions[0]->query('SELECT workers_started FROM summary_cache_server'), $started + 1, '... which is counted');
 
 $_->quit for @sessions, @holders;
 $node->stop;

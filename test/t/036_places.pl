@@ -31,7 +31,7 @@ $node->append_conf('postgresql.conf', q{
 	summary_cache.eager_refresh = on
 	summary_cache.max_workers = 2
 	summary_cache.worker_idle_timeout = 1h
-	summary_cache.max_sections = 16
+	summary_cache.max_sections = 32
 	autovacuum = off
 });
 $node->start;
@@ -145,6 +145,58 @@ $node->becomes_current($_, 'fast', "$_ has a worker") for qw(a b);
 $node->set_server('summary_cache.max_workers', 1);
 $node->polled("SELECT count <= 1 FROM ($workers) w", 't', 'max_workers becomes less, and so do the workers');
 $node->set_server('summary_cache.max_workers', undef, '2');
+
+#
+# The oldest request comes first: of the databases that wait for the only place, and of the summaries of the one
+# that has it.  Both in one order and in the other, since any fixed order is right in one of them.
+#
+my @turns = qw(x y z);
+my $summary_of = q{
+	CREATE TABLE %1$s (n int); INSERT INTO %1$s VALUES (0);
+	SELECT summary_cache_define('%1$s', 'main', 'SELECT n FROM %1$s')};
+$node->set_server('summary_cache.refresh_rest', 0);
+$node->sql("CREATE DATABASE $_") for @turns;
+$node->sql('CREATE EXTENSION summary_cache; ' . sprintf($summary_of, 'turn') . q{; SELECT summary_cache_get('turn')}, $_) for @turns;
+$node->sql(sprintf($summary_of, $_), 'a') for @turns;
+$node->sql("SELECT summary_cache_get('$_')", 'a') for @turns;
+$session{$_} = Session->new($node, $_) for @turns;
+$node->polled(q{SELECT bool_and(state = 'current') FROM summary_cache_sections}, 't', 'all is current', 'a');
+$node->set_server('summary_cache.max_workers', 1);
+$node->polled("SELECT count <= 1 FROM ($workers) w", 't', 'one place');
+
+# What is requested in this order while the only worker is at the gate, as pairs of database and summary; the
+# order in which it is built then.
+sub built_order
+{
+	my @requests = @_;
+	my %built;
+
+	$holder{a}->query('SELECT pg_advisory_lock(42)');
+	$session{a}->query('UPDATE slow SET n = n + 1');
+	$node->poll($at_gate, '1') or die 'the worker does not build';
+	for my $i (0 .. $#requests)
+	{
+		my ($db, $summary) = @{ $requests[$i] };
+		$session{$db}->query("UPDATE $summary SET n = n + 1");
+		$node->poll('SELECT requests_waiting FROM summary_cache_server', $i + 1, 'a') or die "$db.$summary is not requested";
+	}
+	$holder{a}->query('SELECT pg_advisory_unlock(42)');
+	for my $request (@requests)
+	{
+		my ($db, $summary) = @$request;
+		$node->poll(state_of($summary), 'current', $db) or die "$db.$summary is not refreshed";
+		$built{"$db.$summary"} = $node->sql("SELECT extract(epoch FROM built_at) FROM summary_cache_sections WHERE summary = '$summary'", $db);
+	}
+	$node->poll(state_of('slow'), 'current', 'a') or die 'the long build does not end';
+	return join ' ', sort { $built{$a} <=> $built{$b} } keys %built;
+}
+for my $order ([@turns], [ reverse @turns ])
+{
+	is(built_order(map { [ $_, 'turn' ] } @$order), join(' ', map { "$_.turn" } @$order), "databases in turn: @$order");
+	is(built_order(map { [ 'a', $_ ] } @$order), join(' ', map { "a.$_" } @$order), "summaries in turn: @$order");
+}
+$node->set_server('summary_cache.max_workers', undef, '2');
+$node->set_server('summary_cache.refresh_rest', undef, '1');
 
 #
 # A document that is published while a transaction commits what it reads: that one has looked at the slots

@@ -120,6 +120,7 @@ my %health = (
 		[ max_stale_age_seconds => '300' ], [ waiting_seconds_max => '0' ]),
 	(map { ("summary_cache_launcher_$_->[0]" => $_->[1]) } [ running => '1' ], [ oldest_request_age_seconds => '1' ],
 		[ workers_refused_total => '0' ], [ workers_failed_total => '0' ], [ workers_terminated_total => '0' ],
+		[ summaries_evicted_total => '0' ], [ slots_refused_total => '0' ],
 		[ builds_gave_way_total => '0+1' ]),
 	(map { ("summary_cache_document_$_->[0]" => $_->[1]) } [ consecutive_failures => '0' ], [ refresh_requested => '0' ],
 		[ bytes => '1000' ], [ not_cached_builds_total => '0' ], [ evictions_total => '0' ], [ wasted_builds_total => '0' ],
@@ -143,6 +144,8 @@ my %ill = (
 	NotCached => { summary_cache_document_not_cached_builds_total => '0+1' },
 	MemoryNearLimit => { summary_cache_document_bytes => '460000' },
 	Evicted => { summary_cache_document_evictions_total => '0+1' },
+	EntriesEvicted => { summary_cache_launcher_summaries_evicted_total => '0+1' },
+	SlotsRefused => { summary_cache_launcher_slots_refused_total => '0+1' },
 	TablesNearLimit => { summary_cache_server_max_tables => '3' },
 	SectionsNearLimit => { summary_cache_server_max_sections => '1' },
 	LauncherMissing => { summary_cache_launcher_running => '0' },
@@ -696,7 +699,22 @@ $node->set_server('summary_cache.max_stale_age', undef, '5min');
 $node->sql(q{SELECT summary_cache_drop('slow')});
 healthy('without it');
 
-# workers, whose counters begin with the server
+# what is counted for all databases, from the server's start on: no database has more than may be defined
+$node->sql('CREATE DATABASE second');
+$node->sql(q{CREATE EXTENSION summary_cache;
+	SELECT summary_cache_define('s' || g, 'main', 'SELECT 1 AS n', '{}') FROM generate_series(1, 16) g}, 'second');
+sub read_all { $node->sql(q{SELECT 1 FROM (SELECT DISTINCT summary FROM summary_cache_sections OFFSET 0) s, summary_cache_fetch(s.summary)}, $_) for @_; return; }
+read_all('second', 'postgres', 'second', 'postgres');
+fires('EntriesEvicted', 'summaries of two databases that push each other out');
+is($node->sql('SELECT sum(evictions) FROM summary_cache_stats', 'second'), '0', '... none of which counts that');
+$node->sql("CREATE TABLE many_$_ (n int)", 'second') for 1 .. 32;
+my $error = ($node->psql('second', q{SELECT summary_cache_define('s1', 'main', 'SELECT 1 AS n',
+	ARRAY(SELECT format('many_%s', g)::regclass FROM generate_series(1, 32) g))}))[2];
+like($error, qr/ERROR:  no room to track table/, 'more tables than slots');
+fires('EntriesEvicted SlotsRefused', '... of which none is left');
+$node->sql('DROP DATABASE second');
+
+# workers, whose counters begin with the server as well
 $holder->quit;
 $node->restart;
 $holder = Session->new($node);

@@ -384,6 +384,23 @@ lasting('elsewhere:NoMetrics');
 fires('', 'one is connected to a database that has no extension');
 
 #
+# Two databases, neither of which has more than may be defined.  Late, since a summary that gives its entry away
+# loses its counters.
+#
+$main->sql('CREATE DATABASE crowd');
+$main->sql(q{CREATE EXTENSION summary_cache;
+	SELECT summary_cache_define('s' || g, 'main', 'SELECT 1 AS n', '{}') FROM generate_series(1, 32) g}, 'crowd');
+$main->sql($read_all, $_) for ('crowd', 'postgres') x 2;
+lasting('main:EntriesEvicted');
+fires('', 'summaries of one section that push each other out');
+$main->sql("CREATE TABLE many_$_ (n int)", 'crowd') for 1 .. 32;
+isnt(($main->psql('crowd', q{SELECT summary_cache_define('s1', 'main', 'SELECT 1 AS n',
+	ARRAY(SELECT format('many_%s', g)::regclass FROM generate_series(1, 32) g))}))[0], 0, 'more tables than slots');
+lasting('main:SlotsRefused');
+fires('', '... of which none is left');
+$main->sql('DROP DATABASE crowd');
+
+#
 # The server and the extension
 #
 $holder->quit;
