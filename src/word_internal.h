@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * word_internal.h
- *	  Words, slots and cells as they lie in shared memory: for word.c, label.c and commit.c.
+ *	  Words, slots and cells as they lie in shared memory: for word.c, filemap.c, label.c, commit.c and watch.c.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
