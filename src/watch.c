@@ -56,7 +56,6 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogreader.h"
-#include "common/hashfn.h"
 #include "storage/standbydefs.h"
 #include "utils/memutils.h"
 
@@ -100,8 +99,9 @@ static Note *notes = NULL;		/* NULL: nothing is watched */
 static int	buckets[MAX_BUCKETS];	/* -1: none */
 static int	free_note;			/* -1: none */
 
-/* What was noted last: a record is often of the same file as the one before. */
+/* What was noted last: a record is often of the same transaction as the one before, and of the same file. */
 static TransactionId last_xid = InvalidTransactionId;
+static Note *last_note;			/* NULL: there was no memory for it */
 static ScFile last_file;
 
 /* A transaction with an xid before this counts for everything; invalid: none does. */
@@ -123,13 +123,14 @@ typedef struct Commit
  *-------------------------------------------------------------------------
  */
 
+/* Xids come one after the other, so these are spread already. */
 static inline uint32
 bucket_of(TransactionId xid)
 {
-	return murmurhash32(xid) & (MAX_BUCKETS - 1);
+	return xid & (MAX_BUCKETS - 1);
 }
 
-static Note *
+static inline Note *
 find_note(TransactionId xid)
 {
 	for (int i = buckets[bucket_of(xid)]; i >= 0; i = notes[i].next)
@@ -163,26 +164,32 @@ forget_all_xids(void)
 	known_from = XidFromFullTransactionId(SC_NEXT_FULL_XID);
 }
 
-static void
-note_file(TransactionId xid, const ScFile *file)
+/* The note of a transaction; NULL if there is no memory for one, so that it counts for everything. */
+static Note *
+need_note(TransactionId xid)
 {
 	Note	   *note = find_note(xid);
-	Note	   *tail;
-	int			n = 1;
+	uint32		bucket = bucket_of(xid);
 
-	if (note == NULL)
+	if (note)
+		return note;
+	note = take_note(xid);
+	if (note)
 	{
-		uint32		bucket = bucket_of(xid);
-
-		note = take_note(xid);
-		if (note == NULL)
-		{
-			forget_all_xids();
-			return;
-		}
 		note->next = buckets[bucket];
 		buckets[bucket] = note - notes;
 	}
+	else
+		forget_all_xids();
+	return note;
+}
+
+static void
+note_file(Note *note, const ScFile *file)
+{
+	Note	   *tail;
+	int			n = 1;
+
 	if (OidIsValid(file->database))
 		note->database = file->database;
 	for (tail = note;; tail = &notes[tail->more], n++)
@@ -198,7 +205,7 @@ note_file(TransactionId xid, const ScFile *file)
 		return;
 	if (tail->nfiles == FILES_IN_NOTE)
 	{
-		Note	   *more = n < MAX_NOTES_OF_ONE ? take_note(xid) : NULL;
+		Note	   *more = n < MAX_NOTES_OF_ONE ? take_note(note->xid) : NULL;
 
 		if (more == NULL)
 		{
@@ -376,8 +383,10 @@ static void
 replay_commit(XLogReaderState *record, TransactionId xid, xl_xact_parsed_commit *parsed)
 {
 	ScCell	   *cell = sc_cell_of_replay();
-	Commit		commit = {0};
+	Commit		commit;
 
+	commit.nwords = 0;
+	commit.all = false;
 	sc_filemap_begin_commit();
 	add_transaction(&commit, xid, parsed);
 	for (int i = 0; i < parsed->nsubxacts; i++)
@@ -426,11 +435,16 @@ note_record(XLogReaderState *record)
 		return;
 	if (!TransactionIdIsValid(xid))
 		return;
-	last_xid = xid;
+	if (xid != last_xid)
+	{
+		last_xid = xid;
+		last_note = need_note(xid);
+	}
 	last_file.tablespace = file->SC_FILE_TABLESPACE;
 	last_file.database = file->SC_FILE_DATABASE;
 	last_file.number = file->SC_FILE_NUMBER;
-	note_file(xid, &last_file);
+	if (last_note)
+		note_file(last_note, &last_file);
 }
 
 static void
@@ -467,8 +481,16 @@ watched_xact_redo(XLogReaderState *record)
 
 	if (what == XLOG_XACT_COMMIT || what == XLOG_XACT_COMMIT_PREPARED)
 	{
+		static xl_xact_parsed_commit plain;
 		xl_xact_parsed_commit parsed;
 
+		/* most have only a time */
+		if (what == XLOG_XACT_COMMIT && (info & XLOG_XACT_HAS_INFO) == 0)
+		{
+			plain.xact_time = ((xl_xact_commit *) XLogRecGetData(record))->xact_time;
+			replay_commit(record, XLogRecGetXid(record), &plain);
+			return;
+		}
 		ParseCommitRecord(info, (xl_xact_commit *) XLogRecGetData(record), &parsed);
 		replay_commit(record, what == XLOG_XACT_COMMIT ? XLogRecGetXid(record) : parsed.twophase_xid,
 					  &parsed);
