@@ -91,6 +91,16 @@ is($standby->safe_psql('postgres', q{SELECT requests_waiting, oldest_request_age
 $blocker->quit;
 hit('9|9', 'when it has gone on');
 
+# definitions arrive as data does
+my $old_hand = Session->new($standby);
+is($old_hand->query(q{SELECT summary_cache_get('other', true)}), '{"n":1}', 'a session knows a definition');
+$primary->safe_psql('postgres', q{SELECT summary_cache_define('other', 'main', 'SELECT n AS other FROM unrelated')});
+$primary->wait_for_catchup($standby);
+is($old_hand->query(q{SELECT summary_cache_get('other', true)}), '{"other":1}', 'a changed one has changed');
+$primary->safe_psql('postgres', q{SELECT summary_cache_define('other', 'main', 'SELECT n FROM unrelated')});
+$primary->wait_for_catchup($standby);
+$old_hand->quit;
+
 # the checker, whose writers rest, since any commit ends all hits
 use_server($primary);
 use_standby($standby);
