@@ -221,7 +221,7 @@ sc_label_enter_file(const ScLabel *label, Oid relid, uint64 key)
 bool
 sc_label_settle_files(void)
 {
-	return SC_WEAK(SC_PROTOCOL_WATCH_UNSETTLED) || sc_filemap_settle();
+	return SC_WEAK(SC_PROTOCOL_WATCH_UNSETTLED) || SC_WEAK(SC_PROTOCOL_WATCH_BEFORE) || sc_filemap_settle();
 }
 
 void
