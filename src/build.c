@@ -275,6 +275,8 @@ label_section(ScSectionDef *section, const ScLabel *begun, bool *lacks_slots)
 				*lacks_slots = true;
 		if (!provable)
 			sc_label_add_never(&label);
+		if (sc_label_needs_files(&label) && !sc_track_enter_files(section->sources[i], &label))
+			sc_label_add_position(&label);
 	}
 	return label;
 }
@@ -662,6 +664,10 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	for (int i = 0; i < definition->nsections; i++)
 		if (sections.wanted[i])
 			labels[i] = label_section(&definition->sections[i], &begun, &build->lacks_slots);
+	if (sc_label_needs_files(&begun) && !sc_label_settle_files())
+		for (int i = 0; i < definition->nsections; i++)
+			if (sections.wanted[i])
+				sc_label_add_position(&labels[i]);
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

@@ -213,8 +213,8 @@ failed_inline(ScLocal *local)
 
 /*
  * May inline sections be rebuilt for an answer that is stale all the same?  Not
- * beside sections that the definition has no longer, or not yet.  And not on a
- * standby, where every record makes all sections unproven.
+ * beside sections that the definition has no longer, or not yet.  And not where
+ * every record that is replayed makes all sections unproven.
  */
 static bool
 may_renew_inline(ScLocal *local, ScMatch match)
@@ -222,7 +222,7 @@ may_renew_inline(ScLocal *local, ScMatch match)
 	bool		of_inline;
 
 	return (match == SC_MATCH_WHOLE || match == SC_MATCH_SECTIONS) &&
-		!RecoveryInProgress() && !(is_failing(local, &of_inline) && of_inline);
+		!(RecoveryInProgress() && sc_label_has_position(&local->label)) && !(is_failing(local, &of_inline) && of_inline);
 }
 
 /*
@@ -282,12 +282,13 @@ decide_private(Decision *decision, ScPrivateCause cause)
 	return true;
 }
 
-/* Do the labels name all words that a write would move?  Not those from before a promotion. */
+/* Do the labels name all words that a write would move?  Perhaps not those with a position, from before a
+ * promotion. */
 static bool
 knows_words(ScLocal *local)
 {
 	for (int i = 0; i < local->nsections; i++)
-		if (sc_label_is_of_standby(&local->sections[i].label))
+		if (sc_label_has_position(&local->sections[i].label))
 			return false;
 	return local->nsections > 0;
 }
@@ -336,7 +337,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	{
 		/* a position does not show what is too new */
 		if (current && !reader->asked->force && !too_old(local, reader, 0) &&
-			!sc_label_is_of_standby(&local->label) &&
+			!sc_label_has_position(&local->label) &&
 			local->xmax <= sc_word_full_xid(reader->snapshot->xmin))
 			decision->status = SC_HIT;
 		else

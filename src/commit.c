@@ -357,7 +357,7 @@ marks_to_orphan(void)
 			sc_word_withdraw(SC_CLUSTER_SLOT);
 	}
 
-	sc_orphan_enter(xid, slots, nslots);
+	sc_orphan_enter(xid, slots, nslots, false);
 	SC_POINT("prepare-orphan");
 	pg_write_barrier();
 	pg_atomic_write_u64(&cell->xid, SC_CELL_EMPTY);
@@ -410,13 +410,6 @@ marks_publish(bool catch_alls)
 		own_unknown_commit = own_commit;
 }
 
-/* Which of a slot's reasons for an eager refresh count now. */
-static inline uint8
-eager_mask(void)
-{
-	return sc_eager_refresh ? SC_EAGER_BY_OPTION | SC_EAGER_BY_SETTING : SC_EAGER_BY_OPTION;
-}
-
 /*
  * Is anything that was placed refreshed eagerly?  To be asked after the words
  * have moved, or are an orphan's: whoever publishes a document makes its slots
@@ -425,12 +418,11 @@ eager_mask(void)
 static bool
 placed_is_eager(void)
 {
-	uint8		mask = eager_mask();
-	bool		eager = overflow_placed && (sc_slot_at(SC_CLUSTER_SLOT)->eager & mask) != 0;
+	bool		eager = overflow_placed && sc_slot_is_eager(SC_CLUSTER_SLOT);
 
 	pg_memory_barrier();
 	for (int i = 0; i < nplaced && !eager; i++)
-		eager = (sc_slot_at(marks[i].slot)->eager & mask) != 0;
+		eager = sc_slot_is_eager(marks[i].slot);
 	return eager;
 }
 
@@ -565,8 +557,8 @@ sc_commit_is_hidden_by(const ScLabel *label)
 {
 	if (label->read_at <= own_unknown_commit)
 		return true;
-	/* a standby's has nothing of what was committed after the promotion */
-	if (sc_label_is_of_standby(label) && sc_commit_has_happened())
+	/* with a position it has nothing of what was committed after the promotion */
+	if (sc_label_has_position(label) && sc_commit_has_happened())
 		return true;
 	if (own_revisions == NULL)
 		return false;

@@ -70,6 +70,29 @@
 #define SC_IS_DEADLOCK(error) \
 	((error)->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && SC_IS_RAISED_BY(error, "DeadLockReport"))
 
+/* The file that the first block of a WAL record is in; the next xid, for the startup process; a mapped
+ * relation's file. */
+#if PG_VERSION_NUM >= 160000
+#define SC_RECORD_FILE	RelFileLocator
+#define SC_RECORD_GET_FILE(record) (&XLogRecGetBlock(record, 0)->rlocator)
+#define SC_FILE_TABLESPACE	spcOid
+#define SC_FILE_DATABASE	dbOid
+#define SC_FILE_NUMBER		relNumber
+#define SC_MAPPED_FILE(relid, shared) RelationMapOidToFilenumber(relid, shared)
+#else
+#define SC_RECORD_FILE	RelFileNode
+#define SC_RECORD_GET_FILE(record) (&XLogRecGetBlock(record, 0)->rnode)
+#define SC_FILE_TABLESPACE	spcNode
+#define SC_FILE_DATABASE	dbNode
+#define SC_FILE_NUMBER		relNode
+#define SC_MAPPED_FILE(relid, shared) RelationMapOidToFilenode(relid, shared)
+#endif
+#if PG_VERSION_NUM >= 170000
+#define SC_NEXT_FULL_XID	(TransamVariables->nextXid)
+#else
+#define SC_NEXT_FULL_XID	(ShmemVariableCache->nextXid)
+#endif
+
 /* Is this process a background worker? */
 #if PG_VERSION_NUM >= 170000
 #define SC_IN_BACKGROUND_WORKER AmBackgroundWorkerProcess()

@@ -51,6 +51,10 @@ static const struct config_enum_entry protocols[] = {
 	{"replayed-only", SC_PROTOCOL_REPLAYED_ONLY, false},
 	{"begun-only", SC_PROTOCOL_BEGUN_ONLY, false},
 	{"tree-word", SC_PROTOCOL_TREE_WORD, false},
+	{"watch-before", SC_PROTOCOL_WATCH_BEFORE, false},
+	{"watch-after", SC_PROTOCOL_WATCH_AFTER, false},
+	{"watch-all-known", SC_PROTOCOL_WATCH_ALL_KNOWN, false},
+	{"watch-unsettled", SC_PROTOCOL_WATCH_UNSETTLED, false},
 	{NULL, 0, false}
 };
 

@@ -22,8 +22,16 @@ enum
 								 * record that was replayed in full on both
 								 * sides */
 	SC_PROTOCOL_BEGUN_ONLY,		/* wrong: of the one whose replay began last */
-	SC_PROTOCOL_TREE_WORD		/* wrong: also under plain inheritance a tree
+	SC_PROTOCOL_TREE_WORD,		/* wrong: also under plain inheritance a tree
 								 * has one word, its root's */
+	SC_PROTOCOL_WATCH_BEFORE,	/* wrong: on a standby, words move before the
+								 * original redo of a commit only, and nobody
+								 * waits for that (which covers most of it) */
+	SC_PROTOCOL_WATCH_AFTER,	/* wrong: after it only */
+	SC_PROTOCOL_WATCH_ALL_KNOWN,	/* wrong: what ran when the watching began
+									 * counts for what was noted of it */
+	SC_PROTOCOL_WATCH_UNSETTLED /* wrong: who enters files does not wait for a
+								 * commit that is being replayed */
 };
 
 extern int	sc_debug_protocol;

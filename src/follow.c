@@ -846,7 +846,7 @@ try_analysis(void *arg)
 {
 	Follower   *follower = arg;
 
-	limit_waiting();
+	sc_subtransaction_limit_waiting(1);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (!sc_constant_runs_checks(follower->section))
 		(void) sc_query_analyze(follower->section);

@@ -6,12 +6,18 @@
  * On a primary a label is a list of words as they were seen; commit.c has the
  * protocol.
  *
- * On a hot standby no trigger fires and no transaction commits, so no word
- * moves.  But all that a query on a standby can see has come by replaying WAL:
- * a document is what a query would give now, if nothing was replayed since it
- * was built.
+ * On a hot standby no trigger fires and no transaction commits.  There the startup
+ * process moves the words, as it replays commits (watch.c).  It knows what a
+ * transaction has changed by the files in the WAL; so who labels a table enters its
+ * file (filemap.c), before the snapshot of the build is taken.
  *
- * The label is the end of the last record that was replayed in full, read
+ * Where that cannot be, because the replay is not watched, because there is no room
+ * in the map or because the table's access method is not the heap, a position in
+ * the WAL stands for it.  All that a query on a standby can see has come by
+ * replaying WAL: a document is what a query would give now, if nothing was replayed
+ * since it was built.
+ *
+ * The position is the end of the last record that was replayed in full, read
  * before the snapshot of the build: what such records did is in the snapshot.
  * A reader compares it with the end of the record whose replay has begun last,
  * read after the reader's snapshot was taken: what is visible to that was done
@@ -21,12 +27,8 @@
  * the first on both sides, a reader would not notice the record that is just
  * being replayed, with the second a builder would claim it.
  *
- * This covers every table, definitions and DDL included, since all of that is
- * in the WAL.  It knows nothing of single tables: any record makes all
- * documents unproven.
- *
- * Once the server is promoted no position proves anything, and what was built
- * before that is no longer current.
+ * Positions know nothing of single tables: any record makes all documents that
+ * have one unproven.  Once the server is promoted no position proves anything.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -36,11 +38,24 @@
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_shdepend.h"
+#include "catalog/pg_statistic.h"
+#include "catalog/pg_statistic_ext_data.h"
+#include "catalog/pg_tablespace.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "storage/procarray.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/relmapper.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "clock.h"
+#include "extension.h"
+#include "filemap.h"
 #include "label.h"
 #include "word_internal.h"
 
@@ -80,7 +95,7 @@ enter_prepared(int catch_all)
 	SPI_finish();
 }
 
-/* Read the words of both catch-alls, which are always there. */
+/* Read the words of both catch-alls, which are always there: first the cluster's. */
 static void
 read_catch_alls(ScWordSeen *words, bool find_prepared)
 {
@@ -94,33 +109,157 @@ read_catch_alls(ScWordSeen *words, bool find_prepared)
 	}
 }
 
+/*-------------------------------------------------------------------------
+ * Files
+ *-------------------------------------------------------------------------
+ */
+
+/*
+ * The file that a relation has now.  False if it has none: it is gone, it is a
+ * partitioned table, or one whose rows are not in the WAL and cannot be read on a
+ * standby.  Then nothing is to be noticed; by_heap says whether it would be.
+ */
+static bool
+find_file(Oid relid, ScFile *file, Oid *toast, bool *by_heap)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class class;
+	bool		has_file;
+
+	*by_heap = true;
+	*toast = InvalidOid;
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	*toast = class->reltoastrelid;
+	has_file = class->relkind != RELKIND_PARTITIONED_TABLE &&
+		class->relpersistence == RELPERSISTENCE_PERMANENT;
+	*by_heap = !has_file || class->relam == HEAP_TABLE_AM_OID;
+	file->number = OidIsValid(class->relfilenode) ? class->relfilenode :
+		SC_MAPPED_FILE(relid, class->relisshared);
+	file->database = class->relisshared ? InvalidOid : MyDatabaseId;
+	file->tablespace = class->relisshared ? GLOBALTABLESPACE_OID :
+		OidIsValid(class->reltablespace) ? class->reltablespace : MyDatabaseTableSpace;
+	ReleaseSysCache(tuple);
+	return has_file;
+}
+
+/* A word stands for the file of a table; false if that cannot be. */
+static bool
+enter_file(Oid relid, int slot, uint64 revision)
+{
+	ScFile		file;
+	Oid			toast;
+	bool		by_heap;
+
+	return find_file(relid, &file, &toast, &by_heap) ?
+		by_heap && sc_filemap_add(&file, slot, revision) : by_heap;
+}
+
+/* No answer depends on a catalog, nor on what is too long for its rows. */
+static bool
+enter_harmless(Oid catalog, uint64 revision)
+{
+	ScFile		file;
+	Oid			toast;
+	bool		by_heap;
+
+	if (find_file(catalog, &file, &toast, &by_heap) && !sc_filemap_add_harmless(&file, revision))
+		return false;
+	return !OidIsValid(toast) || enter_harmless(toast, revision);
+}
+
+/*
+ * On a standby: enter what every label needs, unless somebody has done so since the
+ * catch-alls, which have just been read, have moved.  The tables of the definitions
+ * have the catch-all's word, as on a primary.
+ */
+static bool
+enter_database(const ScWordSeen *cluster, const ScWordSeen *catch_all)
+{
+	static const char *const own_tables[] = {SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE};
+	static const Oid harmless[] = {StatisticRelationId, StatisticExtDataRelationId};
+	Oid			schema;
+	bool		all;
+
+	if (sc_filemap_has_database(MyDatabaseId, catch_all->revision, cluster->revision))
+		return true;
+
+	/* of what the words have */
+	AcceptInvalidationMessages();
+	all = sc_filemap_add_database(MyDatabaseId, catch_all->slot);
+	schema = sc_extension_tables_schema();
+	for (int i = 0; all && OidIsValid(schema) && i < lengthof(own_tables); i++)
+		all = enter_file(get_relname_relid(own_tables[i], schema), catch_all->slot, catch_all->revision);
+	for (int i = 0; all && i < lengthof(harmless); i++)
+		all = enter_harmless(harmless[i], catch_all->revision);
+	/* who owns or uses what; whatever is of concern is written elsewhere as well */
+	all = all && enter_harmless(SharedDependRelationId, cluster->revision);
+
+	if (!all || !sc_label_settle_files())
+		return false;
+	sc_filemap_note_database(MyDatabaseId, catch_all->slot, catch_all->revision, cluster->revision);
+	return true;
+}
+
+bool
+sc_label_needs_files(const ScLabel *label)
+{
+	return RecoveryInProgress() && !sc_label_has_position(label);
+}
+
+bool
+sc_label_enter_file(const ScLabel *label, Oid relid, uint64 key)
+{
+	const ScWordSeen *catch_all = &label->words[1];
+	int			slot = sc_slot_find(key, false);
+
+	/* without a slot, it is the catch-all's */
+	return enter_file(relid, slot == SC_SLOT_NONE ? (int) catch_all->slot : slot, catch_all->revision);
+}
+
+bool
+sc_label_settle_files(void)
+{
+	return SC_WEAK(SC_PROTOCOL_WATCH_UNSETTLED) || SC_WEAK(SC_PROTOCOL_WATCH_BEFORE) || sc_filemap_settle();
+}
+
+void
+sc_label_add_position(ScLabel *label)
+{
+	label->replayed = SC_WEAK(SC_PROTOCOL_BEGUN_ONLY) ? GetCurrentReplayRecPtr(NULL) :
+		GetXLogReplayRecPtr(NULL);
+}
+
+/*-------------------------------------------------------------------------
+ * Labels
+ *-------------------------------------------------------------------------
+ */
+
 /*
  * To be called before the snapshot of the build is taken: first the time, then
- * the words or the position, then the snapshot.
+ * the words and the position, then the snapshot.
  */
 void
 sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared)
 {
+	bool		in_recovery = RecoveryInProgress();
+
 	label->words = room;
-	label->nwords = 0;
+	label->nwords = SC_CATCH_ALLS;
 	label->definition = 0;
 	label->read_at = sc_clock_now();
 	label->replayed = InvalidXLogRecPtr;
-	if (RecoveryInProgress())
-	{
-		label->replayed = SC_WEAK(SC_PROTOCOL_BEGUN_ONLY) ? GetCurrentReplayRecPtr(NULL) :
-			GetXLogReplayRecPtr(NULL);
-		return;
-	}
-	read_catch_alls(room, find_prepared);
-	label->nwords = SC_CATCH_ALLS;
+
+	/* what is prepared on a standby is in nobody's way until it is promoted */
+	read_catch_alls(room, find_prepared && !in_recovery);
+	if (in_recovery && (!sc_filemap_is_watched() || !enter_database(&room[0], &room[1])))
+		sc_label_add_position(label);
 }
 
 bool
 sc_label_add(ScLabel *label, const ScSlotRef *ref)
 {
-	if (sc_label_is_of_standby(label))
-		return true;
 	/* without a slot, writers use the catch-all, which is in the label */
 	if (!sc_word_read(&label->words[label->nwords], ref->key, ref->slot))
 		return false;
@@ -148,7 +287,7 @@ sc_label_is_never_current(const ScLabel *label)
 ScProof
 sc_label_prove(const ScLabel *label, Snapshot snapshot)
 {
-	if (sc_label_is_of_standby(label) &&
+	if (sc_label_has_position(label) &&
 		(!RecoveryInProgress() || GetCurrentReplayRecPtr(NULL) != label->replayed) &&
 		!(SC_WEAK(SC_PROTOCOL_REPLAYED_ONLY) && RecoveryInProgress() &&
 		  GetXLogReplayRecPtr(NULL) == label->replayed))

@@ -16,15 +16,15 @@
 
 /*
  * What something was built at: the words of its sources and of the catch-alls,
- * as they were seen; on a standby a position in the WAL instead.  Read before
- * the snapshot of the build is taken.
+ * as they were seen; on a standby, where words are not enough, with a position in
+ * the WAL.  Read before the snapshot of the build is taken.
  */
 typedef struct ScLabel
 {
 	ScWordSeen *words;
 	int			nwords;
-	XLogRecPtr	replayed;		/* valid: built on a standby, and all but
-								 * "never current" of the words is missing */
+	XLogRecPtr	replayed;		/* valid: built on a standby, and the words may
+								 * not be all */
 	int64		read_at;		/* monotonic ns, just before it was read */
 	uint64		definition;		/* hash of what was built; 0 in a label that
 								 * stands for several sections */
@@ -33,8 +33,9 @@ typedef struct ScLabel
 /* The catch-alls' words. */
 #define SC_CATCH_ALLS	2
 
+/* Does it hold only as long as nothing is replayed? */
 static inline bool
-sc_label_is_of_standby(const ScLabel *label)
+sc_label_has_position(const ScLabel *label)
 {
 	return !XLogRecPtrIsInvalid(label->replayed);
 }
@@ -44,10 +45,21 @@ sc_label_is_of_standby(const ScLabel *label)
  * are found, which may raise errors. */
 extern void sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared);
 
-/* Add a source's word; on a standby nothing.  Nor for a table without a slot: false. */
+/* Add a source's word.  False for a table without a slot: then nothing is added. */
 extern bool sc_label_add(ScLabel *label, const ScSlotRef *ref);
 extern void sc_label_add_never(ScLabel *label);
 extern bool sc_label_is_never_current(const ScLabel *label);
+
+/*
+ * On a standby: enter the file of a table, which has the word of this key, so that
+ * what changes it is noticed.  False if that cannot be: then the label needs the
+ * position as well.  When all files of a build are entered, it must settle them
+ * before it takes the snapshot; false if it cannot, and all its labels need it.
+ */
+extern bool sc_label_needs_files(const ScLabel *label);
+extern bool sc_label_enter_file(const ScLabel *label, Oid relid, uint64 key);
+extern bool sc_label_settle_files(void);
+extern void sc_label_add_position(ScLabel *label);
 
 /* Is what was built at a label all that the snapshot sees?  Call it after the
  * snapshot was taken; a NULL one sees what is visible now. */

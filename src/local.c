@@ -277,8 +277,8 @@ expect_words(ScLocal *local)
 		local->expected[i] = sc_word_at_rest(&label->words[i]);
 	}
 
-	/* words alone do not prove a standby's label: add one that never fits */
-	if (sc_label_is_of_standby(label))
+	/* words alone do not prove a label with a position: add one that never fits */
+	if (sc_label_has_position(label))
 	{
 		ScWordSeen	never = {SC_CLUSTER_SLOT, SC_NEVER_CURRENT};
 
@@ -307,7 +307,7 @@ copy_sections(ScLocal *local, const ScView *view)
 	all->nwords = 0;
 	all->definition = 0;
 	all->read_at = PG_INT64_MAX;
-	all->replayed = view->nchunks > 0 ? view->chunks[0]->replayed : InvalidXLogRecPtr;
+	all->replayed = InvalidXLogRecPtr;
 
 	for (int i = 0; i < view->nchunks; i++)
 	{
@@ -326,7 +326,13 @@ copy_sections(ScLocal *local, const ScView *view)
 		memcpy(mine->label.words, chunk->words, bytes);
 		memcpy(all->words + all->nwords, chunk->words, bytes);
 		all->nwords += mine->label.nwords;
-		if (mine->invalidated || mine->label.replayed != all->replayed)
+		if (sc_label_has_position(&mine->label))
+		{
+			if (sc_label_has_position(all) && mine->label.replayed != all->replayed)
+				local->consistent = false;
+			all->replayed = mine->label.replayed;
+		}
+		if (mine->invalidated)
 			local->consistent = false;
 		all->read_at = Min(all->read_at, mine->label.read_at);
 		local->built_at = Min(local->built_at, chunk->built_at);

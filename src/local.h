@@ -55,8 +55,9 @@ typedef struct ScLocal
 	pg_atomic_uint64 **words;	/* of the label, and what they hold if nothing */
 	uint64	   *expected;		/* has changed and nothing is pending */
 	bool		consistent;		/* there are sections, no word stands there
-								 * with two revisions, all sections have the
-								 * same position, and none is invalidated */
+								 * with two revisions, those that have a
+								 * position have the same, and none is
+								 * invalidated */
 	TimestampTz built_at;		/* the oldest section's, wall clock */
 	uint64		xmax;			/* of the sections, the greatest */
 	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */

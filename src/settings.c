@@ -30,6 +30,7 @@ double		sc_refresh_rest = 1.0;
 int			sc_max_workers = 3;
 bool		sc_eager_refresh = false;
 bool		sc_notify = true;
+bool		sc_watch_replay = true;
 int			sc_log_min_build_duration = -1;
 
 /* What a session may set for itself; defined however the library is loaded. */
@@ -118,6 +119,10 @@ sc_settings_define_for_server(void)
 							 "Notifies listeners on channel summary_cache of every new document.",
 							 "Nothing is sent in a database in which nobody has listened since the server start.",
 							 &sc_notify, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("summary_cache.watch_replay",
+							 "On a standby, notices which tables each replayed transaction has changed.",
+							 "When off, any record that is replayed makes all documents there stale.",
+							 &sc_watch_replay, true, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.worker_idle_timeout",
 							"Time after which an idle refresh worker leaves.",
 							NULL,

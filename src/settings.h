@@ -30,6 +30,7 @@ extern double sc_refresh_rest;	/* multiple of the time a refresh took */
 extern int	sc_max_workers;
 extern bool sc_eager_refresh;
 extern bool sc_notify;
+extern bool sc_watch_replay;
 extern int	sc_log_min_build_duration;	/* ms; -1 none */
 
 /*

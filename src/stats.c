@@ -52,7 +52,7 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 
 /*
  * The server run, and the revision of each word that the section was built at;
- * or, on a standby, the position.
+ * or, where these do not prove it, the position.
  */
 static char *
 fingerprint(ScChunk *chunk)

@@ -769,7 +769,7 @@ sc_store_note_read(int index)
 
 /*
  * How often this database, or the roles, have been changed by DDL, as a number
- * that grows with each.  On a standby nobody counts.
+ * that grows with each.  On a standby whose replay is not watched nobody counts.
  */
 static uint64
 ddl_revision(void)
@@ -777,7 +777,7 @@ ddl_revision(void)
 	uint64		keys[] = {SC_KEY_CLUSTER, SC_KEY_CATCH_ALL};
 	uint64		sum = 0;
 
-	for (int i = 0; !RecoveryInProgress() && i < lengthof(keys); i++)
+	for (int i = 0; i < lengthof(keys); i++)
 	{
 		int			slot = sc_slot_find(keys[i], false);
 		ScWordState state;

@@ -19,6 +19,7 @@
 #include "commit.h"
 #include "counters.h"
 #include "debug.h"
+#include "filemap.h"
 #include "hooks.h"
 #include "launcher.h"
 #include "release.h"
@@ -27,6 +28,7 @@
 #include "shmem.h"
 #include "store.h"
 #include "track.h"
+#include "watch.h"
 #include "word.h"
 
 SC_MODULE_MAGIC;
@@ -57,11 +59,13 @@ _PG_init(void)
 	MarkGUCPrefixReserved(SC_NAME);
 
 	sc_word_init();
+	sc_filemap_init();
 	sc_counters_init();
 	sc_store_init();
 	sc_request_init();
 	sc_shmem_init();
 	sc_launcher_init();
+	sc_watch_init();
 
 	sc_release_init();
 	sc_commit_init();

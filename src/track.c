@@ -1579,6 +1579,27 @@ sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs)
 	return provable;
 }
 
+/*
+ * On a standby, of a source whose words are in the label: enter the files that it
+ * and the tables below it have.  False if one cannot be.
+ */
+bool
+sc_track_enter_files(Oid source, const ScLabel *label)
+{
+	ListCell   *lc;
+
+	if (get_rel_relkind(source) == RELKIND_MATVIEW || !has_subclass(source))
+		return sc_label_enter_file(label, source, SC_KEY_HERE(sc_track_root(source)));
+	foreach(lc, find_all_inheritors(source, NoLock, NULL))
+	{
+		Oid			member = lfirst_oid(lc);
+
+		if (!sc_label_enter_file(label, member, SC_KEY_HERE(sc_track_root(member))))
+			return false;
+	}
+	return true;
+}
+
 /* Does sc_track_source() remember of a table that it is in no tree? */
 bool
 sc_track_is_alone(Oid relid)

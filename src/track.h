@@ -57,6 +57,7 @@ extern bool sc_track_needs_slot(ScCover *cover, Oid relid);
 
 extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
 extern bool sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs);
+extern bool sc_track_enter_files(Oid source, const ScLabel *label);
 extern bool sc_track_is_alone(Oid relid);
 extern bool sc_track_trigger_was_missing(void);
 

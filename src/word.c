@@ -31,6 +31,7 @@
 
 #include "access/transam.h"
 #include "access/twophase.h"
+#include "access/xlog.h"
 #include "postmaster/postmaster.h"
 #include "storage/lock.h"
 #include "storage/procarray.h"
@@ -55,12 +56,16 @@ typedef struct SlotEntry
 } SlotEntry;
 
 /*
- * A prepared transaction has one cell; and one more if the first use of its
- * database meets it while it is being prepared, or the first use of its fallback.
- * The last cell stays free for the transaction that finds no other (see
- * sc_orphan_enter()).
+ * A prepared transaction has one cell, since it was prepared in this server run or
+ * when the server was promoted; and one more if the first use of its database
+ * meets it while it is being prepared, or has not met it before, or the first use
+ * of its fallback.  The last cell stays free for the transaction that finds no
+ * other (see sc_orphan_enter()).
  */
 #define ORPHAN_CELLS	(3 * max_prepared_xacts + 1)
+
+/* The startup process's, behind them. */
+#define REPLAY_CELLS	1
 
 /* All backends in commit and three times all that can be prepared do not overflow a word's count. */
 StaticAssertDecl(4 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for pending transactions");
@@ -82,7 +87,8 @@ words_size(void)
 	Size		size = MAXALIGN(sizeof(ScWords));
 
 	size = add_size(size, CACHELINEALIGN(slots_size()));
-	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScCellPadded), MaxBackends + ORPHAN_CELLS)));
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScCellPadded),
+													MaxBackends + ORPHAN_CELLS + REPLAY_CELLS)));
 	return add_size(size, hash_estimate_size(sc_max_tables, sizeof(SlotEntry)));
 }
 
@@ -95,7 +101,8 @@ words_attach(void)
 	sc_words = ShmemInitStruct(SC_NAME " words", sizeof(ScWords), &found);
 	sc_slots = ShmemInitStruct(SC_NAME " slots", slots_size(), &found);
 	sc_cells = ShmemInitStruct(SC_NAME " cells",
-							   sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS), &found);
+							   sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS + REPLAY_CELLS),
+							   &found);
 	info.keysize = sizeof(uint64);
 	info.entrysize = sizeof(SlotEntry);
 	slot_hash = SC_SHMEM_INIT_HASH(SC_NAME " slot hash", sc_max_tables,
@@ -124,8 +131,8 @@ words_init(int tranche)
 	}
 	pg_atomic_write_u64(&sc_slot_at(SC_CLUSTER_SLOT)->key, SC_KEY_CLUSTER);
 
-	memset(sc_cells, 0, sizeof(ScCellPadded) * sc_words->ncells);
-	for (int i = 0; i < sc_words->ncells; i++)
+	memset(sc_cells, 0, sizeof(ScCellPadded) * (sc_words->ncells + REPLAY_CELLS));
+	for (int i = 0; i < sc_words->ncells + REPLAY_CELLS; i++)
 		pg_atomic_init_u64(&sc_cells[i].cell.xid, SC_CELL_EMPTY);
 }
 
@@ -394,6 +401,15 @@ sc_slot_set_eager(int slot, uint8 eager)
 		sc_slot_at(slot)->eager = eager;
 }
 
+/* Does any of its reasons count now? */
+bool
+sc_slot_is_eager(int slot)
+{
+	uint8		mask = sc_eager_refresh ? SC_EAGER_BY_OPTION | SC_EAGER_BY_SETTING : SC_EAGER_BY_OPTION;
+
+	return (sc_slot_at(slot)->eager & mask) != 0;
+}
+
 /* For the database that this process is connected to. */
 void
 sc_slot_listen(void)
@@ -428,6 +444,10 @@ orphan_settle(ScCell *orphan, uint64 xid)
 	uint32		nslots = orphan->nslots;
 	uint32		slots[SC_ORPHAN_SLOTS];
 	LOCKTAG		tag;
+
+	/* what is prepared when recovery ends gets its locks later */
+	if (RecoveryInProgress())
+		return;
 
 	/* of a session, since the worker does this between transactions */
 	SET_LOCKTAG_TRANSACTION(tag, (TransactionId) xid);
@@ -467,14 +487,15 @@ sc_orphan_settle_finished(void)
 }
 
 /*
- * Enter a prepared transaction with pending words.  The caller has counted on
+ * Enter a prepared transaction with pending words; or one that was found, with a
+ * catch-all's.  The caller has counted on
  * each of them, and those that were over when it began to prepare are settled:
  * so there is a cell (see ORPHAN_CELLS).  Should that be wrong, the last cell
  * is made one that nobody can settle, and nothing is proven any more until the
  * server restarts.
  */
 void
-sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots)
+sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots, bool found)
 {
 	int			last = sc_words->ncells - 1;
 
@@ -486,7 +507,7 @@ sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots)
 		if (pg_atomic_read_u64(&cell->xid) != SC_CELL_EMPTY)
 			continue;
 		cell->nslots = nslots;
-		cell->found = false;
+		cell->found = found;
 		memcpy(cell->slots, slots, sizeof(uint32) * nslots);
 		pg_write_barrier();
 		pg_atomic_write_u64(&cell->xid, xid);
@@ -639,7 +660,8 @@ sc_word_at_rest(const ScWordSeen *seen)
 /*
  * Is a top-level transaction that was running at some time still running for
  * the snapshot?  Not by XidInMVCCSnapshot(), which may have to read pg_subtrans
- * first.
+ * first.  A snapshot that was taken on a standby has all xids, of subtransactions
+ * too, in the one list; if that was too short, only these are missing.
  */
 static bool
 running_for(TransactionId xid, Snapshot snapshot)
@@ -648,6 +670,13 @@ running_for(TransactionId xid, Snapshot snapshot)
 		return false;
 	if (TransactionIdFollowsOrEquals(xid, snapshot->xmax))
 		return true;
+	if (snapshot->takenDuringRecovery)
+	{
+		for (int32 i = 0; i < snapshot->subxcnt; i++)
+			if (TransactionIdEquals(xid, snapshot->subxip[i]))
+				return true;
+		return false;
+	}
 	for (uint32 i = 0; i < snapshot->xcnt; i++)
 		if (TransactionIdEquals(xid, snapshot->xip[i]))
 			return true;
@@ -662,8 +691,9 @@ cells_running_for(Snapshot snapshot)
 	uint64		oldest = 0;
 	int			used = (int) pg_atomic_read_u32(&sc_words->ncells_used);
 
-	/* a snapshot taken on a standby lists its xids otherwise */
-	if (snapshot->takenDuringRecovery)
+	uint64		replayed = pg_atomic_read_u64(&sc_cell_of_replay()->xid);
+
+	if (replayed != SC_CELL_EMPTY && !running_for((TransactionId) replayed, snapshot))
 		return false;
 
 	for (int i = 0; i < sc_words->ncells; i++)

@@ -100,6 +100,7 @@ extern void sc_slot_forget_database(Oid dboid);
 
 extern void sc_slot_add_eager(int slot, uint8 eager);
 extern void sc_slot_set_eager(int slot, uint8 eager);
+extern bool sc_slot_is_eager(int slot);
 
 /* Somebody has listened to our channel in this database, in this server run. */
 extern void sc_slot_listen(void);

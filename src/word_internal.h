@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * word_internal.h
- *	  Words, slots and cells as they lie in shared memory: for word.c, label.c and commit.c.
+ *	  Words, slots and cells as they lie in shared memory: for word.c, filemap.c, label.c, commit.c and watch.c.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -108,7 +108,8 @@ typedef struct ScWords
 {
 	int			nslots;			/* the counts never change; without the
 								 * fallbacks, which follow */
-	int			ncells;			/* backends' cells first, then orphans' */
+	int			ncells;			/* backends' cells first, then orphans'; behind
+								 * them one for the startup process */
 	int			nbackends;
 	pg_atomic_uint32 ncells_used;	/* backends' cells from here on were never
 									 * written; raised before the first is */
@@ -142,10 +143,23 @@ sc_slot_is_of(int slot, uint64 key)
 	return slot >= sc_words->nslots || pg_atomic_read_u64(&sc_slot_at(slot)->key) == key;
 }
 
+/* The startup process's cell, behind the orphans'. */
+static inline ScCell *
+sc_cell_of_replay(void)
+{
+	return &sc_cells[sc_words->ncells].cell;
+}
+
 static inline ScCell *
 sc_cell_mine(void)
 {
 	return &sc_cells[SC_MY_BACKEND].cell;
+}
+
+static inline uint64
+sc_word_revision(int slot)
+{
+	return SC_REVISION(pg_atomic_read_u64(&sc_slot_at(slot)->word));
 }
 
 /* A pending transaction: step 1 for one word.  A full barrier. */
@@ -172,7 +186,7 @@ sc_word_withdraw(int slot)
 	pg_atomic_fetch_sub_u64(&sc_slot_at(slot)->word, SC_PENDING_ONE);
 }
 
-extern void sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots);
+extern void sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots, bool found);
 extern void sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids);
 extern bool sc_slot_may_cover(int catch_all, Oid dboid);
 extern ScProof sc_word_prove(const ScWordSeen *seen, int n, Snapshot snapshot);
