@@ -181,7 +181,7 @@ SELECT status, document FROM summary_cache_fetch('own', NULL, true);
 INSERT INTO regress_attack.own VALUES (10);
 SELECT status, document FROM summary_cache_fetch('own');
 SELECT string_agg(summary, ' ' ORDER BY summary) FROM summary_cache.definition WHERE owner = 'regress_rights_attacker'::regrole;
--- with the sections go options, and the triggers on tables of others
+-- with the sections go options, and the triggers on tables of others; but these not from a transaction block, which would keep the tables locked
 SET ROLE regress_rights_owner;
 SELECT summary_cache_drop(s) FROM unnest(ARRAY['borrowed', 'own']) s;
 GRANT SELECT, TRIGGER ON regress_rights.lent TO regress_rights_attacker;
