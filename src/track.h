@@ -38,9 +38,11 @@ extern void sc_track_detach(Oid relid, bool wait);
 /* The tables that have our trigger; those of the definitions, too? */
 extern List *sc_track_tables(bool definitions);
 
-/* Trees: whose word a table has, and the tables whose words a source's label has. */
+/* Trees: whose word a table has, the tables whose words a source's label has, and
+ * the members of a tree that concern a query which reads these tables. */
 extern Oid	sc_track_root(Oid relid);
 extern List *sc_track_words(Oid relid);
+extern List *sc_track_members(Oid root, List *read);
 extern bool sc_track_covers(Oid source, Oid relid);
 
 /* A set of sources, for many questions about what they cover. */
@@ -52,7 +54,8 @@ extern bool sc_track_is_covered(ScCover *cover, Oid relid);
 extern bool sc_track_needs_slot(ScCover *cover, Oid relid);
 
 extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
-extern bool sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs);
+extern void sc_track_slots(Oid relid, ScSlotRef **refs, int *nrefs);
+extern bool sc_track_examine(Oid relid, List *read);
 extern bool sc_track_is_alone(Oid relid);
 extern bool sc_track_trigger_was_missing(void);
 
