@@ -15,6 +15,11 @@
  * that has locked one source and comes to need another does not meet a build that
  * waits for the first and holds the second.
  *
+ * Of a tree of partitions only those are locked that the query reads, and what is
+ * above them.  Which ones these are is known from the plan, if the session has kept
+ * one: else the whole tree is locked.  If the query turns out to be executed by
+ * another plan, the build is repeated with the whole tree.
+ *
  * What readers share is built where nothing of any reader's session matters: a
  * reader builds what runs nothing but PostgreSQL's own code (closed.c), and
  * leaves everything else to a worker.  For itself alone it builds that as well,
@@ -185,6 +190,8 @@ typedef struct Sections
 {
 	ScSummaryDef *definition;
 	bool	   *wanted;
+	bool	   *by_plan;		/* what is locked is what its plan reads */
+	bool		whole;			/* lock whole trees */
 	Oid			locked;
 } Sections;
 
@@ -203,9 +210,16 @@ lock_sources(Sections *sections)
 	{
 		ScSectionDef *section = &sections->definition->sections[s];
 
+		sections->by_plan[s] = false;
 		for (int i = 0; sections->wanted[s] && i < section->nsources; i++)
-			if (!sc_track_lock_tree(section->sources[i], lock_now, sections))
+		{
+			Oid			source = section->sources[i];
+			List	   *reads = sections->whole || sc_track_is_alone(source) ? NIL : sc_document_reads(section);
+
+			sections->by_plan[s] = sections->by_plan[s] || reads != NIL;
+			if (!sc_track_lock_tree(source, reads, lock_now, sections))
 				return false;
+		}
 	}
 	return true;
 }
@@ -251,15 +265,14 @@ lock_wanted(Sections *sections)
 
 /*
  * Add the words of a section's sources to the label that was begun for all
- * sections, which stays as it is.  A source whose changes might go unnoticed
- * makes a label that is never current.  Also notes whether a source has no slot.
+ * sections, which stays as it is.  Also notes whether a source has no slot.
  */
 static ScLabel
 label_section(ScSectionDef *section, const ScLabel *begun, bool *lacks_slots)
 {
 	ScLabel		label = *begun;
 
-	/* with room for what the query turns out to read */
+	/* with room for the word of one that is never current */
 	label.words = palloc(sizeof(ScWordSeen) * (begun->nwords + 1));
 	memcpy(label.words, begun->words, sizeof(ScWordSeen) * begun->nwords);
 	label.definition = section->hash;
@@ -267,18 +280,40 @@ label_section(ScSectionDef *section, const ScLabel *begun, bool *lacks_slots)
 	{
 		ScSlotRef  *refs;
 		int			nrefs;
-		bool		provable = sc_track_source(section->sources[i], &refs, &nrefs);
 
-		label.words = repalloc_huge(label.words, sizeof(ScWordSeen) * (label.nwords + nrefs + 2));
+		sc_track_slots(section->sources[i], &refs, &nrefs);
+		label.words = repalloc_huge(label.words, sizeof(ScWordSeen) * (label.nwords + nrefs + 1));
 		for (int r = 0; r < nrefs; r++)
 			if (!sc_label_add(&label, &refs[r]))
 				*lacks_slots = true;
-		if (!provable)
-			sc_label_add_never(&label);
 		if (sc_label_needs_files(&label) && !sc_track_enter_files(section->sources[i], &label))
 			sc_label_add_position(&label);
 	}
 	return label;
+}
+
+/*
+ * Can every change be noticed of what a section has read that was just built?
+ * All sources are looked at: a trigger that is missing is put there.
+ */
+static bool
+is_provable(ScSectionDef *section)
+{
+	List	   *reads = NIL;
+	bool		known = false;
+	bool		provable = true;
+
+	for (int i = 0; i < section->nsources; i++)
+	{
+		if (sc_track_is_alone(section->sources[i]))
+			continue;
+		if (!known)
+			reads = sc_document_reads(section);
+		known = true;
+		if (!sc_track_examine(section->sources[i], reads))
+			provable = false;
+	}
+	return provable;
 }
 
 /* Is a section of the definition to be built? */
@@ -534,12 +569,13 @@ what_may_run(const ScSectionDef *section, bool for_others, bool in_section)
 
 /*
  * Build the wanted sections under a snapshot, with the labels that were read for
- * them before.  If one of them may not be built here for others, it ends there.
+ * them before.  If one of them may not be built here for others, or not with what
+ * is locked, it ends there.
  */
 static void
-build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for_others,
-			   Snapshot snapshot, ScBuild *build)
+build_sections(Sections *sections, ScLabel *labels, bool for_others, Snapshot snapshot, ScBuild *build)
 {
+	ScSummaryDef *definition = sections->definition;
 	Building	me = {NameStr(definition->name), building};
 	TimestampTz built_at = GetCurrentTimestamp();
 
@@ -556,7 +592,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for
 		build->nchunks = definition->nsections;
 		build->chunks = palloc0(sizeof(ScChunk *) * definition->nsections);
 		build->complete = true;
-		build->published = build->needs_worker = false;
+		build->published = build->needs_worker = build->must_repeat = false;
 		build->put = SC_PUT_CHANGED;
 		for (int i = 0; i < definition->nsections; i++)
 		{
@@ -565,12 +601,12 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for
 			int64		start = sc_clock_now();
 			uint64		xmax;
 
-			if (!wanted[i])
+			if (!sections->wanted[i])
 			{
 				build->complete = false;
 				continue;
 			}
-			/* with room for the word that a stranger adds */
+			/* with room for the word of one that is never current */
 			if (!sc_document_build(section, what_may_run(section, for_others, me.outer != NULL),
 								   snapshot, keys_offset(labels[i].nwords + 1), &body))
 			{
@@ -578,7 +614,15 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for
 				build->needs_worker = true;
 				break;
 			}
-			if (OidIsValid(body.stranger.table) || OidIsValid(body.stranger.function))
+			if (sections->by_plan[i] && body.planned_anew)
+			{
+				build->must_repeat = true;
+				break;
+			}
+
+			/* might something that it was built from change unnoticed? */
+			if (OidIsValid(body.stranger.table) || OidIsValid(body.stranger.function) ||
+				(for_others && !is_provable(section)))
 				sc_label_add_never(&labels[i]);
 
 			/*
@@ -595,7 +639,7 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for
 								NameStr(section->name), me.summary,
 								build->chunks[i]->build_ns / 1e6, build->chunks[i]->body_len)));
 		}
-		if (!build->needs_worker)
+		if (!build->needs_worker && !build->must_repeat)
 			check_keys(me.summary, NULL, 0, build);
 	}
 	PG_FINALLY();
@@ -605,9 +649,9 @@ build_sections(ScSummaryDef *definition, bool *wanted, ScLabel *labels, bool for
 	PG_END_TRY();
 }
 
-/* sc_build_shared(), whose locks are released after it. */
+/* sc_build_shared(), whose locks are released after it; of whole trees, if that is said. */
 static void
-build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
+build_shared(ScLocal *local, ScWant want, ScCause cause, bool whole, ScBuild *build)
 {
 	const char *summary = NameStr(local->name);
 	ScSummaryDef *definition;
@@ -623,7 +667,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	/* first the label, then the snapshot */
 	sc_label_begin(&begun, catch_alls, true);
 
-	/* of what the label has: see sc_track_source() */
+	/* of what the label has: see sc_track_examine() */
 	AcceptInvalidationMessages();
 
 	definition = sc_definition_get(summary);
@@ -643,6 +687,8 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	labels = palloc(sizeof(ScLabel) * definition->nsections);
 	sections.definition = definition;
 	sections.wanted = palloc(sizeof(bool) * definition->nsections);
+	sections.by_plan = palloc(sizeof(bool) * definition->nsections);
+	sections.whole = whole;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int i = 0; i < definition->nsections; i++)
 	{
@@ -671,9 +717,9 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	build_sections(definition, sections.wanted, labels, true, snapshot, build);
+	build_sections(&sections, labels, true, snapshot, build);
 	UnregisterSnapshot(snapshot);
-	if (!build->needs_worker)
+	if (!build->needs_worker && !build->must_repeat)
 	{
 		if (!build->complete)
 			check_cached_keys(summary, local->index, build);
@@ -697,7 +743,16 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
 	ResourceOwner scope = sc_subtransaction_begin_scope();
 
-	build_shared(local, want, cause, build);
+	build_shared(local, want, cause, false, build);
+	sc_subtransaction_end_scope(scope);
+	if (!build->must_repeat)
+		return;
+
+	for (int i = 0; i < build->nchunks; i++)
+		if (build->chunks[i])
+			pfree(build->chunks[i]);
+	scope = sc_subtransaction_begin_scope();
+	build_shared(local, want, cause, true, build);
 	sc_subtransaction_end_scope(scope);
 }
 
@@ -712,7 +767,7 @@ sc_build_private(const char *summary, ScBuild *build)
 	bool		pushed = false;
 	Snapshot	snapshot;
 	ScSummaryDef *definition;
-	bool	   *wanted;
+	Sections	sections = {0};
 	ScLabel    *labels;
 
 	if (!ActiveSnapshotSet())
@@ -726,8 +781,10 @@ sc_build_private(const char *summary, ScBuild *build)
 		sc_definition_unknown(summary);
 	sc_reader_check(definition);
 	build->hides_errors = !sc_reader_sees_errors(definition);
-	wanted = palloc(sizeof(bool) * definition->nsections);
-	memset(wanted, true, sizeof(bool) * definition->nsections);
+	sections.definition = definition;
+	sections.wanted = palloc(sizeof(bool) * definition->nsections);
+	memset(sections.wanted, true, sizeof(bool) * definition->nsections);
+	sections.by_plan = palloc0(sizeof(bool) * definition->nsections);
 	labels = palloc0(sizeof(ScLabel) * definition->nsections);
 	for (int i = 0; i < definition->nsections; i++)
 	{
@@ -738,7 +795,7 @@ sc_build_private(const char *summary, ScBuild *build)
 		labels[i].words = palloc(sizeof(ScWordSeen));
 		labels[i].read_at = sc_clock_now();
 	}
-	build_sections(definition, wanted, labels, false, snapshot, build);
+	build_sections(&sections, labels, false, snapshot, build);
 	if (build->needs_worker)
 	{
 		/* in a section that a worker builds: when this one is there */

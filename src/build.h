@@ -40,6 +40,7 @@ typedef struct ScBuild
 	bool		published;
 	bool		needs_worker;	/* this process may not build it for others:
 								 * see closed.c */
+	bool		must_repeat;	/* it may have read what was not locked */
 	bool		hidden;			/* the reader may not read what was built */
 	bool		hides_errors;	/* nor know what went wrong */
 	bool		lacks_slots;	/* a source has no slot of its own */

@@ -494,6 +494,37 @@ is_planned(SPIPlanPtr plan)
 	return source->is_valid && source->gplan && source->gplan->is_valid;
 }
 
+/*
+ * The tables that a section reads by the plan that is kept of it; NIL: any.  What
+ * is closed reads no others.  They are locked, and what is above each of them is
+ * looked for, which for many takes longer than to lock the trees that they are in.
+ */
+#define MAX_READS	100
+
+List *
+sc_document_reads(ScSectionDef *section)
+{
+	ScOidList	reads = {0};
+	CachedPlan *cached;
+	ListCell   *lc;
+
+	if (section->closed != SC_CLOSED || section->plan == NULL || !is_planned(section->plan))
+		return NIL;
+	/* it must be the one that was looked at */
+	cached = source_of(section->plan)->gplan;
+	if (cached->generation != section->plan_generation)
+		return NIL;
+	foreach(lc, linitial_node(PlannedStmt, cached->stmt_list)->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_RELATION && sc_oid_list_add(&reads, rte->relid) &&
+			list_length(reads.list) > MAX_READS)
+			return NIL;
+	}
+	return reads.list;
+}
+
 /* For nobody else, and in no process that builds for others: whatever it is. */
 static bool
 runs_anyhow(const BuildArguments *arguments)
@@ -609,7 +640,8 @@ build_body(void *arg)
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");
 	/* what the query reads or calls can only change with its plan */
-	if (section->plan == NULL || section->plan_generation != cached->generation)
+	body->planned_anew = section->plan == NULL || section->plan_generation != cached->generation;
+	if (body->planned_anew)
 	{
 		sc_inspect_find_stranger(section, plan, cached, &section->stranger);
 		/* planned anew since it was looked at: what it ran is what it is now */

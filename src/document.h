@@ -22,6 +22,7 @@ typedef struct ScBody
 	int			nkeys;
 	char	  **keys;
 	ScStranger	stranger;
+	bool		planned_anew;	/* not by a plan that was kept before */
 } ScBody;
 
 /* What a build may run.  See closed.c. */
@@ -36,6 +37,7 @@ typedef enum ScMayRun
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */
 extern bool sc_document_build(ScSectionDef *section, ScMayRun may_run, Snapshot snapshot,
 							  Size room, ScBody *body);
+extern List *sc_document_reads(ScSectionDef *section);
 extern bool sc_document_is_timeout(const ErrorData *error);
 extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);
 

@@ -98,7 +98,7 @@ typedef struct TrackedTable
 	LocalTransactionId marked_lxid; /* transaction that has marked it already */
 	Oid			function;		/* of the trigger, if it is tracked */
 	bool		has_children;
-	bool		provable;		/* known to be: see sc_track_source() */
+	bool		provable;		/* known to be: see sc_track_examine() */
 	ScSlotRef	ref;
 } TrackedTable;
 
@@ -203,6 +203,22 @@ parents_of(Oid relid)
 	return parents;
 }
 
+/* The table that a table is a partition of, directly; InvalidOid: of none. */
+static Oid
+partitioned_by(Oid relid)
+{
+	List	   *parents;
+	Oid			parent = InvalidOid;
+
+	if (!get_rel_relispartition(relid) && !SC_WEAK(SC_PROTOCOL_TREE_WORD))
+		return InvalidOid;
+	parents = parents_of(relid);
+	if (parents != NIL)
+		parent = linitial_oid(parents);
+	list_free(parents);
+	return parent;
+}
+
 /*
  * The table whose word a table has: the topmost table that it is a partition of,
  * directly or not, or itself.  While DETACH CONCURRENTLY waits for the writers of
@@ -212,15 +228,10 @@ parents_of(Oid relid)
 Oid
 sc_track_root(Oid relid)
 {
-	while (get_rel_relispartition(relid) || SC_WEAK(SC_PROTOCOL_TREE_WORD))
-	{
-		List	   *parents = parents_of(relid);
+	Oid			parent;
 
-		if (parents == NIL)
-			break;
-		relid = linitial_oid(parents);
-		list_free(parents);
-	}
+	while (OidIsValid(parent = partitioned_by(relid)))
+		relid = parent;
 	return relid;
 }
 
@@ -367,26 +378,6 @@ is_temporary(Oid relid)
 	return OidIsValid(schema) && isAnyTempNamespace(schema);
 }
 
-/*
- * Of the members of a tree, those whose words are in a label: the root's stands
- * for a tree of partitions.
- */
-static List *
-words_of(Oid root, List *members)
-{
-	List	   *words = NIL;
-	ListCell   *lc;
-
-	if (get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE || SC_WEAK(SC_PROTOCOL_TREE_WORD))
-		return list_make1_oid(root);
-	foreach(lc, members)
-	{
-		if (!is_temporary(lfirst_oid(lc)))
-			words = lappend_oid(words, lfirst_oid(lc));
-	}
-	return words;
-}
-
 /* The members of a tree, which are not locked; NIL if it is gone. */
 static List *
 members_of(Oid root)
@@ -395,16 +386,74 @@ members_of(Oid root)
 }
 
 /*
- * The tables whose words are in the label of a source, as it is now.  A table
- * that is gone may still have a slot.
+ * The tables whose words are in the label of a source, as it is now: the root's
+ * stands for a tree of partitions.  A table that is gone may still have a slot.
  */
 List *
 sc_track_words(Oid relid)
 {
 	Oid			root = sc_track_root(relid);
-	List	   *members = members_of(root);
+	List	   *words = NIL;
+	ListCell   *lc;
 
-	return members ? words_of(root, members) : list_make1_oid(root);
+	if (get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE || SC_WEAK(SC_PROTOCOL_TREE_WORD))
+		return list_make1_oid(root);
+	foreach(lc, members_of(root))
+	{
+		if (!is_temporary(lfirst_oid(lc)))
+			words = lappend_oid(words, lfirst_oid(lc));
+	}
+	return words ? words : list_make1_oid(root);
+}
+
+/* Of these tables, those in a tree of partitions, and all between them and its root. */
+static List *
+members_above(Oid root, List *read)
+{
+	ScOidList	members = {list_make1_oid(root)};
+	ListCell   *lc;
+
+	foreach(lc, read)
+	{
+		List	   *path = NIL;
+		Oid			relid = lfirst_oid(lc);
+
+		/* as far as to one that was found to be in the tree before */
+		while (OidIsValid(relid) && !sc_oid_list_has(&members, relid))
+		{
+			path = lcons_oid(relid, path);
+			relid = partitioned_by(relid);
+		}
+		if (OidIsValid(relid))
+		{
+			ListCell   *step;
+
+			foreach(step, path)
+			{
+				(void) sc_oid_list_add(&members, lfirst_oid(step));
+			}
+		}
+	}
+	return members.list;
+}
+
+/*
+ * The members of a tree that concern a query, the root first; they are not locked.
+ * read: the tables that the query reads, NIL if it may read any.
+ *
+ * Who writes a row of a partition names the partition, or one that it is a part
+ * of.  So in a tree of partitions, what a query reads and what is above that
+ * concerns it, and nothing else: the rows of other members are not in its result,
+ * whether their changes are noticed or not.  And the label has one word for the
+ * tree.  Under plain inheritance it has all members' words: all of them concern
+ * the query.
+ */
+static List *
+concerned_members(Oid root, List *read)
+{
+	if (read != NIL && get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE)
+		return members_above(root, read);
+	return members_of(root);
 }
 
 /*-------------------------------------------------------------------------
@@ -852,11 +901,13 @@ sc_track_check_source(Oid relid)
 
 /*
  * Lock a source, and the members of the tree that it is in, by "lock", until that
- * returns false: true if it never did.  A table is locked before those below it
- * are looked for.  Another session's temporary table is never read by this one.
+ * returns false: true if it never did.  Of a tree of partitions only those that
+ * concern a query that reads these tables; NIL if it may read any.  Of the whole
+ * tree, a table is locked before those below it are looked for.  Another session's
+ * temporary table is never read by this one.
  */
 bool
-sc_track_lock_tree(Oid relid, bool (*lock) (Oid relid, void *arg), void *arg)
+sc_track_lock_tree(Oid relid, List *read, bool (*lock) (Oid relid, void *arg), void *arg)
 {
 	Oid			root;
 	char		relkind;
@@ -874,6 +925,16 @@ sc_track_lock_tree(Oid relid, bool (*lock) (Oid relid, void *arg), void *arg)
 	root = sc_track_root(relid);
 	if (root == relid && !has_subclass(relid))
 		return true;
+
+	if (read != NIL && get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE)
+	{
+		foreach(lc, members_above(root, read))
+		{
+			if (lfirst_oid(lc) != relid && !lock(lfirst_oid(lc), arg))
+				return false;
+		}
+		return true;
+	}
 
 	(void) sc_oid_list_add(&members, root);
 	/* the list grows as we go along */
@@ -1186,7 +1247,7 @@ take_trees(Locking *locking)
 
 		if (get_rel_relkind(source) == RELKIND_MATVIEW)
 			continue;
-		(void) sc_track_lock_tree(source, lock_for_trigger, locking);
+		(void) sc_track_lock_tree(source, NIL, lock_for_trigger, locking);
 		if (get_rel_relkind(source) == '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -1450,11 +1511,11 @@ sc_track_trigger_was_missing(void)
 }
 
 /*
- * The members of a source's tree, and whether every change of them can be
- * noticed; if not, says why.  See sc_track_provable().
+ * Can every change of the members of a tree be noticed that concern a query?  If
+ * not, says why.  See concerned_members() and sc_track_provable().
  */
 static bool
-examine_tree(Oid root, bool wait, List **members, const char **reason)
+examine_tree(Oid root, List *read, bool wait, const char **reason)
 {
 	Oid			function = touch_function();
 	ListCell   *lc;
@@ -1470,8 +1531,7 @@ examine_tree(Oid root, bool wait, List **members, const char **reason)
 		*reason = "table does not exist";
 		return false;
 	}
-	*members = find_all_inheritors(root, wait ? AccessShareLock : NoLock, NULL);
-	foreach(lc, *members)
+	foreach(lc, concerned_members(root, read))
 	{
 		Oid			member = lfirst_oid(lc);
 		Relation	rel;
@@ -1519,53 +1579,27 @@ examine_tree(Oid root, bool wait, List **members, const char **reason)
 bool
 sc_track_provable(Oid relid, bool wait, const char **reason)
 {
-	List	   *members;
-
 	*reason = NULL;
 	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
 		return true;			/* only REFRESH changes it, which is DDL */
-	return examine_tree(sc_track_root(relid), wait, &members, reason);
+	return examine_tree(sc_track_root(relid), NIL, wait, reason);
 }
 
-/*
- * A source of a section that is about to be built: the slots of its label, where
- * they are known, and whether every change of it can be noticed.  Locks it and
- * the members of its tree: what they hold may not be rewritten or truncated
- * between the build's snapshot and its query, which would then find them empty.
- *
- * Of a table without a tree it is remembered that it is provable, until it is
- * invalidated.  To be called with all invalidations accepted that were sent
- * before the label was begun: what is done to a trigger, or changes which tables
- * are members, later moves a catch-all word of the label.
- */
-bool
-sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs)
+/* The slots in the label of a source, where they are known. */
+void
+sc_track_slots(Oid relid, ScSlotRef **refs, int *nrefs)
 {
 	TrackedTable *table = table_lookup(relid);
-	Oid			root;
-	List	   *members = NIL;
 	List	   *words;
 	ListCell   *lc;
-	const char *reason = NULL;
-	bool		provable;
 
-	/* of a tree the root must be locked first */
 	if (table && table->provable)
 	{
-		LockRelationOid(relid, AccessShareLock);
-		table = table_lookup(relid);
-		if (table && table->provable)
-		{
-			*refs = &table->ref;
-			*nrefs = 1;
-			return true;
-		}
+		*refs = &table->ref;
+		*nrefs = 1;
+		return;
 	}
-
-	root = sc_track_root(relid);
-	provable = get_rel_relkind(relid) == RELKIND_MATVIEW ||
-		examine_tree(root, true, &members, &reason);
-	words = members ? words_of(root, members) : list_make1_oid(root);
+	words = sc_track_words(relid);
 	*refs = palloc(sizeof(ScSlotRef) * list_length(words));
 	*nrefs = 0;
 	foreach(lc, words)
@@ -1573,6 +1607,29 @@ sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs)
 		(*refs)[*nrefs].slot = SC_SLOT_NONE;
 		(*refs)[(*nrefs)++].key = SC_KEY_HERE(lfirst_oid(lc));
 	}
+}
+
+/*
+ * Can every change be noticed of what a section that was built reads of a source?
+ * read: the tables that its query reads, NIL if it may read any.
+ *
+ * Of a table without a tree it is remembered that it is provable, until it is
+ * invalidated.  To be called with all invalidations accepted that were sent
+ * before the label was begun: what is done to a trigger, or changes which tables
+ * are members, later moves a catch-all word of the label.  So it does not matter
+ * when after that it is called.
+ */
+bool
+sc_track_examine(Oid relid, List *read)
+{
+	TrackedTable *table = table_lookup(relid);
+	const char *reason = NULL;
+	bool		provable;
+
+	if (table && table->provable)
+		return true;
+	provable = get_rel_relkind(relid) == RELKIND_MATVIEW ||
+		examine_tree(sc_track_root(relid), read, true, &reason);
 	table = table_lookup(relid);
 	if (table && table->tracked && !table->catch_all && table->alone && !table->has_children)
 		table->provable = provable;
@@ -1600,7 +1657,7 @@ sc_track_enter_files(Oid source, const ScLabel *label)
 	return true;
 }
 
-/* Does sc_track_source() remember of a table that it is in no tree? */
+/* Does sc_track_examine() remember of a table that it is in no tree? */
 bool
 sc_track_is_alone(Oid relid)
 {

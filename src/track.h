@@ -25,7 +25,7 @@ extern bool sc_track_is_tracked(Oid relid);
 extern void sc_track_check_source(Oid relid);
 
 /* Lock a source, and the members of its tree, until lock() returns false. */
-extern bool sc_track_lock_tree(Oid relid, bool (*lock) (Oid relid, void *arg), void *arg);
+extern bool sc_track_lock_tree(Oid relid, List *read, bool (*lock) (Oid relid, void *arg), void *arg);
 
 /* Lock sources and their members together for triggers; the members. */
 extern List *sc_track_lock(List *sources);
@@ -42,7 +42,8 @@ extern void sc_track_detach(Oid relid); /* if it can be locked now */
 /* The tables that have our trigger; those of the definitions, too? */
 extern List *sc_track_tables(bool definitions);
 
-/* Trees: whose word a table has, and the tables whose words a source's label has. */
+/* Trees: whose word a table has, the tables whose words a source's label has, and
+ * the members of a tree that concern a query which reads these tables. */
 extern Oid	sc_track_root(Oid relid);
 extern List *sc_track_words(Oid relid);
 extern bool sc_track_covers(Oid source, Oid relid);
@@ -56,7 +57,8 @@ extern bool sc_track_is_covered(ScCover *cover, Oid relid);
 extern bool sc_track_needs_slot(ScCover *cover, Oid relid);
 
 extern bool sc_track_provable(Oid relid, bool wait, const char **reason);
-extern bool sc_track_source(Oid relid, ScSlotRef **refs, int *nrefs);
+extern void sc_track_slots(Oid relid, ScSlotRef **refs, int *nrefs);
+extern bool sc_track_examine(Oid relid, List *read);
 extern bool sc_track_enter_files(Oid source, const ScLabel *label);
 extern bool sc_track_is_alone(Oid relid);
 extern bool sc_track_trigger_was_missing(void);

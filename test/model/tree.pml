@@ -1,6 +1,6 @@
 /*
  * tree.pml: the words of tables in a tree, and DDL that changes the tree while a writer is open (src/track.c:
- * track_write(), sc_track_source(), sc_track_attach_members(); src/build.c, read_labels()).
+ * track_write(), sc_track_slots(), sc_track_attach_members(); src/build.c, read_labels()).
  *
  * Under plain inheritance each table has a word of its own, a writer marks those of the tables that it writes, and a
  * label has the words of all members.  (Today's code has one word for the tree instead, its root's.)  There are three

@@ -203,6 +203,16 @@ for my $n (10, 40)
 		$locks{$what}{$n} = $node->sql($held . $builder->pid);
 		$node->sql('SELECT pg_cancel_backend(' . $builder->pid . ')');
 		$builder->result;
+
+		# once more, by the plan that it has kept then
+		$holder->query('SELECT pg_advisory_unlock(42)');
+		$builder->query("SELECT summary_cache_get('$what$n', true)") for 1, 2;
+		$holder->query('SELECT pg_advisory_lock(42)');
+		$builder->send_sql("SELECT summary_cache_get('$what$n', true)");
+		$node->polled(q{SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND pid = } . $builder->pid, '1', '... and the next one');
+		$locks{"$what again"}{$n} = $node->sql($held . $builder->pid);
+		$node->sql('SELECT pg_cancel_backend(' . $builder->pid . ')');
+		$builder->result;
 		$builder->quit;
 	}
 	$definer->quit;
@@ -210,6 +220,8 @@ for my $n (10, 40)
 $holder->quit;
 my %each = map { $_ => ($locks{$_}{40} - $locks{$_}{10}) / 30 } keys %locks;
 is($each{one}, figure($heading, 'a build, for each member of a source\'s tree', $rows), 'a build locks each partition, whichever its query reads');
+is($each{'one again'}, figure($heading, '... by a plan that was kept, for each partition that its query does not read', $rows), '... but by a plan that was kept only those that it reads');
+is($each{'all again'}, $each{all}, '... which may be all');
 is($each{all} - $each{one}, figure($heading, '... and for each index of a member that its query reads', $rows), '... and the indexes of those that it reads');
 is($each{'define one'}, figure($heading, 'a definition, for each member of a source\'s tree', $rows), 'a definition locks each partition')
 	or diag(explain(\%locks));
