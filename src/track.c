@@ -1661,7 +1661,8 @@ sc_track_enter_files(Oid source, const ScLabel *label)
 bool
 sc_track_is_alone(Oid relid)
 {
-	TrackedTable *table = table_lookup(relid);
+	/* nothing is, where the library is not preloaded */
+	TrackedTable *table = tracked_tables ? table_lookup(relid) : NULL;
 
 	return table && table->provable;
 }
