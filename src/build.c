@@ -756,6 +756,39 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	sc_subtransaction_end_scope(scope);
 }
 
+/* The definition that a snapshot sees, if the reader may read that. */
+static ScSummaryDef *
+define_privately(const char *summary, Snapshot snapshot, ScBuild *build)
+{
+	ScSummaryDef *definition = sc_definition_read(summary, snapshot, CurrentMemoryContext);
+
+	if (definition == NULL)
+		sc_definition_unknown(summary);
+	sc_reader_check(definition);
+	build->hides_errors = !sc_reader_sees_errors(definition);
+	return definition;
+}
+
+/* Build the wanted sections for nobody else. */
+static void
+build_sections_privately(ScSummaryDef *definition, bool *wanted, Snapshot snapshot, ScBuild *build)
+{
+	Sections	sections = {.definition = definition, .wanted = wanted};
+	ScLabel    *labels = palloc0(sizeof(ScLabel) * definition->nsections);
+
+	for (int i = 0; i < definition->nsections; i++)
+	{
+		/*
+		 * for nobody else, it stands for nothing; but a query may have
+		 * strangers
+		 */
+		labels[i].words = palloc(sizeof(ScWordSeen));
+		labels[i].read_at = sc_clock_now();
+	}
+	sections.by_plan = palloc0(sizeof(bool) * definition->nsections);
+	build_sections(&sections, labels, false, snapshot, build);
+}
+
 /*
  * Build all sections under the caller's own snapshot, for nobody else.  The locks
  * are those of the queries, which go with each query's subtransaction; at a
@@ -767,8 +800,7 @@ sc_build_private(const char *summary, ScBuild *build)
 	bool		pushed = false;
 	Snapshot	snapshot;
 	ScSummaryDef *definition;
-	Sections	sections = {0};
-	ScLabel    *labels;
+	bool	   *wanted;
 
 	if (!ActiveSnapshotSet())
 	{
@@ -776,26 +808,10 @@ sc_build_private(const char *summary, ScBuild *build)
 		pushed = true;
 	}
 	snapshot = RegisterSnapshot(GetActiveSnapshot());
-	definition = sc_definition_read(summary, snapshot, CurrentMemoryContext);
-	if (definition == NULL)
-		sc_definition_unknown(summary);
-	sc_reader_check(definition);
-	build->hides_errors = !sc_reader_sees_errors(definition);
-	sections.definition = definition;
-	sections.wanted = palloc(sizeof(bool) * definition->nsections);
-	memset(sections.wanted, true, sizeof(bool) * definition->nsections);
-	sections.by_plan = palloc0(sizeof(bool) * definition->nsections);
-	labels = palloc0(sizeof(ScLabel) * definition->nsections);
-	for (int i = 0; i < definition->nsections; i++)
-	{
-		/*
-		 * for nobody else, it stands for nothing; but a query may have
-		 * strangers
-		 */
-		labels[i].words = palloc(sizeof(ScWordSeen));
-		labels[i].read_at = sc_clock_now();
-	}
-	build_sections(&sections, labels, false, snapshot, build);
+	definition = define_privately(summary, snapshot, build);
+	wanted = palloc(sizeof(bool) * definition->nsections);
+	memset(wanted, true, sizeof(bool) * definition->nsections);
+	build_sections_privately(definition, wanted, snapshot, build);
 	if (build->needs_worker)
 	{
 		/* in a section that a worker builds: when this one is there */
@@ -809,6 +825,36 @@ sc_build_private(const char *summary, ScBuild *build)
 	UnregisterSnapshot(snapshot);
 	if (pushed)
 		PopActiveSnapshot();
+}
+
+/*
+ * The same for those inline sections that are not current in the cached document,
+ * whose other sections stay as they are.  False if that is of other sections than
+ * the definition, or if this session may not build one of them.
+ */
+bool
+sc_build_private_inline(ScLocal *local, ScBuild *build)
+{
+	Snapshot	snapshot = RegisterSnapshot(ActiveSnapshotSet() ? GetActiveSnapshot() :
+											GetTransactionSnapshot());
+	ScSummaryDef *definition = define_privately(NameStr(local->name), snapshot, build);
+	ScMatch		match = sc_build_match(local, definition);
+	bool		is_built = false;
+
+	if (match == SC_MATCH_WHOLE || match == SC_MATCH_SECTIONS)
+	{
+		bool	   *wanted = palloc(sizeof(bool) * definition->nsections);
+		int64		now = sc_clock_now();
+
+		for (int i = 0; i < definition->nsections; i++)
+			wanted[i] = is_wanted(&definition->sections[i], local, SC_WANT_INLINE, snapshot, now);
+		build_sections_privately(definition, wanted, snapshot, build);
+		is_built = !build->needs_worker;
+		if (is_built)
+			check_cached_keys(NameStr(local->name), local->index, build);
+	}
+	UnregisterSnapshot(snapshot);
+	return is_built;
 }
 
 /* Is an error what sc_build_private() says of a build that is not for this session? */

@@ -19,7 +19,8 @@
  *				published, by the same.
  *	stale		a background section is not, or is defined anew: the cached
  *				document; a refresh is requested.  Inline sections that have
- *				changed as well are rebuilt first.
+ *				changed as well are rebuilt first, for all or, if the reader
+ *				cannot do that, for its answer alone.
  *
  * A private answer requests a refresh as well, if the cached document would
  * not have been a hit for anybody.
@@ -90,7 +91,9 @@ typedef struct Reader
 	bool		alone;			/* nor can a worker, now: for nobody else */
 	ErrorData  *error;			/* of its own build; NULL: none */
 	bool		hides_error;	/* which it may not see */
-	bool		inline_tried;	/* to rebuild, before a stale answer */
+	bool		inline_tried;	/* to rebuild for all, before a stale answer */
+	bool		inline_settled; /* that is done, or no use; else it may rebuild
+								 * for itself */
 	int64		asked_at;		/* monotonic ns; what is labelled later is new */
 	Snapshot	snapshot;
 	Flight		flight;			/* that we lead; FLIGHT_NONE */
@@ -222,7 +225,8 @@ may_renew_inline(ScLocal *local, ScMatch match)
 	bool		of_inline;
 
 	return (match == SC_MATCH_WHOLE || match == SC_MATCH_SECTIONS) &&
-		!(RecoveryInProgress() && sc_label_has_position(&local->label)) && !(is_failing(local, &of_inline) && of_inline);
+		!(RecoveryInProgress() && sc_label_has_position(&local->label)) &&
+		!(is_failing(local, &of_inline) && of_inline);
 }
 
 /*
@@ -977,19 +981,23 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 static void
 renew_by_worker(Reader *reader)
 {
+	ScTry		outcome;
+
 	if (sc_request_is_claimed(reader->local->index))
 	{
 		land(reader);
 		return;
 	}
-	(void) await_worker(reader, SC_REFRESH_INLINE, false, 0);
+	outcome = await_worker(reader, SC_REFRESH_INLINE, false, 0);
+	if (outcome == SC_TRY_DONE || outcome == SC_TRY_FAILED)
+		reader->inline_settled = true;
 }
 
 /*
  * An inline section is not to be stale: before an answer that is, rebuild what
  * has changed, as the leader of that flight.  True if the reader is to decide
- * again.  If it may not publish or the build fails, the document is answered as
- * it is.  At a COMMIT an error could not be caught.
+ * again.  If the build fails, the document is answered as it is.  At a COMMIT an
+ * error could not be caught.
  */
 static bool
 renew_inline(Reader *reader)
@@ -1021,12 +1029,66 @@ renew_inline(Reader *reader)
 	land(reader);
 	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		throw_build_error(reader->summary, build.hides_errors, error);
+	reader->inline_settled = error || build.published;
 	if (error || build.needs_worker)
 		renew_by_worker(reader);
 	else
 		sc_build_warn(reader->summary, &build);
 	free_build(&build);
 	return true;
+}
+
+typedef struct PrivateInlineArguments
+{
+	ScLocal    *local;
+	ScBuild    *build;
+	bool		is_built;
+} PrivateInlineArguments;
+
+static void
+build_inline_privately(void *arg)
+{
+	PrivateInlineArguments *arguments = arg;
+
+	arguments->is_built = sc_build_private_inline(arguments->local, arguments->build);
+}
+
+/*
+ * Who could not have inline sections rebuilt for all, since it may not publish
+ * or the worker is busy, rebuilds them for itself.  False if that cannot be done
+ * either: the document is answered as it is.
+ */
+static bool
+renew_privately(Reader *reader, ScBuild *build)
+{
+	PrivateInlineArguments arguments = {reader->local, build, false};
+	ErrorData  *error;
+
+	if (reader->inline_settled || sc_subtransaction_is_ending())
+		return false;
+	land(reader);
+	reader->inline_tried = true;
+	sc_document_timed_out = false;
+	error = sc_subtransaction_run(build_inline_privately, &arguments, false);
+	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		throw_build_error(reader->summary, build->hides_errors, error);
+	if (error)
+		reader->inline_settled = true;
+	return error == NULL && arguments.is_built;
+}
+
+/* A stale answer with inline sections of the reader's own; false if the version is gone. */
+static bool
+compose_answer(Reader *reader, ScBuild *build, ScAnswer *answer)
+{
+	answer->etag = palloc(sizeof(ScEtag));
+	answer->document = NULL;
+	answer->status = SC_STALE;
+	if (!sc_local_compose(reader->local, build->chunks, answer->etag, &answer->built_at, NULL))
+		return false;
+	return !wants_document(reader->asked, answer->etag) ||
+		sc_local_compose(reader->local, build->chunks, answer->etag, &answer->built_at,
+						 &answer->document);
 }
 
 /* May this reader build what is not current, for all? */
@@ -1058,6 +1120,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		Decision	decision = {0};
 		ScCause		cause = asked->force ? SC_BUILD_FORCED : SC_BUILD_MISS;
 		ScSummaryDef *definition;
+		ScBuild		own = {0};
+		bool		is_composed = false;
 		text	   *stale = NULL;
 
 		CHECK_FOR_INTERRUPTS();
@@ -1082,9 +1146,19 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		 * that is there may publish the next version before this one is
 		 * complete and copied.
 		 */
-		if (decision.status == SC_STALE && decision.renew_inline && renew_inline(&reader))
-			continue;
-		if (decision.status == SC_STALE && wants_document(asked, &local->etag) &&
+		if (decision.status == SC_STALE && decision.renew_inline)
+		{
+			if (renew_inline(&reader))
+				continue;
+			if (renew_privately(&reader, &own))
+			{
+				is_composed = compose_answer(&reader, &own, answer);
+				free_build(&own);
+				if (!is_composed)
+					continue;
+			}
+		}
+		if (decision.status == SC_STALE && !is_composed && wants_document(asked, &local->etag) &&
 			(stale = sc_local_document(local)) == NULL)
 			continue;
 
@@ -1105,6 +1179,12 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			cause = SC_BUILD_BACKGROUND;
 		}
 
+		if (decision.status == SC_STALE && is_composed)
+		{
+			land(&reader);
+			sc_counters_add(local->index, SC_STALE, 1);
+			return;
+		}
 		if (decision.status == SC_HIT || decision.status == SC_STALE)
 		{
 			/* a reader that has waited for a build was answered by a build */

@@ -501,3 +501,35 @@ sc_local_document(ScLocal *local)
 	local->handed_out = epoch;
 	return local->document;
 }
+
+/*
+ * The document of the local version with sections of the caller's own in it: for
+ * each section the chunk that stands in for the cached one, or NULL.  document is
+ * NULL if only the rest is asked for.  False if the version is no longer there.
+ */
+bool
+sc_local_compose(ScLocal *local, ScChunk **own, ScEtag *etag, TimestampTz *built_at, text **document)
+{
+	ScView		view;
+	ScChunk   **chunks;
+	bool		is_there;
+
+	if (!sc_store_open(local->index, NameStr(local->name), &view))
+		return false;
+	is_there = view.version == local->version;
+	if (is_there)
+	{
+		chunks = palloc(sizeof(ScChunk *) * Max(view.nchunks, 1));
+		*built_at = PG_INT64_MAX;
+		for (int i = 0; i < view.nchunks; i++)
+		{
+			chunks[i] = own[i] ? own[i] : view.chunks[i];
+			*built_at = Min(*built_at, chunks[i]->built_at);
+		}
+		sc_local_etag_prepare(etag, chunks, view.nchunks);
+		if (document)
+			*document = sc_local_assemble(chunks, view.nchunks);
+	}
+	sc_store_close(local->index);
+	return is_there;
+}

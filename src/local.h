@@ -83,6 +83,8 @@ extern ScLocal *sc_local_get(const char *summary, bool create);
 extern void sc_local_sync(ScLocal *local, bool create);
 extern text *sc_local_document(ScLocal *local);
 extern text *sc_local_assemble(ScChunk **chunks, int nchunks);
+extern bool sc_local_compose(ScLocal *local, ScChunk **own, ScEtag *etag, TimestampTz *built_at,
+							 text **document);
 extern void sc_local_sha256(const void *bytes, Size len, uint8 *digest);
 extern void sc_local_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks);
 extern const char *sc_local_etag(ScEtag *etag);

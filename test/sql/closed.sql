@@ -163,8 +163,10 @@ SELECT pg_advisory_unlock_all();
 -- Policies, of which a superuser knows nothing; and what was closed when it was built last
 --
 CREATE ROLE regress_closed;
+CREATE ROLE regress_closed_reader;
 GRANT ALL ON SCHEMA regress_closed TO regress_closed;
-GRANT EXECUTE ON FUNCTION summary_cache_define, summary_cache_drop, summary_cache_fetch TO regress_closed;
+GRANT EXECUTE ON FUNCTION summary_cache_fetch TO regress_closed_reader;
+GRANT EXECUTE ON FUNCTION summary_cache_define, summary_cache_drop, summary_cache_fetch, summary_cache_configure TO regress_closed;
 GRANT SELECT ON summary_cache_stats TO regress_closed;
 ALTER TABLE guarded OWNER TO regress_closed;
 ALTER TABLE guarded_by_f OWNER TO regress_closed;
@@ -213,8 +215,21 @@ SET summary_cache.read_your_writes = off;
 INSERT INTO guarded VALUES (1);
 INSERT INTO fast VALUES (3);
 SELECT status, document -> 'n' AS n FROM summary_cache_fetch('q');
+-- who may not publish builds it for itself, if it may run it
+SELECT summary_cache_configure('q', 'min_refresh_interval', '1h');
+CREATE TABLE elsewhere (n int);
+SELECT read();
+INSERT INTO guarded VALUES (2);
+INSERT INTO fast VALUES (4);
+BEGIN;
+INSERT INTO elsewhere VALUES (1);
+SELECT status, document -> 'n' AS n FROM summary_cache_fetch('q');
+RESET ROLE;
+SET ROLE regress_closed_reader;
+SELECT status, document -> 'n' AS n FROM summary_cache_fetch('q');
+COMMIT;
 RESET ROLE;
 
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_closed CASCADE;
-DROP ROLE regress_closed;
+DROP ROLE regress_closed, regress_closed_reader;

@@ -180,7 +180,7 @@ INSERT INTO event VALUES (5, 'five');
 DELETE FROM task WHERE id = 8;
 :look
 :look
--- a session that may not publish does not rebuild it
+-- a session that may not publish rebuilds it for itself
 SET summary_cache.read_your_writes = off;
 INSERT INTO event VALUES (10, 'ten');
 UPDATE task SET n = n + 1 WHERE id = 1;

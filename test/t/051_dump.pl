@@ -240,6 +240,33 @@ $node->safe_psql('apart', q{DROP OWNED BY regress_dump_restorer; DROP ROLE regre
 check($node, 'apart', 'definitions restored by a member');
 
 #
+# A source that belongs to another extension: its triggers are not dumped, and come back by themselves
+#
+{
+	my $other_extension = 'CREATE TABLE public.place (n int); ALTER EXTENSION plpgsql ADD TABLE public.place;';
+	my $trigger = q{SELECT tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'place'::regclass};
+	my $fetch = q{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('place')};
+
+	database($node, 'members');
+	$node->safe_psql('members', qq{
+		$other_extension
+		CREATE EXTENSION summary_cache;
+		SELECT summary_cache_define('place', 'core', 'SELECT count(*) AS n FROM place')});
+	my $installed = $node->safe_psql('members', $trigger);
+	like($installed, qr/^summary_cache_statement\|A\|/, 'a table of another extension is a source');
+	$node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('members'), '-f', "$tmp/members" ], '... its database is dumped');
+	database($node, 'members_again');
+	$node->safe_psql('members_again', $other_extension);
+	$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('members_again'), "$tmp/members" ], '... and restored');
+	is($node->safe_psql('members_again', $trigger), '', '... without its trigger');
+	ok($node->poll_query_until('members_again', $fetch, 'hit-revision 0'), 'who reads gets a hit after a while');
+	is($node->safe_psql('members_again', $trigger), $installed, '... since the trigger is there again');
+	$node->safe_psql('members_again', 'INSERT INTO place VALUES (1)');
+	is($node->safe_psql('members_again', $fetch), 'stale 0', '... and a write is noticed');
+	ok($node->poll_query_until('members_again', $fetch, 'hit-revision 1'), '... and refreshed');
+}
+
+#
 # A server without the library preloaded, whose roles have other numbers
 #
 my $bare = Node->new('bare');
@@ -282,7 +309,7 @@ $bare->stop;
 #
 # pg_upgrade; to the same version, which does all that it does between versions
 #
-$node->safe_psql('postgres', "DROP DATABASE $_") foreach (qw(plain custom directory again apart));
+$node->safe_psql('postgres', "DROP DATABASE $_") foreach (qw(plain custom directory again apart members members_again));
 $node->command_ok([ 'pg_dump', '--binary-upgrade', '--schema-only', '-d', $source, '-f', "$tmp/binary" ],
 	'pg_dump --binary-upgrade');
 like(slurp_file("$tmp/binary"), qr/binary_upgrade_create_empty_extension\('summary_cache'/, 'it carries the extension as it is');
