@@ -151,13 +151,15 @@ COMMENT ON FUNCTION summary_cache_unchanged(text, text) IS
 --
 -- Defining
 --
+-- sources is an array of regclass: see sources_argument() in functions.c.
 CREATE FUNCTION summary_cache_define(
         summary text, section text, query text,
-        sources regclass[] DEFAULT NULL, refresh text DEFAULT 'background')
+        sources anycompatible DEFAULT NULL::regclass[], refresh text DEFAULT 'background',
+        run_query boolean DEFAULT true)
     RETURNS void
     AS 'MODULE_PATHNAME', 'sc_define_sql'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_define(text, text, text, regclass[], text) IS
+COMMENT ON FUNCTION summary_cache_define(text, text, text, anycompatible, text, boolean) IS
     'create or replace a section of a summary, and track its source tables';
 
 CREATE FUNCTION summary_cache_drop(summary text, section text DEFAULT NULL)
@@ -286,7 +288,7 @@ REVOKE ALL ON FUNCTION
     summary_cache_get(text, boolean),
     summary_cache_fetch(text, text, boolean),
     summary_cache_unchanged(text, text),
-    summary_cache_define(text, text, text, regclass[], text),
+    summary_cache_define(text, text, text, anycompatible, text, boolean),
     summary_cache_drop(text, text),
     summary_cache_configure(text, text, text),
     summary_cache_invalidate(text, text),

@@ -68,6 +68,21 @@ typedef struct Building
 
 static Building *building = NULL;
 
+/* From here on this backend builds a summary, which it must not be doing already. */
+static void
+begin_building(Building *mine, const char *summary)
+{
+	for (Building *b = building; b; b = b->outer)
+		if (strcmp(b->summary, summary) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_RECURSION),
+					 errmsg("summary \"%s\" reads itself", summary),
+					 errhint("Remove the call of the reading function from its sections' queries.")));
+	mine->summary = summary;
+	mine->outer = building;
+	building = mine;
+}
+
 /* Is this backend building a summary, so that a read is part of that? */
 bool
 sc_build_is_running(void)
@@ -576,17 +591,10 @@ static void
 build_sections(Sections *sections, ScLabel *labels, bool for_others, Snapshot snapshot, ScBuild *build)
 {
 	ScSummaryDef *definition = sections->definition;
-	Building	me = {NameStr(definition->name), building};
+	Building	me;
 	TimestampTz built_at = GetCurrentTimestamp();
 
-	for (Building *b = building; b; b = b->outer)
-		if (strcmp(b->summary, me.summary) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_RECURSION),
-					 errmsg("summary \"%s\" reads itself", me.summary),
-					 errhint("Remove the call of the reading function from its sections' queries.")));
-
-	building = &me;
+	begin_building(&me, NameStr(definition->name));
 	PG_TRY();
 	{
 		build->nchunks = definition->nsections;
@@ -855,6 +863,72 @@ sc_build_private_inline(ScLocal *local, ScBuild *build)
 	}
 	UnregisterSnapshot(snapshot);
 	return is_built;
+}
+
+/* Add to an error's hint how to do without what has failed. */
+static void
+add_way_around(ErrorData *error)
+{
+	const char *hint = "To define the section without executing its query, pass run_query => false.";
+
+	if (SC_IS_INTERRUPT(error))
+		return;
+	if (error->hint == NULL)
+		error->hint = pstrdup(hint);
+	else if (error->sqlerrcode != ERRCODE_CARDINALITY_VIOLATION)
+		error->hint = psprintf("%s %s", error->hint, hint);
+}
+
+/*
+ * Execute the query of a section that is about to be defined, so that who defines
+ * is told what is wrong with it, and not who reads.  It is a private build, of
+ * which nothing is kept: so false if this session may not run what the query runs.
+ */
+bool
+sc_build_once(ScSectionDef *section)
+{
+	Building	me;
+	MemoryContext caller_context = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache trial",
+												  ALLOCSET_DEFAULT_SIZES);
+	bool		pushed = false;
+	Snapshot	snapshot;
+	ScBody		body;
+	volatile bool built = false;
+
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	snapshot = RegisterSnapshot(GetActiveSnapshot());
+	begin_building(&me, NameStr(section->summary));
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		built = sc_document_build(section, what_may_run(section, false, me.outer != NULL),
+								  snapshot, 0, &body);
+		MemoryContextSwitchTo(caller_context);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		building = me.outer;
+		/* where it stays until it is reported: see sc_subtransaction_run() */
+		MemoryContextSwitchTo(TopTransactionContext);
+		error = CopyErrorData();
+		FlushErrorState();
+		add_way_around(error);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	building = me.outer;
+	UnregisterSnapshot(snapshot);
+	if (pushed)
+		PopActiveSnapshot();
+	MemoryContextDelete(context);
+	return built;
 }
 
 /* Is an error what sc_build_private() says of a build that is not for this session? */

@@ -50,6 +50,7 @@ typedef struct ScBuild
 extern void sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);
 extern void sc_build_private(const char *summary, ScBuild *build);
 extern bool sc_build_private_inline(ScLocal *local, ScBuild *build);
+extern bool sc_build_once(ScSectionDef *section);
 extern bool sc_build_is_running(void);
 extern void sc_build_warn(const char *summary, const ScBuild *build);
 extern bool sc_build_is_refusal(const ErrorData *error);

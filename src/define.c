@@ -266,10 +266,7 @@ session_settings(void)
 	return array_of_strings(settings, 2);
 }
 
-/*
- * The sources that a query names, through views and inlined functions.  Says
- * what it cannot see.
- */
+/* The sources that a query names, through views and inlined functions. */
 static List *
 derived_sources(ScQueryInfo *info)
 {
@@ -285,13 +282,6 @@ derived_sources(ScQueryInfo *info)
 			continue;
 		sc_track_check_source(relid);
 		sources = lappend_oid(sources, relid);
-	}
-	foreach(lc, info->functions)
-	{
-		ereport(NOTICE,
-				(errmsg("tables that function %s reads are not tracked",
-						format_procedure(lfirst_oid(lc))),
-				 errhint("Name them in \"sources\" together with the tables of the query.")));
 	}
 	return sources;
 }
@@ -544,57 +534,117 @@ listed(List *strings)
 	return list.data;
 }
 
-void
-sc_define_section(const ScSectionSpec *spec)
+/* A section as it is to be, and what is there. */
+typedef struct Examined
 {
-	Oid			table;
-	ScSummaryDef *definition;
-	ScSectionDef *existing;
-	ScSectionDef section = {0};
+	ScSummaryDef *definition;	/* of its summary, or NULL */
+	ScSectionDef *existing;		/* that it replaces, or NULL */
+	ScSectionDef section;
 	ScQueryInfo info;
-	List	   *sources = spec->sources;
-	List	   *old_sources = NIL;
-	ScOidList	new_sources = {NIL};
-	ScOidList	roots = {NIL};
-	List	   *members;
+	List	   *sources;
+} Examined;
+
+/* Find out all about a section that is to be defined; an error if it cannot be. */
+static void
+examine(const ScSectionSpec *spec, Examined *examined)
+{
+	ScSectionDef *section = &examined->section;
 	ListCell   *lc;
 
-	check_spec(spec);
-	table = sc_define_lock();
-	definition = sc_definition_now(spec->summary);
-	existing = sc_definition_section(definition, spec->section);
+	memset(examined, 0, sizeof(*examined));
+	examined->definition = sc_definition_now(spec->summary);
+	examined->existing = sc_definition_section(examined->definition, spec->section);
 
-	namestrcpy(&section.summary, spec->summary);
-	namestrcpy(&section.name, spec->section);
-	section.query = pstrdup(spec->query);
-	section.is_inline = spec->is_inline;
-	section.generated = spec->generated;
-	section.settings = spec->settings ? spec->settings : session_settings();
-	section.owner = settle_owner(spec, definition, existing);
-	if (existing == NULL)
+	namestrcpy(&section->summary, spec->summary);
+	namestrcpy(&section->name, spec->section);
+	section->query = pstrdup(spec->query);
+	section->is_inline = spec->is_inline;
+	section->generated = spec->generated;
+	section->settings = spec->settings ? spec->settings : session_settings();
+	section->owner = settle_owner(spec, examined->definition, examined->existing);
+	if (examined->existing == NULL)
 		check_room(spec);
 
-	sc_inspect_query(&section, spec->derive_sources, &info);
-	check_key_conflicts(definition, spec->section, &info);
-	if (spec->derive_sources)
-		sources = derived_sources(&info);
-	if (info.depends)
+	sc_inspect_query(section, spec->derive_sources, &examined->info);
+	check_key_conflicts(examined->definition, spec->section, &examined->info);
+	examined->sources = spec->derive_sources ? derived_sources(&examined->info) : spec->sources;
+	foreach(lc, examined->sources)
+	{
+		CHECK_FOR_INTERRUPTS();
+		check_source_rights(lfirst_oid(lc), section->owner);
+	}
+}
+
+/* Say what a definition cannot see, or what is not as one might expect of it. */
+static void
+report(const ScSectionSpec *spec, Examined *examined, bool executed)
+{
+	ScQueryInfo *info = &examined->info;
+	Oid			owner = examined->section.owner;
+	ListCell   *lc;
+
+	foreach(lc, spec->derive_sources ? info->functions : NIL)
+	{
+		ereport(NOTICE,
+				(errmsg("tables that function %s reads are not tracked",
+						format_procedure(lfirst_oid(lc))),
+				 errhint("Name them in \"sources\" together with the tables of the query.")));
+	}
+	if (info->depends)
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
 						spec->section, spec->summary),
-				 errdetail("It uses %s.", listed(info.depends)),
+				 errdetail("It uses %s.", listed(info->depends)),
 				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
-	if (OidIsValid(info.author) && !spec->generated && superuser_arg(section.owner))
+	if (OidIsValid(info->author) && !spec->generated && superuser_arg(owner))
 		ereport(NOTICE,
 				(errmsg("section \"%s\" of summary \"%s\" runs with the rights of a superuser",
 						spec->section, spec->summary),
 				 errdetail("It uses what role \"%s\" owns and can change.",
-						   sc_role_name(info.author)),
+						   sc_role_name(info->author)),
 				 errhint("Drop it, and define it as a role that needs no more rights than the query does.")));
-	foreach(lc, sources)
+	if (!executed)
+		ereport(NOTICE,
+				(errmsg("query of section \"%s\" of summary \"%s\" was not executed",
+						spec->section, spec->summary),
+				 errdetail("It runs code that is not PostgreSQL's own with the rights of role \"%s\", of which role \"%s\" is no member.",
+						   sc_role_name(owner), sc_role_name(GetUserId())),
+				 errhint("Read the summary, so that a worker builds it.")));
+}
+
+void
+sc_define_section(const ScSectionSpec *spec)
+{
+	Oid			table;
+	Examined	examined;
+	List	   *old_sources = NIL;
+	ScOidList	new_sources = {NIL};
+	ScOidList	roots = {NIL};
+	List	   *members;
+	bool		executed = true;
+	ListCell   *lc;
+
+	check_spec(spec);
+
+	/*
+	 * The query may take long.  So it is executed before we have locked what
+	 * other definers or writers wait for; what was found out before that is
+	 * found out again.
+	 */
+	if (spec->execute)
+	{
+		PreventCommandIfReadOnly("summary_cache_define()");
+		(void) sc_extension_check_version(ERROR);
+		examine(spec, &examined);
+		executed = spec->execute(&examined.section);
+	}
+
+	table = sc_define_lock();
+	examine(spec, &examined);
+	report(spec, &examined, executed);
+	foreach(lc, examined.sources)
 	{
 		CHECK_FOR_INTERRUPTS();
-		check_source_rights(lfirst_oid(lc), section.owner);
 		(void) sc_oid_list_add(&new_sources, lfirst_oid(lc));
 	}
 	members = sc_track_lock(new_sources.list);
@@ -602,18 +652,18 @@ sc_define_section(const ScSectionSpec *spec)
 	{
 		CHECK_FOR_INTERRUPTS();
 		/* it may have been made a part of another tree meanwhile */
-		sc_define_check_tree_rights(lfirst_oid(lc), section.owner);
+		sc_define_check_tree_rights(lfirst_oid(lc), examined.section.owner);
 		/* the slot of many partitions of a table is the same */
 		if (sc_oid_list_add(&roots, sc_track_root(lfirst_oid(lc))))
 			take_slots(lfirst_oid(lc));
 	}
 
-	write_section(table, &section, sources, &info);
+	write_section(table, &examined.section, examined.sources, &examined.info);
 	if (members)
 		sc_track_attach(members);
-	for (int i = 0; existing && i < existing->nsources; i++)
-		if (!sc_oid_list_has(&new_sources, existing->sources[i]))
-			old_sources = lappend_oid(old_sources, existing->sources[i]);
+	for (int i = 0; examined.existing && i < examined.existing->nsources; i++)
+		if (!sc_oid_list_has(&new_sources, examined.existing->sources[i]))
+			old_sources = lappend_oid(old_sources, examined.existing->sources[i]);
 	if (old_sources)
 		detach_unneeded(old_sources, DETACH_ALL);
 }

@@ -25,6 +25,9 @@ typedef struct ScSectionSpec
 								 * decides about the owner */
 	Oid			owner;
 	ArrayType  *settings;		/* NULL: those of the session */
+	bool		(*execute) (ScSectionDef *section); /* executes the query once,
+													 * for its errors; false if
+													 * it may not; or NULL */
 } ScSectionSpec;
 
 /* Lock out other definers; the table. */

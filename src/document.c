@@ -654,10 +654,7 @@ build_body(void *arg)
 	arguments->ran = may_run(arguments, plan);
 	desc = SPI_tuptable->tupdesc;
 	sc_query_check_columns(section, desc);
-	if (SPI_processed == 0)
-		sc_query_refuse(ERRCODE_NO_DATA_FOUND, section, "returned no row");
-	if (SPI_processed > 1)
-		sc_query_refuse(ERRCODE_CARDINALITY_VIOLATION, section, "returned more than one row");
+	sc_query_check_rows(section, SPI_processed);
 
 	old = MemoryContextSwitchTo(context);
 	body->nkeys = desc->natts;

@@ -23,6 +23,7 @@
 #include "utils/typcache.h"
 #include "utils/timestamp.h"
 
+#include "build.h"
 #include "cache.h"
 #include "define.h"
 #include "oid_set.h"
@@ -149,6 +150,44 @@ sc_unchanged(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(known != NULL && sc_local_is_etag(answer.etag, known));
 }
 
+#define REFRESH_HINT "Use 'background' or 'inline'."
+
+/*
+ * The sources, as an array of regclass.  The argument is declared with a type
+ * that any other fits.  As regclass[], PostgreSQL would refuse a way to refresh
+ * that somebody gives in its place before we could say what is wrong; and as an
+ * overloaded function, a string would be ambiguous, and so would GRANT.  So a
+ * string comes here as text.
+ */
+static ArrayType *
+sources_argument(FunctionCallInfo fcinfo, int n)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, n);
+	Oid			function;
+	Oid			element;
+	bool		is_varlena;
+	char	   *string;
+
+	if (!OidIsValid(type))
+		elog(ERROR, "could not determine the type of argument \"sources\"");
+	if (type == REGCLASSARRAYOID)
+		return PG_GETARG_ARRAYTYPE_P(n);
+	getTypeOutputInfo(type, &function, &is_varlena);
+	string = OidOutputFunctionCall(function, PG_GETARG_DATUM(n));
+	if (strcmp(string, "inline") == 0 || strcmp(string, "background") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not an array of source tables", string),
+				 errhint("It is a way to refresh a section: pass refresh => '%s'.", string)));
+	if (strchr("{[", string[strspn(string, " \t\n\v\f\r")]) == NULL || string[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"sources\" is not an array of source tables"),
+				 errhint("Give an array, such as '{orders, items}'. NULL stands for the tables that the query reads.")));
+	getTypeInputInfo(REGCLASSARRAYOID, &function, &element);
+	return DatumGetArrayTypeP(OidInputFunctionCall(function, string, element, -1));
+}
+
 Datum
 sc_define_sql(PG_FUNCTION_ARGS)
 {
@@ -158,9 +197,11 @@ sc_define_sql(PG_FUNCTION_ARGS)
 		.query = text_argument(fcinfo, 2, "query", "Give a SELECT that returns one row."),
 		.derive_sources = PG_ARGISNULL(3),
 	};
-	char	   *refresh = text_argument(fcinfo, 4, "refresh", "Use 'background' or 'inline'.");
+	char	   *refresh = text_argument(fcinfo, 4, "refresh", REFRESH_HINT);
 	ScOidList	sources = {NIL};
 
+	if (PG_ARGISNULL(5))
+		null_argument("run_query", "Use true or false.");
 	if (strcmp(refresh, "background") != 0 && strcmp(refresh, "inline") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -168,7 +209,7 @@ sc_define_sql(PG_FUNCTION_ARGS)
 				 errhint("Use 'background' (served stale while a worker rebuilds) or 'inline' (rebuilt by the reader).")));
 	if (!spec.derive_sources)
 	{
-		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(3);
+		ArrayType  *array = sources_argument(fcinfo, 3);
 		Datum	   *elems;
 		bool	   *nulls;
 		int			n;
@@ -185,6 +226,7 @@ sc_define_sql(PG_FUNCTION_ARGS)
 	spec.sources = sources.list;
 	spec.is_inline = strcmp(refresh, "inline") == 0;
 	spec.owner = GetUserId();
+	spec.execute = PG_GETARG_BOOL(5) ? sc_build_once : NULL;
 	sc_define_section(&spec);
 	PG_RETURN_VOID();
 }

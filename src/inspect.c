@@ -911,6 +911,7 @@ inspect_query(void *arg)
 
 	plan = sc_query_prepare(section);
 	source = linitial(SPI_plan_get_plan_sources(plan));
+	sc_query_check_named(section, linitial_node(Query, source->query_list));
 	sc_query_check_columns(section, source->resultDesc);
 	sc_query_check_analyzed(section, plan);
 	if (locks_rows((Node *) linitial(source->query_list), NULL))

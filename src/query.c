@@ -40,15 +40,22 @@
 
 #include "query.h"
 
-/* For all that is wrong with a query: an SQLSTATE, and the section's name. */
-void
-sc_query_refuse(int code, ScSectionDef *section, const char *what)
+/* For all that is wrong with a query: an SQLSTATE, the section's name, and what to do. */
+SC_NORETURN static void
+refuse(int code, ScSectionDef *section, const char *what, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(code),
 			 errmsg("query of section \"%s\" of summary \"%s\" %s",
 					NameStr(section->name), NameStr(section->summary), what),
-			 errhint("A section's query is a single SELECT that returns exactly one row; each column is a key of the document.")));
+			 errhint("%s", hint)));
+}
+
+void
+sc_query_refuse(int code, ScSectionDef *section, const char *what)
+{
+	refuse(code, section, what,
+		   "A section's query is a single SELECT that returns exactly one row; each column is a key of the document.");
 }
 
 /*-------------------------------------------------------------------------
@@ -637,6 +644,39 @@ sc_query_check_columns(ScSectionDef *section, TupleDesc desc)
 				sc_query_refuse(ERRCODE_DUPLICATE_COLUMN, section,
 								psprintf("returns two columns named \"%s\"",
 										 NameStr(TupleDescAttr(desc, i)->attname)));
+}
+
+/*
+ * What the parser calls a column that has no name is no key that anybody wants.
+ * (A column of a table may be called that.)  This is asked when the section is
+ * defined: a document is not refused for it.
+ */
+void
+sc_query_check_named(ScSectionDef *section, Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *column = lfirst_node(TargetEntry, lc);
+
+		if (!column->resjunk && !OidIsValid(column->resorigtbl) &&
+			column->resname && strcmp(column->resname, "?column?") == 0)
+			refuse(ERRCODE_INVALID_NAME, section, psprintf("returns column %d without a name", column->resno),
+				   "Name it, since each column is a key of the document: SELECT ... AS key.");
+	}
+}
+
+/* A query has returned so many rows: it is to be one. */
+void
+sc_query_check_rows(ScSectionDef *section, uint64 nrows)
+{
+	if (nrows == 0)
+		refuse(ERRCODE_NO_DATA_FOUND, section, "returned no row",
+			   "It must return exactly one. With the query in place of the dots, this is null if there is no row: SELECT (SELECT json_agg(t) FROM (...) t) AS key.");
+	if (nrows > 1)
+		refuse(ERRCODE_CARDINALITY_VIOLATION, section, "returned more than one row",
+			   "It must return exactly one. With the query in place of the dots, this has all rows under one key: SELECT (SELECT json_agg(t) FROM (...) t) AS key.");
 }
 
 char	  **

@@ -39,6 +39,8 @@ sc_query_is_string(Node *node)
 }
 
 extern void sc_query_check_columns(ScSectionDef *section, TupleDesc desc);
+extern void sc_query_check_named(ScSectionDef *section, Query *query);
+extern void sc_query_check_rows(ScSectionDef *section, uint64 nrows);
 extern char **sc_query_column_names(TupleDesc desc);
 extern void sc_query_check_analyzed(ScSectionDef *section, SPIPlanPtr plan);
 

@@ -260,7 +260,9 @@ serve_summary(int index, ScRefresh refresh)
 						(errcode(error->sqlerrcode),
 						 errmsg("could not refresh summary \"%s\": %s", NameStr(name), error->message),
 						 error->context ? errcontext("%s", error->context) : 0,
-						 errdetail("It is served as it was until summary_cache.max_stale_age; the refresh is tried again.")));
+						 errdetail("It is served as it was until summary_cache.max_stale_age; the refresh is tried again.%s%s",
+								   error->internalquery ? "\nQuery: " : "",
+								   error->internalquery ? error->internalquery : "")));
 		}
 		FreeErrorData(error);
 		RESUME_INTERRUPTS();

@@ -552,9 +552,9 @@ define(void)
 		return form("SELECT summary_cache_define('s%d', 'c%d', %s%s)", below(4), below(3),
 					quote(marked_query(k)),
 					percent(60) ? "" : form(", NULL, %s", refreshes[below(4)]));
-	return form("SELECT summary_cache_define(%s, %s, %s, %s, %s)", summary(), section(),
+	return form("SELECT summary_cache_define(%s, %s, %s, %s, %s%s)", summary(), section(),
 				percent(20) ? hostile_text() : quote(percent(30) ? exact_query(k) : other_query(k)),
-				percent(40) ? "NULL" : sources(), PICK(refreshes));
+				percent(40) ? "NULL" : sources(), PICK(refreshes), percent(50) ? ", false" : "");
 }
 
 static const char *

@@ -338,7 +338,7 @@ create_database(void)
 			break;
 		case RAN:
 			must("SET SESSION AUTHORIZATION roles_bystander");
-			must("SELECT cache.summary_cache_define('by1', 'c1', 'SELECT roles_a.payload() AS p')");
+			must("SELECT cache.summary_cache_define('by1', 'c1', 'SELECT roles_a.payload() AS p', run_query => false)");
 			must("RESET SESSION AUTHORIZATION");
 			break;
 		case SEEN:
@@ -474,9 +474,9 @@ define(const Session *session)
 		case 4:
 			return form("SELECT cache.summary_cache_attach_state_hub('roles_%s')", session->role);
 		default:
-			return form("SELECT cache.summary_cache_define(%s, 'c%d', $q$%s$q$, %s, '%s')", summary(session), below(3), section_query(session),
+			return form("SELECT cache.summary_cache_define(%s, 'c%d', $q$%s$q$, %s, '%s'%s)", summary(session), below(3), section_query(session),
 						percent(70) ? "NULL" : percent(50) ? "'{}'" : percent(50) ? form("'{roles_%s.t}'", session->role) : "'{roles_bystander.t}'",
-						percent(50) ? "background" : "inline");
+						percent(50) ? "background" : "inline", percent(50) ? ", false" : "");
 	}
 }
 

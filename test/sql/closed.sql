@@ -17,7 +17,7 @@ DECLARE
     status text;
     waits int;
 BEGIN
-    PERFORM summary_cache_define('q', 'core', query);
+    PERFORM summary_cache_define('q', 'core', query, run_query => false);
     COMMIT;
     SELECT f.status INTO status FROM summary_cache_fetch('q') f;
     SELECT s.waits INTO waits FROM summary_cache_stats s WHERE summary = 'q';

@@ -62,7 +62,7 @@ CREATE FUNCTION sources(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     found text;
 BEGIN
-    PERFORM summary_cache_define('derived', 'core', query);
+    PERFORM summary_cache_define('derived', 'core', query, run_query => false);
     SELECT string_agg(s::text, ' ' ORDER BY s::text) INTO found FROM summary_cache.definition, unnest(sources) s
         WHERE summary = 'derived';
     RETURN found;
@@ -690,7 +690,7 @@ BEGIN
     RETURN 1;
 END $$;
 SET ROLE regress_define_owner;
-SELECT summary_cache_define('trap', 'core', 'SELECT grab() AS x');
+SELECT summary_cache_define('trap', 'core', 'SELECT grab() AS x', run_query => false);
 RESET ROLE;
 SELECT summary_cache_get('trap');
 SELECT summary_cache_drop('trap');

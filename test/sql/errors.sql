@@ -11,6 +11,7 @@ SET client_min_messages = notice;
 CREATE TABLE task (id int PRIMARY KEY, n int);
 CREATE TABLE "Odd Name" (id int);
 INSERT INTO task VALUES (1, 1), (2, 2);
+CREATE TABLE one AS SELECT 1 AS n;
 CREATE VIEW v AS SELECT * FROM task;
 CREATE VIEW locking AS SELECT * FROM task FOR UPDATE;
 CREATE SEQUENCE seq;
@@ -28,6 +29,10 @@ CREATE FOREIGN TABLE far (id int) SERVER regress_errors_server;
 -- try() for the query of a section
 CREATE FUNCTION define(query text, sources regclass[] DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
     SELECT try(format('SELECT summary_cache_define(''bad'', ''core'', %L, %L)', query, sources))
+$$;
+-- the same without executing it: it is seen when it is built
+CREATE FUNCTION define_only(query text, sources regclass[] DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
+    SELECT try(format('SELECT summary_cache_define(''bad'', ''core'', %L, %L, run_query => false)', query, sources))
 $$;
 
 --
@@ -84,6 +89,7 @@ SELECT try($$SELECT summary_cache_define(NULL, 'core', 'SELECT 1 AS a')$$);
 SELECT try($$SELECT summary_cache_define('s', NULL, 'SELECT 1 AS a')$$);
 SELECT try($$SELECT summary_cache_define('s', 'core', NULL)$$);
 SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', NULL, NULL)$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', run_query => NULL)$$);
 SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', ARRAY['task', NULL]::regclass[])$$);
 SELECT try($$SELECT summary_cache_drop(NULL)$$);
 SELECT try($$SELECT summary_cache_drop(NULL, 'core')$$);
@@ -123,17 +129,21 @@ SELECT define('SELECT $1 AS a');
 SELECT define('SELECT');
 SELECT define('SELECT FROM task');
 SELECT define('SELECT 1 AS a, 2 AS a');
+SELECT define('SELECT 1');
+SELECT define('SELECT 1 AS a, 2');
 SELECT define('SELECT 1, 2');
+SELECT define_only('SELECT 1 AS a, 2');
+SELECT define('SELECT * FROM (SELECT 1 AS a, 2) s');
 SELECT define('SELECT a.n, b.n FROM task a, task b');
 SELECT define('SELECT no_such_column FROM task');
 SELECT define('SELECT * FROM no_such_table');
 -- of the kinds that are good: VALUES, TABLE, a trailing semicolon, comments, UNION, brackets
 SELECT define('VALUES (1)');
-SELECT define('TABLE task', '{task}');
+SELECT define('TABLE one', '{one}');
 SELECT define(E'/* a */ SELECT 1 AS a -- b\n;  ');
 SELECT define('(SELECT 1 AS a UNION SELECT 1)');
 SELECT define('WITH w AS (SELECT 1 AS a) SELECT * FROM w');
-SELECT define('SELECT 1');
+SELECT define('SELECT 1 AS last');
 SELECT summary_cache_get('bad');
 SELECT summary_cache_drop('bad');
 -- syntax errors come at definition, with their position in the query
@@ -142,21 +152,86 @@ SELECT summary_cache_define('bad', 'core', 'SELECT count(* FROM task');
 SELECT summary_cache_define('bad', 'core', 'SELECT nn FROM task');
 \set SHOW_CONTEXT errors
 
--- how many rows is seen when it is built
-SELECT summary_cache_define('rows', 'core', 'SELECT id FROM task WHERE n > 100', '{task}');
-SELECT try($$SELECT summary_cache_get('rows')$$);
-SELECT try($$SELECT summary_cache_get('rows', true)$$);
-SELECT summary_cache_define('rows', 'core', 'SELECT id FROM task', '{task}');
-SELECT try($$SELECT summary_cache_get('rows')$$);
-SELECT summary_cache_define('rows', 'core', 'SELECT generate_series(1, 1000000) AS g', '{}');
-SELECT try($$SELECT summary_cache_get('rows')$$);
+-- what is wrong with the result is told to who defines: several rows, no row, an error of the query
+CREATE TABLE zero AS SELECT 0 AS n;
+SELECT define('SELECT id FROM task WHERE n > 100', '{task}');
+SELECT define('SELECT id FROM task', '{task}');
+SELECT define('SELECT generate_series(1, 1000000) AS g');
+SELECT define('SELECT 1 / n AS q FROM zero');
+SELECT define('SELECT (SELECT id FROM task) AS id', '{task}');
+CREATE FUNCTION hints() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE 'fails' USING HINT = 'A hint.', ERRCODE = '22023'; END$$;
+SELECT define('SELECT hints() AS a');
+-- the cure of the hint
+SELECT define('SELECT (SELECT json_agg(t) FROM (SELECT id FROM task ORDER BY id) t) AS key', '{task}');
+SELECT summary_cache_get('bad');
+SELECT define('SELECT (SELECT json_agg(t) FROM (SELECT id FROM task WHERE n > 100) t) AS key', '{task}');
+SELECT summary_cache_get('bad');
+-- nothing of what failed was defined, also in the place of one that was
+SELECT define('SELECT 1 / n AS q FROM zero');
+SELECT query FROM summary_cache.definition;
+SELECT summary_cache_drop('bad');
+-- what it would do is not done
+CREATE FUNCTION leaves() RETURNS text LANGUAGE sql AS $$SELECT set_config('work_mem', '77kB', false)$$;
+SELECT define('SELECT leaves() AS a');
+SELECT current_setting('work_mem') <> '77kB' AS nothing_remains;
+SELECT summary_cache_drop('bad');
+-- it sees what the transaction has written
+BEGIN;
+INSERT INTO one VALUES (2);
+SELECT define('SELECT n FROM one', '{one}');
+DELETE FROM one WHERE n = 2;
+SELECT define('SELECT n FROM one', '{one}');
+ROLLBACK;
+-- in a read-only transaction it is not executed
+BEGIN READ ONLY;
+SELECT define('SELECT 1 / n AS q FROM zero');
+ROLLBACK;
+-- for not longer than build_timeout
+SET summary_cache.build_timeout = '20 ms';
+SELECT define('SELECT pg_sleep(10) AS a');
+RESET summary_cache.build_timeout;
+-- with the option off all of them are defined
+SELECT define_only('SELECT id FROM task WHERE n > 100', '{task}');
+SELECT try($$SELECT summary_cache_get('bad')$$);
+SELECT try($$SELECT summary_cache_get('bad', true)$$);
+SELECT define_only('SELECT id FROM task', '{task}');
+SELECT try($$SELECT summary_cache_get('bad')$$);
+SELECT define_only('SELECT generate_series(1, 1000000) AS g');
+SELECT try($$SELECT summary_cache_get('bad')$$);
 -- a private read says the same
 BEGIN ISOLATION LEVEL SERIALIZABLE;
-SELECT try($$SELECT summary_cache_get('rows')$$);
+SELECT try($$SELECT summary_cache_get('bad')$$);
 COMMIT;
-SELECT summary_cache_define('rows', 'core', 'SELECT id FROM task LIMIT 1', '{task}');
-SELECT summary_cache_get('rows') IS NOT NULL AS healed;
-SELECT summary_cache_drop('rows');
+SELECT define_only('SELECT 1 / n AS q FROM zero');
+SELECT try($$SELECT summary_cache_get('bad')$$);
+SELECT define_only('SELECT pg_sleep(600) AS a');
+SELECT define('SELECT id FROM task LIMIT 1', '{task}');
+SELECT summary_cache_get('bad') IS NOT NULL AS healed;
+SELECT summary_cache_drop('bad');
+-- what a failed read says is short: who reads is not sent the query, which the log has
+SELECT define_only('SELECT 1 AS a, ''long'' AS b, (SELECT n FROM zero) AS c', '{zero}');
+ALTER TABLE zero DROP n;
+\set SHOW_CONTEXT never
+SELECT summary_cache_get('bad', true);
+\set SHOW_CONTEXT errors
+SELECT summary_cache_drop('bad');
+-- code of others is not executed by a superuser who defines for them; what is PostgreSQL's own is
+CREATE ROLE regress_errors_owner;
+GRANT USAGE ON SCHEMA regress_errors TO regress_errors_owner;
+GRANT EXECUTE ON FUNCTION summary_cache_define, summary_cache_get TO regress_errors_owner;
+SET ROLE regress_errors_owner;
+SELECT summary_cache_define('others', 'core', 'SELECT 1 AS a', '{}');
+RESET ROLE;
+CREATE FUNCTION theirs() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE 'executed'; END$$;
+SELECT summary_cache_define('others', 'core', 'SELECT theirs() AS a', '{}');
+SELECT try($$SELECT summary_cache_define('others', 'core', 'SELECT 1 / count(*) FILTER (WHERE false) AS a', '{}')$$);
+SELECT summary_cache_define('others', 'core', 'SELECT 2 AS a', '{}');
+SET ROLE regress_errors_owner;
+SELECT try($$SELECT summary_cache_define('others', 'core', 'SELECT theirs() AS a', '{}')$$);
+RESET ROLE;
+SELECT summary_cache_drop('others');
+DROP OWNED BY regress_errors_owner;
+DROP ROLE regress_errors_owner;
 
 -- keys
 SELECT summary_cache_define('keys', 'one', 'SELECT 1 AS a, 2 AS b');
@@ -165,7 +240,7 @@ SELECT summary_cache_define('keys', 'two', 'SELECT 3 AS c, 4 AS "A"');
 SELECT try($$SELECT summary_cache_define('keys', 'one', 'SELECT 5 AS "A"')$$);
 SELECT summary_cache_get('keys');
 -- a key that a section has only since its table has another column
-SELECT summary_cache_define('keys', 'two', 'SELECT * FROM "Odd Name" LIMIT 1');
+SELECT summary_cache_define('keys', 'two', 'SELECT * FROM "Odd Name" LIMIT 1', run_query => false);
 INSERT INTO "Odd Name" VALUES (1);
 SELECT summary_cache_get('keys');
 ALTER TABLE "Odd Name" ADD b int;
@@ -173,6 +248,27 @@ SELECT try($$SELECT summary_cache_get('keys', true)$$);
 ALTER TABLE "Odd Name" DROP b;
 SELECT summary_cache_get('keys', true);
 SELECT summary_cache_drop('keys');
+
+-- what is given in the place of the sources
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', 'inline')$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', 'background', 'inline')$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', 'task')$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', 'task'::regclass)$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', 1)$$);
+SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', '{task')$$);
+-- arrays of whatever type
+CREATE FUNCTION sources_of(sources text) RETURNS regclass[] LANGUAGE plpgsql AS $$BEGIN
+    EXECUTE format('SELECT summary_cache_define(''s'', ''core'', ''SELECT 1 AS a'', %s)', sources);
+    RETURN (SELECT d.sources FROM summary_cache.definition d);
+END$$;
+SELECT of, sources_of(of) FROM unnest(ARRAY[$$'{task, "\"Odd Name\""}'$$, $$E' \n{task}'$$, $$'[0:1]={task,one}'$$, $$'{}'$$, $$sources => '{task}'$$,
+    $$ARRAY['task'::regclass, 'one']$$, $$ARRAY['task', '"Odd Name"']$$, $$ARRAY['task', '"Odd Name"']::text[]$$, $$'{one}'::regclass[]$$, $$'{one}'::name[]$$, $$'{one}'::varchar$$,
+    $$ARRAY['one'::regclass::oid]$$, $$ARRAY[]::regclass[]$$, $$ARRAY(SELECT c.oid::regclass FROM pg_class c WHERE c.oid = 'task'::regclass)$$,
+    $$NULL$$, $$NULL::text$$]) of;
+PREPARE untyped AS SELECT summary_cache_define('s', 'core', 'SELECT 2 AS a', $1);
+EXECUTE untyped('{task}');
+SELECT sources FROM summary_cache.definition;
+SELECT summary_cache_drop('s');
 
 -- other arguments
 SELECT try($$SELECT summary_cache_define('s', 'core', 'SELECT 1 AS a', NULL, 'sometimes')$$);
@@ -227,15 +323,16 @@ SELECT try($$SELECT summary_cache_touch()$$);
 CREATE FUNCTION writes() RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO task VALUES (100); RETURN 1; END';
 CREATE FUNCTION writes_catalog() RETURNS int LANGUAGE plpgsql AS 'BEGIN CREATE TABLE new_table (a int); RETURN 1; END';
 CREATE FUNCTION writes_sequence() RETURNS bigint LANGUAGE sql AS $$SELECT nextval('seq')$$;
-SELECT summary_cache_define('fails', 'core', 'SELECT writes() AS a', '{task}');
+SELECT try($$SELECT summary_cache_define('fails', 'core', 'SELECT writes() AS a', '{task}')$$);
+SELECT summary_cache_define('fails', 'core', 'SELECT writes() AS a', '{task}', run_query => false);
 SELECT try($$SELECT summary_cache_get('fails')$$);
 BEGIN;
 INSERT INTO task VALUES (3);
 SELECT try($$SELECT summary_cache_get('fails')$$);
 ROLLBACK;
-SELECT summary_cache_define('fails', 'core', 'SELECT writes_catalog() AS a', '{task}');
+SELECT summary_cache_define('fails', 'core', 'SELECT writes_catalog() AS a', '{task}', run_query => false);
 SELECT try($$SELECT summary_cache_get('fails')$$);
-SELECT summary_cache_define('fails', 'core', 'SELECT writes_sequence() AS a', '{task}');
+SELECT summary_cache_define('fails', 'core', 'SELECT writes_sequence() AS a', '{task}', run_query => false);
 SELECT try($$SELECT summary_cache_get('fails')$$);
 -- the caller's transaction is not made read-only for it
 BEGIN;
@@ -245,16 +342,18 @@ INSERT INTO task VALUES (3, 3);
 ROLLBACK;
 
 -- it reads itself, directly or by another
-SELECT summary_cache_define('fails', 'core', $$SELECT summary_cache_get('fails') AS a$$, '{}');
+SELECT try($q$SELECT summary_cache_define('fails', 'core', $$SELECT summary_cache_get('fails', true) AS a$$, '{}')$q$);
+SELECT summary_cache_define('fails', 'core', $$SELECT summary_cache_get('fails') AS a$$, '{}', run_query => false);
 SELECT try($$SELECT summary_cache_get('fails')$$);
-SELECT summary_cache_define('fails', 'core', $$SELECT summary_cache_get('fails2') AS a$$, '{}');
-SELECT summary_cache_define('fails2', 'core', $$SELECT summary_cache_get('fails', true) AS a$$, '{}');
+SELECT summary_cache_define('fails', 'core', $$SELECT summary_cache_get('fails2') AS a$$, '{}', run_query => false);
+SELECT try($q$SELECT summary_cache_define('fails2', 'core', $$SELECT summary_cache_get('fails', true) AS a$$, '{}')$q$);
+SELECT summary_cache_define('fails2', 'core', $$SELECT summary_cache_get('fails', true) AS a$$, '{}', run_query => false);
 SELECT try($$SELECT summary_cache_get('fails')$$);
 SELECT try($$SELECT summary_cache_get('fails2')$$);
 SELECT summary_cache_drop('fails2');
 
 -- it takes too long
-SELECT summary_cache_define('long', 'core', 'SELECT count(*) AS a FROM generate_series(1, 50000000)', '{}');
+SELECT summary_cache_define('long', 'core', 'SELECT count(*) AS a FROM generate_series(1, 50000000)', '{}', run_query => false);
 SET summary_cache.build_timeout = '20 ms';
 SELECT summary_cache_get('long');
 RESET summary_cache.build_timeout;
@@ -264,7 +363,7 @@ SELECT summary_cache_get('long');
 RESET statement_timeout;
 SELECT summary_cache_drop('long');
 -- the same where a worker builds
-SELECT summary_cache_define('sleeps', 'core', 'SELECT pg_sleep(3) AS a', '{}');
+SELECT summary_cache_define('sleeps', 'core', 'SELECT pg_sleep(3) AS a', '{}', run_query => false);
 SET summary_cache.build_timeout = '20 ms';
 SELECT summary_cache_get('sleeps');
 RESET summary_cache.build_timeout;
@@ -277,7 +376,7 @@ RESET lock_timeout;
 SELECT summary_cache_drop('sleeps');
 
 -- any error of its own: it says which section of which summary
-SELECT summary_cache_define('fails', 'core', 'SELECT 1 / n AS a FROM task WHERE n = 0', '{task}');
+SELECT summary_cache_define('fails', 'core', 'SELECT 1 / n AS a FROM task WHERE n = 0', '{task}', run_query => false);
 INSERT INTO task VALUES (10, 0);
 SELECT summary_cache_get('fails');
 CALL wait_until($$last_error_sqlstate = '22012' FROM summary_cache_stats WHERE summary = 'fails'$$);
@@ -342,7 +441,7 @@ SELECT summary_cache_define('s', 'core', 'SELECT count(*) AS a FROM task');
 CREATE TABLE good (argument text PRIMARY KEY, value text);
 INSERT INTO good VALUES
     ('summary', $$'s'$$), ('section', $$'core'$$), ('query', $$'SELECT count(*) AS a FROM task'$$),
-    ('sources', $$'{task}'$$), ('refresh', $$'background'$$), ('option', $$'max_stale_age'$$),
+    ('sources', $$'{task}'$$), ('refresh', $$'background'$$), ('run_query', 'true'), ('option', $$'max_stale_age'$$),
     ('value', $$'10'$$), ('scope', $$'all'$$), ('hub_schema', $$'regress_errors_hub'$$),
     ('force_refresh', 'false'), ('if_none_match', $$'etag'$$), ('role', $$'pg_monitor'$$);
 -- What may be wrong with an argument of a type.
@@ -356,13 +455,13 @@ INSERT INTO wrong VALUES
     ('name', 'no such', $$'no_such_schema'$$), ('name', 'integer', '1'),
     ('boolean', 'NULL', 'NULL'), ('boolean', 'empty', $$''$$), ('boolean', 'no boolean', $$'perhaps'$$),
     ('boolean', 'integer', '1'),
-    ('regclass[]', 'NULL', 'NULL'), ('regclass[]', 'empty', $$'{}'$$), ('regclass[]', 'no array', $$''$$),
-    ('regclass[]', 'with NULL', $$'{task,NULL}'$$), ('regclass[]', 'twice', $$'{task,task}'$$),
-    ('regclass[]', 'two dimensions', $$'{{task},{task}}'$$), ('regclass[]', 'no such', $$'{no_such_table}'$$),
-    ('regclass[]', 'no such oid', $$'{4294967295}'$$), ('regclass[]', 'oid 0', $$'{0}'$$),
-    ('regclass[]', 'long name', $$ARRAY[repeat('x', 64)]::regclass[]$$), ('regclass[]', 'a view', $$'{v}'$$),
-    ('regclass[]', 'a catalog', $$'{pg_class}'$$), ('regclass[]', 'one regclass', $$'task'::regclass$$),
-    ('regclass[]', 'text[]', $$'{task}'::text[]$$),
+    ('anycompatible', 'NULL', 'NULL'), ('anycompatible', 'empty', $$'{}'$$), ('anycompatible', 'no array', $$''$$),
+    ('anycompatible', 'with NULL', $$'{task,NULL}'$$), ('anycompatible', 'twice', $$'{task,task}'$$),
+    ('anycompatible', 'two dimensions', $$'{{task},{task}}'$$), ('anycompatible', 'no such', $$'{no_such_table}'$$),
+    ('anycompatible', 'no such oid', $$'{4294967295}'$$), ('anycompatible', 'oid 0', $$'{0}'$$),
+    ('anycompatible', 'long name', $$ARRAY[repeat('x', 64)]::regclass[]$$), ('anycompatible', 'a view', $$'{v}'$$),
+    ('anycompatible', 'a catalog', $$'{pg_class}'$$), ('anycompatible', 'one regclass', $$'task'::regclass$$),
+    ('anycompatible', 'text[]', $$'{task}'::text[]$$),
     ('regrole', 'NULL', 'NULL'), ('regrole', 'none', $$'-'$$), ('regrole', 'empty', $$''$$), ('regrole', 'no such', $$'regress_no_such_role'$$),
     ('regrole', 'no such oid', '4294967295'), ('regrole', 'PUBLIC', $$'public'$$);
 

@@ -22,10 +22,22 @@ ROLLBACK;
 SELECT setval('regress_attack.seq', 1, false);
 
 --
--- A definition by a role without rights, read by a superuser
+-- A definition by a role without rights: its query is executed in the session of who defines, as that role
 --
 SET ROLE regress_rights_attacker;
 SELECT summary_cache_define('trap', 'core', 'SELECT regress_attack.try() AS x, current_user AS "user"', '{}');
+RESET ROLE;
+SELECT log();
+-- not by a superuser who defines it for that role
+SELECT summary_cache_define('trap', 'core', 'SELECT regress_attack.try() AS x, current_user AS "user", 1 AS one', '{}');
+SELECT log();
+SELECT summary_cache_drop('trap');
+
+--
+-- The same, read by a superuser
+--
+SET ROLE regress_rights_attacker;
+SELECT summary_cache_define('trap', 'core', 'SELECT regress_attack.try() AS x, current_user AS "user"', '{}', run_query => false);
 RESET ROLE;
 SELECT status, document FROM summary_cache_fetch('trap');
 SELECT log();
@@ -50,7 +62,7 @@ COMMIT;
 CREATE TABLE regress_attack.tick (n int);
 GRANT SELECT, TRIGGER ON regress_attack.tick TO regress_rights_attacker;
 SET ROLE regress_rights_attacker;
-SELECT summary_cache_define('trap', 'core', 'SELECT regress_attack.try() AS x, current_user AS "user", (SELECT count(*) FROM regress_attack.tick) AS n', '{regress_attack.tick}');
+SELECT summary_cache_define('trap', 'core', 'SELECT regress_attack.try() AS x, current_user AS "user", (SELECT count(*) FROM regress_attack.tick) AS n', '{regress_attack.tick}', run_query => false);
 RESET ROLE;
 SELECT status, document FROM summary_cache_fetch('trap');
 SELECT log();
@@ -90,7 +102,7 @@ BEGIN
     PERFORM regress_attack.try(), set_config('search_path', 'regress_attack', false), set_config('row_security', 'off', false);
     RETURN 1 / 0;
 END $$;
-SELECT summary_cache_define('failing', 'core', 'SELECT regress_attack.fail() AS x', '{}');
+SELECT summary_cache_define('failing', 'core', 'SELECT regress_attack.fail() AS x', '{}', run_query => false);
 RESET ROLE;
 BEGIN;
 SAVEPOINT x;
@@ -119,7 +131,7 @@ BEGIN
     PERFORM set_config('regress.new', 'x', false), set_config('timezone', 'Asia/Tokyo', true), set_config('lock_timeout', '77', false);
     RETURN current_setting('search_path');
 END $$;
-SELECT summary_cache_define('settings', 'core', 'SELECT regress_attack.change_settings() AS x', '{}');
+SELECT summary_cache_define('settings', 'core', 'SELECT regress_attack.change_settings() AS x', '{}', run_query => false);
 RESET ROLE;
 CREATE TEMP TABLE before AS SELECT name, setting FROM pg_settings;
 BEGIN;
@@ -139,8 +151,8 @@ BEGIN
 END $$;
 -- before version 16 also in a read-only transaction
 CREATE FUNCTION regress_attack.large_object() RETURNS oid LANGUAGE sql AS 'SELECT lo_create(0)';
-SELECT summary_cache_define('large', 'core', 'SELECT regress_attack.large_object() IS NOT NULL AS x', '{}');
-SELECT summary_cache_define('allowed', 'core', 'SELECT regress_attack.allowed() AS x', '{}');
+SELECT summary_cache_define('large', 'core', 'SELECT regress_attack.large_object() IS NOT NULL AS x', '{}', run_query => false);
+SELECT summary_cache_define('allowed', 'core', 'SELECT regress_attack.allowed() AS x', '{}', run_query => false);
 RESET ROLE;
 LISTEN regress_rights;
 BEGIN;
@@ -168,7 +180,7 @@ BEGIN
     OPEN c FOR SELECT regress_attack.try();
     RETURN 'done';
 END $$;
-SELECT summary_cache_define('cursor', 'core', 'SELECT regress_attack.replace_cursor() AS x', '{}');
+SELECT summary_cache_define('cursor', 'core', 'SELECT regress_attack.replace_cursor() AS x', '{}', run_query => false);
 RESET ROLE;
 BEGIN;
 DECLARE mine CURSOR FOR SELECT 'my own row';
@@ -228,6 +240,7 @@ INSERT INTO cast_to_json VALUES ('a');
 SELECT public.summary_cache_define('infected', 'cast', 'SELECT c FROM cast_to_json');
 RESET search_path;
 RESET ROLE;
+-- (that they were defined has executed them)
 SELECT log();
 SELECT summary_cache_get('infected', true);
 SELECT log();

@@ -24,8 +24,8 @@ END $$;
 CREATE FUNCTION regress_errors.sleep() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3), 'secret'; RETURN 1; END $$;
 CREATE FUNCTION regress_errors.pretend() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'secret' USING ERRCODE = '57014'; END $$;
 CREATE FUNCTION regress_errors.locked() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'secret' USING ERRCODE = '55P03'; END $$;
-SELECT summary_cache_define(s, 'core', format('SELECT regress_errors.%s() AS n', s), '{regress_errors.orders}') FROM unnest('{fail, sleep, pretend, locked}'::text[]) s;
-SELECT summary_cache_define('query', 'core', $$SELECT max(note::int) AS secret FROM regress_errors.orders$$);
+SELECT summary_cache_define(s, 'core', format('SELECT regress_errors.%s() AS n', s), '{regress_errors.orders}', run_query => false) FROM unnest('{fail, sleep, pretend, locked}'::text[]) s;
+SELECT summary_cache_define('query', 'core', $$SELECT max(note::int) AS secret FROM regress_errors.orders$$, run_query => false);
 RESET ROLE;
 
 -- All that a caller can know of an error.
@@ -76,7 +76,7 @@ RESET statement_timeout;
 RESET ROLE;
 -- a section that reads a failing summary is told no more than its owner
 SET ROLE regress_errors_reader;
-SELECT summary_cache_define('nested', 'core', $$SELECT summary_cache_get('fail') AS n$$, '{}');
+SELECT summary_cache_define('nested', 'core', $$SELECT summary_cache_get('fail') AS n$$, '{}', run_query => false);
 SELECT told($$SELECT summary_cache_get('nested', true)$$);
 SELECT summary_cache_drop('nested');
 
@@ -91,7 +91,7 @@ SELECT summary, last_error, last_error_sqlstate FROM summary_cache_stats WHERE s
 SET ROLE regress_errors_owner;
 SELECT summary_cache_define('query', 'core', $$SELECT count(*) AS n FROM regress_errors.orders$$);
 SELECT summary_cache_get('query');
-SELECT summary_cache_define('query', 'core', $$SELECT max(note::int) AS secret FROM regress_errors.orders$$);
+SELECT summary_cache_define('query', 'core', $$SELECT max(note::int) AS secret FROM regress_errors.orders$$, run_query => false);
 SELECT status FROM summary_cache_fetch('query');
 SELECT told($$SELECT summary_cache_get('query', true)$$);
 SELECT reason FROM summary_cache_sections WHERE summary = 'query';
@@ -104,7 +104,7 @@ RESET ROLE;
 --
 SET ROLE regress_errors_owner;
 CREATE FUNCTION regress_errors.long() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE '%', repeat(chr(233), 600); END $$;
-SELECT summary_cache_define('long', 'core', 'SELECT regress_errors.long() AS x', '{}');
+SELECT summary_cache_define('long', 'core', 'SELECT regress_errors.long() AS x', '{}', run_query => false);
 \set VERBOSITY sqlstate
 SELECT summary_cache_get('long', true);
 \set VERBOSITY default

@@ -68,7 +68,7 @@ CREATE FUNCTION public.op(varchar, varchar) RETURNS boolean LANGUAGE sql AS 'SEL
 CREATE OPERATOR public.= (FUNCTION = public.op, LEFTARG = varchar, RIGHTARG = varchar);
 SET ROLE regress_rights_owner;
 SET search_path = regress_rights, public;
-SELECT summary_cache_define('careless', 'core', $$SELECT count(*) AS n FROM tasks WHERE status = 'open'::varchar$$, '{tasks}');
+SELECT summary_cache_define('careless', 'core', $$SELECT count(*) AS n FROM tasks WHERE status = 'open'::varchar$$, '{tasks}', run_query => false);
 SELECT summary_cache_define('careful', 'core', $$SELECT count(*) AS n FROM tasks WHERE status OPERATOR(pg_catalog.=) 'open'::varchar$$);
 RESET ROLE;
 RESET search_path;

@@ -207,7 +207,7 @@ CREATE FUNCTION regress_readers.shop() RETURNS json LANGUAGE sql SECURITY DEFINE
     AS $$SELECT public.summary_cache_get('shop')$$;
 SET ROLE regress_readers_other;
 SELECT regress_readers.shop()->>'n';
-SELECT summary_cache_define('nested', 'core', $$SELECT public.summary_cache_get('shop')->>'n' AS of_shop$$, '{}');
+SELECT summary_cache_define('nested', 'core', $$SELECT public.summary_cache_get('shop')->>'n' AS of_shop$$, '{}', run_query => false);
 SELECT summary_cache_get('nested');
 SET ROLE regress_readers_app;
 SELECT summary_cache_define('nested app', 'core', $$SELECT public.summary_cache_get('shop')->>'n' AS of_shop$$, '{}');

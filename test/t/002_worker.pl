@@ -145,6 +145,22 @@ is($node->safe_psql('postgres', $failing), '||t', 'the error is gone, its time s
 $log = slurp_file($node->logfile, $offset);
 is(() = $log =~ /summary "f" is refreshed again/g, 1, 'recovery is logged');
 
+# a query that is long may not fit anybody's screen: who reads is told what is wrong with it, and the log has it
+$node->sql(q{CREATE TABLE x (n int); INSERT INTO x VALUES (1);
+	SELECT summary_cache_define('x', 'main', 'SELECT n, ''a long query'' AS long FROM x'); SELECT 1 FROM summary_cache_get('x')});
+$offset = -s $node->logfile;
+$node->sql('ALTER TABLE x DROP n');
+my (undef, undef, $told) = $node->psql('postgres', q{SET log_min_messages = error; SELECT summary_cache_get('x', true)});
+like($told, qr/ERROR: .*column "n" does not exist/, 'a query that cannot be analysed any more');
+unlike($told, qr/a long query/, '... is not sent to who reads');
+$node->polled(q{SELECT consecutive_failures > 0 FROM summary_cache_stats WHERE summary = 'x'}, 't', '... and the worker fails as well');
+$log = slurp_file($node->logfile, $offset);
+like($log, qr/ERROR: .*column "n" does not exist\n.*DETAIL:  (?:.*\n)?.*Query: SELECT n, 'a long query' AS long FROM x/, 'the log has the query');
+like($log, qr/could not refresh summary "x": .*\n.*DETAIL:  .*\n.*Query: SELECT n, 'a long query' AS long FROM x/, '... of the refresh, too');
+my (undef, undef, $position) = $node->psql('postgres', q{SELECT summary_cache_define('x', 'main', 'SELECT n, ''a long query'' AS long FROM x')});
+like($position, qr/column "n" does not exist\nLINE 1: SELECT n, 'a long query' AS long FROM x\n/, 'who defines is shown where it fails');
+$node->sql(q{SELECT summary_cache_drop('x')});
+
 #
 # Databases that are copied, renamed and dropped while their worker is there,
 # idle or in the middle of a build that would take minutes

@@ -129,7 +129,7 @@ is($holder->query('BEGIN; LOCK TABLE needed IN ACCESS EXCLUSIVE MODE; ' . fetch(
 $node->sql(q{
 	SET client_min_messages = warning;
 	CREATE FUNCTION h(n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(51); RETURN 1 / n; END';
-	SELECT summary_cache_define('fails', 'main', 'SELECT h(n - 1) AS n FROM t', '{t}')});
+	SELECT summary_cache_define('fails', 'main', 'SELECT h(n - 1) AS n FROM t', '{t}', run_query => false)});
 # (the lock is held for longer than who might have to do with it would wait)
 $node->set_server('deadlock_timeout', '1min');
 $holder->query('SELECT pg_advisory_lock(51)');
@@ -175,7 +175,7 @@ $node->sql(q{
 	ALTER TABLE bob.plain DISABLE TRIGGER ALL;
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO ann;
 	SET ROLE ann;
-	SELECT summary_cache_define('outer', 'main', $$SELECT public.summary_cache_get('inner') AS n$$, '{}')});
+	SELECT summary_cache_define('outer', 'main', $$SELECT public.summary_cache_get('inner') AS n$$, '{}', run_query => false)});
 is($holder->query(fetch('outer')), '', 'what reads that cannot be built');
 like($holder->error, qr/summary "outer" could not be built: summary "inner" cannot be built in this session/, '... and says why');
 is($node->sql(q{SELECT builds_failed > 0 FROM summary_cache_stats WHERE summary = 'outer'}), 't', '... which is a failure, and is tried again after a pause');

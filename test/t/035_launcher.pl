@@ -83,7 +83,7 @@ $sessions[2]->query('UPDATE fast SET n = n + 1');
 $node->becomes_current('d3', 'fast', '... and another');
 $sessions[0]->query(q{SET client_min_messages = warning;
 	CREATE TABLE slow2 (n int); INSERT INTO slow2 VALUES (0);
-	SELECT summary_cache_define('slow2', 'main', 'SELECT n, pg_advisory_xact_lock_shared(42)::text AS gate FROM slow2')});
+	SELECT summary_cache_define('slow2', 'main', 'SELECT n, pg_advisory_xact_lock_shared(42)::text AS gate FROM slow2', run_query => false)});
 $holders[1]->query('SELECT pg_advisory_unlock(42)');
 $node->becomes_current('d2', 'slow', 'what is long ends some time');
 $holders[0]->query('SELECT pg_advisory_unlock(42)');

@@ -418,7 +418,7 @@ my $activity = q{
 $node->sql(q{
 	CREATE TABLE f (n int);
 	INSERT INTO f VALUES (0);
-	SELECT summary_cache_define('f', 'main', 'SELECT 100 / n AS q, repeat(''x'', CASE WHEN n = 2 THEN 3000000 END) AS x FROM f');
+	SELECT summary_cache_define('f', 'main', 'SELECT 100 / n AS q, repeat(''x'', CASE WHEN n = 2 THEN 3000000 END) AS x FROM f', run_query => false);
 });
 $node->psql('postgres', q{SELECT summary_cache_get('f')});
 $node->psql('postgres', q{UPDATE f SET n = 2; SELECT summary_cache_get('f'); UPDATE f SET n = 1});
