@@ -261,7 +261,7 @@ $primary->safe_psql('postgres', 'DROP DATABASE dropped');
 $primary->wait_for_catchup($standby);
 ok(wait_until(sub { slurp_file($standby->logfile) =~ /database $dropped was dropped/ }), '... is dropped, which is noticed');
 $standby->set_server('log_min_messages', undef, 'warning');
-$standby->set_server('summary_cache.worker_idle_timeout', undef, '1min');
+$standby->set_server('summary_cache.worker_idle_timeout', undef, '3s');
 is($standby->safe_psql('postgres', sprintf $read_ten, 'f'), join(' ', ('miss') x 10), 'ten other summaries');
 is($standby->safe_psql('postgres', $evicted), '0|0', '... for which nobody gives way');
 

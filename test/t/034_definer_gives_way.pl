@@ -62,7 +62,7 @@ sub succeeds
 
 sub has_triggers
 {
-	return sql(q{SELECT string_agg(tgrelid::regclass::text, ' ' ORDER BY tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 'summary_cache_statement'});
+	return sql(q{SELECT string_agg(tgrelid::regclass::text, ' ' ORDER BY tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 'summary_cache_statement' AND tgrelid::regclass::text NOT LIKE 'summary_cache.%'});
 }
 
 sub define
