@@ -146,7 +146,7 @@ find_file(Oid relid, ScFile *file, Oid *toast, bool *by_heap)
 
 /* A word stands for the file of a table; false if that cannot be. */
 static bool
-enter_file(Oid relid, int slot, uint64 revision)
+enter_table(Oid relid, int slot, uint64 revision)
 {
 	ScFile		file;
 	Oid			toast;
@@ -190,7 +190,7 @@ enter_database(const ScWordSeen *cluster, const ScWordSeen *catch_all)
 	all = sc_filemap_add_database(MyDatabaseId, catch_all->slot);
 	schema = sc_extension_tables_schema();
 	for (int i = 0; all && OidIsValid(schema) && i < lengthof(own_tables); i++)
-		all = enter_file(get_relname_relid(own_tables[i], schema), catch_all->slot, catch_all->revision);
+		all = enter_table(get_relname_relid(own_tables[i], schema), catch_all->slot, catch_all->revision);
 	for (int i = 0; all && i < lengthof(harmless); i++)
 		all = enter_harmless(harmless[i], catch_all->revision);
 	/* who owns or uses what; whatever is of concern is written elsewhere as well */
@@ -215,7 +215,7 @@ sc_label_enter_file(const ScLabel *label, Oid relid, uint64 key)
 	int			slot = sc_slot_find(key, false);
 
 	/* without a slot, it is the catch-all's */
-	return enter_file(relid, slot == SC_SLOT_NONE ? (int) catch_all->slot : slot, catch_all->revision);
+	return enter_table(relid, slot == SC_SLOT_NONE ? (int) catch_all->slot : slot, catch_all->revision);
 }
 
 bool

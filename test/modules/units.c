@@ -12,6 +12,7 @@
 #include "../../src/shmem.c"
 #include "../../src/counters.c"
 #include "../../src/word.c"
+#include "../../src/filemap.c"
 #include "../../src/label.c"
 #include "../../src/store.c"
 #include "../../src/local.c"
