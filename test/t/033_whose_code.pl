@@ -179,7 +179,13 @@ $node->sql(q{
 is($holder->query(fetch('outer')), '', 'what reads that cannot be built');
 like($holder->error, qr/summary "outer" could not be built: summary "inner" cannot be built in this session/, '... and says why');
 is($node->sql(q{SELECT builds_failed > 0 FROM summary_cache_stats WHERE summary = 'outer'}), 't', '... which is a failure, and is tried again after a pause');
-$node->sql(q{SELECT summary_cache_drop('outer'), summary_cache_drop('inner')});
+# of its own owner it is built in that worker
+$node->sql(q{
+	SET client_min_messages = warning;
+	SET ROLE bob;
+	SELECT summary_cache_define('own', 'main', $$SELECT public.summary_cache_get('inner')->>'n' AS n$$, '{}')});
+is($holder->query(fetch('own')), 'miss 1', 'what reads a summary of its own owner is built');
+$node->sql(q{SELECT summary_cache_drop('outer'), summary_cache_drop('own'), summary_cache_drop('inner')});
 
 #
 # The worker goes while somebody waits
