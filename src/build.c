@@ -23,9 +23,9 @@
  * What readers share is built where nothing of any reader's session matters: a
  * reader builds what runs nothing but PostgreSQL's own code (closed.c), and
  * leaves everything else to a worker.  For itself alone it builds that as well,
- * if it is a member of the owner: else what it has compiled or set up in its
- * session could run with the owner's rights, and what the owner's code leaves
- * behind would stay in its session.
+ * if it and its session's role are members of the owner: else what was compiled or
+ * set up in the session could run with the owner's rights, and what the owner's
+ * code leaves behind would stay in the session.
  *
  * A section is published if no invalidation has happened since and nothing
  * newer is there.  The bytes are copied into shared memory before a lock is
@@ -556,11 +556,28 @@ sc_build_needs_worker(ScSummaryDef *definition, ScWant want)
 	return false;
 }
 
-/* Is the reader a member of a section's owner?  A superuser is one only of what it was granted. */
+/*
+ * Are the reader and its session a section's owner's?  The session's role counts
+ * as well (that of SET ROLE, if there was one): in a SECURITY DEFINER function the
+ * current role is the function's owner, however its caller has prepared the
+ * session.  A worker's session is nobody's, and it knows whose code it has run.  A
+ * superuser is a member only of what it was granted.
+ */
 static bool
 is_members(const ScSectionDef *section)
 {
-	return is_member_of_role_nosuper(GetUserId(), section->owner);
+	return is_member_of_role_nosuper(GetUserId(), section->owner) &&
+		(sc_request_is_worker() || is_member_of_role_nosuper(GetOuterUserId(), section->owner));
+}
+
+/*
+ * May this session build a section for itself alone, whatever that runs?  At a
+ * COMMIT nothing could be rolled back that the owner's code leaves behind.
+ */
+static bool
+may_run_all(const ScSectionDef *section)
+{
+	return is_members(section) && !sc_subtransaction_is_ending();
 }
 
 /* May this session build it all for itself alone, whatever it runs? */
@@ -568,7 +585,7 @@ bool
 sc_build_may_be_alone(ScSummaryDef *definition)
 {
 	for (int i = 0; definition && i < definition->nsections; i++)
-		if (definition->sections[i].closed != SC_CLOSED && !is_members(&definition->sections[i]))
+		if (definition->sections[i].closed != SC_CLOSED && !may_run_all(&definition->sections[i]))
 			return false;
 	return true;
 }
@@ -578,7 +595,7 @@ static ScMayRun
 what_may_run(const ScSectionDef *section, bool for_others, bool in_section)
 {
 	if (!for_others)
-		return is_members(section) ? SC_RUN_ALL : SC_RUN_CLOSED;
+		return may_run_all(section) ? SC_RUN_ALL : SC_RUN_CLOSED;
 	return sc_request_is_worker() && !in_section ? SC_RUN_ONE_OWNERS : SC_RUN_CLOSED;
 }
 
@@ -824,6 +841,12 @@ sc_build_private(const char *summary, ScBuild *build)
 	{
 		/* in a section that a worker builds: when this one is there */
 		sc_document_give_way_to_build();
+		if (sc_subtransaction_is_ending())
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("summary \"%s\" cannot be built at a COMMIT", summary),
+					 errdetail("It runs code that is not PostgreSQL's own. What that leaves behind could not be rolled back."),
+					 errhint("Read it before the COMMIT. From a cursor WITH HOLD, fetch before that.")));
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("summary \"%s\" cannot be built in this session", summary),

@@ -61,6 +61,47 @@ check_size(const char *summary, const char *section, Size size)
 				 errhint("Put constants into a table that the query reads, or make several sections of it.")));
 }
 
+/*
+ * What a setting that is stored with a section may take, and the value of an option.
+ * The server takes lists of names apart in a time that grows by the square of
+ * that, and heeds no cancel meanwhile: whoever builds would wait for it.
+ */
+#define MAX_VALUE	(64 * 1024)
+
+static void
+check_settings(const ScSectionSpec *spec, ArrayType *settings)
+{
+	Datum	   *elems;
+	int			nelems;
+
+	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, &nelems);
+	for (int i = 0; i < nelems; i++)
+	{
+		char	   *setting = TextDatumGetCString(elems[i]);
+
+		if (strlen(setting) > MAX_VALUE)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("%.*s of section \"%s\" of summary \"%s\" is too large",
+							(int) strcspn(setting, "="), setting, spec->section, spec->summary),
+					 errdetail("It takes %zu bytes, of at most %d.", strlen(setting), MAX_VALUE),
+					 errhint("The setting of the session is stored with a section. Define it with a shorter one.")));
+	}
+}
+
+static void
+check_value(const char *summary, const char *option, const char *value)
+{
+	if (strlen(value) > MAX_VALUE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("value for option \"%s\" of summary \"%s\" is too large", option, summary),
+				 errdetail("It takes %zu bytes, of at most %d.", strlen(value), MAX_VALUE),
+				 strcmp(option, SC_READERS_OPTION) == 0 ?
+				 errhint("Name a role of which the readers are members.") :
+				 errhint("All options but readers take a number with a unit, or on and off.")));
+}
+
 static ArrayType *
 array_of_oids(List *list, Oid type)
 {
@@ -561,6 +602,7 @@ examine(const ScSectionSpec *spec, Examined *examined)
 	section->is_inline = spec->is_inline;
 	section->generated = spec->generated;
 	section->settings = spec->settings ? spec->settings : session_settings();
+	check_settings(spec, section->settings);
 	section->owner = settle_owner(spec, examined->definition, examined->existing);
 	if (examined->existing == NULL)
 		check_room(spec);
@@ -673,7 +715,7 @@ static ArrayType *
 readers_from_value(const char *summary, const char *value)
 {
 	List	   *names;
-	List	   *roles = NIL;
+	ScOidList	roles = {NIL};
 	ListCell   *lc;
 
 	if (!SplitIdentifierString(pstrdup(value), ',', &names))
@@ -687,6 +729,7 @@ readers_from_value(const char *summary, const char *value)
 		const char *name = lfirst(lc);
 		Oid			role = get_role_oid(name, true);
 
+		CHECK_FOR_INTERRUPTS();
 		if (!OidIsValid(role))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -695,9 +738,9 @@ readers_from_value(const char *summary, const char *value)
 					 strcmp(name, "public") == 0 ?
 					 errhint("Without the option, all roles that may execute a reading function can read: set it to NULL.") :
 					 errhint("Create the role, or name another one.")));
-		roles = list_append_unique_oid(roles, role);
+		(void) sc_oid_list_add(&roles, role);
 	}
-	return array_of_oids(roles, OIDOID);
+	return array_of_oids(roles.list, OIDOID);
 }
 
 /* Write the list of readers, or with NULL none. */
@@ -945,12 +988,16 @@ check_option(const char *summary, const char *option, const char *value)
 void
 sc_define_configure(const char *summary, const char *option, const char *value)
 {
-	Oid			table = sc_define_lock();
-	ScSummaryDef *definition = strlen(summary) < NAMEDATALEN ? sc_definition_now(summary) : NULL;
+	Oid			table;
+	ScSummaryDef *definition;
 	NameData	name;
 	Oid			types[] = {NAMEOID, TEXTOID, TEXTOID};
 	Datum		values[lengthof(types)];
 
+	if (value)
+		check_value(summary, option, value);
+	table = sc_define_lock();
+	definition = strlen(summary) < NAMEDATALEN ? sc_definition_now(summary) : NULL;
 	if (definition == NULL)
 		sc_definition_unknown(summary);
 	sc_reader_check(definition);

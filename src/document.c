@@ -228,6 +228,13 @@ enter_owner(Oid owner)
 	return true;
 }
 
+/* Has this worker run the code of an owner, so that it may run that of no other? */
+bool
+sc_document_has_run_code(void)
+{
+	return OidIsValid(code_owner);
+}
+
 /*-------------------------------------------------------------------------
  * Members
  *

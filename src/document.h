@@ -49,5 +49,6 @@ extern void sc_document_begin_giving_way(bool (*is_awaited) (void), bool is_pati
 extern bool sc_document_end_giving_way(void);
 extern void sc_document_give_way(void); /* ends such a build */
 extern void sc_document_give_way_to_build(void);	/* if it is patient */
+extern bool sc_document_has_run_code(void);
 
 #endif							/* SC_DOCUMENT_H */

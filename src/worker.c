@@ -66,12 +66,16 @@
 /* So often a build gives way to that of a summary that it reads; then it fails. */
 #define PATIENT_PAUSES	6
 
+/* A request that has waited for so long comes first in a new worker. */
+#define OVERDUE_NS		SC_NS_PER_S
+
 /* A request, in a round. */
 typedef struct Request
 {
 	int			index;
 	bool		awaited;		/* by a reader */
 	int64		requested_at;
+	int64		waits_since;	/* requested, and due */
 }			Request;
 
 /* The summary that is being refreshed; -1: none. */
@@ -375,7 +379,6 @@ serve_request(int index)
 	if (refresh)
 	{
 		uint64		since = pg_atomic_exchange_u64(&requests->requested_at, 0);
-		uint64		none = 0;
 
 		/* what is promised never to be stale first, then what may take longer */
 		serve_part(index, refresh & SC_REFRESH_INLINE);
@@ -383,10 +386,10 @@ serve_request(int index)
 
 		/*
 		 * who leaves it to another worker has not served it: its age is what
-		 * it was
+		 * it was, whoever has requested it again meanwhile
 		 */
-		if (must_leave)
-			(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, since);
+		if (must_leave && since > 0)
+			pg_atomic_write_u64(&requests->requested_at, since);
 	}
 	claimed = -1;
 	sc_request_release(index);
@@ -421,9 +424,31 @@ compare_requests(const void *a, const void *b)
 }
 
 /*
+ * A worker that has run nobody's code yet may be the one for a request that those
+ * before it have left.  If the readers of one owner's summaries wait all the time,
+ * each worker would begin with these, and then have to leave.  So what has waited
+ * for longest comes first, if it has for long.
+ */
+static void
+begin_with_overdue(Request *requested, int nrequests, int64 now)
+{
+	int			first = 0;
+	Request		overdue;
+
+	for (int i = 1; i < nrequests; i++)
+		if (requested[i].waits_since < requested[first].waits_since)
+			first = i;
+	if (nrequests == 0 || now < requested[first].waits_since + OVERDUE_NS)
+		return;
+	overdue = requested[first];
+	memmove(&requested[1], &requested[0], sizeof(Request) * first);
+	requested[0] = overdue;
+}
+
+/*
  * One round: all that is requested of this database's summaries and is due, first
- * what a reader waits for, then the oldest request.  True if anything was done;
- * else brings wake_at forward to when something may be.
+ * what a reader waits for, then the oldest request; but see begin_with_overdue().
+ * True if anything was done; else brings wake_at forward to when something may be.
  */
 static bool
 serve_requests(int64 now, int64 *wake_at)
@@ -436,6 +461,7 @@ serve_requests(int64 now, int64 *wake_at)
 	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
 	{
 		ScRequests *requests = sc_store_requests(i);
+		int64		since;
 
 		if (serve_notify(i))
 			worked = true;
@@ -458,9 +484,14 @@ serve_requests(int64 now, int64 *wake_at)
 		}
 		requested[nrequests].index = i;
 		requested[nrequests].awaited = sc_store_is_awaited(i);
-		requested[nrequests++].requested_at = (int64) pg_atomic_read_u64(&requests->requested_at);
+		requested[nrequests].requested_at = (int64) pg_atomic_read_u64(&requests->requested_at);
+		since = requested[nrequests].requested_at;
+		/* 0: it is just being requested */
+		requested[nrequests++].waits_since = since == 0 ? now : Max(since, sc_request_due(i));
 	}
 	qsort(requested, nrequests, sizeof(Request), compare_requests);
+	if (!sc_document_has_run_code())
+		begin_with_overdue(requested, nrequests, now);
 	for (int i = 0; i < nrequests; i++)
 	{
 		if (serve_request(requested[i].index))

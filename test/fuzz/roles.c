@@ -201,6 +201,7 @@ static const char *const by_sections[][4] = {
 	{"by0", "c0", "SELECT count(*) AS n, sum(v) AS s, max(note) AS m FROM roles_bystander.t", "background"},
 	{"by0", "c1", "SELECT roles_bystander.f(3) AS f, (SELECT jsonb_agg(note ORDER BY id) FROM roles_bystander.t WHERE v % 3 = 0) AS notes", "inline"},
 	{"by1", "c0", "SELECT count(*) AS n1, min(v) AS least, max(v) AS most FROM roles_bystander.w", "inline"},
+	{"by3", "c0", "SELECT roles_bystander.open(4) AS o, (SELECT count(*) FROM roles_bystander.t) AS n3", "background"},
 	{"by2", "c0", "SELECT secret AS s2, (SELECT sum(v) FROM roles_bystander.t) AS s FROM roles_bystander.secret", "background"},
 };
 
@@ -210,6 +211,7 @@ static const char *const by_truths[] = {
 	" (SELECT jsonb_agg(note ORDER BY id) FROM roles_bystander.t WHERE v % 3 = 0) AS notes) q)",
 	"(SELECT to_jsonb(q) FROM (SELECT count(*) AS n1, min(v) AS least, max(v) AS most FROM roles_bystander.t WHERE v > 2) q)",
 	"(SELECT to_jsonb(q) FROM (SELECT secret AS s2, (SELECT sum(v) FROM roles_bystander.t) AS s FROM roles_bystander.secret) q)",
+	"(SELECT to_jsonb(q) FROM (SELECT (SELECT count(*) FROM roles_bystander.t WHERE id > 4) AS o, (SELECT count(*) FROM roles_bystander.t) AS n3) q)",
 };
 
 /* A text with each $R replaced. */
@@ -323,9 +325,17 @@ create_database(void)
 	must("CREATE FUNCTION roles_bystander.f(int) RETURNS bigint LANGUAGE sql STABLE AS"
 		 " 'SELECT count(*) FROM roles_bystander.t WHERE id > $1'");
 	must("CREATE VIEW roles_bystander.w AS SELECT * FROM roles_bystander.t WHERE v > 2");
+	/* an open section, whose types are found by name, and what reads it for everybody */
+	must("CREATE DOMAIN roles_bystander.d AS int");
+	must("CREATE FUNCTION roles_bystander.open(int) RETURNS int LANGUAGE plpgsql STABLE AS"
+		 " $$DECLARE n d; BEGIN SELECT count(*) INTO n FROM roles_bystander.t WHERE id > $1; RETURN n; END$$");
+	must("CREATE FUNCTION roles_bystander.read_open() RETURNS json LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS"
+		 " $$SELECT cache.summary_cache_get('by3')$$");
+	must("SET search_path = roles_bystander");
 	for (int i = 0; i < lengthof(by_sections); i++)
 		must(form("SELECT cache.summary_cache_define('%s', '%s', $$%s$$, %s, '%s')", by_sections[i][0], by_sections[i][1],
 				  by_sections[i][2], weak == WRONG ? "'{}'" : "NULL", by_sections[i][3]));
+	must("SET search_path = pg_catalog");
 	must("SELECT cache.summary_cache_configure('by2', 'readers', 'roles_bystander')");
 	must("RESET SESSION AUTHORIZATION");
 	for (int i = 0; i < 3; i++)
@@ -381,7 +391,7 @@ summary(const Session *session)
 {
 	if (percent(50))
 		return form("'%s%d'", session->role, below(2));
-	return percent(60) ? form("'%s%d'", any_role(), below(2)) : percent(80) ? form("'by%d'", below(3)) : "'state'";
+	return percent(60) ? form("'%s%d'", any_role(), below(2)) : percent(80) ? form("'by%d'", below(4)) : "'state'";
 }
 
 static const char *
@@ -597,7 +607,7 @@ attack(const Session *session)
 	const char *table = form("summary_cache.%s", PICK(definitions));
 
 	/* a weak variant is to show soon */
-	switch (percent(50) && weak == GAINED ? 15 : percent(50) && weak == REFUSED ? 27 : below(29))
+	switch (percent(50) && weak == GAINED ? 15 : percent(50) && weak == REFUSED ? 27 : below(30))
 	{
 		case 27:
 			return form("CREATE OR REPLACE TRIGGER evil BEFORE INSERT OR UPDATE ON roles_bystander.t"
@@ -658,6 +668,11 @@ attack(const Session *session)
 			return form("ALTER DEFAULT PRIVILEGES FOR ROLE roles_%s GRANT ALL ON TABLES TO PUBLIC", r);
 		case 26:
 			return form("DO $$BEGIN FOR i IN 1..30 LOOP PERFORM cache.summary_cache_define('%s_' || i, 'c0', 'SELECT ' || i || ' AS k'); END LOOP; END$$", r);
+		case 28:
+			/* compiled with its own type, then read where nothing can be shared */
+			return form("SET search_path = roles_%s, cache; SELECT roles_bystander.open(4); %s SELECT roles_bystander.read_open(); %s", r,
+						percent(50) ? "SET summary_cache.enabled = off;" : "SET default_transaction_isolation = 'serializable';",
+						percent(50) ? "RESET ALL" : "SELECT 1");
 		default:
 			return form("REVOKE ALL ON ALL TABLES IN SCHEMA roles_%s FROM roles_%s", r, any_role());
 	}

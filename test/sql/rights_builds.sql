@@ -81,6 +81,46 @@ BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT status, document FROM summary_cache_fetch('top');
 ROLLBACK;
 SELECT spied();
+-- nor in a function with its owner's rights, in one within another, in one of a member, or in a materialized view: the session is the reader's
+SET ROLE regress_builds_owner;
+CREATE FUNCTION app.read_top() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
+    $$SELECT status || ' ' || document FROM summary_cache_fetch('top')$$;
+RESET ROLE;
+GRANT regress_builds_owner TO regress_builds_other;
+SET ROLE regress_builds_other;
+CREATE FUNCTION evil.read_top() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS 'SELECT app.read_top()';
+CREATE FUNCTION evil.read_top_itself() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
+    $$SELECT status || ' ' || document FROM summary_cache_fetch('top')$$;
+RESET ROLE;
+\set wrappers '{app.read_top, evil.read_top, evil.read_top_itself}'
+SET ROLE regress_builds_reader;
+SET summary_cache.enabled = off;
+SELECT w, left(try(format('SELECT %s()', w)), 51) FROM unnest(:'wrappers'::text[]) w;
+RESET summary_cache.enabled;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT w, left(try(format('SELECT %s()', w)), 51) FROM unnest(:'wrappers'::text[]) w;
+ROLLBACK;
+SELECT app.read_top();
+SELECT spied();
+RESET ROLE;
+SELECT pg_advisory_unlock_all();
+SET ROLE regress_builds_owner;
+SET summary_cache.enabled = off;
+CREATE MATERIALIZED VIEW app.kept_top AS SELECT app.read_top() AS top WITH NO DATA;
+RESET ROLE;
+\set VERBOSITY terse
+REFRESH MATERIALIZED VIEW app.kept_top;
+\set VERBOSITY default
+-- in a session of a member, a member's function may
+SET ROLE regress_builds_other;
+SELECT evil.read_top();
+SET ROLE regress_builds_owner;
+SELECT app.read_top();
+RESET summary_cache.enabled;
+RESET ROLE;
+REVOKE regress_builds_owner FROM regress_builds_other;
+SELECT spied();
+SET ROLE regress_builds_reader;
 
 --
 -- Settings: of PL/pgSQL, and one of the server that makes a build fail
@@ -103,6 +143,10 @@ RESET plpgsql.extra_errors;
 -- where there is none of that name, it is a placeholder
 SET restrict_nonsystem_relation_kind = 'view';
 SELECT status, document FROM summary_cache_fetch('view', NULL, true);
+-- where no worker could mend it
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT status, document FROM summary_cache_fetch('view', NULL, true);
+COMMIT;
 RESET restrict_nonsystem_relation_kind;
 
 --
@@ -189,6 +233,28 @@ DECLARE c CURSOR WITH HOLD FOR SELECT status, document FROM summary_cache_fetch(
 COMMIT;
 FETCH c;
 CLOSE c;
+-- who could build it for itself does not either, since nothing could be rolled back
+SET ROLE regress_builds_other;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+DECLARE c CURSOR WITH HOLD FOR SELECT status, document FROM summary_cache_fetch('leave', NULL, true);
+COMMIT;
+-- before the COMMIT it does; only the session's lock and the seed remain
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+DECLARE c CURSOR WITH HOLD FOR SELECT status, document FROM summary_cache_fetch('leave', NULL, true);
+FETCH c;
+COMMIT;
+CLOSE c;
+RESET ROLE;
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712 AND pid = pg_backend_pid();
+SELECT pg_advisory_unlock_all();
+-- what runs nothing but PostgreSQL's own code is built there
+SET ROLE regress_builds_owner;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+DECLARE c CURSOR WITH HOLD FOR SELECT status, document FROM summary_cache_fetch('shop', NULL, true);
+COMMIT;
+FETCH c;
+CLOSE c;
+RESET ROLE;
 SELECT FROM try($$SELECT summary_cache_get('object', true)$$);
 SELECT count(*) FROM pg_largeobject_metadata;
 

@@ -24,6 +24,34 @@ RESET statement_timeout;
 SELECT summary_cache_define('large', 'core', 'SELECT 1 AS n -- ' || repeat('x', 1024 * 1024 - 17));
 SELECT summary_cache_define('large', 'core', 'SELECT 1 AS n -- ' || repeat('x', 1024 * 1024 - 1000));
 SELECT summary_cache_get('large');
+-- and what the server takes apart in a time that grows by its square, without heeding a cancel
+\set VERBOSITY default
+SELECT summary_cache_configure('large', 'readers', '"' || repeat('""', 33 * 1024) || '"');
+SELECT summary_cache_configure('large', 'max_stale_age', repeat(' ', 64 * 1024) || '1');
+\set VERBOSITY terse
+DO $$
+BEGIN
+    FOR i IN 1 .. 540 LOOP
+        EXECUTE format('CREATE SCHEMA %I', repeat('"', 59) || i);
+    END LOOP;
+    PERFORM set_config('search_path', 'public, ' || string_agg(quote_ident(nspname), ', '), false) FROM pg_namespace WHERE nspname LIKE '"%';
+END $$;
+\set VERBOSITY default
+SELECT summary_cache_define('large', 'path', 'SELECT 1 AS m');
+SET search_path = regress_held, public;
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname LIKE '"%' LOOP
+        EXECUTE 'DROP SCHEMA ' || name;
+    END LOOP;
+END $$;
+-- what may be given takes some ms to take apart, and then a cancel is heeded before the first role is looked for
+\set VERBOSITY terse
+SET statement_timeout = '3ms';
+SELECT summary_cache_configure('large', 'readers', '"' || repeat('""', 32 * 1024 - 1) || '"');
+RESET statement_timeout;
 SELECT summary_cache_drop('large');
 --
 -- The locks of a drop

@@ -99,6 +99,35 @@ for my $round (1 .. 3)
 }
 
 #
+# Readers of one owner's summaries that wait all the time do not keep those of others from being refreshed
+#
+$node->sql(q{
+	SET client_min_messages = warning;
+	SET ROLE ann;
+	CREATE FUNCTION ann.one() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+	SELECT summary_cache_define('one' || i, 'main', 'SELECT ann.one() AS n', '{}') FROM generate_series(1, 2) i});
+my @greedy = map { Session->new($node) } 1 .. 2;
+$greedy[$_ - 1]->send_sql(qq{
+	DO \$\$
+	BEGIN
+		LOOP
+			PERFORM summary_cache_get('one$_', true);
+		END LOOP;
+	END \$\$}) for 1 .. 2;
+$node->polled(q{SELECT count(*) FROM summary_cache_stats WHERE summary ~ '^one' AND builds_forced > 10}, '2', 'readers of one owner\'s open summaries wait all the time');
+$node->sql('UPDATE bob.orders SET secret = secret');
+# what is read meanwhile is as old as what nobody reads
+$node->poll_query_until('postgres', q{SELECT status = 'stale' FROM summary_cache_fetch('prepare')}) or die 'never stale';
+$node->becomes_current('postgres', 'prepare', 'what is another\'s is refreshed as well');
+for my $session (@greedy)
+{
+	$node->sql('SELECT pg_cancel_backend(' . $session->pid . ')');
+	$session->result;
+	$session->quit;
+}
+$node->sql(q{SELECT summary_cache_drop('one1'), summary_cache_drop('one2')});
+
+#
 # A reader that holds what the build waits for
 #
 $node->sql(q{
@@ -179,7 +208,13 @@ $node->sql(q{
 is($holder->query(fetch('outer')), '', 'what reads that cannot be built');
 like($holder->error, qr/summary "outer" could not be built: summary "inner" cannot be built in this session/, '... and says why');
 is($node->sql(q{SELECT builds_failed > 0 FROM summary_cache_stats WHERE summary = 'outer'}), 't', '... which is a failure, and is tried again after a pause');
-$node->sql(q{SELECT summary_cache_drop('outer'), summary_cache_drop('inner')});
+# of its own owner it is built in that worker
+$node->sql(q{
+	SET client_min_messages = warning;
+	SET ROLE bob;
+	SELECT summary_cache_define('own', 'main', $$SELECT public.summary_cache_get('inner')->>'n' AS n$$, '{}')});
+is($holder->query(fetch('own')), 'miss 1', 'what reads a summary of its own owner is built');
+$node->sql(q{SELECT summary_cache_drop('outer'), summary_cache_drop('own'), summary_cache_drop('inner')});
 
 #
 # The worker goes while somebody waits
