@@ -10,6 +10,8 @@
 #ifndef SC_DEFINE_H
 #define SC_DEFINE_H
 
+#include "storage/lockdefs.h"
+
 #include "definition.h"
 
 /* What a section is to be. */
@@ -29,6 +31,9 @@ typedef struct ScSectionSpec
 
 /* Lock out other definers; the table. */
 extern Oid	sc_define_lock(void);
+
+/* Whose locks on the definitions conflict with one of this mode, for a message. */
+extern const char *sc_define_holders(LOCKMODE mode);
 
 /* Define or replace a section; checks everything but the caller's right to act
  * for the owner. */

@@ -697,11 +697,11 @@ is_concerned(const ScSectionDef *section, void *arg)
 }
 
 static void
-error_locked(const char *what)
+error_locked(const char *what, LOCKMODE mode)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("another session %s", what)));
+			 errmsg("another session %s%s", what, sc_define_holders(mode))));
 }
 
 static void
@@ -714,7 +714,7 @@ find_followers(void *arg)
 
 	/* held to the end of this subtransaction, so it stays, too */
 	if (!ConditionalLockRelationOid(table, AccessShareLock))
-		error_locked("is changing the extension");
+		error_locked("is changing the extension", AccessShareLock);
 	if (sc_extension_definition_table() != table)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -907,7 +907,7 @@ end_one(void *arg)
 
 	/* the hub's sections may have followed in their own way */
 	if (!ConditionalLockRelationOid(sc_extension_definition_table(), AccessShareLock))
-		error_locked("is changing the extension");
+		error_locked("is changing the extension", AccessShareLock);
 	if (!is_unchanged(section))
 		return;
 	changed = follow_names(follower);
@@ -917,7 +917,7 @@ end_one(void *arg)
 
 	/* a definer may be waiting for the very table that was renamed */
 	if (!ConditionalLockRelationOid(sc_extension_definition_table(), ShareRowExclusiveLock))
-		error_locked("is changing definitions");
+		error_locked("is changing definitions", ShareRowExclusiveLock);
 	if (!is_unchanged(section))
 		return;
 	sc_define_update(section);

@@ -807,7 +807,8 @@ sc_hub_follow(const char *schema_name)
 	if (!ConditionalLockRelationOid(sc_extension_definition_table(), ShareRowExclusiveLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("another session is changing definitions")));
+				 errmsg("another session is changing definitions%s",
+						sc_define_holders(ShareRowExclusiveLock))));
 	moved = moved_sections(schema_name);
 	foreach(lc, moved)
 	{
