@@ -21,6 +21,15 @@
 #define SC_MY_LXID		(MyProc->lxid)
 #endif
 
+/* The process of a virtual transaction, or NULL; and the local number of what it runs. */
+#if PG_VERSION_NUM >= 170000
+#define SC_PROC_OF_VXID(id)	ProcNumberGetProc((id).procNumber)
+#define SC_PROC_LXID(proc)	((proc)->vxid.lxid)
+#else
+#define SC_PROC_OF_VXID(id)	BackendIdGetProc((id).backendId)
+#define SC_PROC_LXID(proc)	((proc)->lxid)
+#endif
+
 /* Is a lock of this mode or a stronger one held by this backend? */
 #if PG_VERSION_NUM >= 170000
 #define SC_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode, false)
@@ -173,6 +182,9 @@
 #else
 #define SC_CASE_HARMLESS	case T_ClusterStmt
 #endif
+
+/* Does DROP OWNED revoke roles that the role has granted, which count in all databases? */
+#define SC_DROP_OWNED_REVOKES_ROLES (PG_VERSION_NUM >= 160000)
 
 /* The parameters of a hash table's allocator. */
 #if PG_VERSION_NUM >= 190000

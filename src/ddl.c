@@ -20,6 +20,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
@@ -481,6 +482,26 @@ scope_of_writes(List *relations)
 	return scope;
 }
 
+/*
+ * Does a command change only how a role logs in?  Any role may give itself a
+ * password at any time.
+ */
+static bool
+changes_login(AlterRoleStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->options)
+	{
+		const char *name = lfirst_node(DefElem, lc)->defname;
+
+		if (strcmp(name, "password") != 0 && strcmp(name, "validUntil") != 0 &&
+			strcmp(name, "connectionlimit") != 0)
+			return false;
+	}
+	return true;
+}
+
 /* What may this command change the result of? */
 static ScDdlScope
 ddl_scope(Node *parsetree)
@@ -519,7 +540,11 @@ ddl_scope(Node *parsetree)
 		case T_CreatedbStmt:
 		case T_DropdbStmt:
 		case T_AlterDatabaseStmt:
+			/* settings of a role or database count in sessions that begin */
 		case T_AlterDatabaseSetStmt:
+		case T_AlterRoleSetStmt:
+			/* counts for what is created later */
+		case T_AlterDefaultPrivilegesStmt:
 		case T_CreateTableSpaceStmt:
 		case T_DropTableSpaceStmt:
 		case T_AlterTableSpaceOptionsStmt:
@@ -542,13 +567,19 @@ ddl_scope(Node *parsetree)
 
 			/* roles decide what an owner may read */
 		case T_CreateRoleStmt:
-		case T_AlterRoleStmt:
-		case T_AlterRoleSetStmt:
 		case T_DropRoleStmt:
 		case T_GrantRoleStmt:
-		case T_DropOwnedStmt:
-		case T_ReassignOwnedStmt:
 			return SC_DDL_CLUSTER;
+		case T_AlterRoleStmt:
+			return changes_login((AlterRoleStmt *) parsetree) ? SC_DDL_NONE : SC_DDL_CLUSTER;
+		case T_DropOwnedStmt:
+			return SC_DROP_OWNED_REVOKES_ROLES ? SC_DDL_CLUSTER : SC_DDL_DATABASE;
+
+			/* the owner of a database is a member of a role there */
+		case T_AlterOwnerStmt:
+			if (((AlterOwnerStmt *) parsetree)->objectType == OBJECT_DATABASE)
+				return SC_DDL_CLUSTER;
+			return is_temporary(parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
 
 			/* a superuser may write catalogs so */
 		case T_CopyStmt:
@@ -567,6 +598,29 @@ ddl_scope(Node *parsetree)
 		default:
 			return is_temporary(parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
 	}
+}
+
+/*
+ * REASSIGN OWNED gives databases away, too.  Asked when it is done: before, the
+ * role that gives may still get one.
+ */
+ScDdlScope
+sc_ddl_scope_of_reassign(Node *parsetree)
+{
+	Oid			owner = get_rolespec_oid(((ReassignOwnedStmt *) parsetree)->newrole, true);
+	Relation	database;
+	SysScanDesc scan;
+	ScanKeyData key;
+	bool		owns;
+
+	CommandCounterIncrement();
+	database = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_database_datdba, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(owner));
+	scan = systable_beginscan(database, InvalidOid, false, NULL, 1, &key);
+	owns = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(database, AccessShareLock);
+	return owns ? SC_DDL_CLUSTER : SC_DDL_DATABASE;
 }
 
 static bool

@@ -53,6 +53,9 @@ extern void sc_ddl_effect(Node *parsetree, ScDdlEffect *effect);
 /* What a statement that writes a table does: only catalogs count. */
 extern ScDdlScope sc_ddl_scope_of_write(Oid relid);
 
+/* What REASSIGN OWNED has done, asked after it. */
+extern ScDdlScope sc_ddl_scope_of_reassign(Node *parsetree);
+
 /* Is the type of a relation's rows used by anything else?  Then rows of it may
  * be had without naming it. */
 extern bool sc_ddl_row_type_is_used(Oid relid);

@@ -22,6 +22,9 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -161,6 +164,60 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 	return nrows;
 }
 
+/*
+ * Who holds a lock on the table of the definitions that conflicts with this one,
+ * for a message: " (PID 123)".  A prepared transaction has no session any more.
+ */
+const char *
+sc_define_holders(LOCKMODE mode)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+	int			n;
+	StringInfoData list;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, sc_extension_definition_table());
+	holders = GetLockConflicts(&tag, mode, &n);
+	if (n == 0)
+		return "";
+	initStringInfo(&list);
+	for (int i = 0; i < n; i++)
+	{
+		PGPROC	   *proc = SC_PROC_OF_VXID(holders[i]);
+		int			pid = proc && SC_PROC_LXID(proc) == holders[i].localTransactionId ? proc->pid : 0;
+
+		appendStringInfoString(&list, i == 0 ? " (" : ", ");
+		if (pid != 0)
+			appendStringInfo(&list, "PID %d", pid);
+		else
+			appendStringInfoString(&list, "a transaction without a session");
+	}
+	appendStringInfoChar(&list, ')');
+	return list.data;
+}
+
+static void
+tell_holders(void *arg)
+{
+	errcontext("while waiting for another session to change definitions%s", (const char *) arg);
+}
+
+/* Whoever waits in vain, or asks the log why, shall know for whom. */
+static void
+lock_table(Oid table)
+{
+	ErrorContextCallback context;
+
+	if (ConditionalLockRelationOid(table, ShareRowExclusiveLock))
+		return;
+	context.callback = tell_holders;
+	context.arg = unconstify(char *, sc_define_holders(ShareRowExclusiveLock));
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	LockRelationOid(table, ShareRowExclusiveLock);
+	error_context_stack = context.previous;
+}
+
 /* Definers wait for each other; readers do not wait for them. */
 Oid
 sc_define_lock(void)
@@ -175,7 +232,7 @@ sc_define_lock(void)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("extension \"%s\" is not installed in this database", SC_NAME),
 					 errhint("Run CREATE EXTENSION %s.", SC_NAME)));
-		LockRelationOid(table, ShareRowExclusiveLock);
+		lock_table(table);
 
 		/* the extension may have been dropped while we waited */
 		if (sc_extension_definition_table() == table)
@@ -196,7 +253,8 @@ sc_define_lock_now(void)
 	if (OidIsValid(table) && !ConditionalLockRelationOid(table, ShareRowExclusiveLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("another session is changing definitions")));
+				 errmsg("another session is changing definitions%s",
+						sc_define_holders(ShareRowExclusiveLock))));
 	/* held already */
 	return sc_define_lock();
 }

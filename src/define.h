@@ -10,6 +10,8 @@
 #ifndef SC_DEFINE_H
 #define SC_DEFINE_H
 
+#include "storage/lockdefs.h"
+
 #include "definition.h"
 
 /* What a section is to be. */
@@ -38,6 +40,9 @@ extern Oid	sc_define_lock_now(void);
 
 /* An error unless a role may have triggers put on the tree that a source is in. */
 extern void sc_define_check_tree_rights(Oid relid, Oid owner);
+
+/* Whose locks on the definitions conflict with one of this mode, for a message. */
+extern const char *sc_define_holders(LOCKMODE mode);
 
 /* Define or replace a section; checks everything but the caller's right to act
  * for the owner. */

@@ -1286,7 +1286,7 @@ lock_extension(Oid table)
 	if (!ConditionalLockRelationOid(table, AccessShareLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("another session is changing the extension")));
+				 errmsg("another session is changing the extension%s", sc_define_holders(AccessShareLock))));
 }
 
 static void

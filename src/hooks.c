@@ -335,7 +335,7 @@ unsubscribe(void *arg)
  *	2.	If it renames something, the queries of the sections that may name it are
  *		analysed, while they still mean what they meant.  So are those of the
  *		sections that it may break, if it drops something or changes a column.
- *	3.	The catch-all word is marked.
+ *	3.	The catch-all word is marked, of this database only.
  *
  * While it runs:
  *	4.	COPY and TRUNCATE of a tracked table write from the beginning, although
@@ -349,7 +349,7 @@ unsubscribe(void *arg)
  *	7.	A subscription is left without the tables of the definitions.
  *	8.	The catch-all word is marked once more: the command may have committed
  *		in between (CREATE INDEX CONCURRENTLY, say), and what follows is in the
- *		next transaction.
+ *		next transaction.  DDL that concerns all databases marks the cluster's.
  *	9.	New members of tracked trees get their triggers; the sections follow, or
  *		it is reported that they are broken.
  *	10.	What dropped tables had in shared memory is given back at the commit, and
@@ -365,7 +365,12 @@ before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 	if ((effect->renames || effect->may_break) && !XactReadOnly && !sc_subtransaction_is_ending() &&
 		OidIsValid(get_extension_oid(SC_NAME, true)))
 		before->followers = sc_follow_begin(parsetree);
-	mark_ddl(effect->scope);
+
+	/*
+	 * What concerns all databases commits nothing in between.  Anybody may try
+	 * it, and catch the error: so other databases are marked when it is done.
+	 */
+	mark_ddl(Min(effect->scope, SC_DDL_DATABASE));
 }
 
 /*
@@ -412,6 +417,8 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 	mark_ddl(effect->scope);
 	if (!IsTransactionState())
 		return;
+	if (IsA(parsetree, ReassignOwnedStmt))
+		mark_ddl(sc_ddl_scope_of_reassign(parsetree));
 	if (effect->may_join_trees)
 		repair_triggers(parsetree);
 	sections_after_ddl(parsetree, effect, before);

@@ -2,8 +2,9 @@
 # make lint: what tools find without running anything.  Scripts by shellcheck; the library built by gcc
 # and by clang with warnings as errors, also as a debug build and with a server's LLVM bitcode; the C
 # programs of the tests likewise; clang-tidy (.clang-tidy) and cppcheck (test/cppcheck.cfg) on the
-# sources; the floors of src/README.md against the includes; the format of src/ by PostgreSQL's pgindent,
-# which is kept in the cache.  What the tools do not report is in their files, with the reason.
+# sources; the floors of src/README.md against the includes; pages for places that are still to be filled;
+# the format of src/ by PostgreSQL's pgindent, which is kept in the cache.  What the tools do not report is
+# in their files, with the reason.
 #
 #   NO_INSTALL=1   do not install what is missing
 
@@ -54,6 +55,12 @@ run_shellcheck() {
 	mapfile -t scripts < <(cd "$top" && find test .ci debian/tests -type f -exec grep -lE '^#!.*sh$' {} +)
 	cd "$top"
 	shellcheck -x -S warning "${scripts[@]}" test/lib.sh test/chroot.sh test/source.sh
+}
+
+# A page with a place that is still to be filled.
+run_places() {
+	cd "$top"
+	! grep -rn 'PLACE:' README.md CHANGELOG.md doc
 }
 
 # As the Makefile compiles them; the server's own headers with -isystem: they are not looked at.
@@ -119,6 +126,7 @@ mkdir "$work/tmp"
 export TMPDIR=$work/tmp
 
 check shellcheck run_shellcheck
+check "pages are finished" run_places
 check "floors of src/" bash "$top/test/floors.sh"
 if grep -qF "$indent_version" <<<"$(pg_bsd_indent --version 2>&1)"; then
 	check pgindent run_pgindent

@@ -182,7 +182,7 @@ CREATE POLICY p ON secret USING (id <= 2);
 :look
 ALTER POLICY p ON secret USING (id >= 2);
 :look
-ALTER ROLE regress_ddl_owner BYPASSRLS;
+ALTER ROLE regress_ddl_owner PASSWORD NULL BYPASSRLS VALID UNTIL 'infinity';
 :look
 ALTER ROLE regress_ddl_owner NOBYPASSRLS;
 :look
@@ -517,6 +517,22 @@ CREATE INDEX task_n ON task (n);
 CREATE INDEX CONCURRENTLY task_n2 ON task (n);
 :look
 COMMENT ON TABLE task IS 'a table';
+:look
+-- what any role may do
+ALTER ROLE regress_ddl_owner SET work_mem = '5MB';
+:look
+ALTER ROLE regress_ddl_owner RESET ALL;
+:look
+ALTER ROLE regress_ddl_owner PASSWORD NULL;
+:look
+ALTER ROLE regress_ddl_owner VALID UNTIL '2000-01-01' CONNECTION LIMIT 3;
+:look
+SET ROLE regress_ddl_owner;
+ALTER ROLE regress_ddl_owner SET DateStyle = 'German';
+ALTER ROLE regress_ddl_owner RESET ALL;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM PUBLIC;
+RESET ROLE;
 :look
 CREATE TEMP TABLE temporary (id int PRIMARY KEY);
 :look

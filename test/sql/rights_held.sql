@@ -144,6 +144,15 @@ SELECT summary_cache_define('told', 'core', 'SELECT theirs() AS n');
 CREATE VIEW theirs AS SELECT 1 AS n;
 ALTER VIEW theirs OWNER TO regress_held_owner;
 SELECT summary_cache_define('told', 'core', 'SELECT n FROM theirs');
+-- of another role's section it is not
+SET ROLE regress_held_owner;
+SELECT summary_cache_define('told_not', 'core', 'SELECT n FROM theirs', '{}');
+RESET ROLE;
+SELECT summary_cache_drop('told_not');
+-- what others get later, the next definition tells
+SELECT summary_cache_define('told', 'core', 'SELECT count(*) AS n FROM ours');
+ALTER TABLE ours OWNER TO regress_held_owner;
+SELECT summary_cache_define('told', 'core', 'SELECT count(*) AS n FROM ours');
 SELECT summary_cache_drop('told');
 
 --
@@ -183,7 +192,25 @@ SET client_min_messages = notice;
 SET ROLE regress_held_definer;
 CREATE TABLE keeps (a public.summary_cache_answer);
 CREATE TABLE keeps (a public.summary_cache_answer[]);
+-- but for the rows of views, as doc/security.md has it: what is found, and what CASCADE takes
+CREATE TABLE keeps (n int, a public.summary_cache_stats, b public.summary_cache_tables[]);
+INSERT INTO keeps VALUES (1);
 RESET ROLE;
+SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS object
+FROM pg_depend m
+JOIN pg_type t ON t.typrelid = m.objid
+JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray)
+WHERE m.classid = 'pg_class'::regclass AND m.deptype = 'e' AND m.refclassid = 'pg_extension'::regclass
+    AND m.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'summary_cache') AND d.deptype = 'n'
+ORDER BY 1;
+\set VERBOSITY terse
+DROP EXTENSION summary_cache;
+BEGIN;
+DROP EXTENSION summary_cache CASCADE;
+TABLE keeps;
+ROLLBACK;
+\set VERBOSITY default
+DROP TABLE keeps;
 
 SET client_min_messages = warning;
 DROP EXTENSION summary_cache;

@@ -89,7 +89,7 @@ noticed('SET SCHEMA', 'SELECT of_vs() AS n', 'ALTER VIEW first.vs SET SCHEMA thi
 $node->sql('CREATE MATERIALIZED VIEW m AS SELECT sum(n) AS n FROM t; UPDATE t SET n = n + 1');
 noticed('REFRESH MATERIALIZED VIEW', 'SELECT n FROM m', 'REFRESH MATERIALIZED VIEW m', sources => 'm');
 $node->sql(q{
-	CREATE ROLE covers_a; CREATE ROLE covers_b; CREATE ROLE covers_owner; CREATE ROLE covers_group;
+	CREATE ROLE covers_a; CREATE ROLE covers_b; CREATE ROLE covers_b2; CREATE ROLE covers_owner; CREATE ROLE covers_group;
 	CREATE FUNCTION who() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
 });
 noticed('OWNER TO', 'SELECT who() AS n', 'ALTER FUNCTION who() OWNER TO covers_a', sources => '');
@@ -123,6 +123,25 @@ noticed('UPDATE of a catalog', q{SELECT (enum_range(NULL::mood))[1]::text AS n},
 my $label = $node->sql(q{SELECT format(E'%s\t%s\t%s\t%s', max(oid::oid::bigint) + 1, 'mood'::regtype::oid, 9, 'last') FROM pg_enum});
 noticed('COPY into a catalog', q{SELECT array_length(enum_range(NULL::mood), 1) AS n}, "COPY pg_enum FROM stdin;\n$label\n\\.\n", sources => '');
 $node->sql('ALTER ROLE covers_owner NOBYPASSRLS');
+
+# the owner of a database, which is a member of a role there
+$node->sql(q{CREATE POLICY d ON secret TO pg_database_owner USING (true)});
+noticed('OWNER TO of a database, in another one', undef, 'ALTER DATABASE postgres OWNER TO covers_owner', summary => 'rights', database => 'elsewhere');
+noticed('REASSIGN OWNED of a database, in another one', undef, 'REASSIGN OWNED BY covers_owner TO covers_a', summary => 'rights', database => 'elsewhere');
+my $superuser = $node->sql('SELECT current_user');
+$node->sql("ALTER DATABASE postgres OWNER TO $superuser; DROP POLICY d ON secret");
+
+# what concerns roles, and no other database
+$node->sql('CREATE TABLE owned (n int); ALTER TABLE owned OWNER TO covers_a; CREATE TABLE owned2 (n int); ALTER TABLE owned2 OWNER TO covers_a', 'elsewhere');
+my $rights = $node->cached('rights');
+for my $command (
+	'REASSIGN OWNED BY covers_a TO covers_b2',
+	$node->pg_version >= 16 ? () : ('DROP OWNED BY covers_b2'),
+	q{DO $$ BEGIN ALTER ROLE postgres_missing SUPERUSER; EXCEPTION WHEN OTHERS THEN NULL; END $$; CREATE TABLE and_written (n int)})
+{
+	$node->sql($command, 'elsewhere');
+	is($node->sql(fetch('rights')), "hit-revision $rights", "$command, in another database, costs nothing");
+}
 noticed('UPDATE of a shared catalog, in another database', undef,
 	q{UPDATE pg_authid SET rolbypassrls = true WHERE rolname = 'covers_owner'}, summary => 'rights', database => 'elsewhere');
 

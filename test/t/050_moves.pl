@@ -12,7 +12,8 @@ use Test::More;
 
 my $node = Node->new('main');
 $node->init;
-$node->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'});
+$node->append_conf('postgresql.conf', q{shared_preload_libraries = 'summary_cache'
+max_prepared_transactions = 2});
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA hub;
@@ -71,7 +72,7 @@ like($err, qr/ERROR:.*does not support SET SCHEMA/, 'SET SCHEMA is refused');
 my $definer = Session->new($node);
 $definer->query(q{BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM other')});
 like(said('ALTER SCHEMA moved RENAME TO moved2'),
-	qr/WARNING:  the summary of the State Hub does not follow its tables: another session is changing definitions\nHINT:  Call summary_cache_attach_state_hub\(\) with their schema\./,
+	qr/WARNING:  the summary of the State Hub does not follow its tables: another session is changing definitions \(PID $definer->{pid}\)\nHINT:  Call summary_cache_attach_state_hub\(\) with their schema\./,
 	'the move does not wait for a definer');
 $definer->query('COMMIT');
 ($ret, $out, $err) = $node->psql('postgres', 'SELECT ext.state_summary(true)');
@@ -118,8 +119,15 @@ $node->safe_psql('postgres', 'ALTER TABLE mother RENAME TO parent');
 is($node->safe_psql('postgres', $family), '{"parents":0,"brothers":0}', '... and both are there');
 # a definer that has not committed
 $definer->query(q{BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM other')});
-like(said('ALTER TABLE parent RENAME TO mother'), qr/WARNING:  section "core" of summary "family" does not follow what was renamed or moved: another session is changing definitions/, 'nor does a rename wait for a definer');
-$definer->query('COMMIT');
+like(said('ALTER TABLE parent RENAME TO mother'), qr/WARNING:  section "core" of summary "family" does not follow what was renamed or moved: another session is changing definitions \(PID $definer->{pid}\)$/m, 'nor does a rename wait for a definer');
+# nor another definer without being told for whom
+my $second = q{SET lock_timeout = '10ms'; SELECT ext.summary_cache_define('s', 'another', 'SELECT 1 AS a', '{}')};
+(undef, undef, $err) = $node->psql('postgres', $second);
+like($err, qr/ERROR:  canceling statement due to lock timeout\nCONTEXT:  while waiting for another session to change definitions \(PID $definer->{pid}\)$/m, 'a definer that waits in vain is told for whom');
+$definer->query(q{PREPARE TRANSACTION 'definer'});
+(undef, undef, $err) = $node->psql('postgres', $second);
+like($err, qr/^CONTEXT:  while waiting for another session to change definitions \(a transaction without a session\)$/m, '... which may be a prepared transaction');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'definer'});
 $node->safe_psql('postgres', 'ALTER TABLE mother RENAME TO parent');
 # other sessions see it at commit
 $family = q{SELECT status || document FROM ext.summary_cache_fetch('family')};
