@@ -41,6 +41,7 @@
 #include "utils/syscache.h"
 
 #include "clock.h"
+#include "extension.h"
 #include "launcher.h"
 #include "request_internal.h"
 #include "shmem.h"
@@ -616,6 +617,7 @@ sc_launcher_main(Datum arg)
 	HASHCTL		info = {.keysize = sizeof(Oid),.entrysize = sizeof(Demand)};
 	int64		settled_at = 0;
 
+	sc_extension_check_copy();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	/* there is nothing to cancel */
