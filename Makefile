@@ -43,7 +43,9 @@ PG_CFLAGS += $(if $(findstring clang,$(CC)),-Wno-ignored-optimization-argument -
 # CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
 # SC_DEBUG=1 builds in waiting points and weakened protocols, for tests (src/debug.c).
 PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
-SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c)
+# A copy that is loaded beside another one (src/extension.c) shall not call that one's functions by accident.
+comma := ,
+SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c) $(if $(filter linux,$(PORTNAME)),-Wl$(comma)-Bsymbolic)
 
 # A test is a file; one without a suite's files is left out of it (`:=`, so that ifdef in PGXS sees
 # an empty list as unset).  expected/ at the root serves both runners on every version: up to 15

@@ -113,6 +113,49 @@ version_is_later(const char *a, const char *b)
 }
 
 /*
+ * A process loads a library once by each path.  If its file is replaced in a
+ * running server, and the SQL objects name it by another path than the preload
+ * does, then a session loads the new file beside the one that it has by the
+ * preload.  That copy has neither hooks nor shared memory, so it does nothing but
+ * say so; and its trigger calls the other copy's, so that writes succeed and
+ * are noticed.  The first copy leaves its own in a variable of the server's.
+ */
+typedef struct Copy
+{
+	PGFunction	touch;
+} Copy;
+
+PGFunction	sc_extension_first_touch = NULL;
+
+bool
+sc_extension_note_copy(PGFunction touch)
+{
+	static Copy self;
+	void	  **first = find_rendezvous_variable(SC_NAME);
+
+	if (*first)
+	{
+		sc_extension_first_touch = ((Copy *) *first)->touch;
+		return true;
+	}
+	self.touch = touch;
+	*first = &self;
+	return false;
+}
+
+void
+sc_extension_check_copy(void)
+{
+	if (sc_extension_first_touch == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the library of extension \"%s\" was replaced while it was in use", SC_NAME),
+			 errdetail("This session has another one from before. Summaries cannot be used in it. Writes are tracked meanwhile."),
+			 errhint("Restart the server if the library is preloaded, else begin a new session.")));
+}
+
+/*
  * The library and the SQL objects may be of different versions: after the
  * files were replaced, until ALTER EXTENSION or a restart.  Then the tables and
  * result types may be of another shape than this library's, so whatever reads
@@ -124,6 +167,7 @@ sc_extension_check_version(int elevel)
 {
 	char	   *version = NULL;
 
+	sc_extension_check_copy();
 	if (!OidIsValid(read_extension(true, &version)) || version == NULL)
 		return true;
 	for (int i = 0; i < (int) lengthof(served_versions); i++)

@@ -10,6 +10,8 @@
 #ifndef SC_EXTENSION_H
 #define SC_EXTENSION_H
 
+#include "fmgr.h"
+
 #include "base.h"
 
 /*
@@ -32,6 +34,16 @@ extern Oid	sc_extension_schema(bool missing_ok);
 
 /* That of the tables; InvalidOid if the extension is not there. */
 extern Oid	sc_extension_tables_schema(void);
+
+/* Is this a copy of the library that a process loads beside another one?  Asked
+ * when it is loaded; "touch" is its trigger function. */
+extern bool sc_extension_note_copy(PGFunction touch);
+
+/* In such a copy, the trigger function of the other one; else NULL. */
+extern PGFunction sc_extension_first_touch;
+
+/* An error in such a copy. */
+extern void sc_extension_check_copy(void);
 
 /* True if library and SQL objects fit; else reports at elevel. */
 extern bool sc_extension_check_version(int elevel);

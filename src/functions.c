@@ -26,6 +26,7 @@
 #include "build.h"
 #include "cache.h"
 #include "define.h"
+#include "extension.h"
 #include "oid_set.h"
 #include "shmem.h"
 
@@ -253,6 +254,7 @@ sc_invalidate_sql(PG_FUNCTION_ARGS)
 
 	if (strlen(summary) >= NAMEDATALEN)
 		sc_definition_unknown(summary);
+	sc_extension_check_copy();
 	if (sc_shared)
 		sc_cache_invalidate(summary, scope);
 	PG_RETURN_VOID();

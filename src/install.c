@@ -129,6 +129,7 @@ sc_installed(PG_FUNCTION_ARGS)
 	if (IsBinaryUpgrade)
 		PG_RETURN_VOID();
 
+	sc_extension_check_copy();
 	sc_grant_close_tables();
 	nestlevel = NewGUCNestLevel();
 	set_for_now("search_path", path);

@@ -42,6 +42,7 @@
 #include "utils/syscache.h"
 
 #include "clock.h"
+#include "extension.h"
 #include "launcher.h"
 #include "oid_set.h"
 #include "request_internal.h"
@@ -649,6 +650,7 @@ sc_launcher_main(Datum arg)
 	HASHCTL		info = {.keysize = sizeof(Oid),.entrysize = sizeof(Demand)};
 	int64		settled_at = 0;
 
+	sc_extension_check_copy();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	/* there is nothing to cancel */

@@ -636,6 +636,7 @@ sc_stat_server(PG_FUNCTION_ARGS)
 Datum
 sc_reset_stats(PG_FUNCTION_ARGS)
 {
+	sc_extension_check_copy();
 	for (int i = -1; sc_shared && (i = sc_store_next_here(i)) >= 0;)
 		sc_store_reset_statistics(i);
 	PG_RETURN_VOID();

@@ -19,6 +19,7 @@
 #include "commit.h"
 #include "counters.h"
 #include "debug.h"
+#include "extension.h"
 #include "filemap.h"
 #include "hooks.h"
 #include "launcher.h"
@@ -48,6 +49,9 @@ extern PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	/* the settings are defined */
+	if (sc_extension_note_copy(sc_touch))
+		return;
 	sc_settings_define_for_sessions();
 	if (!process_shared_preload_libraries_in_progress)
 		return;

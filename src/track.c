@@ -822,6 +822,8 @@ sc_touch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called as a trigger", "summary_cache_touch"),
 				 errhint("It is attached to source tables by summary_cache_define().")));
+	if (sc_extension_first_touch)
+		return sc_extension_first_touch(fcinfo);
 	if (sc_shared)
 	{
 		TriggerData *trigdata = (TriggerData *) fcinfo->context;

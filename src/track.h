@@ -10,12 +10,14 @@
 #ifndef SC_TRACK_H
 #define SC_TRACK_H
 
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "utils/reltrigger.h"
 
 #include "label.h"
 
 extern void sc_track_init(void);	/* from _PG_init */
+extern PGDLLEXPORT Datum sc_touch(PG_FUNCTION_ARGS);	/* the trigger function */
 
 /* A plan begins to write a table, which is locked. */
 extern void sc_track_plan(Oid relid, struct TriggerDesc *desc);

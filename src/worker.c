@@ -53,6 +53,7 @@
 #include "debug.h"
 #include "define.h"
 #include "document.h"
+#include "extension.h"
 #include "request.h"
 #include "shmem.h"
 
@@ -532,6 +533,7 @@ sc_worker_main(Datum arg)
 	MemoryContext context;
 	uint32		wait_event;
 
+	sc_extension_check_copy();
 	memcpy(&dboid, MyBgworkerEntry->bgw_extra, sizeof(Oid));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, worker_terminate);

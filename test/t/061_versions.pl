@@ -223,7 +223,58 @@ $bare->safe_psql('postgres', "$tables CREATE EXTENSION summary_cache VERSION '0.
 says_so($bare, 'postgres', '0.9', 'Run ALTER EXTENSION', 'not preloaded');
 writes_work($bare, 'postgres', 'not preloaded');
 
-foreach ($node, $bare)
+#
+# The library's file replaced in a running server, where the SQL objects name it by another path than the preload does
+#
+my $replaced = Node->new('replaced');
+$replaced->init;
+$replaced->append_conf('postgresql.conf', 'max_prepared_transactions = 5');
+$replaced->start;
+my $private = Versions->new($replaced);
+my $link = $private->library;
+my $directory = PostgreSQL::Test::Utils::tempdir();
+my $file = "$directory/summary_cache.so";
+# A copy of another inode in its place.
+sub replace_library
+{
+	my ($from) = @_;
+
+	system('cp', $from, "$file.new") == 0 && rename("$file.new", $file) or die "cannot copy $from";
+	return;
+}
+my $original = readlink($link);
+replace_library($original);
+unlink($link);
+symlink($file, $link) or die "$link: $!";
+$replaced->append_conf('postgresql.conf', qq{
+	shared_preload_libraries = '$file'
+	dynamic_library_path = '$directory'
+});
+$replaced->restart;
+$replaced->safe_psql('postgres', qq{
+	$tables
+	CREATE EXTENSION summary_cache;
+	SELECT summary_cache_define('one', 'a', \$\$$definition\$\$)});
+my $before = Session->new($replaced, 'postgres');
+is($before->query("$said; $status"), "0 0\nhit-revision", 'a session has the library');
+replace_library($original);
+foreach my $call (@calls, q{SELECT summary_cache_invalidate('one')}, 'SELECT summary_cache_reset_stats()')
+{
+	($ret, $stdout, $stderr) = $replaced->psql('postgres', "\\set VERBOSITY verbose\n$call");
+	like($stderr, qr/^\S*\s*ERROR:  55000: the library of extension "summary_cache" was replaced while it was in use\n(.*\n)*HINT:  Restart the server/m,
+		"library replaced: $call");
+}
+# (COPY is noticed by the trigger alone)
+my $both = q{SELECT status || ' ' || (document->>'t') FROM summary_cache_fetch('one')};
+is($before->query($both), 'hit-revision 0', 'a session from before reads on');
+$replaced->safe_psql('postgres', "COPY t FROM STDIN;\n1\tcopied\n\\.\n");
+unlike($before->query($both), qr/^hit-revision 0$/, '... and misses no write of one that has both');
+$before->quit;
+writes_work($replaced, 'postgres', 'library replaced');
+$replaced->restart;
+is($replaced->safe_psql('postgres', $said), $replaced->safe_psql('postgres', $truth), 'after the restart it is read');
+
+foreach ($node, $bare, $replaced)
 {
 	unlike(slurp_file($_->logfile), qr/terminated by signal|PANIC|TRAP/, 'no process of ' . $_->name . ' has crashed');
 	$_->stop;

@@ -53,7 +53,7 @@ sub new
 	}
 	$node->restart;
 
-	my $self = bless { extensions => $extensions, control => slurp_file('summary_cache.control') }, $class;
+	my $self = bless { extensions => $extensions, library => "$libraries/$library", control => slurp_file('summary_cache.control') }, $class;
 	($self->{version}) = $self->{control} =~ /^default_version *= *'(.*)'/m;
 	$self->set_default($self->{version});
 	foreach my $file (glob('sql/summary_cache--*.sql'))
@@ -62,6 +62,9 @@ sub new
 	}
 	return $self;
 }
+
+# The file that the script's '$libdir/summary_cache' is; a link, where the server has extension_destdir.
+sub library { return $_[0]->{library} }
 
 # The version of the source tree, which is the library's.
 sub version { return $_[0]->{version} }
