@@ -30,7 +30,6 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "storage/shmem.h"
 
 #include "clock.h"
@@ -59,7 +58,7 @@ typedef struct FileMap
 	LWLock		lock;			/* of who enters; taken alone */
 	pg_atomic_uint32 watched;
 	pg_atomic_uint64 commits;	/* odd while a commit is being replayed */
-	uint32		mask;			/* number of entries - 1; never changes */
+	uint32		nentries;		/* never changes */
 	uint32		used;			/* entries that are not free */
 	Entry		entries[FLEXIBLE_ARRAY_MEMBER];
 } FileMap;
@@ -76,7 +75,7 @@ static FileMap *map;
 static uint32
 entry_count(void)
 {
-	return pg_nextpower2_32((uint32) sc_max_tables * FILES_PER_TABLE);
+	return (uint32) sc_max_tables * FILES_PER_TABLE;
 }
 
 static Size
@@ -98,10 +97,10 @@ filemap_start(int tranche)
 {
 	memset(map, 0, filemap_size());
 	LWLockInitialize(&map->lock, tranche);
-	map->mask = entry_count() - 1;
+	map->nentries = entry_count();
 	pg_atomic_init_u32(&map->watched, 0);
 	pg_atomic_init_u64(&map->commits, 0);
-	for (uint32 i = 0; i <= map->mask; i++)
+	for (uint32 i = 0; i < map->nentries; i++)
 	{
 		pg_atomic_init_u32(&map->entries[i].holds, ENTRY_FREE);
 		pg_atomic_init_u64(&map->entries[i].revision, 0);
@@ -119,7 +118,15 @@ sc_filemap_init(void)
 static inline uint32
 first_place(const ScFile *file)
 {
-	return hash_combine(murmurhash32(file->number), file->database) & map->mask;
+	uint32		hash = hash_combine(murmurhash32(file->number), file->database);
+
+	return (uint32) (((uint64) hash * map->nentries) >> 32);
+}
+
+static inline uint32
+next_place(uint32 i)
+{
+	return i + 1 < map->nentries ? i + 1 : 0;
 }
 
 static inline bool
@@ -138,7 +145,7 @@ is_file(const Entry *entry, const ScFile *file)
 static Entry *
 find_entry(const ScFile *file)
 {
-	for (uint32 i = first_place(file);; i = (i + 1) & map->mask)
+	for (uint32 i = first_place(file);; i = next_place(i))
 	{
 		Entry	   *entry = &map->entries[i];
 		uint32		holds = pg_atomic_read_u32(&entry->holds);
@@ -155,9 +162,9 @@ static Entry *
 find_place(const ScFile *file)
 {
 	/* some are free always, so that searches end */
-	bool		may_use_free = map->used < map->mask / 4 * 3;
+	bool		may_use_free = map->used < map->nentries / 4 * 3;
 
-	for (uint32 i = first_place(file);; i = (i + 1) & map->mask)
+	for (uint32 i = first_place(file);; i = next_place(i))
 	{
 		uint32		holds = pg_atomic_read_u32(&map->entries[i].holds);
 
@@ -210,7 +217,7 @@ is_needed(Entry *entry)
 static void
 sweep(void)
 {
-	for (uint32 i = 0; i <= map->mask; i++)
+	for (uint32 i = 0; i < map->nentries; i++)
 	{
 		Entry	   *entry = &map->entries[i];
 
@@ -363,7 +370,7 @@ sc_filemap_begin_watching(void)
 ScFileKind
 sc_filemap_find(const ScFile *file, int *slot, uint64 *revision)
 {
-	for (uint32 i = first_place(file);; i = (i + 1) & map->mask)
+	for (uint32 i = first_place(file);; i = next_place(i))
 	{
 		Entry	   *entry = &map->entries[i];
 		uint32		holds = pg_atomic_read_u32(&entry->holds);

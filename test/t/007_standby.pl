@@ -145,13 +145,31 @@ $primary->safe_psql('postgres', q{DROP OWNED BY regress_attacker; DROP ROLE regr
 $primary->safe_psql('postgres', 'CREATE DATABASE doomed');
 $primary->safe_psql('doomed', q{
 	CREATE EXTENSION summary_cache;
-	SELECT summary_cache_define('d', 'main', 'SELECT 1 AS d', ARRAY[]::regclass[])});
+	CREATE TABLE t (n int);
+	INSERT INTO t VALUES (1);
+	CREATE FUNCTION own(n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN n; END';
+	SELECT summary_cache_define('d', 'main', 'SELECT own(n) AS d FROM t')});
 $primary->wait_for_catchup($standby);
 like($standby->safe_psql('doomed', q{SELECT status FROM summary_cache_fetch('d'); SELECT status FROM summary_cache_fetch('d')}),
 	qr/hit/, 'a database');
+$standby->safe_psql('postgres', 'ALTER SYSTEM SET summary_cache.max_workers = 0');
+$standby->reload;
+ok($standby->poll_query_until('postgres', 'SELECT workers FROM summary_cache_server', '0'), '... without a worker');
+$primary->safe_psql('doomed', 'UPDATE t SET n = 2');
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('doomed', q{SELECT status FROM summary_cache_fetch('d')}), 'stale', '... and with a request for one');
+my $workers_failed = q{SELECT workers_failed FROM summary_cache_server};
+my $failed_before = $standby->safe_psql('postgres', $workers_failed);
+my $log_before = -s $standby->logfile;
 $primary->safe_psql('postgres', 'DROP DATABASE doomed');
 $primary->wait_for_catchup($standby);
-pass('... that is dropped');
+$standby->safe_psql('postgres', 'ALTER SYSTEM RESET summary_cache.max_workers');
+$standby->reload;
+# a worker is tried, then it is found out that nobody needs one
+ok($standby->poll_query_until('postgres', "SELECT ($workers_failed) > $failed_before"), '... that is dropped: no worker can be had any more');
+ok($standby->poll_query_until('postgres', 'SELECT requests_waiting FROM summary_cache_server', '0'), '... and the request is forgotten');
+my @fatal = substr(slurp_file($standby->logfile), $log_before) =~ /FATAL:  (?!terminating)(.*)/g;
+cmp_ok(scalar(@fatal), '<=', 2, '... with a line or two in the log') or diag join "\n", @fatal;
 
 # a builder that conflicts with recovery: PostgreSQL ends its session, which counts as a failure; a reader that waited for it goes on
 $primary->safe_psql('postgres', q{
