@@ -195,6 +195,7 @@ for my $order ([@turns], [ reverse @turns ])
 	is(built_order(map { [ $_, 'turn' ] } @$order), join(' ', map { "$_.turn" } @$order), "databases in turn: @$order");
 	is(built_order(map { [ 'a', $_ ] } @$order), join(' ', map { "a.$_" } @$order), "summaries in turn: @$order");
 }
+$_->quit for delete @session{@turns};
 $node->set_server('summary_cache.max_workers', undef, '2');
 $node->set_server('summary_cache.refresh_rest', undef, '1');
 
