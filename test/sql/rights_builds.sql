@@ -100,7 +100,8 @@ RESET summary_cache.enabled;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT w, left(try(format('SELECT %s()', w)), 51) FROM unnest(:'wrappers'::text[]) w;
 ROLLBACK;
-SELECT app.read_top();
+-- as a worker has built it, now or before
+SELECT regexp_replace(app.read_top(), '^(hit-revision|miss) ', '');
 SELECT spied();
 RESET ROLE;
 SELECT pg_advisory_unlock_all();
