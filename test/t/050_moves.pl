@@ -328,10 +328,10 @@ my $bounded = q{SET statement_timeout = '20s'};
 my $kept = q{SELECT owner::text FROM summary_cache.definition WHERE summary = 'leaving'};
 $definer->query(q{BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM of_definer')});
 like(said("$bounded; REASSIGN OWNED BY leaving TO staying"),
-	qr/WARNING:  could not reassign the sections of these roles: another session is changing definitions\nHINT:  Repeat the command\./,
+	qr/WARNING:  could not reassign the sections of these roles: another session is changing definitions \(PID \d+\)\nHINT:  Repeat the command\./,
 	'REASSIGN OWNED does not wait for a definer');
 like(said("$bounded; DROP OWNED BY leaving"),
-	qr/WARNING:  could not drop the sections of these roles: another session is changing definitions\nHINT:  Repeat the command, or call summary_cache_drop\(\)\./,
+	qr/WARNING:  could not drop the sections of these roles: another session is changing definitions \(PID \d+\)\nHINT:  Repeat the command, or call summary_cache_drop\(\)\./,
 	'nor does DROP OWNED');
 is($node->safe_psql('postgres', q{SELECT has_table_privilege('leaving', 'other', 'SELECT')} . ";$kept"), "f\nleaving",
 	'the rights are gone, the section is there');
