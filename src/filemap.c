@@ -28,7 +28,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
 
@@ -118,7 +117,8 @@ sc_filemap_init(void)
 static inline uint32
 first_place(const ScFile *file)
 {
-	uint32		hash = hash_combine(murmurhash32(file->number), file->database);
+	/* numbers follow each other, and the high bits decide */
+	uint32		hash = (file->number * 0x9E3779B1U) ^ (file->database * 0x85EBCA77U);
 
 	return (uint32) (((uint64) hash * map->nentries) >> 32);
 }

@@ -336,7 +336,7 @@ add_file(Commit *commit, const ScFile *file, bool changed_catalogs)
 static void
 add_transaction(Commit *commit, TransactionId xid, const xl_xact_parsed_commit *parsed)
 {
-	Note	   *note = find_note(xid);
+	Note	   *note = xid == last_xid ? last_note : find_note(xid);
 	bool		everything = note && note->everything;
 
 	if (TransactionIdIsValid(known_from) && TransactionIdPrecedes(xid, known_from) &&
