@@ -12,6 +12,7 @@
 #include "../../src/shmem.c"
 #include "../../src/counters.c"
 #include "../../src/word.c"
+#include "../../src/extension.c"
 #include "../../src/filemap.c"
 #include "../../src/label.c"
 #include "../../src/store.c"
@@ -51,7 +52,7 @@ start(int max_tables, int max_sections)
 	LWLockInitialize(&sc_shared->lock, TRANCHE);
 	sc_words = palloc0(sizeof(ScWords));
 	sc_slots = palloc0(slots_size());
-	sc_cells = palloc0(sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS));
+	sc_cells = palloc0(sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS + REPLAY_CELLS));
 	slot_hash = hash_create("slots", max_tables, &info, HASH_ELEM | HASH_BLOBS);
 	words_init(TRANCHE);
 
