@@ -327,6 +327,7 @@ create_database(void)
 	must("CREATE VIEW roles_bystander.w AS SELECT * FROM roles_bystander.t WHERE v > 2");
 	/* an open section, whose types are found by name, and what reads it for everybody */
 	must("CREATE DOMAIN roles_bystander.d AS int");
+	must("SET search_path = roles_bystander");
 	must("CREATE FUNCTION roles_bystander.open(int) RETURNS int LANGUAGE plpgsql STABLE AS"
 		 " $$DECLARE n d; BEGIN SELECT count(*) INTO n FROM roles_bystander.t WHERE id > $1; RETURN n; END$$");
 	must("CREATE FUNCTION roles_bystander.read_open() RETURNS json LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS"

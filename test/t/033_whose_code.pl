@@ -152,6 +152,17 @@ $node->sql(q{SELECT summary_cache_invalidate('needy')});
 $holder->query('RESET deadlock_timeout');
 is($holder->query('BEGIN; LOCK TABLE needed IN ACCESS EXCLUSIVE MODE; ' . fetch('needy') . '; COMMIT'), 'private 1', 'a lock that does');
 
+# what a reader waits for does not rest
+$node->set_server('summary_cache.refresh_rest', 1000);
+$node->sql(q{
+	SET client_min_messages = warning;
+	CREATE FUNCTION slowly(n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN n; END';
+	SELECT summary_cache_define('slowly', 'main', 'SELECT slowly(1) AS n', '{}')});
+is($holder->query(forced('slowly')), '1', 'a read that takes 0.1 s');
+is($holder->query(forced('slowly')), '1', '... and another one, 100 s before a refresh would be due');
+$node->sql(q{SELECT summary_cache_drop('slowly')});
+$node->set_server('summary_cache.refresh_rest', undef, '1');
+
 #
 # A failure is told to all who waited, once
 #
