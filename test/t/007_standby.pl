@@ -165,11 +165,12 @@ $primary->safe_psql('postgres', 'DROP DATABASE doomed');
 $primary->wait_for_catchup($standby);
 $standby->safe_psql('postgres', 'ALTER SYSTEM RESET summary_cache.max_workers');
 $standby->reload;
-# a worker is tried, then it is found out that nobody needs one
+# a worker is tried, until it is found out that nobody needs one
 ok($standby->poll_query_until('postgres', "SELECT ($workers_failed) > $failed_before"), '... that is dropped: no worker can be had any more');
 ok($standby->poll_query_until('postgres', 'SELECT requests_waiting FROM summary_cache_server', '0'), '... and the request is forgotten');
 my @fatal = substr(slurp_file($standby->logfile), $log_before) =~ /FATAL:  (?!terminating)(.*)/g;
-cmp_ok(scalar(@fatal), '<=', 2, '... with a line or two in the log') or diag join "\n", @fatal;
+# the pauses between tries grow, and within 10 s the launcher looks which databases are gone
+cmp_ok(scalar(@fatal), '<=', 5, '... with a few lines in the log') or diag join "\n", @fatal;
 
 # a builder that conflicts with recovery: PostgreSQL ends its session, which counts as a failure; a reader that waited for it goes on
 $primary->safe_psql('postgres', q{
