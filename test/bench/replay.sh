@@ -26,7 +26,8 @@ replay_once() {
 }
 
 bench_replay() {
-	local kind on off target rows=$([ -n "$quick" ] && echo 1000 || echo 200000) times=$([ -n "$quick" ] && echo 50 || echo 4000)
+	local kind on off target rows=200000 times=4000
+	if [ -n "$quick" ]; then rows=1000 times=50; fi
 	have valgrind || { skip "replay: there is no valgrind"; return; }
 	as_server mkdir "$work/archive"
 	init_server primary "archive_mode = on" "archive_command = 'cp %p $work/archive/%f'" "full_page_writes = on"
