@@ -273,7 +273,6 @@ extern void sc_store_request(ScRequests *requests, ScRefresh what, int64 now);
 /* Does a reader wait for a worker to build it?  No lock. */
 extern bool sc_store_is_awaited(int index);
 
-
 /* Opens a document for reading, holding the entry's lock shared: the caller
  * does nothing that may wait.  False, and nothing held, if the entry is not
  * that summary's (of this database) any more.  The arrays are palloc'd. */

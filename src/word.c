@@ -488,11 +488,10 @@ sc_orphan_settle_finished(void)
 
 /*
  * Enter a prepared transaction with pending words; or one that was found, with a
- * catch-all's.  The caller has counted on
- * each of them, and those that were over when it began to prepare are settled:
- * so there is a cell (see ORPHAN_CELLS).  Should that be wrong, the last cell
- * is made one that nobody can settle, and nothing is proven any more until the
- * server restarts.
+ * catch-all's.  The caller has counted on each of them, and those that were over
+ * when it began to prepare are settled: so there is a cell (see ORPHAN_CELLS).
+ * Should that be wrong, the last cell is made one that nobody can settle, and
+ * nothing is proven any more until the server restarts.
  */
 void
 sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots, bool found)
@@ -690,7 +689,6 @@ cells_running_for(Snapshot snapshot)
 	bool		running = true;
 	uint64		oldest = 0;
 	int			used = (int) pg_atomic_read_u32(&sc_words->ncells_used);
-
 	uint64		replayed = pg_atomic_read_u64(&sc_cell_of_replay()->xid);
 
 	if (replayed != SC_CELL_EMPTY && !running_for((TransactionId) replayed, snapshot))
