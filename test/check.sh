@@ -26,6 +26,7 @@ unset SUITES TESTS KEEP JOBS TIMER PROVE_FLAGS
 
 passed=0
 failed=0
+failures=	# a line for each, said once more at the end
 
 # The names of a suite's tests: directory, suffix.  They are what the Makefile passes to the runner.
 list_tests() {
@@ -52,6 +53,9 @@ run_suite() {
 	skipped=$(grep -cE "$skip" "$file") || true
 	if [ $((ok + bad + skipped)) -lt "$expected" ]; then bad=$((expected - ok - skipped)); fi
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+	if [ "$bad" -gt 0 ]; then
+		failures+="$suite: $(grep -E "$fail" "$file" || echo 'its runner did not name the tests that failed')"$'\n'
+	fi
 	passed=$((passed + ok))
 	failed=$((failed + bad))
 	suite_failed=$bad
@@ -145,5 +149,5 @@ for suite in $suites; do
 done
 
 if ! look_for_reports; then failed=$((failed + 1)); fi
-last_line="$passed passed, $failed failed"
+last_line="$failures$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
