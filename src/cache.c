@@ -286,17 +286,6 @@ decide_private(Decision *decision, ScPrivateCause cause)
 	return true;
 }
 
-/* Do the labels name all words that a write would move?  Perhaps not those with a position, from before a
- * promotion. */
-static bool
-knows_words(ScLocal *local)
-{
-	for (int i = 0; i < local->nsections; i++)
-		if (sc_label_has_position(&local->sections[i].label))
-			return false;
-	return local->nsections > 0;
-}
-
 /* Is there a reason not to use the cache that has nothing to do with its state? */
 static bool
 must_be_private(ScLocal *local, Decision *decision)
@@ -306,7 +295,7 @@ must_be_private(ScLocal *local, Decision *decision)
 	if (IsolationIsSerializable())
 		return decide_private(decision, SC_PRIVATE_SERIALIZABLE);
 	if (sc_commit_wrote_anything() &&
-		(!knows_words(local) || sc_commit_wrote(&local->label) || is_before_ddl(local)))
+		(sc_commit_wrote(&local->label) || is_before_ddl(local)))
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	if (sc_track_has_own_rows_at(&local->label))
 		return decide_private(decision, SC_PRIVATE_WRITING);

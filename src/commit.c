@@ -557,9 +557,6 @@ sc_commit_is_hidden_by(const ScLabel *label)
 {
 	if (label->read_at <= own_unknown_commit)
 		return true;
-	/* with a position it has nothing of what was committed after the promotion */
-	if (sc_label_has_position(label) && sc_commit_has_happened())
-		return true;
 	if (own_revisions == NULL)
 		return false;
 	for (int i = 0; i < label->nwords; i++)

@@ -234,14 +234,15 @@ is(stat_of('b', 'empty', 'misses, hits'), '1|1', '... that are counted as its ow
 $knows->quit;
 $node->sql(q{SELECT summary_cache_drop('empty'), summary_cache_drop('broken')}, 'b');
 
-# New sections take the place of the summary's own old ones.
+# New sections take the place of the summary's own old ones.  (Of a summary that was without any in between, the old
+# ones are given back at the commit.)
 $node->sql('CREATE DATABASE w');
 $node->sql(q{CREATE EXTENSION summary_cache; CREATE TABLE t (n int); INSERT INTO t VALUES (1);
 	SELECT summary_cache_define('w', 'old' || g, format('SELECT n AS n%s FROM t', g)) FROM generate_series(1, 3) g}, 'w');
 $node->restart;
 is(status($set[0], ['w', 'w'], $set[0], ['w', 'w']), 'miss miss hit-revision hit-revision', 'all sections are taken');
-$node->sql(q{BEGIN; SELECT summary_cache_drop('w', 'old' || g) FROM generate_series(1, 3) g;
-	SELECT summary_cache_define('w', 'new' || g, format('SELECT n AS m%s FROM t', g)) FROM generate_series(1, 3) g; COMMIT}, 'w');
+$node->sql(q{BEGIN; SELECT summary_cache_define('w', 'new' || g, format('SELECT n AS m%s FROM t', g)) FROM generate_series(1, 3) g;
+	SELECT summary_cache_drop('w', 'old' || g) FROM generate_series(1, 3) g; COMMIT}, 'w');
 ok($node->hit('w', 'w'), 'a summary of three with three other names');
 is(status($set[0]), 'hit-revision', '... pushes nobody out');
 $node->sql('DROP DATABASE w');

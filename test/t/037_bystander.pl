@@ -154,18 +154,24 @@ is_fresh_beside('advisory', 'always waits for an advisory lock');
 $holder->query('SELECT pg_advisory_unlock(42)');
 $node->becomes_current('postgres', 'advisory', '... until it gets it');
 
-# ... and one of a table, by a worker that is the only one: it gives way, also where it might wait for long
-$node->sql('CREATE TABLE also (n int)');
-define('locked', 'SELECT n, (SELECT count(*) FROM also) AS m');
+# ... and one of a table, by a worker that is the only one: it gives way, also where it might wait for long.  It
+# takes the lock of a source itself, and that of a table which a function comes to need within the query.
+$node->sql(q{
+	CREATE TABLE also (n int); CREATE TABLE needed (n int);
+	CREATE FUNCTION of_needed() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM needed); END'});
+define('locked', 'SELECT n, (SELECT count(*) FROM also) AS m, of_needed()');
 $node->set_server('summary_cache.max_workers', 1);
 $node->polled('SELECT workers FROM summary_cache_server', '1', 'there is one worker');
-$holder->query('BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE');
-$node->sql('INSERT INTO also VALUES (1)');
-my $gave_way = $node->sql('SELECT builds_gave_way FROM summary_cache_server');
-is_fresh_beside(undef, 'always waits for the lock of a table, with one worker');
-$node->polled("SELECT builds_gave_way > $gave_way FROM summary_cache_server", 't', '... which it does');
-$holder->query('ROLLBACK');
-$node->becomes_current('postgres', 'locked', '... until it gets it');
+for my $table ('locked', 'needed')
+{
+	$holder->query("BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE");
+	$node->sql('INSERT INTO also VALUES (1)');
+	my $gave_way = $node->sql('SELECT builds_gave_way FROM summary_cache_server');
+	is_fresh_beside(undef, "always waits for the lock of table \"$table\", with one worker");
+	$node->polled("SELECT builds_gave_way > $gave_way FROM summary_cache_server", 't', '... which it does');
+	$holder->query('ROLLBACK');
+	$node->becomes_current('postgres', 'locked', '... until it gets it');
+}
 
 my $n = $node->sql('SELECT n FROM bystander');
 is($node->sql(fetch('bystander')), "hit-revision $n", 'the bystander has all commits');

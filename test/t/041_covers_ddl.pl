@@ -137,7 +137,7 @@ my $rights = $node->cached('rights');
 for my $command (
 	'REASSIGN OWNED BY covers_a TO covers_b2',
 	$node->pg_version >= 16 ? () : ('DROP OWNED BY covers_b2'),
-	q{DO $$ BEGIN ALTER ROLE postgres_missing SUPERUSER; EXCEPTION WHEN OTHERS THEN NULL; END $$; CREATE TABLE and_written (n int)})
+	q{BEGIN; DO $$ BEGIN ALTER ROLE postgres_missing SUPERUSER; EXCEPTION WHEN OTHERS THEN NULL; END $$; CREATE TABLE and_written (n int); COMMIT})
 {
 	$node->sql($command, 'elsewhere');
 	is($node->sql(fetch('rights')), "hit-revision $rights", "$command, in another database, costs nothing");
