@@ -1417,8 +1417,10 @@ check(void)
 {
 	static const char *const pending =
 	"SELECT coalesce(string_agg(source::text || ' ' || pending, ', '), 'none') FROM summary_cache_tables WHERE pending <> 0";
+	/* a worker may wait in a build, for an advisory lock that a section has left in a session which is idle now */
 	static const char *const locks =
-	"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92";
+	"SELECT count(*) FROM pg_locks l WHERE locktype = 'advisory' AND objsubid = 92 AND NOT EXISTS"
+	" (SELECT FROM pg_locks w WHERE w.pid = l.pid AND NOT w.granted AND w.locktype = 'advisory' AND w.objsubid <> 92)";
 	PGresult   *result;
 	const char *value;
 
