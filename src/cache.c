@@ -760,6 +760,9 @@ raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 {
 	ScFailure	failure;
 
+	/* its entry may have been given away while the reader waited */
+	if (local->index < 0)
+		return;
 	sc_store_failure(local->index, NameStr(local->name), &failure);
 	if (failure.failures > 0 && failure.begun.at > reader->asked_at &&
 		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
