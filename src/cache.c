@@ -773,7 +773,7 @@ raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 				(errcode(failure.code),
 				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), failure.message),
 				 errdetail("Another session built it, and this one waited."),
-				 errhint("The section's query or its tables have changed; view summary_cache_stats has the last error.")));
+				 errhint("Remove the cause of that error: the next try then succeeds. View summary_cache_stats has the last error.")));
 	}
 }
 
