@@ -78,6 +78,13 @@ typedef enum Flight
 	FLIGHT_INLINE = 2
 } Flight;
 
+/* A section of the cached document that is proven current, before something is built. */
+typedef struct Proven
+{
+	NameData	section;
+	int64		read_at;		/* of its label */
+} Proven;
+
 /* What one read knows of itself. */
 typedef struct Reader
 {
@@ -96,6 +103,8 @@ typedef struct Reader
 								 * for itself */
 	int64		asked_at;		/* monotonic ns; what is labelled later is new */
 	Snapshot	snapshot;
+	Proven	   *proven;			/* see note_proven() */
+	int			nproven;
 	Flight		flight;			/* that we lead; FLIGHT_NONE */
 	bool		waited;			/* for another's */
 	ScStatus	first_status;	/* before waiting */
@@ -749,6 +758,9 @@ raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 {
 	ScFailure	failure;
 
+	/* its entry may have been given away while the reader waited */
+	if (local->index < 0)
+		return;
 	sc_store_failure(local->index, NameStr(local->name), &failure);
 	if (failure.failures > 0 && failure.begun.at > reader->asked_at &&
 		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
@@ -759,7 +771,7 @@ raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 				(errcode(failure.code),
 				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), failure.message),
 				 errdetail("Another session built it, and this one waited."),
-				 errhint("The section's query or its tables have changed; view summary_cache_stats has the last error.")));
+				 errhint("Remove the cause of that error: the next try then succeeds. View summary_cache_stats has the last error.")));
 	}
 }
 
@@ -828,6 +840,54 @@ await_worker(Reader *reader, ScRefresh what, bool patient, int64 limit_ns)
 }
 
 /*
+ * Something is going to be built for this reader.  What is not built, since it is
+ * proven current, stays in the document; but that may give way to others in the
+ * meantime, and somebody who has begun to build it before may bring an older one.
+ */
+static void
+note_proven(Reader *reader)
+{
+	ScLocal    *local = reader->local;
+
+	reader->nproven = 0;
+	reader->proven = palloc(sizeof(Proven) * Max(local->nsections, 1));
+	for (int i = 0; i < local->nsections; i++)
+	{
+		ScLocalSection *section = &local->sections[i];
+
+		if (section->invalidated ||
+			sc_label_prove(&section->label, reader->snapshot) != SC_CURRENT)
+			continue;
+		reader->proven[reader->nproven].section = section->name;
+		reader->proven[reader->nproven++].read_at = section->label.read_at;
+	}
+}
+
+/*
+ * Does the document that is cached now show all that the reader's snapshot sees?
+ * Each section has a label that was read since the reader asked, or is the one that
+ * was proven before, or a newer one.
+ */
+static bool
+is_as_built(Reader *reader)
+{
+	ScLocal    *local = reader->local;
+
+	for (int i = 0; i < local->nsections; i++)
+	{
+		ScLocalSection *section = &local->sections[i];
+		bool		known = section->label.read_at > reader->asked_at;
+
+		for (int p = 0; !known && p < reader->nproven; p++)
+			known = section->label.read_at >= reader->proven[p].read_at &&
+				strcmp(NameStr(section->name), NameStr(reader->proven[p].section)) == 0;
+		if (!known)
+			return false;
+	}
+	return local->nsections > 0;
+}
+
+/*
  * Have a worker build what was decided.  True if that gave the answer; else the
  * reader decides anew.
  */
@@ -842,6 +902,7 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 	int64		limit_ns = 0;
 	ScTry		outcome;
 
+	note_proven(reader);
 	/* each section of a build that is under way, and then of this one */
 	if (definition && sc_build_timeout > 0)
 		limit_ns = ((int64) sc_build_timeout * 2 * definition->nsections + DeadlockTimeout) * SC_NS_PER_MS;
@@ -852,7 +913,7 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 	{
 		/* unless it was invalidated since, or given away */
 		sc_local_sync(local, true);
-		if (local->index == index && local->nsections > 0 &&
+		if (local->index == index && is_as_built(reader) &&
 			(!anew || local->label.read_at > reader->asked_at) &&
 			answer_reader(reader, decision->status, NULL, answer))
 			return true;
@@ -921,6 +982,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	ScBuild		build = {0};
 	ErrorData  *error;
 
+	note_proven(reader);
 	error = try_build(local, reader->whole ? SC_WANT_ALL : decision->want, cause, &build);
 	if (error && is_cancel(error))
 	{
@@ -939,7 +1001,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	if (build.published)
 	{
 		sc_local_sync(local, true);
-		if (local->index >= 0 && local->nsections > 0 &&
+		if (local->index >= 0 && is_as_built(reader) &&
 			answer_reader(reader, decision->status, NULL, answer))
 		{
 			sc_build_warn(reader->summary, &build);

@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/parallel.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -132,6 +131,10 @@ array_of_strings(char **strings, int n)
 /*
  * Run one statement on one of our tables with the rights of the definition
  * table's owner, and with nobody's triggers.  Returns the number of rows.
+ *
+ * What was checked before is as of now, whatever the transaction's snapshot sees,
+ * and so is what the statement finds: else it would pass by rows that are newer.
+ * To change one of these is a serialization failure, as in any other statement.
  */
 static uint64
 execute_as_table_owner(const char *format, Oid table, const char *name, int nargs,
@@ -142,15 +145,22 @@ execute_as_table_owner(const char *format, Oid table, const char *name, int narg
 																  name));
 	ScSavedRole saved = sc_role_become(rel->rd_rel->relowner, 0);
 	ScGuardState before = sc_guard_begin();
+	bool		is_old = IsolationUsesXactSnapshot();
 	volatile uint64 nrows = 0;
 
 	table_close(rel, NoLock);
 
 	PG_TRY();
 	{
+		SPIPlanPtr	plan;
+
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) != expected)
+		plan = SPI_prepare(sql, nargs, types);
+		if (plan == NULL ||
+			SPI_execute_snapshot(plan, values, NULL, is_old ? GetLatestSnapshot() : InvalidSnapshot,
+								 is_old ? GetTransactionSnapshot() : InvalidSnapshot,
+								 false, true, 0) != expected)
 			elog(ERROR, "could not change %s", name);
 		nrows = SPI_processed;
 		SPI_finish();
@@ -216,6 +226,19 @@ lock_table(Oid table)
 	error_context_stack = &context;
 	LockRelationOid(table, ShareRowExclusiveLock);
 	error_context_stack = context.previous;
+}
+
+/* To be called before anything is locked: on a standby that fails, and does not say why. */
+void
+sc_define_check_writable(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", function),
+				 errhint("Execute it on the primary.")));
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
 }
 
 /* Definers wait for each other; readers do not wait for them. */
@@ -485,11 +508,7 @@ check_spec(const ScSectionSpec *spec)
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("section name \"%s\" is reserved", spec->section),
 				 errhint("It is the scope of summary_cache_invalidate() that stands for all sections.")));
-	if (IsParallelWorker() || RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot define a section here"),
-				 errhint("Define it on the primary.")));
+	sc_define_check_writable("summary_cache_define()");
 }
 
 /*
@@ -733,7 +752,6 @@ sc_define_section(const ScSectionSpec *spec)
 	 */
 	if (spec->execute)
 	{
-		PreventCommandIfReadOnly("summary_cache_define()");
 		(void) sc_extension_check_version(ERROR);
 		examine(spec, &examined);
 		executed = spec->execute(&examined.section);
@@ -878,8 +896,10 @@ drop_sections(Oid table, const char *summary, const char *section)
 void
 sc_define_drop(const char *summary, const char *section)
 {
-	Oid			table = sc_define_lock();
+	Oid			table;
 
+	sc_define_check_writable("summary_cache_drop()");
+	table = sc_define_lock();
 	detach_unneeded(drop_sections(table, summary, section), DETACH_ALL);
 }
 
@@ -898,14 +918,11 @@ sc_define_update(ScSectionDef *section)
 	values[2] = CStringGetTextDatum(section->query);
 	values[3] = PointerGetDatum(section->settings);
 	values[4] = PointerGetDatum(array_of_strings(section->calls, section->ncalls));
-	if (execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
-							   " WHERE summary OPERATOR(pg_catalog.=) $1"
-							   " AND section OPERATOR(pg_catalog.=) $2",
-							   sc_extension_definition_table(), SC_DEFINITION_TABLE,
-							   lengthof(types), types, values, SPI_OK_UPDATE) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("it was defined after this transaction's snapshot")));
+	execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
+						   " WHERE summary OPERATOR(pg_catalog.=) $1"
+						   " AND section OPERATOR(pg_catalog.=) $2",
+						   sc_extension_definition_table(), SC_DEFINITION_TABLE,
+						   lengthof(types), types, values, SPI_OK_UPDATE);
 }
 
 /* For sc_definition_some(): is a section one of these roles'? */
@@ -1052,6 +1069,7 @@ sc_define_configure(const char *summary, const char *option, const char *value)
 	Oid			types[] = {NAMEOID, TEXTOID, TEXTOID};
 	Datum		values[lengthof(types)];
 
+	sc_define_check_writable("summary_cache_configure()");
 	if (value)
 		check_value(summary, option, value);
 	table = sc_define_lock();

@@ -32,6 +32,9 @@ typedef struct ScSectionSpec
 													 * it may not; or NULL */
 } ScSectionSpec;
 
+/* An error on a standby, and in a read-only transaction. */
+extern void sc_define_check_writable(const char *function);
+
 /* Lock out other definers; the table. */
 extern Oid	sc_define_lock(void);
 

@@ -842,6 +842,7 @@ sc_attach_state_hub(PG_FUNCTION_ARGS)
 {
 	List	   *schemas;
 
+	sc_define_check_writable("summary_cache_attach_state_hub()");
 	if (PG_ARGISNULL(0))
 	{
 		Oid			attached = attached_schema(sc_definition_now(SC_STATE_SUMMARY));

@@ -61,7 +61,7 @@
 
 /* The time between build_timeout's cancel and the end of a worker that has not
  * heeded it. */
-#define OVERDUE_NS	(2 * SC_NS_PER_S)
+#define HEED_NS		(2 * SC_NS_PER_S)
 
 ScRegister *sc_register;
 
@@ -650,7 +650,7 @@ sc_request_supervise(int ms)
 {
 	if (my_worker)
 		pg_atomic_write_u64(&my_worker->deadline, ms == 0 ? 0 :
-							(uint64) (sc_clock_now() + ms * SC_NS_PER_MS + OVERDUE_NS));
+							(uint64) (sc_clock_now() + ms * SC_NS_PER_MS + HEED_NS));
 }
 
 bool

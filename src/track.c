@@ -741,8 +741,9 @@ mark_applied(void)
 		List	   *list;
 		ListCell   *lc;
 
-		/* first, since reading it may bring more of them */
-		read_at = invalidations;
+		/* first, since reading it may bring more of them; what fails is no answer */
+		uint64		begun_at = invalidations;
+
 		list = sc_track_tables(true);
 		if (tables)
 			pfree(tables);
@@ -760,6 +761,7 @@ mark_applied(void)
 			tables[ntables++] = lfirst_oid(lc);
 		}
 		list_free(list);
+		read_at = begun_at;
 	}
 
 	for (int i = 0; i < ntables; i++)

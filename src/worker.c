@@ -68,7 +68,7 @@
 #define PATIENT_PAUSES	6
 
 /* A request that has waited for so long comes first in a new worker. */
-#define OVERDUE_NS		SC_NS_PER_S
+#define LONG_WAIT_NS	SC_NS_PER_S
 
 /* A request, in a round. */
 typedef struct Request
@@ -431,24 +431,24 @@ compare_requests(const void *a, const void *b)
  * for longest comes first, if it has for long.
  */
 static void
-begin_with_overdue(Request *requested, int nrequests, int64 now)
+begin_with_longest(Request *requested, int nrequests, int64 now)
 {
 	int			first = 0;
-	Request		overdue;
+	Request		longest;
 
 	for (int i = 1; i < nrequests; i++)
 		if (requested[i].waits_since < requested[first].waits_since)
 			first = i;
-	if (nrequests == 0 || now < requested[first].waits_since + OVERDUE_NS)
+	if (nrequests == 0 || now < requested[first].waits_since + LONG_WAIT_NS)
 		return;
-	overdue = requested[first];
+	longest = requested[first];
 	memmove(&requested[1], &requested[0], sizeof(Request) * first);
-	requested[0] = overdue;
+	requested[0] = longest;
 }
 
 /*
  * One round: all that is requested of this database's summaries and is due, first
- * what a reader waits for, then the oldest request; but see begin_with_overdue().
+ * what a reader waits for, then the oldest request; but see begin_with_longest().
  * True if anything was done; else brings wake_at forward to when something may be.
  */
 static bool
@@ -492,7 +492,7 @@ serve_requests(int64 now, int64 *wake_at)
 	}
 	qsort(requested, nrequests, sizeof(Request), compare_requests);
 	if (!sc_document_has_run_code())
-		begin_with_overdue(requested, nrequests, now);
+		begin_with_longest(requested, nrequests, now);
 	for (int i = 0; i < nrequests; i++)
 	{
 		if (serve_request(requested[i].index))

@@ -182,9 +182,13 @@ SELECT define('SELECT n FROM one', '{one}');
 DELETE FROM one WHERE n = 2;
 SELECT define('SELECT n FROM one', '{one}');
 ROLLBACK;
--- in a read-only transaction it is not executed
+-- in a read-only transaction it is not executed, nor is anything else that changes definitions
 BEGIN READ ONLY;
 SELECT define('SELECT 1 / n AS q FROM zero');
+SELECT define_only('SELECT 1 / n AS q FROM zero');
+SELECT try($$SELECT summary_cache_drop('bad')$$);
+SELECT try($$SELECT summary_cache_configure('bad', 'max_stale_age', '1h')$$);
+SELECT try($$SELECT summary_cache_attach_state_hub()$$);
 ROLLBACK;
 -- for not longer than build_timeout
 SET summary_cache.build_timeout = '20 ms';

@@ -89,6 +89,19 @@ $node->safe_psql('postgres', q{SELECT summary_cache_drop('s', 'other')});
 hit('after the drop of a section', 5);
 
 #
+# Cancelled in the middle of a build.  That is a failure: else the build would begin again at once.
+#
+$holder->query('SELECT pg_advisory_lock(42)');
+$node->safe_psql('postgres', 'UPDATE t SET n = 50');
+is($node->safe_psql('postgres', $status), 'stale', 'stale before a cancel');
+$node->polled($worker_at_gate, '1', 'a worker to cancel');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend(($worker_pid))");
+$node->polled('SELECT consecutive_failures > 0, last_error_sqlstate FROM summary_cache_stats', 't|57014', 'that is a failure of the build');
+is($node->safe_psql('postgres', $status), 'stale', 'reads go on');
+$holder->query('SELECT pg_advisory_unlock(42)');
+hit('after a cancel', 50);
+
+#
 # Terminated, and killed, in the middle of a build
 #
 $holder->query('SELECT pg_advisory_lock(42)');

@@ -372,7 +372,7 @@ $crowd->stop;
 #
 SKIP:
 {
-	skip 'needs the debug build', 17 unless $ENV{SC_DEBUG_CONF};
+	skip 'needs the debug build', 21 unless $ENV{SC_DEBUG_CONF};
 
 	my $debug = Node->new('debug');
 	$debug->init;
@@ -451,6 +451,38 @@ SKIP:
 		'... DDL and builds in another database do not');
 	$builder->wake;
 	is($waiter->result, '', '... until the copy is made');
+	$_->quit for $builder, $waiter;
+	$debug->stop;
+
+	# A reader builds an inline section.  Meanwhile the document gives way, and who had begun to build it before a commit
+	# brings an older one: of that, the reader's answer is not said to be current.
+	$debug = Node->new('parts');
+	$debug->init;
+	$debug->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
+	$debug->append_conf('postgresql.conf', "autovacuum = off\nsummary_cache.memory_limit = 1MB");
+	$debug->start;
+	$debug->sql(q{
+		CREATE EXTENSION summary_cache;
+		CREATE TABLE t (n int); INSERT INTO t VALUES (1);
+		CREATE TABLE u (m int); INSERT INTO u VALUES (1);
+		CREATE TABLE f (k int); INSERT INTO f VALUES (1);
+		SELECT summary_cache_define('s', 'main', 'SELECT n, repeat(''x'', 300000) AS pad FROM t');
+		SELECT summary_cache_define('s', 'inlined', 'SELECT m FROM u', refresh => 'inline');
+		SELECT summary_cache_define('f', 'main', 'SELECT repeat(''y'', 700000) AS y FROM f');
+		SELECT summary_cache_configure('s', 'memory_limit', '1kB')});
+	my $both = q{SELECT status, document->>'n', document->>'m' FROM summary_cache_fetch('s')};
+	# builders do not wait for each other, since the last document did not fit
+	$debug->sql("SET client_min_messages = error; $both");
+	$debug->sql(q{SELECT summary_cache_configure('s', 'memory_limit', NULL)});
+	$_ = Session->new($debug) for $builder, $waiter;
+	$builder->hold('build-done', $both);
+	$debug->sql('UPDATE t SET n = 2');
+	is($debug->sql($both), 'miss|2|1', 'a document is built beside one that is older');
+	$debug->sql('UPDATE u SET m = 2');
+	$waiter->hold('build-labelled', $both);
+	is($debug->sql(q{SET client_min_messages = error; SELECT status FROM summary_cache_fetch('f')}), 'miss', '... and gives way to another one');
+	is($builder->wake, 'miss|1|1', 'the older one is published');
+	is($waiter->wake, 'stale|1|2', 'whoever has built a part of the newer one does not take it for current');
 	$_->quit for $builder, $waiter;
 	$debug->stop;
 }
