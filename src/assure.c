@@ -33,7 +33,8 @@
  * decodes the WAL gets to see it, since a decoder looks at its own database's.
  * There is nothing in it that could be used for another transaction.
  *
- * A commit must not wait or fail for this.  If a catalog is locked, nothing is said.
+ * A commit must not wait or fail for this.  If a catalog is locked, or there is no room
+ * for one more lock, nothing is said.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -62,6 +63,7 @@
 #include "storage/lmgr.h"
 #include "storage/sinval.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -234,29 +236,39 @@ names_only_temporary(Relation pg_class, const SharedInvalidationMessage *message
 	return relations.list != NIL;
 }
 
-/* What is read below, so that nobody is waited for. */
-static const Oid read_catalogs[] = {RelationRelationId, ClassOidIndexId, ExtensionRelationId, ExtensionNameIndexId};
+/* False if somebody would have to be waited for, or if there is no room for the lock. */
+static bool
+lock_to_read(Oid catalog)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, catalog);
+	return SC_LOCK_ACQUIRE_NOWAIT(&tag, AccessShareLock, false) != LOCKACQUIRE_NOT_AVAIL;
+}
 
 static bool
 is_harmless(const SharedInvalidationMessage *messages, int nmessages)
 {
+	/* all that is read here */
+	static const Oid catalogs[] = {RelationRelationId, ClassOidIndexId, ExtensionRelationId, ExtensionNameIndexId};
 	int			nlocked = 0;
 	bool		harmless = false;
 
-	while (nlocked < lengthof(read_catalogs) &&
-		   ConditionalLockRelationOid(read_catalogs[nlocked], AccessShareLock))
+	while (nlocked < lengthof(catalogs) && lock_to_read(catalogs[nlocked]))
 		nlocked++;
-	if (nlocked == lengthof(read_catalogs))
+	if (nlocked == lengthof(catalogs))
 	{
-		Relation	pg_class = table_open(RelationRelationId, NoLock);
+		Relation	pg_class;
 
+		AcceptInvalidationMessages();
+		pg_class = table_open(RelationRelationId, NoLock);
 		/* without the extension there is nobody to assure */
 		harmless = names_only_temporary(pg_class, messages, nmessages) &&
 			OidIsValid(get_extension_oid(SC_NAME, true));
 		table_close(pg_class, NoLock);
 	}
 	while (nlocked > 0)
-		UnlockRelationOid(read_catalogs[--nlocked], AccessShareLock);
+		UnlockRelationOid(catalogs[--nlocked], AccessShareLock);
 	return harmless;
 }
 
