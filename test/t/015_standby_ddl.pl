@@ -22,6 +22,7 @@ max_prepared_transactions = 10
 autovacuum = off
 allow_in_place_tablespaces = on
 restart_after_crash = on
+wal_level = replica
 wal_keep_size = '256MB'
 });
 $primary->start;
