@@ -250,12 +250,19 @@ ended('a new index', 'BEGIN; CREATE TEMP TABLE x (n int); CREATE INDEX ON t (n);
 ended('a password, which is in a shared catalog', q{ALTER ROLE some_role PASSWORD 'x'});
 ended('... beside a temporary table', q{BEGIN; CREATE TEMP TABLE x (n int); ALTER ROLE some_role PASSWORD 'y'; COMMIT});
 ended('a temporary type alone', q{CREATE TYPE pg_temp.e AS ENUM ('a')});
-ended('a permanent function that goes with a temporary table', q{CREATE TEMP TABLE x (n int); CREATE FUNCTION of_x(x) RETURNS int LANGUAGE sql AS 'SELECT 1'});
-is($primary->safe_psql('postgres', q{SELECT count(*) FROM pg_proc WHERE proname = 'of_x'}), '0', '... is gone with it');
 
+# a function that goes with the temporary table whose rows it takes
+my $of_x = q{CREATE FUNCTION of_x(x) RETURNS int LANGUAGE sql AS 'SELECT 1'};
 my $session = kept_session();
-$session->query('CREATE TEMP TABLE x (n int)');
-$session->query(q{CREATE FUNCTION of_x(x) RETURNS int LANGUAGE sql AS 'SELECT 1'});
+$session->query("CREATE TEMP TABLE x (n int); $of_x");
+caught_up();
+ended('a permanent function that goes with a session', sub {
+	$session->quit;
+	is(wait_until(sub { return $watcher->query(q{SELECT count(*) FROM pg_proc WHERE proname = 'of_x'}) eq '0' ? 'gone' : '' }), 'gone', '... is gone with it');
+});
+$session = kept_session();
+$session->query("CREATE TEMP TABLE x (n int); $of_x");
+caught_up();
 ended('... by DISCARD', sub { $session->query('DISCARD TEMP') });
 $session->query('CREATE TEMP TABLE x (n int)');
 like(($primary->psql('postgres', q{BEGIN; CREATE TEMP TABLE x (n int); PREPARE TRANSACTION 'x'}))[2], qr/cannot PREPARE a transaction that has operated on temporary objects/, 'none is prepared');
