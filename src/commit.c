@@ -67,6 +67,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "assure.h"
 #include "clock.h"
 #include "commit.h"
 #include "request.h"
@@ -216,6 +217,7 @@ sc_commit_mark(const ScSlotRef *ref)
 void
 sc_commit_mark_catch_all(void)
 {
+	sc_assure_refuse();
 	mark_slot(SC_SLOT_NONE, SC_KEY_CATCH_ALL);
 	if (committing)
 		marks_place();
@@ -225,6 +227,7 @@ sc_commit_mark_catch_all(void)
 void
 sc_commit_mark_cluster(void)
 {
+	sc_assure_refuse();
 	mark_slot(SC_CLUSTER_SLOT, SC_KEY_CLUSTER);
 	if (committing)
 		marks_place();
@@ -454,6 +457,11 @@ commit_callback(XactEvent event, void *arg)
 {
 	static MemoryContextCallback late = {.func = late_commit};
 	bool		is_late;
+
+	if (event == XACT_EVENT_PRE_COMMIT)
+		sc_assure_before_commit();
+	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		sc_assure_end();
 
 	switch (event)
 	{

@@ -37,13 +37,13 @@
 #define SC_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
-/* Take a session's lock if that needs no wait; raises nothing. */
+/* Take a lock, for the session or the transaction, if that needs no wait; raises nothing. */
 #if PG_VERSION_NUM >= 180000
-#define SC_LOCK_ACQUIRE_NOWAIT(tag, mode) \
-	LockAcquireExtended(tag, mode, true, true, false, NULL, false)
+#define SC_LOCK_ACQUIRE_NOWAIT(tag, mode, session) \
+	LockAcquireExtended(tag, mode, session, true, false, NULL, false)
 #else
-#define SC_LOCK_ACQUIRE_NOWAIT(tag, mode) \
-	LockAcquireExtended(tag, mode, true, true, false, NULL)
+#define SC_LOCK_ACQUIRE_NOWAIT(tag, mode, session) \
+	LockAcquireExtended(tag, mode, session, true, false, NULL)
 #endif
 
 /* Does the current role own a database, a relation, or an extension? */

@@ -55,6 +55,7 @@ static const struct config_enum_entry protocols[] = {
 	{"watch-after", SC_PROTOCOL_WATCH_AFTER, false},
 	{"watch-all-known", SC_PROTOCOL_WATCH_ALL_KNOWN, false},
 	{"watch-unsettled", SC_PROTOCOL_WATCH_UNSETTLED, false},
+	{"assure-all", SC_PROTOCOL_ASSURE_ALL, false},
 	{NULL, 0, false}
 };
 

@@ -40,6 +40,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "assure.h"
 #include "commit.h"
 #include "ddl.h"
 #include "define.h"
@@ -71,6 +72,8 @@ mark_ddl(ScDdlScope scope)
 		sc_commit_mark_cluster();
 	else if (scope == SC_DDL_DATABASE && IsTransactionState() && database_concerned())
 		sc_commit_mark_catch_all();
+	else if (scope == SC_DDL_DATABASE)
+		sc_assure_refuse();		/* by the time that it commits, a standby may be concerned */
 }
 
 static void

@@ -40,7 +40,10 @@
 #include "access/xlogrecovery.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_db_role_setting.h"
+#include "catalog/pg_description.h"
 #include "catalog/pg_shdepend.h"
+#include "catalog/pg_shdescription.h"
 #include "catalog/pg_statistic.h"
 #include "catalog/pg_statistic_ext_data.h"
 #include "catalog/pg_tablespace.h"
@@ -178,7 +181,10 @@ static bool
 enter_database(const ScWordSeen *cluster, const ScWordSeen *catch_all)
 {
 	static const char *const own_tables[] = {SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE};
-	static const Oid harmless[] = {StatisticRelationId, StatisticExtDataRelationId};
+	static const Oid harmless[] = {StatisticRelationId, StatisticExtDataRelationId, DescriptionRelationId};
+
+	/* who owns or uses what: whatever is of concern is written elsewhere as well; settings of sessions that begin */
+	static const Oid harmless_shared[] = {SharedDependRelationId, SharedDescriptionRelationId, DbRoleSettingRelationId};
 	Oid			schema;
 	bool		all;
 
@@ -193,8 +199,8 @@ enter_database(const ScWordSeen *cluster, const ScWordSeen *catch_all)
 		all = enter_table(get_relname_relid(own_tables[i], schema), catch_all->slot, catch_all->revision);
 	for (int i = 0; all && i < lengthof(harmless); i++)
 		all = enter_harmless(harmless[i], catch_all->revision);
-	/* who owns or uses what; whatever is of concern is written elsewhere as well */
-	all = all && enter_harmless(SharedDependRelationId, cluster->revision);
+	for (int i = 0; all && i < lengthof(harmless_shared); i++)
+		all = enter_harmless(harmless_shared[i], cluster->revision);
 
 	if (!all || !sc_label_settle_files())
 		return false;

@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "assure.h"
 #include "commit.h"
 #include "counters.h"
 #include "debug.h"
@@ -71,6 +72,7 @@ _PG_init(void)
 	sc_launcher_init();
 	sc_watch_init();
 
+	sc_assure_init();
 	sc_release_init();
 	sc_commit_init();
 	sc_track_init();

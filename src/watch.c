@@ -9,7 +9,8 @@
  * (commit.c), and readers prove by words as they do there.
  *
  * What it hooks into is the table of the resource managers, whose redo functions
- * it wraps.  Of the primary it needs nothing.
+ * it wraps.  Of the primary it needs nothing; but one with the library spares it
+ * temporary tables.
  *
  *	1.	A record that changes rows of a heap notes the file for its transaction, in
  *		memory of the startup process.
@@ -32,7 +33,8 @@
  *	-	one that has sent invalidations, so has changed catalogs, and has changed
  *		any file that is neither a source's nor of a catalog that no answer depends
  *		on, as ANALYZE does.  What it has changed otherwise it has changed in place,
- *		which no query sees.
+ *		which no query sees.  Files of its own database do not count if the primary
+ *		has said that all this belongs to temporary relations (assure.c).
  *
  * When recovery ends, transactions that are still prepared become orphans as
  * after a restart, before anybody can finish them.  So documents that were built
@@ -59,6 +61,7 @@
 #include "storage/standbydefs.h"
 #include "utils/memutils.h"
 
+#include "assure.h"
 #include "filemap.h"
 #include "request.h"
 #include "settings.h"
@@ -71,6 +74,7 @@ static Redo heap_redo_next;
 static Redo heap2_redo_next;
 static Redo xact_redo_next;
 static Redo standby_redo_next;
+static Redo message_redo_next;
 static void (*startup_next) (void);
 static void (*cleanup_next) (void);
 
@@ -90,8 +94,11 @@ typedef struct Note
 	int			more;			/* the same transaction's next note, which is
 								 * in no bucket */
 	Oid			database;		/* InvalidOid: not known */
+	Oid			assured;		/* the database in whose catalogs it has changed
+								 * only what is temporary; InvalidOid: none */
 	uint8		nfiles;
 	bool		everything;		/* it counts for everything */
+	bool		refused;		/* that was taken back */
 	ScFile		files[FILES_IN_NOTE];
 } Note;
 
@@ -116,6 +123,7 @@ typedef struct Commit
 	int			slots[MAX_WORDS];
 	bool		all;			/* too many, or of what is not known where: the
 								 * cluster's word */
+	Oid			assured;		/* see assured_database() */
 } Commit;
 
 /*-------------------------------------------------------------------------
@@ -151,9 +159,9 @@ take_note(TransactionId xid)
 	free_note = note->next;
 	note->xid = xid;
 	note->next = note->more = -1;
-	note->database = InvalidOid;
+	note->database = note->assured = InvalidOid;
 	note->nfiles = 0;
-	note->everything = false;
+	note->everything = note->refused = false;
 	return note;
 }
 
@@ -321,6 +329,15 @@ kind_of(const ScFile *file, int *slot)
 	return kind;
 }
 
+/* The database in whose catalogs a transaction has changed nothing of concern, as it says itself (assure.c). */
+static Oid
+assured_database(TransactionId xid)
+{
+	const Note *note = find_note(xid);
+
+	return note && !note->refused ? note->assured : InvalidOid;
+}
+
 static void
 add_file(Commit *commit, const ScFile *file, bool changed_catalogs)
 {
@@ -329,7 +346,8 @@ add_file(Commit *commit, const ScFile *file, bool changed_catalogs)
 
 	if (kind == SC_FILE_WORD)
 		add_word(commit, slot);
-	else if (kind == SC_FILE_UNKNOWN && changed_catalogs)
+	else if (kind == SC_FILE_UNKNOWN && changed_catalogs &&
+			 !(OidIsValid(file->database) && file->database == commit->assured))
 		add_database(commit, file->database);
 }
 
@@ -387,6 +405,8 @@ replay_commit(XLogReaderState *record, TransactionId xid, xl_xact_parsed_commit 
 
 	commit.nwords = 0;
 	commit.all = false;
+	/* what subtransactions say counts for nothing: it is said at the commit */
+	commit.assured = parsed->nmsgs > 0 ? assured_database(xid) : InvalidOid;
 	sc_filemap_begin_commit();
 	add_transaction(&commit, xid, parsed);
 	for (int i = 0; i < parsed->nsubxacts; i++)
@@ -515,6 +535,25 @@ watched_standby_redo(XLogReaderState *record)
 		drop_notes_before(((xl_running_xacts *) XLogRecGetData(record))->oldestRunningXid);
 }
 
+static void
+watched_message_redo(XLogReaderState *record)
+{
+	TransactionId xid = XLogRecGetXid(record);
+	Oid			database;
+	ScAssurance assurance = sc_assure_read(record, &database);
+
+	if (assurance != SC_ASSURANCE_NONE && TransactionIdIsValid(xid))
+	{
+		Note	   *note = need_note(xid);
+
+		if (note && assurance == SC_ASSURANCE_GIVEN)
+			note->assured = database;
+		else if (note)
+			note->refused = true;
+	}
+	message_redo_next(record);
+}
+
 /*-------------------------------------------------------------------------
  * Recovery begins and ends
  *-------------------------------------------------------------------------
@@ -527,6 +566,7 @@ unwrap(void)
 	RmgrTable[RM_HEAP2_ID].rm_redo = heap2_redo_next;
 	RmgrTable[RM_XACT_ID].rm_redo = xact_redo_next;
 	RmgrTable[RM_STANDBY_ID].rm_redo = standby_redo_next;
+	RmgrTable[RM_LOGICALMSG_ID].rm_redo = message_redo_next;
 }
 
 /* Before the first record is replayed. */
@@ -594,12 +634,14 @@ sc_watch_init(void)
 	heap2_redo_next = RmgrTable[RM_HEAP2_ID].rm_redo;
 	xact_redo_next = RmgrTable[RM_XACT_ID].rm_redo;
 	standby_redo_next = RmgrTable[RM_STANDBY_ID].rm_redo;
+	message_redo_next = RmgrTable[RM_LOGICALMSG_ID].rm_redo;
 	startup_next = RmgrTable[RM_XACT_ID].rm_startup;
 	cleanup_next = RmgrTable[RM_XACT_ID].rm_cleanup;
 	RmgrTable[RM_HEAP_ID].rm_redo = watched_heap_redo;
 	RmgrTable[RM_HEAP2_ID].rm_redo = watched_heap2_redo;
 	RmgrTable[RM_XACT_ID].rm_redo = watched_xact_redo;
 	RmgrTable[RM_STANDBY_ID].rm_redo = watched_standby_redo;
+	RmgrTable[RM_LOGICALMSG_ID].rm_redo = watched_message_redo;
 	RmgrTable[RM_XACT_ID].rm_startup = watch_begin;
 	RmgrTable[RM_XACT_ID].rm_cleanup = watch_end;
 }

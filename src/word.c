@@ -451,7 +451,7 @@ orphan_settle(ScCell *orphan, uint64 xid)
 
 	/* of a session, since the worker does this between transactions */
 	SET_LOCKTAG_TRANSACTION(tag, (TransactionId) xid);
-	if (SC_LOCK_ACQUIRE_NOWAIT(&tag, ShareLock) == LOCKACQUIRE_NOT_AVAIL)
+	if (SC_LOCK_ACQUIRE_NOWAIT(&tag, ShareLock, true) == LOCKACQUIRE_NOT_AVAIL)
 		return;
 	LockRelease(&tag, ShareLock, true);
 

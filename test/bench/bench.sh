@@ -24,7 +24,7 @@ rounds=${ROUNDS:-10}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
 # by name only
-extra_parts="growth standby replay hot"
+extra_parts="growth standby standby_ddl replay hot"
 for part in $parts; do
 	case " $all_parts $extra_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts $extra_parts" ;; esac
 done

@@ -18,6 +18,7 @@ start_standby() {
 	as_server tee -a "$work/standby/postgresql.conf" <<-CONF >/dev/null
 		unix_socket_directories = '$work/standby.sock'
 		hot_standby_feedback = on
+		wal_retrieve_retry_interval = 100ms
 		include_if_exists = 'interval.conf'
 	CONF
 	start_server standby
@@ -57,10 +58,9 @@ prepare_standby() {
 	SQL
 }
 
-bench_standby() {
-	local length=$([ -n "$quick" ] && echo 3 || echo 12) rate interval result builds cpu worker pids
-	local counted="SELECT builds_background FROM summary_cache_stats WHERE summary = 'state'"
-	init_server primary "summary_cache.worker_idle_timeout = 10min"
+# The two servers, and what the primary does beside.
+start_pair() {
+	init_server primary "summary_cache.worker_idle_timeout = 10min" "include_if_exists = 'beside.conf'"
 	start_server primary
 	need_hub hub1 1
 	prepare_standby
@@ -68,6 +68,28 @@ bench_standby() {
 	script unrelated "INSERT INTO unrelated VALUES (1);"
 	# irregularly, or changes keep step with refreshes
 	script change '\set pause random(500, 1500)' "BEGIN;" "UPDATE tasks SET title = 'Task at ' || now() WHERE id = 1;" "INSERT INTO changes VALUES (clock_timestamp());" "COMMIT;" '\sleep :pause ms'
+}
+
+# Reads for $1 seconds: sets result, builds and cpu.
+read_standby() {
+	local counted="SELECT builds_background FROM summary_cache_stats WHERE summary = 'state'" worker
+	# until there has been a change, and a worker
+	standby_reader 2 >/dev/null
+	worker=$(PGHOST=$work/standby.sock sql -c "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'")
+	[ -n "$worker" ] || die "the standby has no worker"
+	builds=$(PGHOST=$work/standby.sock sql -d hub1 -c "$counted")
+	cpu=$(ticks "$worker")
+	result=$(standby_reader "$1")
+	cpu=$(($(ticks "$worker") - cpu))
+	builds=$(($(PGHOST=$work/standby.sock sql -d hub1 -c "$counted") - builds))
+}
+
+# Builds a second and the worker's share of a core, of what read_standby found in $1 seconds.
+per_second() { perl -e 'printf "%.1f,%.1f", $ARGV[0] / $ARGV[2], 100 * $ARGV[1] / $ARGV[3] / $ARGV[2]' "$builds" "$cpu" "$1" "$(getconf CLK_TCK)"; }
+
+bench_standby() {
+	local length=$([ -n "$quick" ] && echo 3 || echo 12) rate interval result builds cpu pids
+	start_pair
 	header standby "commits_per_s,min_refresh_interval,reads,hits_percent,stale_percent,behind_ms_mean,behind_ms_p95,behind_ms_max,builds_per_s,worker_cpu_percent"
 	say "" "A standby, its sources changed once a second: by unrelated commits a second and min_refresh_interval"
 	for rate in 0 10 1000; do
@@ -81,19 +103,45 @@ bench_standby() {
 				as_server "$bindir/pgbench" -n -c 2 -R "$rate" -T $((length + 4)) -f "$work/scripts/unrelated.sql" hub1 >"$work/unrelated.log" 2>&1 &
 				pids+=($!)
 			fi
-			# until there has been a change, and a worker
-			standby_reader 2 >/dev/null
-			worker=$(PGHOST=$work/standby.sock sql -c "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker'")
-			[ -n "$worker" ] || die "the standby has no worker"
-			builds=$(PGHOST=$work/standby.sock sql -d hub1 -c "$counted")
-			cpu=$(ticks "$worker")
-			result=$(standby_reader "$length")
-			cpu=$(($(ticks "$worker") - cpu))
-			builds=$(($(PGHOST=$work/standby.sock sql -d hub1 -c "$counted") - builds))
+			read_standby "$length"
 			wait "${pids[@]}"
-			record standby "$rate" "$interval" "$result" \
-				"$(perl -e 'printf "%.1f,%.1f", $ARGV[0] / $ARGV[2], 100 * $ARGV[1] / $ARGV[3] / $ARGV[2]' "$builds" "$cpu" "$length" "$(getconf CLK_TCK)")"
+			record standby "$rate" "$interval" "$result" "$(per_second "$length")"
 			tail -n 1 "$csv/standby.csv" | awk -F, '{ printf "  %4d/s, %-5s: hits %5.1f %%, stale %5.1f %%; behind %6.1f ms on average, %6.1f p95, %6.1f at most; builds %5.1f/s, worker %4.1f %% of a core\n", $1, $2, $4, $5, $6, $7, $8, $9, $10 }'
+		done
+	done
+	stop_server standby
+	stop_server primary
+}
+
+# Beside what changes catalogs, by a primary with the library and one without it.
+bench_standby_ddl() {
+	local length=$([ -n "$quick" ] && echo 3 || echo 12) library beside result builds cpu pids
+	start_pair
+	script analyze "ANALYZE;" '\sleep 100 ms'
+	script temporary "CREATE TEMP TABLE work (id serial PRIMARY KEY, title text);" "INSERT INTO work (title) SELECT title FROM tasks LIMIT 10;" "DROP TABLE work;" '\sleep 100 ms'
+	header standby_ddl "library_on_primary,beside,reads,hits_percent,stale_percent,behind_ms_mean,behind_ms_p95,behind_ms_max,builds_per_s,worker_cpu_percent"
+	say "" "A standby, its sources changed once a second: beside what changes catalogs, with the library on the primary and without"
+	for library in yes no; do
+		for beside in nothing analyze autovacuum temporary; do
+			{
+				[ "$library" = yes ] || echo "shared_preload_libraries = ''"
+				[ "$beside" != autovacuum ] || printf '%s\n' "autovacuum = on" "autovacuum_naptime = 1s" "autovacuum_vacuum_threshold = 1" "autovacuum_analyze_threshold = 1"
+			} | as_server tee "$work/primary/beside.conf" >/dev/null
+			as_server "$bindir/pg_ctl" restart -w -s -D "$work/primary" -l "$work/primary.log"
+			use_server primary
+			pids=()
+			as_server "$bindir/pgbench" -n -T $((length + 6)) -f "$work/scripts/change.sql" hub1 >"$work/change.log" 2>&1 &
+			pids+=($!)
+			as_server "$bindir/pgbench" -n -R 50 -T $((length + 6)) -f "$work/scripts/unrelated.sql" hub1 >"$work/unrelated.log" 2>&1 &
+			pids+=($!)
+			if [ -e "$work/scripts/$beside.sql" ]; then
+				as_server "$bindir/pgbench" -n -T $((length + 6)) -f "$work/scripts/$beside.sql" hub1 >"$work/beside.log" 2>&1 &
+				pids+=($!)
+			fi
+			read_standby "$length"
+			wait "${pids[@]}"
+			record standby_ddl "$library" "$beside" "$result" "$(per_second "$length")"
+			tail -n 1 "$csv/standby_ddl.csv" | awk -F, '{ printf "  library %-3s, %-10s: hits %5.1f %%, stale %5.1f %%; behind %6.1f ms on average; builds %5.1f/s, worker %4.1f %% of a core\n", $1, $2, $4, $5, $6, $9, $10 }'
 		done
 	done
 	stop_server standby

@@ -4,14 +4,15 @@
  * as they do there.
  *
  * For one table: the startup process replays two transactions that write it, of which the first may have written its
- * rows before the watching began, or may be DDL that gives the table another file.  It notes, for each transaction,
- * the files that its records change; of one that was running when the watching began, it does not know that it has
- * seen all, so its commit stands for everything.  Around the original redo of a commit record it counts the
- * transaction on the words, and then moves them.  Whoever builds reads the words and enters the table's file, as of the
- * revision of the catch-all that it has read; an entry counts as long as the catch-all has that revision.  A counter
- * that is odd while a commit is replayed keeps the entry and the commit from missing each other.  A third transaction
- * was prepared, and is finished after the promotion, when nobody knows what it has written.  Two sessions build and
- * read, before or after the promotion.
+ * rows before the watching began, or may be DDL that gives the table another file, or DDL on temporary tables only,
+ * beside its rows, which its primary says of it (src/assure.c).  The startup process notes, for each transaction, the
+ * files that its records change; of one that was running when the watching began, it does not know that it has seen
+ * all, so its commit stands for everything.  Around the original redo of a commit record it counts the transaction on
+ * the words, and then moves them.  Whoever builds reads the words and enters the table's file, as of the revision of
+ * the catch-all that it has read; an entry counts as long as the catch-all has that revision.  A counter that is odd
+ * while a commit is replayed keeps the entry and the commit from missing each other.  A third transaction was
+ * prepared, and is finished after the promotion, when nobody knows what it has written.  Two sessions build and read,
+ * before or after the promotion.
  *
  * Checked: a hit shows every transaction that the reader's snapshot sees.
  *
@@ -33,6 +34,9 @@
  * WEAK_CELL_EMPTIED_FIRST      the cell is emptied before the revision moves
  * WEAK_NO_SECOND_LOOK          the reader does not load the words again
  * WEAK_DDL_MOVES_TABLE_ONLY    DDL moves the word of the table, and not the catch-all
+ * WEAK_SAID_OF_DDL             a primary says of any DDL that it is about temporary tables only
+ * WEAK_SAID_BY_EARLY           who says so is believed to have noted all, although it ran when watching began
+ * WEAK_SAID_COUNTS_NOTHING     who says so has written nothing else either
  * WEAK_PREPARED_UNKNOWN        what is prepared is not entered when the server is promoted
  * WEAK_PREPARED_LATE           it is entered when the server can be written already
  *
@@ -70,16 +74,21 @@ inline add(n)
 	fi
 }
 
-proctype Startup(bool early, ddl)
+proctype Startup(bool early, ddl, temporary)
 {
 	byte t, f;
-	bool on_table, on_all, noted;
+	bool on_table, on_all, noted, said;
 
 	do
 	:: t < PREPARED ->
 		/* its heap records; those of an early transaction were replayed before the watching began */
 		noted = !(early && t == 0);
 		f = file;
+#ifdef WEAK_SAID_OF_DDL
+		said = (ddl || temporary) && t == 0;
+#else
+		said = temporary && t == 0;
+#endif
 
 		/* its commit record: before the original redo */
 #ifdef WEAK_FILES_BEFORE_ODD
@@ -94,8 +103,14 @@ proctype Startup(bool early, ddl)
 #ifndef WEAK_EARLY_AS_NOTED
 		on_all = !noted;
 #endif
+#ifdef WEAK_SAID_BY_EARLY
+		on_all = on_all && !said;
+#endif
+#ifdef WEAK_SAID_COUNTS_NOTHING
+		on_table = on_table && !said;
+#endif
 #ifndef WEAK_DDL_MOVES_TABLE_ONLY
-		on_all = on_all || (ddl && t == 0);
+		on_all = on_all || ((ddl || temporary) && t == 0 && !said);
 #endif
 #if defined WEAK_MOVED_BEFORE_ONLY
 		add(ONE);
@@ -123,6 +138,7 @@ proctype Startup(bool early, ddl)
 		commits++;
 		on_table = false;
 		on_all = false;
+		said = false;
 		t++
 	:: else -> break
 	od;
@@ -253,9 +269,11 @@ init
 {
 	atomic {
 		if
-		:: run Startup(false, false)
-		:: run Startup(true, false)
-		:: run Startup(false, true)
+		:: run Startup(false, false, false)
+		:: run Startup(true, false, false)
+		:: run Startup(false, true, false)
+		:: run Startup(false, false, true)
+		:: run Startup(true, false, true)
 		fi;
 		run Finisher();
 		run Session(); run Session()

@@ -1066,7 +1066,7 @@ check_requirements(PGconn *conn)
 		die("mode callback needs test/stress/callback.c");
 	if (mode == M_BULK && nwriters > MAX_TABLES)
 		die("mode bulk has at most %d writers", MAX_TABLES);
-	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_INHERIT && mode != M_UNTRACKED)
+	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_INHERIT && mode != M_TEMPORARY && mode != M_UNTRACKED)
 		die("mode %s is not for standbys", modes[mode].name);
 	if (mode == M_FULL &&
 		number(conn, "SELECT pg_size_bytes(current_setting('summary_cache.memory_limit'))") > SMALL_MEMORY)

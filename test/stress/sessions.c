@@ -66,7 +66,8 @@ reader_main(int number)
 		/* of several tables: in mode eager it could be in a deadlock by itself */
 		if (mode != M_EAGER && one_in(4))
 			(void) look(conn);
-		if (modes[mode].still && one_in(2))
+		/* on a standby a temporary type ends hits, also where nobody writes */
+		if (modes[mode].still && !on_standby && one_in(2))
 			read_still(conn, "a reader");
 		if (mode == M_OOM && number % 2 == 0)
 			(void) execute(conn, "SET summary_cache.debug_fail = '%s'", one_in(4) ? "json" : "");

@@ -41,7 +41,7 @@ my $cascade = standby_of('cascade', $second);
 use_server($first);
 use_standby($second);
 passes('plain', 'standby: slow commits', {}, '', @slow_commits);
-passes($_, "standby: $_", {}, '', @writers) for qw(plain inline savepoint 2pc rr partition copy inherit ddl);
+passes($_, "standby: $_", {}, '', @writers) for qw(plain inline savepoint 2pc rr partition copy inherit ddl temporary);
 use_standby($cascade);
 passes('plain', 'cascading standby', {}, '', @writers);
 
@@ -145,6 +145,14 @@ if ($ENV{SC_DEBUG_CONF})
 	$set_up->('watch-unsettled', 'replay-pending');
 	# entries are made anew after DDL
 	caught('ddl', 'files that are entered while a commit is replayed', '', @writers);
+
+	# a primary that says of any DDL that it is about temporary relations only
+	$set_up->('two-phase', '');
+	$primary->append_conf('postgresql.conf', q{summary_cache.debug_protocol = 'assure-all'});
+	$primary->reload;
+	caught('ddl', 'a primary that takes all DDL for temporary', '', @writers);
+	$primary->append_conf('postgresql.conf', q{summary_cache.debug_protocol = 'two-phase'});
+	$primary->reload;
 
 	# what is open when the standby starts
 	my $open = sub {
