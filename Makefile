@@ -29,6 +29,8 @@
 
 EXTENSION  = summary_cache
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
+# The library serves the SQL objects of these as well: what has an upgrade script to its own version.
+OLDER_VERSIONS = $(patsubst sql/$(EXTENSION)--%--$(EXTVERSION).sql,%,$(wildcard sql/$(EXTENSION)--*--$(EXTVERSION).sql))
 
 MODULE_big = summary_cache
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
@@ -40,11 +42,11 @@ PKG_CONFIG ?= pkg-config
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # A server that gcc built hands out flags, and a kind of format, that clang does not know.
 PG_CFLAGS += $(if $(findstring clang,$(CC)),-Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes)
+comma := ,
 # CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
 # SC_DEBUG=1 builds in waiting points and weakened protocols, for tests (src/debug.c).
-PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
+PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' -DSC_OLDER_VERSIONS='$(foreach v,$(OLDER_VERSIONS),"$(v)"$(comma))' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
 # A copy that is loaded beside another one (src/extension.c) shall not call that one's functions by accident.
-comma := ,
 SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c) $(if $(filter linux,$(PORTNAME)),-Wl$(comma)-Bsymbolic)
 
 # A test is a file; one without a suite's files is left out of it (`:=`, so that ifdef in PGXS sees
@@ -88,5 +90,6 @@ include $(PGXS)
 
 # PGXS knows nothing of headers.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+src/extension.o src/extension.bc: $(EXTENSION).control $(wildcard sql/$(EXTENSION)--*--*.sql)
 
 endif
