@@ -9,6 +9,7 @@
 #                 from the distribution's source package or from SOURCE=directory
 #   make check-matrix   the same on every supported server version, in chroots of the Debian releases
 #                 that have them, likewise kept; VERSIONS="17 18" narrows it; needs root
+#   make check-patroni   a fleet of three servers under Debian's Patroni: switchover, failover, pg_rewind
 #   make check-package   the Debian package: built, installed and tried in clean chroots; needs root
 #   make lint     shellcheck, clang-tidy, cppcheck, and builds by gcc and clang with warnings as errors
 #   make dist     summary_cache-VERSION.tar.gz and .zip from what is committed
@@ -60,8 +61,9 @@ REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
 # A goal is a script, and what the script is told after the hyphen; but some are of their own.
-OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-postgres check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress soak soak-cassert soak-sanitize
+OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-postgres check-patroni check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress soak soak-cassert soak-sanitize
 script-check-matrix = matrix.sh
+script-check-patroni = patroni.sh
 script-check-package = package.sh
 script-check-covers = covers.sh
 script-check-model = model.sh
