@@ -148,7 +148,7 @@ state_of() {
 
 # A bounded wait until a command succeeds.
 wait_for() {
-	local what=$1 until=$((SECONDS + ${PG_TEST_TIMEOUT_DEFAULT:-180}))
+	local what=$1 until=$((SECONDS + ${PG_TEST_TIMEOUT_DEFAULT:-300}))
 	shift
 	until "$@" 2>/dev/null; do
 		if [ $SECONDS -gt $until ]; then
@@ -196,20 +196,21 @@ others() {
 
 prepare() {
 	on "$1" <<-'SQL'
+		SET client_min_messages = warning;
 		CREATE EXTENSION summary_cache;
 		CREATE TABLE t (id int PRIMARY KEY, n bigint NOT NULL);
 		INSERT INTO t SELECT i, 0 FROM generate_series(0, 9) i;
 		CREATE TABLE unrelated (n bigint);
 		SELECT summary_cache_define('s', 'main', 'SELECT n FROM t WHERE id = 0');
 
-		-- Reads for a second.  A hit has at least the number that was read before, and at most the one after.
+		-- Reads for two seconds.  A hit has at least the number that was read before, and at most the one after.
 		CREATE PROCEDURE watch(INOUT reads int DEFAULT 0, INOUT hits int DEFAULT 0) LANGUAGE plpgsql AS $$
 		DECLARE
 			before bigint;
 			later bigint;
 			found bigint;
 			answer record;
-			stop timestamptz := clock_timestamp() + interval '1 s';
+			stop timestamptz := clock_timestamp() + interval '2 s';
 		BEGIN
 			WHILE clock_timestamp() < stop LOOP
 				SELECT n INTO before FROM t WHERE id = 0;
@@ -221,6 +222,8 @@ prepare() {
 				IF answer.status <> 'stale' AND found < before OR found > later THEN
 					RAISE EXCEPTION 'WRONG: % has %, read between % and %', answer.status, found, before, later;
 				END IF;
+				COMMIT;
+				PERFORM pg_sleep(0.001);
 				COMMIT;
 			END LOOP;
 		END $$;
@@ -239,7 +242,7 @@ prepare() {
 	SQL
 }
 
-# Until the file "stop" is there: reads, a line "reads|hits" for each second, whatever becomes of the server.
+# Until the file "stop" is there: reads, a line "reads|hits" for each call, whatever becomes of the server.
 read_on() {
 	while [ ! -e "$work/stop" ]; do
 		on "$1" -c 'CALL watch()' >>"$work/watch.$1" 2>>"$work/watch.$1.errors" || sleep 0.2
@@ -285,7 +288,7 @@ stop_fleet() {
 		pid=${patroni_pid[$m]:-}
 		if [ -n "$pid" ] && kill -TERM "$pid" 2>/dev/null; then wait "$pid" 2>/dev/null; fi
 	done
-	for pid in ${reader_pid[*]:-} $writer_pid; do wait "$pid" 2>/dev/null; done
+	for pid in "${reader_pid[@]}" $writer_pid; do wait "$pid" 2>/dev/null; done
 	if [ -n "$etcd_pid" ] && kill -TERM "$etcd_pid" 2>/dev/null; then wait "$etcd_pid" 2>/dev/null; fi
 }
 
@@ -381,10 +384,10 @@ stop_fleet() {
 
 	# The old leader comes back.
 	members=$all_members
-	lines=$(wc -l <"$work/$old.log")
+	log_before=$(wc -l <"$work/$old.log")
 	start_member "$old"
 	wait_for 'the old leader follows' all_stream
-	tail -n "+$lines" "$work/$old.log" >"$work/rewind.log"
+	tail -n "+$log_before" "$work/$old.log" >"$work/rewind.log"
 	grep -F 'pg_rewind exit code=0' "$work/rewind.log" || { cat "$work/rewind.log"; die "$old did not come back by pg_rewind"; }
 	serves "$old came back by pg_rewind"
 

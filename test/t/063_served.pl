@@ -113,7 +113,7 @@ sub set_up
 	$its->add($_, $scripts{$_}) foreach keys %scripts;
 	unlink $its->library;
 	symlink("$directory/summary_cache.so", $its->library) or die $its->library . ": $!";
-	$node->append_conf('postgresql.conf', "shared_preload_libraries = '$directory/summary_cache.so'\ndynamic_library_path = '$directory'");
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = '$directory/summary_cache.so'\ndynamic_library_path = '$directory:\$libdir'");
 	give_library($node, 'summary_cache.so');
 	return;
 }
