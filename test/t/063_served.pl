@@ -162,6 +162,7 @@ sub writes_work
 {
 	my ($db, $name) = @_;
 	my ($ret, $out, $err) = $primary->psql($db, q{
+		SET client_min_messages = warning;
 		INSERT INTO t VALUES (1), (2); UPDATE t SET n = n + 1; DELETE FROM t WHERE n > 2;
 		BEGIN; SAVEPOINT a; INSERT INTO t VALUES (11); ROLLBACK TO a; INSERT INTO t VALUES (12); COMMIT;
 		BEGIN; INSERT INTO t VALUES (13); PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';
@@ -223,6 +224,7 @@ serves($standby, 'postgres', 'as the hint says');
 #
 $primary->sql('CREATE DATABASE older');
 my ($ret, undef, $err) = $primary->psql('older', q{
+	SET client_min_messages = warning;
 	CREATE TABLE t (n int); INSERT INTO t VALUES (1);
 	CREATE EXTENSION summary_cache VERSION '0.9';
 	SELECT summary_cache_define('s', 'main', 'SELECT sum(n) AS n FROM t')}, on_error_stop => 1);
