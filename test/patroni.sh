@@ -388,7 +388,7 @@ stop_fleet() {
 	start_member "$old"
 	wait_for 'the old leader follows' all_stream
 	tail -n "+$log_before" "$work/$old.log" >"$work/rewind.log"
-	grep -F 'pg_rewind exit code=0' "$work/rewind.log" || { cat "$work/rewind.log"; die "$old did not come back by pg_rewind"; }
+	grep -qF 'pg_rewind exit code=0' "$work/rewind.log" || { cat "$work/rewind.log"; die "$old did not come back by pg_rewind"; }
 	serves "$old came back by pg_rewind"
 
 	# It is made the leader again.
