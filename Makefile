@@ -9,6 +9,7 @@
 #                 from the distribution's source package or from SOURCE=directory
 #   make check-matrix   the same on every supported server version, in chroots of the Debian releases
 #                 that have them, likewise kept; VERSIONS="17 18" narrows it; needs root
+#   make check-patroni   a fleet of three servers under Debian's Patroni: switchover, failover, pg_rewind
 #   make check-package   the Debian package: built, installed and tried in clean chroots; needs root
 #   make lint     shellcheck, clang-tidy, cppcheck, and builds by gcc and clang with warnings as errors
 #   make dist     summary_cache-VERSION.tar.gz and .zip from what is committed
@@ -29,6 +30,8 @@
 
 EXTENSION  = summary_cache
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
+# The library serves the SQL objects of these as well: what has an upgrade script to its own version.
+OLDER_VERSIONS = $(patsubst sql/$(EXTENSION)--%--$(EXTVERSION).sql,%,$(wildcard sql/$(EXTENSION)--*--$(EXTVERSION).sql))
 
 MODULE_big = summary_cache
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
@@ -40,11 +43,11 @@ PKG_CONFIG ?= pkg-config
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 # A server that gcc built hands out flags, and a kind of format, that clang does not know.
 PG_CFLAGS += $(if $(findstring clang,$(CC)),-Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes)
+comma := ,
 # CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
 # SC_DEBUG=1 builds in waiting points and weakened protocols, for tests (src/debug.c).
-PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
+PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' -DSC_OLDER_VERSIONS='$(foreach v,$(OLDER_VERSIONS),"$(v)"$(comma))' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
 # A copy that is loaded beside another one (src/extension.c) shall not call that one's functions by accident.
-comma := ,
 SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c) $(if $(filter linux,$(PORTNAME)),-Wl$(comma)-Bsymbolic)
 
 # A test is a file; one without a suite's files is left out of it (`:=`, so that ifdef in PGXS sees
@@ -58,8 +61,9 @@ REGRESS_OPTS   = --inputdir=test --outputdir=.
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 
 # A goal is a script, and what the script is told after the hyphen; but some are of their own.
-OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-postgres check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress soak soak-cassert soak-sanitize
+OWN_GOALS = check check-cassert check-sanitize check-matrix check-covers check-model check-postgres check-patroni check-package lint dist demo bench bench-instructions fuzz fuzz-cassert fuzz-sanitize stress soak soak-cassert soak-sanitize
 script-check-matrix = matrix.sh
+script-check-patroni = patroni.sh
 script-check-package = package.sh
 script-check-covers = covers.sh
 script-check-model = model.sh
@@ -88,5 +92,6 @@ include $(PGXS)
 
 # PGXS knows nothing of headers.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+src/extension.o src/extension.bc: $(EXTENSION).control $(wildcard sql/$(EXTENSION)--*--*.sql)
 
 endif

@@ -599,9 +599,16 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	ListCell   *lc;
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
 	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
+	static const char *const columns[] = {"summary", "section", "refresh", "owner", "query", "sources", "reads",
+	"calls", "keys", "settings", "generated"};
 	Datum		values[lengthof(types)];
+	StringInfoData names;
+	StringInfoData parameters;
+	StringInfoData changes;
 	Size		size = 0;
 	int			n = 0;
+
+	StaticAssertStmt(lengthof(columns) == lengthof(types), "a type for each column");
 
 	/* by name: pg_upgrade refuses columns with numbers of functions */
 	foreach(lc, info->functions)
@@ -625,15 +632,25 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 		if (get_typlen(types[i]) == -1)
 			size += VARSIZE_ANY(DatumGetPointer(values[i]));
 	check_size(NameStr(section->summary), NameStr(section->name), size);
-	execute_as_table_owner("INSERT INTO %1$s AS d (summary, section, position, refresh, owner, query,"
-						   " sources, reads, calls, keys, settings, generated)"
-						   " SELECT $1, $2, coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1,"
-						   " $3, $4, $5, $6, $7, $8, $9, $10, $11"
-						   " FROM %1$s p WHERE p.summary OPERATOR(pg_catalog.=) $1"
-						   " ON CONFLICT (summary, section) DO UPDATE SET refresh = excluded.refresh,"
-						   " owner = excluded.owner, query = excluded.query, sources = excluded.sources,"
-						   " reads = excluded.reads, calls = excluded.calls, keys = excluded.keys,"
-						   " settings = excluded.settings, generated = excluded.generated",
+
+	/* the objects of the version before may lack some */
+	initStringInfo(&names);
+	initStringInfo(&parameters);
+	initStringInfo(&changes);
+	for (int i = 0; i < n; i++)
+	{
+		if (!sc_definition_has_column(columns[i]))
+			continue;
+		appendStringInfo(&names, ", %s", columns[i]);
+		appendStringInfo(&parameters, ", $%d", i + 1);
+		if (i >= 2)
+			appendStringInfo(&changes, "%s%s = excluded.%s", i > 2 ? ", " : "", columns[i], columns[i]);
+	}
+	execute_as_table_owner(psprintf("INSERT INTO %%1$s AS d (position%s)"
+									" SELECT coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1%s"
+									" FROM %%1$s p WHERE p.summary OPERATOR(pg_catalog.=) $1"
+									" ON CONFLICT (summary, section) DO UPDATE SET %s",
+									names.data, parameters.data, changes.data),
 						   table, SC_DEFINITION_TABLE, lengthof(types), types, values, SPI_OK_INSERT);
 }
 
@@ -758,6 +775,8 @@ sc_define_section(const ScSectionSpec *spec)
 	}
 
 	table = sc_define_lock();
+	if (spec->generated && !sc_definition_has_column("generated"))
+		sc_extension_need_update("column", "generated");
 	examine(spec, &examined);
 	report(spec, &examined, executed);
 	foreach(lc, examined.sources)
@@ -826,6 +845,12 @@ write_readers(Oid table, Name summary, ArrayType *roles)
 	Oid			types[] = {NAMEOID, OIDARRAYOID};
 	Datum		values[] = {NameGetDatum(summary), PointerGetDatum(roles)};
 
+	if (!OidIsValid(get_relname_relid(SC_READER_TABLE, get_rel_namespace(table))))
+	{
+		if (roles)
+			sc_extension_need_update("table", SC_OWN_TABLE(SC_READER_TABLE));
+		return;
+	}
 	execute_as_table_owner("DELETE FROM %1$s WHERE summary OPERATOR(pg_catalog.=) $1",
 						   table, SC_READER_TABLE, 1, types, values, SPI_OK_DELETE);
 	if (roles)

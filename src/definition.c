@@ -57,7 +57,7 @@
 
 #define DEFINITION_INDEX "definition_pkey"
 
-/* Columns of the table. */
+/* Columns of the table, in the order of the install script. */
 enum
 {
 	Anum_summary = 1,
@@ -76,6 +76,22 @@ enum
 	Natts_definition = Anum_incarnation
 };
 
+static const char *const definition_columns[Natts_definition] = {
+	"summary", "section", "position", "refresh", "owner", "query", "sources", "reads", "calls", "keys",
+	"settings", "generated", "incarnation"
+};
+
+/* Those after this one have a meaning where they are absent. */
+#define ALWAYS_DEFINITION Anum_settings
+
+/*
+ * Where the table has them, 0 for those that the objects of the version before do
+ * not have; found out whenever the table is opened.
+ */
+static AttrNumber definition_numbers[Natts_definition];
+
+#define DEFINITION_NUMBER(column) definition_numbers[(column) - 1]
+
 #define OPTION_INDEX "option_pkey"
 
 enum
@@ -86,6 +102,8 @@ enum
 	Natts_option = Anum_option_value
 };
 
+static const char *const option_columns[Natts_option] = {"summary", "option", "value"};
+
 #define READER_INDEX "reader_pkey"
 
 enum
@@ -94,6 +112,8 @@ enum
 	Anum_reader_role,
 	Natts_reader = Anum_reader_role
 };
+
+static const char *const reader_columns[Natts_reader] = {"summary", "role"};
 
 /* A definition in this backend's cache. */
 typedef struct CachedDefinition
@@ -207,19 +227,29 @@ typedef struct DefinitionRow
 {
 	Datum		values[Natts_definition];
 	bool		nulls[Natts_definition];
-	TupleDesc	desc;
 	const char *damage;			/* what is wrong with it, or NULL */
 } DefinitionRow;
 
 static void
 row_deform(DefinitionRow *row, HeapTuple tuple, TupleDesc desc)
 {
-	heap_deform_tuple(tuple, desc, row->values, row->nulls);
-	row->desc = desc;
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+
+	heap_deform_tuple(tuple, desc, values, nulls);
 	row->damage = NULL;
 	for (int i = 0; i < Natts_definition; i++)
-		if (row->nulls[i])
-			row->damage = psprintf("column \"%s\" is null", NameStr(TupleDescAttr(desc, i)->attname));
+	{
+		AttrNumber	number = definition_numbers[i];
+		bool		is_absent = number == InvalidAttrNumber;
+
+		row->nulls[i] = is_absent || nulls[number - 1];
+		row->values[i] = row->nulls[i] ? (Datum) 0 : values[number - 1];
+		if (row->nulls[i] && !is_absent)
+			row->damage = psprintf("column \"%s\" is null", definition_columns[i]);
+	}
+	pfree(values);
+	pfree(nulls);
 }
 
 static char *
@@ -246,8 +276,7 @@ row_elements(DefinitionRow *row, int column, Oid type, int *n)
 		if (!nulls[i])
 			elems[(*n)++] = elems[i];
 	if (*n < nelems)
-		row->damage = psprintf("column \"%s\" has an element that is null",
-							   NameStr(TupleDescAttr(row->desc, column - 1)->attname));
+		row->damage = psprintf("column \"%s\" has an element that is null", definition_columns[column - 1]);
 	return elems;
 }
 
@@ -332,12 +361,20 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->hash = hash_add(section->hash, section->settings, VARSIZE(section->settings));
 }
 
+/* Where a table has its columns, all of which are there in every version that is served. */
+static void
+find_columns(const char *what, Relation rel, const char *const *names, int n, AttrNumber *numbers)
+{
+	sc_extension_find_columns(what, RelationGetDescr(rel), names, n, n, numbers);
+}
+
 /* The roles of option readers of a summary; it has the option. */
 static void
 read_readers(Name summary, Oid schema, Snapshot snapshot, Oid **readers, int *nreaders)
 {
 	Relation	rel = try_table_open(get_relname_relid(SC_READER_TABLE, schema), AccessShareLock);
 	int			room = 4;
+	AttrNumber	numbers[Natts_reader];
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
@@ -346,8 +383,8 @@ read_readers(Name summary, Oid schema, Snapshot snapshot, Oid **readers, int *nr
 	*readers = palloc(sizeof(Oid) * room);
 	if (rel == NULL)
 		return;
-	sc_extension_check_columns(SC_OWN_TABLE(SC_READER_TABLE), RelationGetNumberOfAttributes(rel), Natts_reader);
-	ScanKeyInit(&key, Anum_reader_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
+	find_columns(SC_OWN_TABLE(SC_READER_TABLE), rel, reader_columns, Natts_reader, numbers);
+	ScanKeyInit(&key, numbers[Anum_reader_summary - 1], BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(READER_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
@@ -355,7 +392,7 @@ read_readers(Name summary, Oid schema, Snapshot snapshot, Oid **readers, int *nr
 
 		if (*nreaders == room)
 			*readers = repalloc(*readers, sizeof(Oid) * (room *= 2));
-		(*readers)[(*nreaders)++] = DatumGetObjectId(heap_getattr(tuple, Anum_reader_role,
+		(*readers)[(*nreaders)++] = DatumGetObjectId(heap_getattr(tuple, numbers[Anum_reader_role - 1],
 																  RelationGetDescr(rel), &isnull));
 	}
 	systable_endscan(scan);
@@ -367,6 +404,7 @@ static bool
 read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 {
 	Relation	rel;
+	AttrNumber	numbers[Natts_option];
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
@@ -376,15 +414,15 @@ read_options(ScOptions *options, Name summary, Oid schema, Snapshot snapshot)
 	rel = try_table_open(get_relname_relid(SC_OPTION_TABLE, schema), AccessShareLock);
 	if (rel == NULL)
 		return false;
-	sc_extension_check_columns(SC_OWN_TABLE(SC_OPTION_TABLE), RelationGetNumberOfAttributes(rel), Natts_option);
-	ScanKeyInit(&key, Anum_option_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
+	find_columns(SC_OWN_TABLE(SC_OPTION_TABLE), rel, option_columns, Natts_option, numbers);
+	ScanKeyInit(&key, numbers[Anum_option_summary - 1], BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(summary));
 	scan = systable_beginscan(rel, get_relname_relid(OPTION_INDEX, schema), true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		bool		isnull;
-		char	   *name = TextDatumGetCString(heap_getattr(tuple, Anum_option_name,
+		char	   *name = TextDatumGetCString(heap_getattr(tuple, numbers[Anum_option_name - 1],
 															RelationGetDescr(rel), &isnull));
-		char	   *value = TextDatumGetCString(heap_getattr(tuple, Anum_option_value,
+		char	   *value = TextDatumGetCString(heap_getattr(tuple, numbers[Anum_option_value - 1],
 															 RelationGetDescr(rel), &isnull));
 		const char *hint;
 
@@ -413,9 +451,27 @@ open_definitions(Oid *index)
 		return NULL;
 	/* it is locked, so it stays as it is */
 	(void) sc_extension_check_version(ERROR);
-	sc_extension_check_columns(SC_OWN_TABLE(SC_DEFINITION_TABLE), RelationGetNumberOfAttributes(rel), Natts_definition);
+	sc_extension_find_columns(SC_OWN_TABLE(SC_DEFINITION_TABLE), RelationGetDescr(rel), definition_columns,
+							  ALWAYS_DEFINITION, Natts_definition, definition_numbers);
 	*index = get_relname_relid(DEFINITION_INDEX, RelationGetNamespace(rel));
 	return rel;
+}
+
+bool
+sc_definition_has_column(const char *name)
+{
+	Oid			index;
+	Relation	rel;
+	bool		has;
+
+	for (int i = 0; i < ALWAYS_DEFINITION; i++)
+		if (strcmp(definition_columns[i], name) == 0)
+			return true;
+	rel = open_definitions(&index);
+	has = rel && get_attnum(RelationGetRelid(rel), name) != InvalidAttrNumber;
+	if (rel)
+		table_close(rel, AccessShareLock);
+	return has;
 }
 
 /* A definition that is being read, row by row. */
@@ -498,7 +554,7 @@ sc_definition_read(const char *summary, Snapshot snapshot, MemoryContext parent)
 	old = MemoryContextSwitchTo(context);
 	namestrcpy(&name, summary);
 	reading_begin(&reading, &name, RelationGetRelid(rel), context);
-	ScanKeyInit(&key, Anum_summary, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
+	ScanKeyInit(&key, DEFINITION_NUMBER(Anum_summary), BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
 	scan = systable_beginscan(rel, index, true, snapshot, 1, &key);
 	while ((tuple = systable_getnext(scan)) != NULL)
 		reading_add(&reading, tuple, RelationGetDescr(rel));
@@ -563,7 +619,7 @@ sc_definition_visit(Snapshot snapshot, void (*visit) (ScSummaryDef *definition, 
 		/* in the index's order those of a summary come together */
 		tuple = systable_getnext(scan);
 		if (tuple)
-			name = DatumGetName(heap_getattr(tuple, Anum_summary, RelationGetDescr(rel), &isnull));
+			name = DatumGetName(heap_getattr(tuple, DEFINITION_NUMBER(Anum_summary), RelationGetDescr(rel), &isnull));
 		if (reading.definition && (name == NULL || namestrcmp(name, NameStr(reading.definition->name)) != 0))
 		{
 			MemoryContext old = MemoryContextSwitchTo(context);
@@ -685,6 +741,7 @@ sc_definition_are_readers(List *roles)
 	Oid			schema = sc_extension_tables_schema();
 	Relation	rel = OidIsValid(schema) ?
 	try_table_open(get_relname_relid(SC_READER_TABLE, schema), AccessShareLock) : NULL;
+	AttrNumber	numbers[Natts_reader];
 	Snapshot	snapshot;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -692,14 +749,14 @@ sc_definition_are_readers(List *roles)
 
 	if (rel == NULL)
 		return false;
-	sc_extension_check_columns(SC_OWN_TABLE(SC_READER_TABLE), RelationGetNumberOfAttributes(rel), Natts_reader);
+	find_columns(SC_OWN_TABLE(SC_READER_TABLE), rel, reader_columns, Natts_reader, numbers);
 	snapshot = snapshot_now();
 	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
 	while (!found && (tuple = systable_getnext(scan)) != NULL)
 	{
 		bool		isnull;
 
-		found = list_member_oid(roles, DatumGetObjectId(heap_getattr(tuple, Anum_reader_role,
+		found = list_member_oid(roles, DatumGetObjectId(heap_getattr(tuple, numbers[Anum_reader_role - 1],
 																	 RelationGetDescr(rel), &isnull)));
 	}
 	systable_endscan(scan);
@@ -747,7 +804,7 @@ sc_definition_sources_now(bool with_owners, void (*note) (Oid owner, const Oid *
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		bool		isnull;
-		Datum		datum = heap_getattr(tuple, Anum_sources, RelationGetDescr(rel), &isnull);
+		Datum		datum = heap_getattr(tuple, DEFINITION_NUMBER(Anum_sources), RelationGetDescr(rel), &isnull);
 		Size		size;
 		Oid			owner = InvalidOid;
 		ArrayType  *sources;
@@ -756,7 +813,7 @@ sc_definition_sources_now(bool with_owners, void (*note) (Oid owner, const Oid *
 			continue;
 		size = VARSIZE_ANY(DatumGetPointer(datum));
 		if (with_owners)
-			owner = DatumGetObjectId(heap_getattr(tuple, Anum_owner, RelationGetDescr(rel), &isnull));
+			owner = DatumGetObjectId(heap_getattr(tuple, DEFINITION_NUMBER(Anum_owner), RelationGetDescr(rel), &isnull));
 		if (last && size == last_size && owner == last_owner &&
 			memcmp(last, DatumGetPointer(datum), size) == 0)
 			continue;

@@ -91,6 +91,9 @@ extern ScSectionDef *sc_definition_section(ScSummaryDef *definition, const char 
  * memory context; true if the option is set. */
 extern bool sc_definition_readers(Name summary, Snapshot snapshot, Oid **readers, int *nreaders);
 
+/* Has the table of the definitions this column?  That of the version before may lack it. */
+extern bool sc_definition_has_column(const char *name);
+
 /* Is one of these roles in such a list, as of now? */
 extern bool sc_definition_are_readers(List *roles);
 

@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -29,10 +30,12 @@
 #include "extension.h"
 
 /*
- * Versions of the SQL objects that this library works with, its own first.  A
- * release that serves those of an older one as well says so here.
+ * Versions of the SQL objects that this library works with: its own, and those
+ * that have an upgrade script to it, as the Makefile finds them.  The servers of
+ * a fleet get the library one after the other, and the objects are updated when
+ * all have it.  So each of them reads with the objects of the version before.
  */
-static const char *const served_versions[] = {SC_VERSION};
+static const char *const served_versions[] = {SC_VERSION, SC_OLDER_VERSIONS};
 
 /* What each server has of its own: what holds its definitions. */
 static const char *const own_tables[] = {SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE};
@@ -158,9 +161,10 @@ sc_extension_check_copy(void)
 /*
  * The library and the SQL objects may be of different versions: after the
  * files were replaced, until ALTER EXTENSION or a restart.  Then the tables and
- * result types may be of another shape than this library's, so whatever reads
- * them asks here first, and says so instead.  The triggers depend on nothing of
- * that: writes succeed, and are tracked.  True if they fit.
+ * result types may be of another shape than this library's.  The version before
+ * is known, and is served.  With any other, whatever reads the tables asks here
+ * first, and says so instead.  The triggers depend on nothing of that: writes
+ * succeed, and are tracked.  True if they fit.
  */
 bool
 sc_extension_check_version(int elevel)
@@ -179,23 +183,95 @@ sc_extension_check_version(int elevel)
 					SC_NAME, version, SC_VERSION),
 			 errdetail("Summaries cannot be used until they fit. Writes are tracked meanwhile."),
 			 version_is_later(version, SC_VERSION) ?
-			 errhint("Install the library of version %s if that has not been done, then restart the server.",
+			 errhint("Install the library of version %s on this server if that has not been done, then restart the server.",
 					 version) :
+			 RecoveryInProgress() ?
+			 errhint("Run ALTER EXTENSION %s UPDATE on the primary; or install the library of version %s on this server, then restart it.",
+					 SC_NAME, version) :
 			 errhint("Run ALTER EXTENSION %s UPDATE.", SC_NAME)));
 	return false;
 }
 
+/* Are the SQL objects of an older version that is served?  An error if they do not fit. */
+static bool
+objects_are_older(void)
+{
+	char	   *version = NULL;
+
+	(void) sc_extension_check_version(ERROR);
+	return OidIsValid(read_extension(true, &version)) && version && strcmp(version, SC_VERSION) != 0;
+}
+
+void
+sc_extension_need_update(const char *kind, const char *name)
+{
+	char	   *version = NULL;
+
+	(void) read_extension(true, &version);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the SQL objects of extension \"%s\" have no %s \"%s\"", SC_NAME, kind, name),
+			 version ? errdetail("They are of version %s, the library is of version %s.", version, SC_VERSION) : 0,
+			 errhint("When all servers have the library of version %s, run ALTER EXTENSION %s UPDATE on the primary.",
+					 SC_VERSION, SC_NAME)));
+}
+
 /* A table or result of the right version, but not as the script made it. */
+static void
+report_altered(const char *what, int natts, int expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" has %d columns instead of the %d of version %s",
+					what, natts, expected, SC_VERSION),
+			 errhint("Somebody has altered it: undo that, or drop extension \"%s\" and create it again.",
+					 SC_NAME)));
+}
+
+/*
+ * Columns of results are only added, and at the end: an older version has the
+ * first ones.
+ */
 void
 sc_extension_check_columns(const char *what, int natts, int expected)
 {
-	if (natts != expected)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("\"%s\" has %d columns instead of the %d of version %s",
-						what, natts, expected, SC_VERSION),
-				 errhint("Somebody has altered it: undo that, or drop extension \"%s\" and create it again.",
-						 SC_NAME)));
+	if (natts != expected && (!objects_are_older() || natts > expected))
+		report_altered(what, natts, expected);
+}
+
+/* The number of a column, most likely where it is expected; 0 if it is not there. */
+static AttrNumber
+column_number(TupleDesc desc, const char *name, int expected)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		int			at = (expected + i) % desc->natts;
+		Form_pg_attribute column = TupleDescAttr(desc, at);
+
+		if (!column->attisdropped && strcmp(NameStr(column->attname), name) == 0)
+			return at + 1;
+	}
+	return InvalidAttrNumber;
+}
+
+void
+sc_extension_find_columns(const char *what, TupleDesc desc, const char *const *names, int always, int n,
+						  AttrNumber *numbers)
+{
+	bool		as_expected = desc->natts == n;
+
+	for (int i = 0; i < n; i++)
+	{
+		numbers[i] = column_number(desc, names[i], i);
+		as_expected = as_expected && numbers[i] == i + 1;
+	}
+	if (as_expected)
+		return;
+	if (!objects_are_older())
+		report_altered(what, desc->natts, n);
+	for (int i = 0; i < always; i++)
+		if (numbers[i] == InvalidAttrNumber)
+			report_altered(what, desc->natts, n);
 }
 
 /* The table of the definitions; InvalidOid if the extension is not there. */

@@ -10,6 +10,8 @@
 #ifndef SC_EXTENSION_H
 #define SC_EXTENSION_H
 
+#include "access/attnum.h"
+#include "access/tupdesc.h"
 #include "fmgr.h"
 
 #include "base.h"
@@ -45,11 +47,21 @@ extern PGFunction sc_extension_first_touch;
 /* An error in such a copy. */
 extern void sc_extension_check_copy(void);
 
-/* True if library and SQL objects fit; else reports at elevel. */
+/* True if the SQL objects are of a version that the library serves; else reports at elevel. */
 extern bool sc_extension_check_version(int elevel);
 
-/* An error if a table or result has not the columns that the script gave it. */
+/* An error if a result has not the columns that the script gave it.  Of the version
+ * before it may have fewer: the first ones. */
 extern void sc_extension_check_columns(const char *what, int natts, int expected);
+
+/* Where a table has the columns of these names; an error if it is not as the script
+ * made it.  The first "always" are in every version that is served.  Of the others
+ * those that the version before has not are 0, and read as NULL. */
+extern void sc_extension_find_columns(const char *what, TupleDesc desc, const char *const *names, int always, int n,
+									  AttrNumber *numbers);
+
+/* The error for what cannot be done with the SQL objects of the version before. */
+extern void sc_extension_need_update(const char *kind, const char *name) pg_attribute_noreturn();
 
 /* The table of the definitions; InvalidOid if the extension is not there. */
 extern Oid	sc_extension_definition_table(void);

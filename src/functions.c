@@ -56,11 +56,21 @@ text_argument(FunctionCallInfo fcinfo, int n, const char *argument, const char *
 	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+/*
+ * Is an argument absent?  In the SQL objects of the version before, a function may
+ * have fewer of them: they are only added, and at the end.  NULL is not absent.
+ */
+static bool
+is_absent(FunctionCallInfo fcinfo, int n)
+{
+	return n >= PG_NARGS();
+}
+
 /* NULL means no refresh: an application passes it for a parameter that is absent. */
 static bool
 force_argument(FunctionCallInfo fcinfo, int n)
 {
-	return !PG_ARGISNULL(n) && PG_GETARG_BOOL(n);
+	return !is_absent(fcinfo, n) && !PG_ARGISNULL(n) && PG_GETARG_BOOL(n);
 }
 
 /* Columns of summary_cache_answer, as the install script declares it. */
@@ -201,7 +211,7 @@ sc_define_sql(PG_FUNCTION_ARGS)
 	char	   *refresh = text_argument(fcinfo, 4, "refresh", REFRESH_HINT);
 	ScOidList	sources = {NIL};
 
-	if (PG_ARGISNULL(5))
+	if (!is_absent(fcinfo, 5) && PG_ARGISNULL(5))
 		null_argument("run_query", "Use true or false.");
 	if (strcmp(refresh, "background") != 0 && strcmp(refresh, "inline") != 0)
 		ereport(ERROR,
@@ -227,7 +237,7 @@ sc_define_sql(PG_FUNCTION_ARGS)
 	spec.sources = sources.list;
 	spec.is_inline = strcmp(refresh, "inline") == 0;
 	spec.owner = GetUserId();
-	spec.execute = PG_GETARG_BOOL(5) ? sc_build_once : NULL;
+	spec.execute = is_absent(fcinfo, 5) || PG_GETARG_BOOL(5) ? sc_build_once : NULL;
 	sc_define_section(&spec);
 	PG_RETURN_VOID();
 }

@@ -200,13 +200,13 @@ put_summary(ScSummaryDef *definition, void *arg)
 	if (index < 0)
 	{
 		/* never read in this server run, or given up since */
-		while (c < rsinfo->setDesc->natts)
+		for (; c < SUMMARY_COLUMNS; c++)
 		{
-			Oid			type = TupleDescAttr(rsinfo->setDesc, c)->atttypid;
+			/* the version before may have fewer columns */
+			Oid			type = c < rsinfo->setDesc->natts ? TupleDescAttr(rsinfo->setDesc, c)->atttypid : InvalidOid;
 
 			values[c] = (Datum) 0;
 			nulls[c] = type != INT8OID && type != INT4OID && type != BOOLOID;
-			c++;
 		}
 	}
 	else

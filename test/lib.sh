@@ -177,13 +177,16 @@ install_packages() {
 			as_root pg_conftool /etc/postgresql-common/createcluster.conf set create_main_cluster false
 			;;
 	esac
-	for service in pgbouncer nginx prometheus prometheus-postgres-exporter; do
+	# a package, and its service where that has another name
+	for service in pgbouncer nginx prometheus prometheus-postgres-exporter patroni etcd-server:etcd; do
 		case " $* " in
-			*" $service "*)
+			*" ${service%:*} "*)
+				service=${service#*:}
 				# The package would start a service, and enable it at boot.  What is not unpacked cannot be.
 				say "$service is installed without its service, which dpkg then misses: only a test is to start it"
 				options+=(-o "Dpkg::Options::=--path-exclude=/etc/init.d/$service"
-					-o "Dpkg::Options::=--path-exclude=*/systemd/system/$service.*")
+					-o "Dpkg::Options::=--path-exclude=*/systemd/system/$service.*"
+					-o "Dpkg::Options::=--path-exclude=*/systemd/system/$service@.*")
 				;;
 		esac
 	done

@@ -65,7 +65,7 @@ run_places() {
 
 # As the Makefile compiles them; the server's own headers with -isystem: they are not looked at.
 flags() {
-	printf '%s\n' -std=gnu11 -D_GNU_SOURCE -isystem "$("$pg_config" --includedir-server)" -DSC_VERSION='"0"' \
+	printf '%s\n' -std=gnu11 -D_GNU_SOURCE -isystem "$("$pg_config" --includedir-server)" -DSC_VERSION='"0"' -DSC_OLDER_VERSIONS= \
 		-Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 	pkg-config --cflags json-c | tr ' ' '\n'
 }
@@ -84,7 +84,7 @@ run_cppcheck() {
 	cd "$top"
 	nice cppcheck -q --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=ctuuninitvar:src/document.c --suppress=ctuuninitvar:src/inspect.c \
-		--library=posix --library=test/cppcheck.cfg -I src -DSC_VERSION='"0"' "$@" src
+		--library=posix --library=test/cppcheck.cfg -I src -DSC_VERSION='"0"' -DSC_OLDER_VERSIONS= "$@" src
 }
 
 # pgindent is in PostgreSQL's sources only, and the program that it calls in a package.  Both are of one

@@ -11,7 +11,7 @@ use Node;
 use Test::More;
 
 # -Bsymbolic: the module's own functions, also if the server knows others of the same name
-my $module = compile_module('units', 'modules/units.c', '-Wl,-Bsymbolic', '-D_GNU_SOURCE', '-DSC_VERSION="0"',
+my $module = compile_module('units', 'modules/units.c', '-Wl,-Bsymbolic', '-D_GNU_SOURCE', '-DSC_VERSION="0"', '-DSC_OLDER_VERSIONS=',
 	"-I$FindBin::RealBin/../../src");
 
 my $node = Node->new('main');

@@ -24,7 +24,7 @@ my $versions = Versions->new($node);
 
 # All that makes up the extension, a line a property, with names for OIDs.
 # Of what is in two orders by chance (ACLs, the dump's configuration) the order does not count; that of
-# a table's columns does, since the library goes by their numbers.
+# a table's columns does.
 my $describe = <<'SQL';
 SET search_path = pg_catalog;
 CREATE FUNCTION pg_temp.acl(acl aclitem[], kind "char", owner oid) RETURNS text LANGUAGE sql AS $$

@@ -182,7 +182,7 @@ my $log = -s $node->logfile;
 $node->safe_psql('newer', q{ALTER EXTENSION summary_cache UPDATE TO '1.1test'});
 $reader->query($said);
 like($reader->error, qr/are of version 1\.1test/, '... and, having the document, is told of the new version');
-says_so($node, 'newer', '1.1test', 'Install the library of version 1\.1test if that has not been done, then restart the server\.', 'newer SQL objects');
+says_so($node, 'newer', '1.1test', 'Install the library of version 1\.1test on this server if that has not been done, then restart the server\.', 'newer SQL objects');
 writes_work($node, 'newer', 'newer SQL objects');
 
 # eager_refresh: these writes, or the calls before them, had the worker look.
