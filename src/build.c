@@ -37,6 +37,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -47,6 +48,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "build.h"
@@ -90,11 +92,22 @@ sc_build_is_running(void)
 	return building != NULL;
 }
 
-/* Where the keys begin in a chunk whose label has so many words. */
-static Size
-keys_offset(int nwords)
+/*
+ * Which database this is, beyond its oid: one that is made with the oid of another
+ * is made by another transaction.  So is one that is altered, which costs no more
+ * than the documents that were loaded from before.
+ */
+static TransactionId
+database_made_by(void)
 {
-	return MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen) * nwords);
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	TransactionId xid;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidTransactionId;
+	xid = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return xid;
 }
 
 /*
@@ -115,6 +128,7 @@ make_chunk(ScSectionDef *section, bool for_all, ScBody *body, const ScLabel *lab
 	chunk->definition = section->hash;
 	chunk->lineage = section->lineage;
 	chunk->reading = section->reading;
+	chunk->database = database_made_by();
 	chunk->stranger = body->stranger;
 	chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
@@ -123,7 +137,7 @@ make_chunk(ScSectionDef *section, bool for_all, ScBody *body, const ScLabel *lab
 	chunk->xmax = xmax;
 	chunk->nwords = label->nwords;
 	chunk->nkeys = body->nkeys;
-	chunk->keys_offset = keys_offset(label->nwords);
+	chunk->keys_offset = sc_chunk_keys_offset(label->nwords);
 	chunk->body_offset = body->start;
 	chunk->body_len = body->len;
 	if (label->nwords > 0)
@@ -359,13 +373,17 @@ is_wanted(ScSectionDef *section, ScLocal *local, ScWant want, Snapshot snapshot,
  * What has the cached document to do with a definition?  A definition takes
  * effect when it has first been built, and until then the old document serves.
  * But not if it is of another owner, or of a summary that was dropped since: one
- * section at least must be there still, and none may have been made again.
+ * section at least must be there still, and none may have been made again.  What was
+ * loaded when the server started is more strictly looked at: it is of this database,
+ * and of the same definition, or of no use.
  */
 ScMatch
 sc_build_match(ScLocal *local, ScSummaryDef *definition)
 {
 	ScMatch		match = SC_MATCH_WHOLE;
 	bool		related = false;
+	bool		loaded = false;
+	TransactionId here = InvalidTransactionId;
 
 	if (definition == NULL)
 		return SC_MATCH_NOTHING;
@@ -378,6 +396,14 @@ sc_build_match(ScLocal *local, ScSummaryDef *definition)
 
 		if (defined && mine->lineage != defined->lineage)
 			return SC_MATCH_NOTHING;
+		if (sc_label_is_loaded(&mine->label))
+		{
+			if (!loaded)
+				here = database_made_by();
+			loaded = true;
+			if (!TransactionIdIsValid(here) || mine->database != here)
+				return SC_MATCH_NOTHING;
+		}
 		related = related || defined;
 		if (defined == NULL || defined - definition->sections != i ||
 			mine->reading != defined->reading)
@@ -385,6 +411,8 @@ sc_build_match(ScLocal *local, ScSummaryDef *definition)
 		else if (mine->label.definition != defined->hash && match == SC_MATCH_WHOLE)
 			match = SC_MATCH_SECTIONS;
 	}
+	if (loaded && match != SC_MATCH_WHOLE)
+		return SC_MATCH_NOTHING;
 	return related ? match : SC_MATCH_NOTHING;
 }
 
@@ -633,7 +661,7 @@ build_sections(Sections *sections, ScLabel *labels, bool for_others, Snapshot sn
 			}
 			/* with room for the word of one that is never current */
 			if (!sc_document_build(section, what_may_run(section, for_others, me.outer != NULL),
-								   snapshot, keys_offset(labels[i].nwords + 1), &body))
+								   snapshot, sc_chunk_keys_offset(labels[i].nwords + 1), &body))
 			{
 				build->complete = false;
 				build->needs_worker = true;

@@ -64,6 +64,7 @@
 #include "document.h"
 #include "reader.h"
 #include "request.h"
+#include "save.h"
 #include "shmem.h"
 #include "subtransaction.h"
 #include "track.h"
@@ -295,6 +296,19 @@ decide_private(Decision *decision, ScPrivateCause cause)
 	return true;
 }
 
+/* Does a temporary table of this session inherit from a source, as far as that is known? */
+static bool
+has_own_rows(ScLocal *local)
+{
+	if (sc_track_has_own_rows_at(&local->label))
+		return true;
+	for (int i = 0; i < local->nsections; i++)
+		if (sc_label_is_loaded(&local->sections[i].label) &&
+			sc_track_has_own_rows_at(&local->sections[i].label))
+			return true;
+	return false;
+}
+
 /* Is there a reason not to use the cache that has nothing to do with its state? */
 static bool
 must_be_private(ScLocal *local, Decision *decision)
@@ -306,7 +320,7 @@ must_be_private(ScLocal *local, Decision *decision)
 	if (sc_commit_wrote_anything() &&
 		(sc_commit_wrote(&local->label) || is_before_ddl(local)))
 		return decide_private(decision, SC_PRIVATE_WRITING);
-	if (sc_track_has_own_rows_at(&local->label))
+	if (has_own_rows(local))
 		return decide_private(decision, SC_PRIVATE_WRITING);
 	return false;
 }
@@ -1467,6 +1481,10 @@ sc_cache_invalidate(const char *summary, const char *scope)
 				 errmsg("summary \"%s\" has no section \"%s\" to invalidate", summary, scope),
 				 errhint("Valid scopes are: %s.", scopes.data)));
 
-	if (section == NULL || !section->is_inline || !sc_store_invalidate_section(summary, scope))
-		sc_store_clear(summary);
+	if (section && section->is_inline && sc_store_invalidate_section(summary, scope))
+		return;
+	sc_store_clear(summary);
+	/* nor is it to come back from the file, should the server crash now */
+	sc_save_forget();
+	sc_request_wake_launcher();
 }

@@ -556,14 +556,15 @@ sc_commit_has_happened(void)
 bool
 sc_commit_has_followed(const ScLabel *label)
 {
-	return label->read_at <= own_commit;
+	/* what was loaded may have been read before the machine's clock began */
+	return own_commit > 0 && label->read_at <= own_commit;
 }
 
 /* Would what was built at the label hide a commit of this session? */
 bool
 sc_commit_is_hidden_by(const ScLabel *label)
 {
-	if (label->read_at <= own_unknown_commit)
+	if (own_unknown_commit > 0 && label->read_at <= own_unknown_commit)
 		return true;
 	if (own_revisions == NULL)
 		return false;

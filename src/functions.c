@@ -28,6 +28,7 @@
 #include "define.h"
 #include "extension.h"
 #include "oid_set.h"
+#include "save.h"
 #include "shmem.h"
 
 PG_FUNCTION_INFO_V1(sc_state_summary);
@@ -267,6 +268,8 @@ sc_invalidate_sql(PG_FUNCTION_ARGS)
 	sc_extension_check_copy();
 	if (sc_shared)
 		sc_cache_invalidate(summary, scope);
+	else
+		sc_save_forget();
 	PG_RETURN_VOID();
 }
 

@@ -40,6 +40,17 @@ sc_label_has_position(const ScLabel *label)
 	return !XLogRecPtrIsInvalid(label->replayed);
 }
 
+/*
+ * Is it that of a section which was loaded from a file at the server's start
+ * (save.c)?  It names no word: it proves nothing, and what a session has written
+ * may concern it.  A label of what was built has both catch-alls at least.
+ */
+static inline bool
+sc_label_is_loaded(const ScLabel *label)
+{
+	return label->nwords < SC_CATCH_ALLS;
+}
+
 /* Begin a label in the given room for words, of which SC_CATCH_ALLS are used.
  * With find_prepared, transactions that were prepared when the server started
  * are found, which may raise errors. */

@@ -46,6 +46,7 @@
 #include "launcher.h"
 #include "oid_set.h"
 #include "request_internal.h"
+#include "save.h"
 #include "shmem.h"
 #include "store.h"
 
@@ -618,6 +619,7 @@ look(void)
 		(void) sc_store_request_eager(InvalidOid);
 		wake_at = Min(wake_at, now + PREPARED_NS);
 	}
+	wake_at = Min(wake_at, sc_save_work(now));
 	look_at_requests(now, &wake_at);
 	act(now, &wake_at);
 	return wake_at;
@@ -683,7 +685,10 @@ sc_launcher_main(Datum arg)
 
 		ResetLatch(MyLatch);
 		if (ShutdownRequestPending)
+		{
+			sc_save_finish();
 			proc_exit(1);		/* so that the postmaster starts it anew */
+		}
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{

@@ -320,6 +320,7 @@ copy_sections(ScLocal *local, const ScView *view)
 		local->was_for_all = local->was_for_all && chunk->for_all;
 		mine->lineage = chunk->lineage;
 		mine->reading = chunk->reading;
+		mine->database = chunk->database;
 		mine->invalidated = view->invalidated[i];
 		mine->label = sc_chunk_label(chunk);
 		mine->label.words = palloc(Max(bytes, 1));

@@ -19,6 +19,7 @@ typedef struct ScLocalSection
 	bool		invalidated;
 	uint64		lineage;		/* of what it was built from: see ScSectionDef */
 	uint64		reading;
+	TransactionId database;		/* see ScChunk */
 	ScLabel		label;
 } ScLocalSection;
 

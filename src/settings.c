@@ -31,6 +31,8 @@ int			sc_max_workers = 3;
 bool		sc_eager_refresh = false;
 bool		sc_notify = true;
 bool		sc_watch_replay = true;
+bool		sc_save = true;
+int			sc_save_interval = 300;
 int			sc_log_min_build_duration = -1;
 
 /* What a session may set for itself; defined however the library is loaded. */
@@ -123,6 +125,15 @@ sc_settings_define_for_server(void)
 							 "On a standby, notices which tables each replayed transaction has changed.",
 							 "When off, any record that is replayed makes all documents there stale.",
 							 &sc_watch_replay, true, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("summary_cache.save",
+							 "Keeps the documents in a file, from which the server loads them when it starts.",
+							 "They are served as stale until they are rebuilt.",
+							 &sc_save, true, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.save_interval",
+							"Time between two writes of the file of documents.",
+							"0 writes it at a shutdown only.",
+							&sc_save_interval, 300, 0, INT_MAX / 1000,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.worker_idle_timeout",
 							"Time after which an idle refresh worker leaves.",
 							NULL,

@@ -31,6 +31,8 @@ extern int	sc_max_workers;
 extern bool sc_eager_refresh;
 extern bool sc_notify;
 extern bool sc_watch_replay;
+extern bool sc_save;
+extern int	sc_save_interval;	/* s; 0: at shutdown only */
 extern int	sc_log_min_build_duration;	/* ms; -1 none */
 
 /*

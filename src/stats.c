@@ -326,6 +326,8 @@ put_sections(ScSummaryDef *definition, void *arg)
 				proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
 			if (chunk->definition != section->hash)
 				reason = redefined_reason(definition, index);
+			else if (sc_label_is_loaded(&label))
+				reason = "it was loaded when the server started, and has not been built since";
 			else if (sc_label_is_never_current(&label))
 			{
 				state = "unprovable";
@@ -382,7 +384,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 			values[c++] = IntervalPGetDatum(age);
 			values[c++] = Float8GetDatum(MS(chunk->build_ns));
 			values[c++] = Int64GetDatum((int64) chunk->body_len);
-			nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed);
+			nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed) || chunk->nwords < SC_CATCH_ALLS;
 			values[c++] = Int64GetDatum((int64) revision);
 			values[c++] = Int32GetDatum((int32) pending);
 			values[c++] = CStringGetTextDatum(fingerprint(chunk));

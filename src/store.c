@@ -119,6 +119,12 @@ typedef struct Summary
 								 * others had given way; 0: none.  They do not
 								 * for one of this size again, for a time */
 	int64		refused_at;		/* monotonic ns */
+
+	/* the launcher's, without the lock: */
+	TimestampTz read_at;		/* when it last noted that there were reads;
+								 * 0: never */
+	uint64		reads_noted;	/* how many there were then */
+	bool		is_wanted;		/* it was loaded, and is to be refreshed */
 } Summary;
 
 typedef struct Store
@@ -275,21 +281,21 @@ sc_store_init(void)
 }
 
 /* The area of the documents, attached on first use in a backend. */
+static dsa_area *attached_area = NULL;
+
 static dsa_area *
 documents_area(void)
 {
-	static dsa_area *area = NULL;
-
-	if (area == NULL)
+	if (attached_area == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		area = dsa_attach_in_place(area_place, NULL);
-		dsa_pin_mapping(area);
+		attached_area = dsa_attach_in_place(area_place, NULL);
+		dsa_pin_mapping(attached_area);
 		on_shmem_exit(dsa_on_shmem_exit_release_in_place, PointerGetDatum(area_place));
 		MemoryContextSwitchTo(old);
 	}
-	return area;
+	return attached_area;
 }
 
 void
@@ -333,9 +339,9 @@ entry_key(Oid dboid, const char *name)
 	return key;
 }
 
-/* The entry of a summary of this database, or -1.  Caller holds ScShared.lock. */
+/* The entry of a summary of a database, or -1.  Caller holds ScShared.lock. */
 static int
-summary_lookup(const char *name)
+summary_lookup(Oid dboid, const char *name)
 {
 	EntryKey	key;
 	EntryOfSummary *entry;
@@ -343,7 +349,7 @@ summary_lookup(const char *name)
 	/* the name of no summary, which is not to be cut to one */
 	if (strlen(name) >= NAMEDATALEN)
 		return -1;
-	key = entry_key(MyDatabaseId, name);
+	key = entry_key(dboid, name);
 	entry = hash_search(entries, &key, HASH_FIND, NULL);
 	return entry ? entry->index : -1;
 }
@@ -354,10 +360,10 @@ summary_lookup(const char *name)
  * that it is free: the caller tries again.
  */
 static int
-summary_take(const char *name, bool *busy)
+summary_take(Oid dboid, const char *name, bool *busy)
 {
 	int			index = store->free_summary;
-	EntryKey	key = entry_key(MyDatabaseId, name);
+	EntryKey	key = entry_key(dboid, name);
 	EntryOfSummary *entry;
 	Summary    *summary;
 
@@ -381,10 +387,13 @@ summary_take(const char *name, bool *busy)
 	store->free_summary = summary->next_free;
 
 	namestrcpy(&summary->name, name);
-	summary->dboid = MyDatabaseId;
+	summary->dboid = dboid;
 	summary->no_room = false;
 	summary->refused_size = 0;
 	summary->reads_before = 0;
+	summary->read_at = 0;
+	summary->reads_noted = 0;
+	summary->is_wanted = false;
 	pg_atomic_fetch_and_u64(&summary->version, ~VERSION_UNREAD);
 	summary->notified_etag[0] = '\0';
 	sc_settings_unset(&summary->options);
@@ -472,7 +481,7 @@ lock_entry(const char *name)
 		int			index;
 
 		LWLockAcquire(&sc_shared->lock, LW_SHARED);
-		index = summary_lookup(name);
+		index = summary_lookup(MyDatabaseId, name);
 		LWLockRelease(&sc_shared->lock);
 		if (index < 0)
 			return NULL;
@@ -701,9 +710,9 @@ sc_store_find(const char *name, bool create)
 	{
 		busy = false;
 		LWLockAcquire(&sc_shared->lock, create ? LW_EXCLUSIVE : LW_SHARED);
-		index = summary_lookup(name);
+		index = summary_lookup(MyDatabaseId, name);
 		if (index < 0 && create)
-			index = summary_take(name, &busy);
+			index = summary_take(MyDatabaseId, name, &busy);
 		LWLockRelease(&sc_shared->lock);
 		if (busy)
 			pg_usleep(BUSY_US);
@@ -1583,6 +1592,304 @@ sc_store_settle_eager(void)
 		sc_slot_set_eager(i, eager[i]);
 	LWLockRelease(&sc_shared->lock);
 	pfree(eager);
+}
+
+/*-------------------------------------------------------------------------
+ * Saving and loading
+ *-------------------------------------------------------------------------
+ */
+
+/* The label of what was loaded: it is never current, and is known by that. */
+#define LOADED_WORDS	1
+
+static bool
+is_loaded(ScChunk *chunk)
+{
+	ScLabel		label = sc_chunk_label(chunk);
+
+	return sc_label_is_loaded(&label);
+}
+
+/* The bytes of a chunk without its label. */
+static Size
+stored_size(const ScChunk *chunk)
+{
+	return sc_chunk_keys_offset(LOADED_WORDS) + chunk->keys_len + chunk->body_len;
+}
+
+/* Copy a chunk without its label. */
+static void
+store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
+{
+	memset(stored, 0, sc_chunk_keys_offset(LOADED_WORDS));
+	memcpy(stored, chunk, offsetof(ScChunk, words));
+	stored->size = stored_size(chunk);
+	stored->nwords = LOADED_WORDS;
+	stored->words[0].slot = SC_CLUSTER_SLOT;
+	stored->words[0].revision = SC_NEVER_CURRENT;
+	stored->replayed = InvalidXLogRecPtr;
+	stored->xmax = 0;
+	stored->labelled_at = now - chunk->labelled_at;
+	stored->keys_offset = sc_chunk_keys_offset(LOADED_WORDS);
+	stored->body_offset = stored->keys_offset + stored->keys_len;
+	memcpy(SC_CHUNK_KEYS(stored), SC_CHUNK_KEYS(chunk), chunk->keys_len);
+	memcpy(SC_CHUNK_BODY(stored), SC_CHUNK_BODY(chunk), chunk->body_len);
+}
+
+bool
+sc_store_copy(int index, ScStored *stored)
+{
+	Summary    *summary = &summaries[index];
+	int64		now;
+	char	   *p;
+
+	sc_store_attach();
+	for (;;)
+	{
+		stored->size = 0;
+		LWLockAcquire(&summary->lock, LW_SHARED);
+		if (!OidIsValid(summary->dboid) || summary->sections < 0)
+		{
+			LWLockRelease(&summary->lock);
+			return false;
+		}
+		for (int i = summary->sections; i >= 0; i = sections[i].next)
+			stored->size += MAXALIGN(stored_size(chunk_of(&sections[i])));
+		if (stored->size <= stored->room)
+			break;
+		LWLockRelease(&summary->lock);
+
+		/* nobody waits meanwhile; it may have grown when we come back */
+		if (stored->bytes)
+			pfree(stored->bytes);
+		stored->room = 0;
+		stored->bytes = MemoryContextAllocExtended(CurrentMemoryContext, stored->size,
+												   MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+		if (stored->bytes == NULL)
+			return false;
+		stored->room = stored->size;
+	}
+
+	stored->dboid = summary->dboid;
+	stored->name = summary->name;
+	stored->options = summary->options;
+	stored->read_at = summary->read_at;
+	stored->is_old = true;
+	stored->nchunks = 0;
+	now = sc_clock_now();
+	p = stored->bytes;
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	{
+		ScChunk    *chunk = chunk_of(&sections[i]);
+		Size		size = MAXALIGN(stored_size(chunk));
+
+		/* what is between two chunks is written as well */
+		memset(p + size - MAXIMUM_ALIGNOF, 0, MAXIMUM_ALIGNOF);
+		store_chunk((ScChunk *) p, chunk, now);
+		stored->is_old = stored->is_old && is_loaded(chunk);
+		stored->nchunks++;
+		p += size;
+	}
+	LWLockRelease(&summary->lock);
+	return true;
+}
+
+/*
+ * Is a chunk laid out as store_chunk() does it, within so many bytes?  That its bytes
+ * are those that were saved is the caller's to know.
+ */
+static bool
+is_sound(ScChunk *chunk, Size size)
+{
+	uint32		nkeys = 0;
+
+	if (size < sc_chunk_keys_offset(LOADED_WORDS) || chunk->size > size ||
+		chunk->nwords != LOADED_WORDS || chunk->labelled_at < 0 ||
+		chunk->keys_offset != sc_chunk_keys_offset(LOADED_WORDS) ||
+		chunk->body_offset != chunk->keys_offset + (uint64) chunk->keys_len ||
+		chunk->size != chunk->body_offset + (uint64) chunk->body_len ||
+		memchr(NameStr(chunk->section), '\0', NAMEDATALEN) == NULL)
+		return false;
+	for (uint32 i = 0; i < chunk->keys_len; i++)
+		if (SC_CHUNK_KEYS(chunk)[i] == '\0')
+			nkeys++;
+	return nkeys == chunk->nkeys &&
+		(nkeys == 0 ? chunk->keys_len == 0 : SC_CHUNK_KEYS(chunk)[chunk->keys_len - 1] == '\0');
+}
+
+/*
+ * When was the label read of what is so old by the wall clock, and was by the
+ * monotonic one when it was saved?  The wall clock may have been set back since, or
+ * to the right time: the greater age counts.
+ */
+static int64
+labelled_at(const ScChunk *stored, TimestampTz wall, int64 now)
+{
+	int64		age = stored->labelled_at;
+
+	if (wall > stored->built_at)
+	{
+		uint64		us = (uint64) wall - (uint64) stored->built_at;
+
+		age = Max(age, (int64) Min(us, (uint64) PG_INT64_MAX / 4000) * 1000);
+	}
+	return now - Min(age, PG_INT64_MAX / 4);
+}
+
+/*
+ * The process is the postmaster, which is not to stay attached: its children would
+ * take what is its for theirs, and there is another area after a crash.
+ */
+void
+sc_store_load_begin(void)
+{
+	attached_area = dsa_attach_in_place(area_place, NULL);
+}
+
+void
+sc_store_load_end(void)
+{
+	dsa_detach(attached_area);
+	dsa_release_in_place(area_place);
+	attached_area = NULL;
+}
+
+/* Publish what was loaded, in an entry that is just taken.  False if there is no room. */
+static bool
+publish_loaded(Summary *summary, const ScPublication *publication, dsa_pointer *copies)
+{
+	bool		published;
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	published = arrange_sections(summary, publication);
+	if (published)
+	{
+		(void) swap_chunks(summary, publication, copies);
+		summary->options = publication->options;
+		pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
+	}
+	LWLockRelease(&sc_shared->lock);
+	if (!published)
+		entry_release(summary);
+	LWLockRelease(&summary->lock);
+	return published;
+}
+
+ScLoad
+sc_store_load(const ScStored *stored)
+{
+	ScPublication publication = {.summary = NameStr(stored->name),.complete = true,.options = stored->options};
+	dsa_pointer *copies;
+	char	   *p = stored->bytes;
+	Size		left = stored->size;
+	TimestampTz wall = GetCurrentTimestamp();
+	int64		now = sc_clock_now();
+	ScLoad		result = SC_LOAD_NO_ROOM;
+	int			index = -1;
+	bool		busy;
+
+	if (!OidIsValid(stored->dboid) || stored->nchunks < 1 ||
+		(Size) stored->nchunks > stored->size / sc_chunk_keys_offset(LOADED_WORDS) ||
+		memchr(NameStr(stored->name), '\0', NAMEDATALEN) == NULL ||
+		summary_lookup(stored->dboid, NameStr(stored->name)) >= 0)
+		return SC_LOAD_UNSOUND;
+	if (stored->nchunks > store->nsections)
+		return SC_LOAD_NO_ROOM;
+
+	publication.nsections = stored->nchunks;
+	publication.names = palloc(sizeof(char *) * stored->nchunks);
+	publication.chunks = palloc(sizeof(ScChunk *) * stored->nchunks);
+	copies = palloc(sizeof(dsa_pointer) * stored->nchunks);
+	for (int i = 0; i < stored->nchunks; i++)
+	{
+		ScChunk    *chunk = (ScChunk *) p;
+
+		if (!is_sound(chunk, left))
+			result = SC_LOAD_UNSOUND;
+		for (int j = 0; result != SC_LOAD_UNSOUND && j < i; j++)
+			if (strcmp(publication.names[j], NameStr(chunk->section)) == 0)
+				result = SC_LOAD_UNSOUND;
+		if (result == SC_LOAD_UNSOUND)
+			break;
+		chunk->labelled_at = labelled_at(chunk, wall, now);
+		chunk->words[0].slot = SC_CLUSTER_SLOT;
+		chunk->words[0].revision = SC_NEVER_CURRENT;
+		publication.names[i] = NameStr(chunk->section);
+		publication.chunks[i] = chunk;
+		left -= Min(left, MAXALIGN(chunk->size));
+		p += MAXALIGN(chunk->size);
+	}
+
+	if (result != SC_LOAD_UNSOUND && allocate_chunks(&publication, copies))
+	{
+		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+		index = summary_take(stored->dboid, publication.summary, &busy);
+		LWLockRelease(&sc_shared->lock);
+		if (index >= 0 && publish_loaded(&summaries[index], &publication, copies))
+		{
+			summaries[index].read_at = stored->read_at;
+			summaries[index].is_wanted = stored->is_wanted;
+			result = SC_LOAD_DONE;
+		}
+		for (int i = 0; i < publication.nsections; i++)
+			if (DsaPointerIsValid(copies[i]))
+				dsa_free(documents_area(), copies[i]);
+	}
+	pfree(publication.names);
+	pfree(publication.chunks);
+	pfree(copies);
+	return result;
+}
+
+/* All reads of an entry, whatever they were answered with. */
+static uint64
+all_reads(int index)
+{
+	uint64		reads = sc_counters_reads(index);
+
+	for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
+		reads += sc_counters_get(index, SC_COUNT_PRIVATE + i);
+	return reads;
+}
+
+void
+sc_store_note_reads(TimestampTz now)
+{
+	Oid			dboid;
+
+	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
+	{
+		Summary    *summary = &summaries[i];
+		uint64		reads = all_reads(i);
+
+		/* the counters may have been reset */
+		if (reads != summary->reads_noted && reads > 0)
+			summary->read_at = now;
+		summary->reads_noted = reads;
+	}
+}
+
+TimestampTz
+sc_store_read_at(int index)
+{
+	return summaries[index].read_at;
+}
+
+bool
+sc_store_request_wanted(void)
+{
+	Oid			dboid;
+
+	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
+	{
+		if (!summaries[i].is_wanted)
+			continue;
+		summaries[i].is_wanted = false;
+		sc_store_request(&summaries[i].requests, SC_REFRESH_DUE, sc_clock_now());
+		return true;
+	}
+	return false;
 }
 
 bool

@@ -44,9 +44,11 @@ typedef struct ScChunk
 	uint64		definition;		/* hash of what it was built from */
 	uint64		lineage;		/* of that definition: see ScSectionDef */
 	uint64		reading;
+	TransactionId database;		/* that made or altered the database: see
+								 * build.c */
 	ScStranger	stranger;
 	int64		labelled_at;	/* monotonic ns, just before the label was
-								 * read */
+								 * read; of what was loaded it may be negative */
 	TimestampTz built_at;		/* wall clock of the snapshot */
 	int64		build_ns;
 	uint64		xmax;			/* full xid: nothing from here on is in it */
@@ -60,6 +62,13 @@ typedef struct ScChunk
 	uint32		body_len;
 	ScWordSeen	words[FLEXIBLE_ARRAY_MEMBER];
 } ScChunk;
+
+/* Where the keys begin in a chunk whose label has so many words. */
+static inline Size
+sc_chunk_keys_offset(int nwords)
+{
+	return MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen) * nwords);
+}
 
 #define SC_CHUNK_KEYS(c) ((char *) (c) + (c)->keys_offset)
 #define SC_CHUNK_BODY(c) ((char *) (c) + (c)->body_offset)
@@ -220,6 +229,33 @@ typedef struct ScEvictions
 	uint64		entries;
 } ScEvictions;
 
+/*
+ * A document as it is saved and loaded (save.c).  Of the chunks' labels nothing is
+ * left, and labelled_at is an age: revisions and the monotonic clock are of one
+ * server run, or one run of the machine.
+ */
+typedef struct ScStored
+{
+	Oid			dboid;
+	NameData	name;
+	ScOptions	options;
+	TimestampTz read_at;		/* see sc_store_note_reads(); 0: never */
+	bool		is_old;			/* all of it was loaded, and nothing rebuilt */
+	bool		is_wanted;		/* to be refreshed without waiting for a
+								 * reader */
+	int			nchunks;
+	Size		size;			/* bytes; each chunk begins aligned */
+	Size		room;			/* allocated for them */
+	char	   *bytes;
+} ScStored;
+
+typedef enum ScLoad
+{
+	SC_LOAD_DONE,
+	SC_LOAD_NO_ROOM,
+	SC_LOAD_UNSOUND				/* it cannot have been saved like that */
+} ScLoad;
+
 static inline bool
 sc_store_is_published(ScPutResult result)
 {
@@ -327,6 +363,24 @@ extern void sc_store_note_try(int index, const char *summary, bool of_inline, in
 /* Is an entry in use by this database?  Without a lock. */
 extern bool sc_store_is_here(int index);
 extern void sc_store_settle_eager(void);
+
+/*
+ * For save.c.  A copy of an entry's document, of any database, in memory that is
+ * given with it or made larger; false if it has none, or there is no memory.  And
+ * the way back: at the server's start, between begin and end, when nobody else is
+ * there.  Nothing of this raises an error.
+ */
+extern bool sc_store_copy(int index, ScStored *stored);
+extern void sc_store_load_begin(void);
+extern ScLoad sc_store_load(const ScStored *stored);
+extern void sc_store_load_end(void);
+
+/* Note which documents have been read since the last time; when that was, of one. */
+extern void sc_store_note_reads(TimestampTz now);
+extern TimestampTz sc_store_read_at(int index);
+
+/* Ask for a refresh of one that was loaded and is wanted; false if there is none left. */
+extern bool sc_store_request_wanted(void);
 
 /* On a standby: would a build now get no better label than the document has? */
 extern bool sc_store_waits_for_replay(int index);

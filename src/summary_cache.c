@@ -26,6 +26,7 @@
 #include "launcher.h"
 #include "release.h"
 #include "request.h"
+#include "save.h"
 #include "settings.h"
 #include "shmem.h"
 #include "store.h"
@@ -68,6 +69,7 @@ _PG_init(void)
 	sc_counters_init();
 	sc_store_init();
 	sc_request_init();
+	sc_save_init();
 	sc_shmem_init();
 	sc_launcher_init();
 	sc_watch_init();

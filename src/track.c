@@ -547,8 +547,8 @@ sc_track_has_own_rows_at(const ScLabel *label)
 	{
 		int			slot = sc_slot_find(SC_KEY_HERE(sc_track_root(lfirst_oid(lc))), false);
 
-		/* without a slot, the catch-all may stand for it */
-		if (slot == SC_SLOT_NONE)
+		/* without a slot, the catch-all may stand for it; what was loaded names none */
+		if (slot == SC_SLOT_NONE || sc_label_is_loaded(label))
 			return true;
 		for (int i = 0; i < label->nwords; i++)
 			if (label->words[i].slot == (uint32) slot)

@@ -17,7 +17,7 @@
 # shellcheck source=test/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-all_parts="function reads conditional writes mixed eager herd progress scale memory large workers"
+all_parts="function reads conditional writes mixed eager herd restart progress scale memory large workers"
 quick=${QUICK:-}
 parts=${PARTS:-$all_parts}
 rounds=${ROUNDS:-10}
@@ -190,6 +190,8 @@ trap 'stop_peers; clean_up' EXIT
 . "$bench/writes.sh"
 # shellcheck source=test/bench/refresh.sh
 . "$bench/refresh.sh"
+# shellcheck source=test/bench/restart.sh
+. "$bench/restart.sh"
 # shellcheck source=test/bench/scale.sh
 . "$bench/scale.sh"
 # shellcheck source=test/bench/growth.sh

@@ -1,6 +1,6 @@
 /*
  * Tests of single functions that SQL reaches only by luck: taking a slot, arranging sections, keeping a
- * document.  The files under test are included, so that their static functions and variables are here;
+ * document, loading a damaged file.  The files under test are included, so that their static functions and variables are here;
  * what they have in shared memory is ordinary memory of this backend.  Built and run by test/t/047_units.pl,
  * on a server that does not preload the library: their names would meet.
  *
@@ -17,12 +17,14 @@
 #include "../../src/label.c"
 #include "../../src/store.c"
 #include "../../src/local.c"
+#include "../../src/save.c"
 
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(test_slots);
 PG_FUNCTION_INFO_V1(test_store);
 PG_FUNCTION_INFO_V1(test_local);
+PG_FUNCTION_INFO_V1(test_save);
 
 #define CHECK(condition) \
 	do { if (!(condition)) elog(ERROR, "line %d: not so: %s", __LINE__, #condition); } while (0)
@@ -473,5 +475,243 @@ test_local(PG_FUNCTION_ARGS)
 	CHECK(sc_store_find("t", true) == s);
 	sc_local_sync(local, false);
 	CHECK(local->index < 0 && local->nsections == 0 && local->document == NULL);
+	PG_RETURN_VOID();
+}
+
+/*-------------------------------------------------------------------------
+ * The file of documents
+ *-------------------------------------------------------------------------
+ */
+
+static const char *saved_names[] = {"s", "t"};
+
+/* Fill the store: two summaries, the first of them read last. */
+static void
+fill(void)
+{
+	const char *ab[] = {"a", "b"};
+	TimestampTz last = GetCurrentTimestamp();
+
+	for (int i = 0; i < 2; i++)
+	{
+		int			index = sc_store_find(saved_names[i], true);
+		ScChunk    *chunks[2] = {make("a", saved_names[i], 40, sc_clock_now()), make("b", "2", 21, sc_clock_now())};
+
+		chunks[1]->built_at = GetCurrentTimestamp();
+		CHECK(put(index, saved_names[i], 2, ab, chunks) == SC_PUT_CHANGED);
+		summaries[index].read_at = last - i;
+	}
+}
+
+/* Write what there is, in one go; true if it was put in its place. */
+static bool
+save_all(void)
+{
+	bool		done = true;
+
+	begin_writing();
+	CHECK(writing.file != NULL);
+	while (writing.file)
+		done = write_some();
+	return done;
+}
+
+static void
+forget_all(void)
+{
+	sc_store_forget("s");
+	sc_store_forget("t");
+	CHECK(free_sections() == store->nsections);
+}
+
+/* Load the file as a server does that starts.  Which summaries are there: of each, what was saved. */
+static int
+load_all(void)
+{
+	dsa_area   *mine;
+	int			found = 0;
+
+	forget_all();
+	mine = documents_area();
+	load_documents();
+	attached_area = mine;
+	for (int i = 0; i < 2; i++)
+	{
+		int			index = sc_store_find(saved_names[i], false);
+		ScView		view;
+
+		if (index < 0)
+			continue;
+		found |= 1 << i;
+		CHECK(sc_store_open(index, saved_names[i], &view) && view.nchunks == 2);
+		CHECK(strcmp(NameStr(view.chunks[0]->section), "a") == 0 && strcmp(NameStr(view.chunks[1]->section), "b") == 0);
+		CHECK(view.chunks[0]->body_len == 40 && SC_CHUNK_BODY(view.chunks[0])[0] == saved_names[i][0]);
+		CHECK(view.chunks[1]->body_len == 21 && SC_CHUNK_BODY(view.chunks[1])[0] == '2');
+		for (int c = 0; c < 2; c++)
+		{
+			ScLabel		label = sc_chunk_label(view.chunks[c]);
+
+			CHECK(sc_label_is_loaded(&label) && sc_label_prove(&label, NULL) == SC_MOVED);
+			CHECK(label.read_at <= sc_clock_now());
+		}
+		sc_store_close(index);
+	}
+	return found;
+}
+
+/* The same when the file has another header, whose checksum is right. */
+static int
+load_with_header(int file, FileHeader header)
+{
+	FileHeader	right;
+	int			found;
+
+	CHECK(pread(file, &right, sizeof(right), 0) == sizeof(right));
+	header.crc = checksum(&header, offsetof(FileHeader, crc));
+	CHECK(pwrite(file, &header, sizeof(header), 0) == sizeof(header));
+	found = load_all();
+	CHECK(pwrite(file, &right, sizeof(right), 0) == sizeof(right));
+	return found;
+}
+
+Datum
+test_save(PG_FUNCTION_ARGS)
+{
+	const TimestampTz wall = INT64CONST(800000000) * USECS_PER_SEC;
+	const int64 now = 5 * SC_NS_PER_S;
+	int			file;
+	struct stat status;
+	FileHeader	header;
+	FileHeader	other;
+	ScStored	stored = {0};
+	ScStored	copy;
+	ScChunk		chunk = {0};
+
+	start(8, 6);
+	saving = palloc0(sizeof(Saving));
+	LWLockInitialize(&saving->lock, TRANCHE);
+
+	/* what is saved comes back; nothing is held by it, however often */
+	fill();
+	CHECK(save_all());
+	for (int i = 0; i < 100; i++)
+		CHECK(load_all() == 3);
+	file = open(DOCUMENTS, O_RDWR | PG_BINARY);
+	CHECK(file >= 0 && fstat(file, &status) == 0 && (status.st_mode & 077) == 0);
+	CHECK(access(UNFINISHED, F_OK) < 0);
+	CHECK(pread(file, &header, sizeof(header), 0) == sizeof(header));
+	CHECK(header.size == (uint64) status.st_size && header.ndocuments == 2);
+
+	/* two bits of each byte: a document is the right one, or is not there; the second one not beside a bad first */
+	for (off_t offset = 0; offset < status.st_size; offset++)
+		for (int bit = (int) (offset % 4); bit < 8; bit += 4)
+		{
+			char		byte;
+			char		flipped;
+
+			CHECK(pread(file, &byte, 1, offset) == 1);
+			flipped = (char) (byte ^ (1 << bit));
+			CHECK(pwrite(file, &flipped, 1, offset) == 1);
+			CHECK(load_all() <= 1);
+			CHECK(pwrite(file, &byte, 1, offset) == 1);
+		}
+	CHECK(load_all() == 3);
+
+	/* of another size, system, version or layout */
+	CHECK(ftruncate(file, status.st_size + 1) == 0 && load_all() == 0);
+	CHECK(ftruncate(file, status.st_size) == 0 && load_all() == 3);
+	other = header;
+	other.system++;
+	CHECK(load_with_header(file, other) == 0);
+	other = header;
+	other.version[0]++;
+	CHECK(load_with_header(file, other) == 0);
+	other = header;
+	other.server++;
+	CHECK(load_with_header(file, other) == 0);
+	other = header;
+	other.layout++;
+	CHECK(load_with_header(file, other) == 0);
+	other = header;
+	other.magic[MAGIC_LEN - 1]++;
+	CHECK(load_with_header(file, other) == 0);
+	/* documents of another file */
+	other = header;
+	other.id++;
+	CHECK(load_with_header(file, other) == 0);
+	CHECK(load_with_header(file, header) == 3);
+
+	/* shorter and shorter */
+	for (off_t size = status.st_size - 1; size >= 0; size--)
+	{
+		CHECK(ftruncate(file, size) == 0);
+		CHECK(load_all() == 0);
+		/* as if the header did not know better */
+		if (size >= (off_t) sizeof(header))
+		{
+			other = header;
+			other.size = size;
+			CHECK(load_with_header(file, other) <= 1);
+		}
+	}
+	close(file);
+
+	/*
+	 * a document whose checksum is right, but whose layout is not: no load
+	 * looks beyond its bytes.  What is no layout may be anything.
+	 */
+	fill();
+	CHECK(sc_store_copy(sc_store_find("s", false), &stored));
+	copy = stored;
+	copy.bytes = palloc(stored.size);
+	forget_all();
+	for (Size i = 0; i < stored.size; i++)
+		for (int value = -1; value <= 1; value++)
+		{
+			dsa_area   *mine = documents_area();
+
+			memcpy(copy.bytes, stored.bytes, stored.size);
+			memset(copy.bytes + i, value, Min(sizeof(uint32), stored.size - i));
+			sc_store_load_begin();
+			(void) sc_store_load(&copy);
+			sc_store_load_end();
+			attached_area = mine;
+			forget_all();
+		}
+
+	/* without room for all: the one that was read last, and nothing of the other */
+	fill();
+	CHECK(save_all());
+	start(8, 3);
+	CHECK(load_all() == 1 && free_sections() == 1);
+
+	/* an invalidation removes the file; if one is being written, it does not come to its place */
+	start(8, 6);
+	fill();
+	CHECK(save_all() && access(DOCUMENTS, F_OK) == 0);
+	sc_save_forget();
+	CHECK(access(DOCUMENTS, F_OK) < 0 && load_all() == 0);
+	fill();
+	begin_writing();
+	CHECK(write_document(writing.candidates[writing.next++].index));
+	sc_store_clear("s");
+	sc_save_forget();
+	CHECK(!write_some() && access(DOCUMENTS, F_OK) < 0 && access(UNFINISHED, F_OK) < 0);
+	CHECK(save_all() && load_all() == 2);
+
+	/* without documents there is no file */
+	forget_all();
+	CHECK(save_all() && access(DOCUMENTS, F_OK) < 0);
+
+	/* the age: by the wall clock, unless that was set back; before the machine's clock began as well */
+	chunk.labelled_at = 3 * SC_NS_PER_S;
+	chunk.built_at = wall - 10 * USECS_PER_SEC;
+	CHECK(labelled_at(&chunk, wall, now) == now - 10 * SC_NS_PER_S);
+	chunk.built_at = wall - 2 * USECS_PER_SEC;
+	CHECK(labelled_at(&chunk, wall, now) == now - 3 * SC_NS_PER_S);
+	chunk.built_at = wall + USECS_PER_HOUR;
+	CHECK(labelled_at(&chunk, wall, now) == now - 3 * SC_NS_PER_S);
+	chunk.built_at = PG_INT64_MIN;
+	CHECK(labelled_at(&chunk, wall, now) < now - INT64CONST(2000000000) * SC_NS_PER_S);
 	PG_RETURN_VOID();
 }

@@ -24,6 +24,8 @@ my $worker_at_gate = at_gate(42);
 
 my $node = Node->new('main');
 $node->init;
+# a restart empties the cache
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
 $node->append_conf('postgresql.conf', q{
 	summary_cache.worker_idle_timeout = 500ms
 	restart_after_crash = on

@@ -20,6 +20,8 @@ my $sum = join ' + ', map { "(SELECT sum(n) FROM t$_)" } 1 .. $tables;
 
 my $node = Node->new('main');
 $node->init;
+# a restart empties the cache
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
 $node->append_conf('postgresql.conf', "autovacuum = off\nmax_prepared_transactions = 10");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION summary_cache; '

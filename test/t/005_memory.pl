@@ -13,6 +13,8 @@ use Test::More;
 
 my $node = Node->new('main');
 $node->init;
+# a restart empties the cache
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
 $node->append_conf('postgresql.conf', q{
 	autovacuum = off
 	summary_cache.memory_limit = 1MB

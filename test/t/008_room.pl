@@ -13,6 +13,8 @@ use Test::More;
 
 my $node = Node->new('main');
 $node->init;
+# a restart empties the cache
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
 $node->append_conf('postgresql.conf', q{
 	autovacuum = off
 	max_prepared_transactions = 5
@@ -263,6 +265,7 @@ $node->stop;
 #
 my $crowd = Node->new('crowd');
 $crowd->init;
+$crowd->append_conf('postgresql.conf', 'summary_cache.save = off');
 $crowd->append_conf('postgresql.conf', q{
 	autovacuum = off
 	max_prepared_transactions = 5
@@ -376,6 +379,7 @@ SKIP:
 
 	my $debug = Node->new('debug');
 	$debug->init;
+	$debug->append_conf('postgresql.conf', 'summary_cache.save = off');
 	$debug->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
 	# one worker, for which readers wait until it comes to them
 	$debug->append_conf('postgresql.conf', "autovacuum = off\nsummary_cache.max_sections = 2\nsummary_cache.max_workers = 1\ndeadlock_timeout = 1min");

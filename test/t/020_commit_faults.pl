@@ -16,6 +16,8 @@ plan skip_all => 'needs the debug build' unless $ENV{SC_DEBUG_CONF};
 
 my $node = Node->new('faults');
 $node->init;
+# a restart empties the cache
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
 $node->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF}));
 $node->append_conf('postgresql.conf', q{
 restart_after_crash = on

@@ -27,6 +27,8 @@ my @databases = map { "d$_" } 1 .. 6;
 
 my $node = Node->new('main');
 $node->init;
+# a restart empties the cache
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
 $node->append_conf('postgresql.conf', q{
 	max_worker_processes = 5
 	max_parallel_workers_per_gather = 2

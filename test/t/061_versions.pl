@@ -228,6 +228,8 @@ writes_work($bare, 'postgres', 'not preloaded');
 #
 my $replaced = Node->new('replaced');
 $replaced->init;
+# what is read after a restart is built
+$replaced->append_conf('postgresql.conf', 'summary_cache.save = off');
 $replaced->append_conf('postgresql.conf', 'max_prepared_transactions = 5');
 $replaced->start;
 my $private = Versions->new($replaced);

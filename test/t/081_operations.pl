@@ -213,6 +213,8 @@ SKIP:
 #
 my $node = Node->new('main');
 $node->init;
+# a restart empties the cache
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
 $node->append_conf('postgresql.conf', q{
 	autovacuum = off
 	max_prepared_transactions = 5

@@ -159,6 +159,8 @@ sub lasting
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
 my $main = Node->new('main');
 $main->init(allows_streaming => 1);
+# a restart empties the cache
+$main->append_conf('postgresql.conf', 'summary_cache.save = off');
 $main->append_conf('postgresql.conf', q{
 	autovacuum = off
 	deadlock_timeout = 10ms
