@@ -38,7 +38,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_inherits.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -48,6 +51,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -843,6 +847,73 @@ build_sections_privately(ScSummaryDef *definition, bool *wanted, Snapshot snapsh
 }
 
 /*
+ * Has a table other rows than a snapshot can see?  What rewrites a table, or empties
+ * it, gives it another file, whose rows are all newer.  Any newer change of the
+ * table's row in pg_class is taken for that, but our own.
+ */
+static bool
+is_rewritten(Oid relid, Snapshot snapshot)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
+		XidInMVCCSnapshot(xmin, snapshot);
+}
+
+/* The same for any source of the wanted sections. */
+static bool
+are_rewritten(ScSummaryDef *definition, const bool *wanted, Snapshot snapshot)
+{
+	AcceptInvalidationMessages();
+	for (int s = 0; s < definition->nsections; s++)
+		for (int i = 0; wanted[s] && i < definition->sections[s].nsources; i++)
+		{
+			ListCell   *lc;
+
+			foreach(lc, find_all_inheritors(definition->sections[s].sources[i], NoLock, NULL))
+			{
+				if (is_rewritten(lfirst_oid(lc), snapshot))
+					return true;
+			}
+		}
+	return false;
+}
+
+/*
+ * Build the wanted sections under the caller's snapshot, which is registered.  A
+ * query of its own, in READ COMMITTED, would take its snapshot when it has its locks.
+ * This one is older: of a table that was rewritten since, it would see no row.  Then
+ * all is built once more, and the newest snapshot takes the place of the old one.
+ */
+static void
+build_privately(ScSummaryDef *definition, bool *wanted, Snapshot *snapshot, ScBuild *build)
+{
+	for (;;)
+	{
+		Snapshot	newest;
+
+		build_sections_privately(definition, wanted, *snapshot, build);
+		if (build->needs_worker || IsolationUsesXactSnapshot() ||
+			!are_rewritten(definition, wanted, *snapshot))
+			return;
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < build->nchunks; i++)
+			if (build->chunks[i])
+				pfree(build->chunks[i]);
+		newest = RegisterSnapshot(GetLatestSnapshot());
+		/* of our own writes it sees what the caller does */
+		newest->curcid = (*snapshot)->curcid;
+		UnregisterSnapshot(*snapshot);
+		*snapshot = newest;
+	}
+}
+
+/*
  * Build all sections under the caller's own snapshot, for nobody else.  The locks
  * are those of the queries, which go with each query's subtransaction; at a
  * COMMIT, where there is none, with the transaction.
@@ -864,7 +935,7 @@ sc_build_private(const char *summary, ScBuild *build)
 	definition = define_privately(summary, snapshot, build);
 	wanted = palloc(sizeof(bool) * definition->nsections);
 	memset(wanted, true, sizeof(bool) * definition->nsections);
-	build_sections_privately(definition, wanted, snapshot, build);
+	build_privately(definition, wanted, &snapshot, build);
 	if (build->needs_worker)
 	{
 		/* in a section that a worker builds: when this one is there */
@@ -907,7 +978,7 @@ sc_build_private_inline(ScLocal *local, ScBuild *build)
 
 		for (int i = 0; i < definition->nsections; i++)
 			wanted[i] = is_wanted(&definition->sections[i], local, SC_WANT_INLINE, snapshot, now);
-		build_sections_privately(definition, wanted, snapshot, build);
+		build_privately(definition, wanted, &snapshot, build);
 		is_built = !build->needs_worker;
 		if (is_built)
 			check_cached_keys(NameStr(local->name), local->index, build);

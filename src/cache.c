@@ -789,6 +789,12 @@ raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 	}
 }
 
+static void
+stop_boarding(int code, Datum index)
+{
+	pg_atomic_fetch_sub_u32(&sc_store_requests(DatumGetInt32(index))->boarding, 1);
+}
+
 /*
  * Become the leader of a flight.  Returns after the one before has landed: its
  * document may do, or its failure be a reason to be content with the old one.
@@ -802,7 +808,14 @@ board(Reader *reader, Flight flight)
 	{
 		int64		start = sc_clock_now();
 
-		(void) flight_lock(reader->summary, flight, true);
+		/* a worker that leads may wait for a lock which this session has */
+		pg_atomic_fetch_add_u32(&sc_store_requests(index)->boarding, 1);
+		PG_ENSURE_ERROR_CLEANUP(stop_boarding, Int32GetDatum(index));
+		{
+			(void) flight_lock(reader->summary, flight, true);
+		}
+		PG_END_ENSURE_ERROR_CLEANUP(stop_boarding, Int32GetDatum(index));
+		stop_boarding(0, Int32GetDatum(index));
 		reader->waited = true;
 		sc_counters_add(index, SC_COUNT_WAITS, 1);
 		sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);

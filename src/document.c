@@ -106,7 +106,7 @@ build_timeout_handler(void)
  *
  * Advisory locks are excepted: that a query takes one is its author's choice.  But
  * a reader that waits for this worker may hold it; so if one waits, the build ends
- * when others would look for a deadlock.  Our own locks, by which builders take
+ * before others would look for a deadlock.  Our own locks, by which builders take
  * turns, are of that class too, but not of the two kinds that users' functions take.
  *-------------------------------------------------------------------------
  */
@@ -129,7 +129,7 @@ look_for_wait(void)
 
 		if (waiting_since == 0)
 			waiting_since = now;
-		must_end = now - waiting_since > DeadlockTimeout * SC_NS_PER_MS && is_awaited();
+		must_end = now - waiting_since > DeadlockTimeout * SC_NS_PER_MS / 2 && is_awaited();
 	}
 	else
 		waiting_since = 0;

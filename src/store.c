@@ -253,6 +253,7 @@ store_init(int tranche)
 		pg_atomic_init_u64(&summary->requests.claimed, 0);
 		pg_atomic_init_u64(&summary->requests.tried[0], 0);
 		pg_atomic_init_u64(&summary->requests.tried[1], 0);
+		pg_atomic_init_u32(&summary->requests.boarding, 0);
 		ConditionVariableInit(&summary->requests.ended);
 	}
 	for (int i = 0; i < store->nsections; i++)

@@ -123,6 +123,8 @@ typedef struct ScRequests
 								 * ScTry, and above it when it began,
 								 * monotonic ns; 0: there was none */
 	ConditionVariable ended;	/* when one ends */
+	pg_atomic_uint32 boarding;	/* readers that wait for their turn to build,
+								 * with a lock */
 } ScRequests;
 
 /* What is asked of the worker. */

@@ -159,11 +159,14 @@ take_back_notification(void)
 	notifying = -1;
 }
 
-/* In an interrupt handler: does a reader wait for what is being refreshed? */
+/* In an interrupt handler: does a reader wait for what is being refreshed, or for its turn? */
 static bool
 is_awaited(void)
 {
-	return refreshing_awaited || (refreshing >= 0 && sc_store_is_awaited(refreshing));
+	return refreshing_awaited ||
+		(refreshing >= 0 &&
+		 (sc_store_is_awaited(refreshing) ||
+		  pg_atomic_read_u32(&sc_store_requests(refreshing)->boarding) > 0));
 }
 
 /*

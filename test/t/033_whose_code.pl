@@ -141,6 +141,19 @@ is($holder->query(fetch('gated')), 'private 1', 'a reader that has the advisory 
 # (on a busy machine a worker may take its time)
 $holder->query("SELECT pg_advisory_unlock(50); SET deadlock_timeout = '1min'");
 is($holder->query(fetch('gated')), 'miss 1', '... and without it, it gets what the worker has built');
+# a session that does not know yet that the section is for a worker only waits for its turn: with a lock
+$node->sql('UPDATE t SET n = 2');
+my $newcomer = Session->new($node);
+$newcomer->query("SET statement_timeout = '60s'; SELECT pg_advisory_lock(50)");
+like($node->sql(fetch('gated')), qr/^stale/, 'a refresh is requested');
+$node->polled(at_gate(50), '1', '... for which a worker waits');
+$node->sql(q{SELECT summary_cache_invalidate('gated')});
+is($newcomer->query(fetch('gated')), 'private 2', 'a new session that has the advisory lock is in no deadlock with the worker');
+is($newcomer->error, '', '... and gets no error');
+$newcomer->quit;
+$node->polled(at_gate(50), '0', '... which then goes on');
+$node->sql('UPDATE t SET n = 1');
+$node->becomes_current('postgres', 'gated', '... until it is done');
 # a lock on another table that the function comes to need
 $node->sql(q{
 	SET client_min_messages = warning;
