@@ -145,6 +145,13 @@ is(get('?refresh=1')->{code}, 403, 'refresh needs the token');
 is(get('?refresh=1')->{'cache-control'}, 'no-store', '... which is not to be stored');
 is(request('nginx', 'POST', '/state/summary')->{'cache-control'}, 'no-store', '... like every error');
 
+# The page of the service, and nothing else that it may have
+my $page = request('nginx', 'GET', '/');
+is("$page->{code} $page->{'cache-control'}", '200 no-cache', 'the page comes through nginx');
+is($page->{body}, slurp_file("$examples/state_page.html"), '... as it is');
+like($page->{'content-security-policy'}, qr/^default-src 'none'; /, '... with its policy');
+is(request('nginx', 'GET', '/healthz')->{code}, 404, 'what is not listed does not');
+
 # It repeats the Age that it was given.
 my $kept = get('');
 $node->polled("SELECT clock_timestamp() - '$kept->{'x-summary-built-at'}' > '2s'", 't', 'an answer is kept for two seconds');

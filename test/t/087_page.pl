@@ -184,12 +184,13 @@ is($browser->text('etag'), [ map { $_->{response}{headers}{etag} } grep { $_->{r
 
 if ($pictures)
 {
+	$browser->call('Emulation.setScrollbarsHidden', hidden => JSON::PP::true);
 	for my $scheme (qw(light dark))
 	{
-		for my $width (1280, 800, 360)
+		for my $screen ([ 1000, 905 ], [ 1400, 1500 ], [ 360, 900 ], [ 360, 3400 ])
 		{
-			$browser->show_on($width, $width == 1280 ? 1500 : 900, $scheme);
-			$browser->shoot("$pictures/$scheme-$width.png");
+			$browser->show_on(@$screen, $scheme);
+			$browser->shoot("$pictures/$scheme-$screen->[0]x$screen->[1].png");
 		}
 	}
 	$browser->show_on(1280, 1200, 'light');
@@ -355,6 +356,30 @@ shows('all goes on', 'tasks');
 is($browser->value('window.loaded'), 'once', '... in the same page');
 is(complaints() =~ s/^network Failed to load resource: (?:net::ERR_\w+|the server responded with a status of 503 \(Service Unavailable\)) \Q$base\Estate\/(?:summary(?:\?v=\w+)?|events)\n?//mgr,
 	'', 'no error in the console but requests that failed');
+
+#
+# A service that hangs, a page that nobody sees, a page that the browser keeps for "back"
+#
+$services{page}{process}->signal('STOP');
+$browser->value('dispatchEvent(new Event("online")); 0');
+says(qr/^Waiting for an answer\. What is shown was read at /, 'the service hangs');
+$services{page}{process}->signal('CONT');
+says(qr/^\Q$live\E$/, 'it does not');
+
+my $other = $browser->call('Target.createTarget', url => 'about:blank')->{targetId};
+ok(wait_until(sub { $browser->value('document.hidden') }), 'another tab is in front');
+$node->sql(q{UPDATE tasks SET status = 'todo' WHERE id = 1});
+my $behind = $asked->();
+$node->sql(q{UPDATE tasks SET status = 'todo' WHERE id = 2});
+$node->polled(q{SELECT status FROM summary_cache_fetch()}, 'hit-revision', '... while there is a new document');
+is(scalar(() = $asked->()), $behind, '... for which the page does not ask');
+$browser->call('Target.closeTarget', targetId => $other);
+shows('in front again', 'tasks');
+
+$browser->value('dispatchEvent(new PageTransitionEvent("pagehide", {persisted: true})); 0');
+says(qr/^Updates are paused/, 'a page that is left has no stream');
+$browser->value('dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true})); 0');
+says(qr/^\Q$live\E$/, '... until one comes back');
 
 #
 # Other documents
