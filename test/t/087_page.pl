@@ -382,6 +382,19 @@ $browser->value('dispatchEvent(new PageTransitionEvent("pageshow", {persisted: t
 says(qr/^\Q$live\E$/, '... until one comes back');
 
 #
+# What a proxy may answer instead
+#
+for my $case ([ 502, 'The service is not available.' ], [ 503, 'The service is not available.' ],
+	[ 401, 'The summary cannot be read: the service answers 401.' ], [ 200, 'What answers is not the service: its answer is not JSON.' ])
+{
+	my ($code, $sentence) = @$case;
+	$browser->value("window.really ??= fetch; window.fetch = async () => new Response('<html>', {status: $code}); dispatchEvent(new Event('online')); 0");
+	says(qr/^\Q$sentence\E What is shown was read at /, "$code of something else");
+}
+$browser->value('window.fetch = really; dispatchEvent(new Event("online")); 0');
+says(qr/^\Q$live\E$/, 'nothing else answers');
+
+#
 # Other documents
 #
 $node->sql('SELECT summary_cache_define($n$state$n$, $n$core$n$, $q$' . slurp_file("$top/test/hub/core.sql") . '$q$)');
