@@ -119,6 +119,8 @@ missing_packages() {
 		have nginx || [ -x /usr/sbin/nginx ] || echo nginx
 		{ have prometheus && have promtool; } || echo prometheus
 		have prometheus-postgres-exporter || have postgres_exporter || echo prometheus-postgres-exporter
+		# elsewhere it is no package of apt, or only a wrapper of one that is none
+		have chromium || have chromium-browser || [ "$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null)" != debian ] || echo chromium
 	fi
 	if [ "$1" != tools ] && ! find_server; then
 		for dir in /usr/lib/postgresql/*/; do

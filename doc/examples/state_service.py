@@ -9,6 +9,7 @@ Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
     GET /state/summary?v=ETAG     the same, at an address where caches store only that document
     GET /state/summary?refresh=1  built anew; needs "Authorization: Bearer $REFRESH_TOKEN", else 403
     GET /state/events             Server-Sent Events: the etag, at once and whenever it changes
+    GET /                         state_page.html, if it is beside this file: the summary as a live page
     GET /healthz                  200 while the database answers, else 503
 
 Settings, all from the environment:
@@ -32,9 +33,12 @@ Settings, all from the environment:
 """
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import logging
 import os
+import pathlib
 import random
 import re
 import secrets
@@ -253,6 +257,47 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             feed.clients -= 1
+
+
+def page_headers(page: bytes) -> dict[str, str]:
+    """The page may run its own style and script, which are named by their hashes, and ask this service."""
+
+    def own(element: bytes) -> str:
+        texts = re.findall(b"<%b>(.*?)</%b>" % (element, element), page, re.DOTALL)
+        return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in texts)
+
+    policy = {
+        "default-src": "'none'",
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "script-src": own(b"script"),
+        "style-src": own(b"style"),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+    }
+    return {
+        "ETag": f'"{hashlib.sha256(page).hexdigest()[:32]}"',
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+# Without the file there is no page, and the service is complete.
+with contextlib.suppress(FileNotFoundError):
+    PAGE = pathlib.Path(__file__).with_name("state_page.html").read_bytes()
+    PAGE_HEADERS = page_headers(PAGE)
+
+    @app.api_route("/", methods=["GET", "HEAD"])
+    async def page(request: Request) -> Response:
+        known = known_etags(request)
+        if "*" in known or PAGE_HEADERS["ETag"].strip('"') in known:
+            return Response(status_code=304, headers=PAGE_HEADERS)
+        return Response(PAGE, media_type="text/html", headers=PAGE_HEADERS)
 
 
 @app.get("/state/events")

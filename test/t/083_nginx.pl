@@ -145,6 +145,12 @@ is(get('?refresh=1')->{code}, 403, 'refresh needs the token');
 is(get('?refresh=1')->{'cache-control'}, 'no-store', '... which is not to be stored');
 is(request('nginx', 'POST', '/state/summary')->{'cache-control'}, 'no-store', '... like every error');
 
+# The page of the service
+my $page = request('nginx', 'GET', '/');
+is("$page->{code} $page->{'cache-control'}", '200 no-cache', 'the page comes through nginx');
+is($page->{body}, slurp_file("$examples/state_page.html"), '... as it is');
+like($page->{'content-security-policy'}, qr/^default-src 'none'; /, '... with its policy');
+
 # It repeats the Age that it was given.
 my $kept = get('');
 $node->polled("SELECT clock_timestamp() - '$kept->{'x-summary-built-at'}' > '2s'", 't', 'an answer is kept for two seconds');
@@ -177,7 +183,7 @@ for my $case (
 	[ 400, "GET /state/summary HTTP/1.1\r\n\r\n" ],
 	[ 400, "GET /state/summary HTTP/1.1\r\nHost: test\r\nX-Long: " . 'x' x 10_000 . "\r\n\r\n" ],
 	[ 403, "GET /state/summary?refresh=1 HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
-	[ 404, "GET / HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
+	[ 404, "GET /state_page.html HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
 	[ 404, "GET /state/summary/ HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
 	[ 404, "GET /state/events/ HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],
 	[ 404, "GET /state HTTP/1.1\r\nHost: elsewhere.example\r\nConnection: close\r\n\r\n" ],

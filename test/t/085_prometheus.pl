@@ -1,4 +1,4 @@
-# Proves that with a real Prometheus and its exporter each alert of doc/examples fires when it should, and none in health, on a primary and on a standby.
+# Proves that with a real Prometheus and its exporter each alert of doc/examples fires when it should, and none in health, on a primary and on a standby; and that each query of the dashboard there shows what it says.
 
 use strict;
 use warnings;
@@ -147,6 +147,46 @@ sub fires
 	return;
 }
 
+#
+# The dashboard.  What a query of a panel gives now, by legend; for all instances, databases and summaries,
+# over the last hour.
+#
+my $dashboard = decode_json(slurp_file("$top/doc/examples/grafana_dashboard.json"));
+my %panels = map { $_->{title} => $_ } grep { $_->{type} ne 'row' } @{ $dashboard->{panels} };
+
+sub ask_panel
+{
+	my ($title, $n) = @_;
+	my $target = $panels{$title}{targets}[ $n // 0 ];
+	my $expression = $target->{expr} =~ s/\$__rate_interval\b/1h/gr =~ s/\$(?:instance|datname|summary)\b/.*/gr;
+	my $data = ask_prometheus('query', query => $expression) // die "$title: $expression";
+	my %values;
+
+	for my $series (@{ $data->{result} })
+	{
+		my $legend = $target->{legendFormat} =~ s/\{\{(\w+)\}\}/$series->{metric}{$1} \/\/ "no label $1"/ger;
+		die "$title: two series are called $legend" if exists $values{$legend};
+		$values{$legend} = $series->{value}[1] if $series->{value}[1] =~ /^[-+.\de]+$/;
+	}
+	return \%values;
+}
+
+# What it says for a legend is so: a number, or more than nothing.
+sub panel_says
+{
+	my ($title, $n, $legend, $expected) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $value = ask_panel($title, $n)->{$legend};
+
+	return ref $expected
+		? ok(defined $value && $expected->($value), "dashboard, $title: $legend") || diag($value)
+		: is($value, $expected, "dashboard, $title: $legend");
+}
+
+my $some = sub { $_[0] > 0 };
+my $most = sub { $_[0] > 0.5 && $_[0] < 1.1 };    # Prometheus extrapolates
+my $few = sub { $_[0] >= 0 && $_[0] < 0.1 };
+
 sub lasting
 {
 	$lasting{$_} = 1 for @_;
@@ -273,11 +313,75 @@ $main->poll($at_gate, '1') or die 'the worker does not build';
 $main->sql(q{SELECT status FROM summary_cache_fetch('fast')});
 $reader->send_sql(q{SELECT status FROM summary_cache_fetch('slow', force_refresh => true)});
 fires('main:RequestsWaiting main:ReadersWaiting', 'all workers are busy, and a reader waits for the builder');
+panel_says('Requests waiting', 0, '', $some);
+panel_says('Requests for a refresh', 0, 'main', $some);
+panel_says('Oldest request', 0, 'main', $some);
+panel_says('Workers', $_, 'main' . (': building') x $_, 1) for 0, 1;
+panel_says('Workers', 2, 'max_workers (main)', 1);
+panel_says('Readers that wait for a builder', 0, 'postgres (main)', 1);
+panel_says('Time that readers waited', 1, 'postgres (main): longest now', $some);
+panel_says('Sections that are not current', 0, 'slow (postgres, main): not current', 1);
 $holder->query('SELECT pg_advisory_unlock(42)');
 is($reader->result, 'miss', 'the reader has its answer');
 lasting('main:WaitsLong');
 $main->set_server('summary_cache.max_workers', undef, '3');
 fires('', 'workers come to an end');
+
+# by now every query of the dashboard has something to show
+for my $panel (map { $panels{$_} } sort keys %panels)
+{
+	my @silent = grep { !%{ ask_panel($panel->{title}, $_) } } 0 .. $#{ $panel->{targets} };
+	is(join(' ', map { $panel->{targets}[$_]{expr} } @silent), '', "dashboard, $panel->{title}: every query gives a value");
+	is(join(' ', map { grep { /no label/ } keys %{ ask_panel($panel->{title}, $_) } } 0 .. $#{ $panel->{targets} }), '', '... with the labels of its legend');
+	is(join(' ', grep { $_ ne '${datasource}' } map { $_->{datasource}{uid} } $panel, @{ $panel->{targets} }), '', '... from the source that is chosen');
+	like($panel->{description}, qr/\w/, '... and is explained');
+}
+my @places;
+for my $panel (@{ $dashboard->{panels} })
+{
+	my $at = $panel->{gridPos};
+	for my $y ($at->{y} .. $at->{y} + $at->{h} - 1) { $places[$y][$_]++ for $at->{x} .. $at->{x} + $at->{w} - 1; }
+}
+is(scalar(grep { grep { defined && $_ > 1 } @$_ } @places), 0, 'dashboard: no panel is below another');
+is(scalar(grep { @$_ > 24 } @places), 0, '... nor beside the screen');
+for my $variable (grep { $_->{type} eq 'query' } @{ $dashboard->{templating}{list} })
+{
+	my ($selector, $label) = $variable->{definition} =~ /^label_values\((.+), (\w+)\)$/;
+	my $values = ask_prometheus("label/$label/values", 'match[]' => $selector =~ s/\$\w+/.*/gr);
+	cmp_ok(scalar @{ $values // [] }, '>', 0, "dashboard, $variable->{label}: there is a choice");
+}
+my ($annotation) = grep { $_->{expr} } @{ $dashboard->{annotations}{list} };
+is(join(' ', sort map { "$_->{metric}{instance}:" . $_->{metric}{alertname} =~ s/^SummaryCache//r } @{ ask_prometheus('query', query => $annotation->{expr})->{result} }),
+	join(' ', sort keys %lasting), 'dashboard: alerts are marked');
+
+panel_says('Hit share', 0, '', $most);
+panel_says('Stale share', 0, '', sub { $_[0] > 0 && $_[0] < 0.5 });
+panel_says('Hit share by summary', 0, 'wasted (postgres, main)', $most);
+panel_says('Hit share by summary', 0, 'put_off (postgres, main)', $few);
+panel_says('Stale share by summary', 0, 'put_off (postgres, main)', $most);
+panel_says('Stale share by summary', 0, 'wasted (postgres, main)', $few);
+panel_says('Reads by status', 0, $_, $some) for qw(hit-revision stale miss private);
+panel_says('Private reads by cause', 0, 'disabled', $some);
+panel_says('Private reads by cause', 0, 'serializable', 0);
+panel_says('Builds by cause', 0, $_, $some) for qw(background forced private);
+panel_says('Builds that changed nothing', 0, 'wasted (postgres, main)', $most);
+panel_says('Build time by summary', 0, 'slow (postgres, main)', $some);
+panel_says('Build time of sections', 0, 'sleeps.main (postgres, main)', sub { $_[0] >= 1.5 });
+panel_says('Time that readers waited', 0, 'slow (postgres, main): mean', $some);
+panel_says('Documents in memory', 0, "fast (postgres, main)", $main->sql(q{SELECT bytes FROM summary_cache_stats WHERE summary = 'fast'}));
+panel_says('Documents in memory', 1, 'memory_limit (main)', 1048576);
+panel_says('Memory used', 0, '', $few);
+panel_says('Age of the oldest section', 0, 'put_off (postgres, main)', $some);
+panel_says('Age of the oldest section', 1, 'max_stale_age', 300);
+panel_says('Oldest section', 0, '', $some);
+panel_says('Tables and sections', 1, 'sections (main)', $main->sql('SELECT count(*) / 32.0 FROM summary_cache_sections') + 0);
+panel_says('Standbys', 0, '', 1);
+panel_says('Primary or standby', 0, 'main', 0);
+panel_says('Primary or standby', 0, 'standby', 1);
+panel_says('Answers on standbys', 0, 'standby: hit-revision', $most);
+panel_says('Answers on standbys', 0, 'main: hit-revision', undef);
+panel_says('Builds on standbys', 0, 'standby: forced', $some);
+panel_says('Builds on standbys', 0, 'main: forced', undef);
 
 # a source stays locked, and DDL makes its documents stale all the same
 $holder->query('BEGIN; LOCK TABLE locked');
@@ -318,6 +422,7 @@ $main->poll(q{SELECT workers_refused > 0 FROM summary_cache_server}) or die 'no 
 $main->sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()");
 eval { $_->quit } for @sleepers;
 fires('', 'a query that swallows the cancel, a database that refuses connections, no place for a worker');
+panel_says('Workers in trouble', $_->[0], "main: $_->[1]", $some) for [ 0, 'no place' ], [ 1, 'failed' ], [ 2, 'terminated' ], [ 3, 'gave way' ];
 
 #
 # Tables, sections and failures
@@ -335,6 +440,9 @@ $main->psql('postgres', q{SELECT summary_cache_get('fails', true)}) for 1 .. 3;
 my $everywhere = 'main:TableNotProvable main:TableNotAttached standby:TableNotProvable standby:TableNotAttached';
 fires("$everywhere main:SectionNotProvable main:BuildFailing",
 	'a trigger that is disabled, a new table of the hub, a view that reads another table, a query that fails');
+panel_says('Builds that failed', 0, 'fails (postgres, main): per second', $some);
+panel_says('Builds that failed', 1, 'fails (postgres, main): in a row', sub { $_[0] >= 3 });
+panel_says('Sections that are not current', 1, 'swapped (postgres, main): not provable', 1);
 $main->set_server('summary_cache.max_stale_age', '5s');
 fires("$everywhere main:SectionNotProvable main:BuildFailing main:Expired main:BuildSlow",
 	'... for longer than max_stale_age, of which a build takes a good part');
@@ -367,6 +475,9 @@ $main->sql(q{SELECT length(summary_cache_get('twin')::text); SELECT length(summa
 lasting('main:Evicted');
 fires('main:TablesNearLimit main:SectionsNearLimit main:MemoryNearLimit standby:TablesNearLimit standby:SectionsNearLimit',
 	'two documents that do not fit beside each other');
+panel_says('Evictions', 0, 'twin (postgres, main): document', $some);
+panel_says('Evictions', 2, 'big (postgres, main): did not fit', $some);
+panel_says('Memory used', 0, '', sub { $_[0] > 0.4 && $_[0] <= 1 });
 $main->sql(qq{SELECT summary_cache_drop('many'), summary_cache_drop('big'), summary_cache_drop('twin')});
 fires('', 'they are not any more');
 
@@ -395,6 +506,7 @@ $main->sql(q{CREATE EXTENSION summary_cache;
 $main->sql($read_all, $_) for ('crowd', 'postgres') x 2;
 lasting('main:EntriesEvicted');
 fires('', 'summaries of one section that push each other out');
+panel_says('Evictions', 1, 'main: entries', $some);
 $main->sql("CREATE TABLE many_$_ (n int)", 'crowd') for 1 .. 32;
 isnt(($main->psql('crowd', q{SELECT summary_cache_define('s1', 'main', 'SELECT 1 AS n',
 	ARRAY(SELECT format('many_%s', g)::regclass FROM generate_series(1, 32) g))}))[0], 0, 'more tables than slots');
