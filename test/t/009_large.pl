@@ -24,6 +24,7 @@ $node->append_conf('postgresql.conf', q{
 	jit = off
 	shared_buffers = 16MB
 	summary_cache.memory_limit = 120MB
+	summary_cache.worker_idle_timeout = 1h
 });
 $node->start;
 

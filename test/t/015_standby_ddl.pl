@@ -25,6 +25,7 @@ restart_after_crash = on
 wal_level = replica
 wal_keep_size = '256MB'
 });
+$primary->append_conf('postgresql.conf', slurp_file($ENV{SC_DEBUG_CONF})) if $ENV{SC_DEBUG_CONF};
 $primary->start;
 $primary->safe_psql('postgres', q{
 	CREATE EXTENSION summary_cache;
