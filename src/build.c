@@ -873,9 +873,12 @@ are_rewritten(ScSummaryDef *definition, const bool *wanted, Snapshot snapshot)
 	for (int s = 0; s < definition->nsections; s++)
 		for (int i = 0; wanted[s] && i < definition->sections[s].nsources; i++)
 		{
+			Oid			source = definition->sections[s].sources[i];
 			ListCell   *lc;
 
-			foreach(lc, find_all_inheritors(definition->sections[s].sources[i], NoLock, NULL))
+			if (get_rel_relkind(source) == '\0')
+				continue;
+			foreach(lc, find_all_inheritors(source, NoLock, NULL))
 			{
 				if (is_rewritten(lfirst_oid(lc), snapshot))
 					return true;
