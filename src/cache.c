@@ -300,6 +300,8 @@ decide_private(Decision *decision, ScPrivateCause cause)
 static bool
 has_own_rows(ScLocal *local)
 {
+	if (local->nsections == 0)
+		return false;
 	if (sc_track_has_own_rows_at(&local->label))
 		return true;
 	for (int i = 0; i < local->nsections; i++)
