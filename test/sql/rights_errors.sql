@@ -1,6 +1,8 @@
 -- Proves that a reader is told of a failing section's values and code only if it may see them, and that the message of a failure is stored whole up to a character.
 
 SET client_min_messages = warning;
+-- a worker may take its time on a busy machine
+SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 \pset format unaligned
 \pset tuples_only
