@@ -985,6 +985,7 @@ sc_inspect_query(ScSectionDef *section, bool check_sources,
 	InspectArguments arguments = {section, check_sources, info};
 	RelationWait wait;
 
+	section->locks_by_name = true;
 	wait.fails_at = LockTimeout > 0 ? sc_clock_now() + (int64) LockTimeout * SC_NS_PER_MS : PG_INT64_MAX;
 	(void) sc_query_awaited_relation();
 	for (;;)

@@ -241,6 +241,17 @@ check_names(Node *node, void *context)
 	return raw_expression_tree_walker(node, check_names, context);
 }
 
+/* A session without temporary objects need not look for their names; but see locks_by_name. */
+static bool
+must_check_names(const ScSectionDef *section)
+{
+	Oid			namespace;
+	Oid			toast_namespace;
+
+	GetTempNamespaceState(&namespace, &toast_namespace);
+	return OidIsValid(namespace) || section->locks_by_name;
+}
+
 /*
  * A permanent table or type that is gone must not be replaced by a temporary
  * one of the session that happens to build: a temporary view, or the input of
@@ -257,11 +268,8 @@ void
 sc_query_check_statement(ScSectionDef *section, Node *statement)
 {
 	NameCheck	check = {section};
-	Oid			namespace;
-	Oid			toast_namespace;
 
-	GetTempNamespaceState(&namespace, &toast_namespace);
-	if (!OidIsValid(namespace))
+	if (!must_check_names(section))
 		return;
 	if (!IsA(statement, SelectStmt))
 		sc_query_refuse(ERRCODE_SYNTAX_ERROR, section, "is not a SELECT");
@@ -273,12 +281,9 @@ sc_query_check_statement(ScSectionDef *section, Node *statement)
 void
 sc_query_check_names(ScSectionDef *section)
 {
-	Oid			namespace;
-	Oid			toast_namespace;
 	List	   *statements;
 
-	GetTempNamespaceState(&namespace, &toast_namespace);
-	if (!OidIsValid(namespace))
+	if (!must_check_names(section))
 		return;
 	statements = raw_parser(section->query, RAW_PARSE_DEFAULT);
 	if (list_length(statements) > 1)

@@ -32,6 +32,17 @@ sql(q{
 	CREATE TABLE child () INHERITS (parent);
 	CREATE TABLE topics (n int, updated_at timestamptz);
 	CREATE TABLE progress_events (n int, created_at timestamptz PRIMARY KEY);
+	-- at each of many looks, and not for a moment at each of its tries
+	CREATE FUNCTION keeps_waiting(pid int, relid regclass) RETURNS bool LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. 20 LOOP
+			IF NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = $1 AND l.relation = $2 AND NOT granted) THEN
+				RETURN false;
+			END IF;
+			PERFORM pg_sleep(0.01);
+		END LOOP;
+		RETURN true;
+	END $$;
 });
 
 my $user = Session->new($node);
@@ -91,6 +102,8 @@ for my $case (
 	$user->query("BEGIN; $first");
 	$definer->send_sql($command);
 	waits_for($table, "$what is waited for");
+	ok($node->poll_query_until('postgres', "SELECT keeps_waiting($definer->{pid}, '$table')"), '... in its queue')
+		if $what eq 'what the query names';
 	(my $insert = $second) =~ s/TRUNCATE (\w+)/INSERT INTO $1 DEFAULT VALUES/;
 	succeeds($other, $insert, '... with no table locked: others write the rest');
 	succeeds($user, $second, '... and who holds it, and comes to need the rest, is in no deadlock');
