@@ -1,8 +1,6 @@
 -- Proves that a reader is told of a failing section's values and code only if it may see them, and that the message of a failure is stored whole up to a character.
 
 SET client_min_messages = warning;
--- a worker may take its time on a busy machine
-SET deadlock_timeout = '1min';
 CREATE EXTENSION summary_cache SCHEMA public;
 \pset format unaligned
 \pset tuples_only
@@ -77,6 +75,8 @@ SELECT summary_cache_get('sleep');
 RESET statement_timeout;
 RESET ROLE;
 -- a section that reads a failing summary is told no more than its owner
+-- (a worker may take its time on a busy machine)
+SET deadlock_timeout = '1min';
 SET ROLE regress_errors_reader;
 SELECT summary_cache_define('nested', 'core', $$SELECT summary_cache_get('fail') AS n$$, '{}', run_query => false);
 SELECT told($$SELECT summary_cache_get('nested', true)$$);
