@@ -32,8 +32,8 @@ extern void sc_assure_end(void);
 typedef enum ScAssurance
 {
 	SC_ASSURANCE_NONE,			/* nothing: it is another's record */
-	SC_ASSURANCE_GIVEN,			/* in its database's catalogs it has changed only
-								 * what belongs to temporary relations */
+	SC_ASSURANCE_GIVEN,			/* in its database's catalogs it has changed
+								 * only what belongs to temporary relations */
 	SC_ASSURANCE_REFUSED		/* that is taken back, or not understood */
 } ScAssurance;
 

@@ -830,7 +830,7 @@ define_privately(const char *summary, Snapshot snapshot, ScBuild *build)
 static void
 build_sections_privately(ScSummaryDef *definition, bool *wanted, Snapshot snapshot, ScBuild *build)
 {
-	Sections	sections = {.definition = definition, .wanted = wanted};
+	Sections	sections = {definition, wanted};
 	ScLabel    *labels = palloc0(sizeof(ScLabel) * definition->nsections);
 
 	for (int i = 0; i < definition->nsections; i++)

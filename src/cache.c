@@ -100,8 +100,8 @@ typedef struct Reader
 	ErrorData  *error;			/* of its own build; NULL: none */
 	bool		hides_error;	/* which it may not see */
 	bool		inline_tried;	/* to rebuild for all, before a stale answer */
-	bool		inline_settled; /* that is done, or no use; else it may rebuild
-								 * for itself */
+	bool		inline_settled; /* that is done, or no use; else it may
+								 * rebuild for itself */
 	int64		asked_at;		/* monotonic ns; what is labelled later is new */
 	Snapshot	snapshot;
 	Proven	   *proven;			/* see note_proven() */

@@ -30,8 +30,8 @@ enum
 	SC_PROTOCOL_WATCH_AFTER,	/* wrong: after it only */
 	SC_PROTOCOL_WATCH_ALL_KNOWN,	/* wrong: what ran when the watching began
 									 * counts for what was noted of it */
-	SC_PROTOCOL_WATCH_UNSETTLED,	/* wrong: who enters files does not wait for
-									 * a commit that is being replayed */
+	SC_PROTOCOL_WATCH_UNSETTLED,	/* wrong: who enters files does not wait
+									 * for a commit that is being replayed */
 	SC_PROTOCOL_ASSURE_ALL		/* wrong: a primary says of any DDL that it is
 								 * about temporary relations only */
 };

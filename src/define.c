@@ -456,7 +456,10 @@ take_slots(Oid relid)
 			sc_release_slot_on_abort(table);
 		if (slot == SC_SLOT_NONE)
 		{
-			/* before one is looked for, since each time that there is none counts */
+			/*
+			 * before one is looked for, since each time that there is none
+			 * counts
+			 */
 			if (sc_slot_all_taken())
 				sweep_slots();
 			slot = sc_slot_find(SC_KEY_HERE(table), true);

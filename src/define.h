@@ -27,9 +27,10 @@ typedef struct ScSectionSpec
 								 * decides about the owner */
 	Oid			owner;
 	ArrayType  *settings;		/* NULL: those of the session */
-	bool		(*execute) (ScSectionDef *section); /* executes the query once,
-													 * for its errors; false if
-													 * it may not; or NULL */
+	bool		(*execute) (ScSectionDef *section); /* executes the query
+													 * once, for its errors;
+													 * false if it may not; or
+													 * NULL */
 } ScSectionSpec;
 
 /* An error on a standby, and in a read-only transaction. */

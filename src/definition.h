@@ -60,9 +60,9 @@ typedef struct ScSectionDef
 	bool		is_inline;
 	bool		generated;		/* by summary_cache_attach_state_hub() */
 	bool		keep_plan;		/* the definition is a cached one */
-	bool		locks_by_name;	/* it is being defined: what it names is locked
-								 * before its analysis, so that it is known for
-								 * which table that waits */
+	bool		locks_by_name;	/* it is being defined: what it names is
+								 * locked before its analysis, so that it is
+								 * known for which table that waits */
 } ScSectionDef;
 
 typedef struct ScSummaryDef

@@ -48,8 +48,8 @@ typedef struct Entry
 	pg_atomic_uint32 holds;		/* written under the lock, read without */
 	pg_atomic_uint64 revision;	/* likewise: of the catch-all, when it was
 								 * made; of a whole database, the sum of both
-								 * catch-alls' as of which all that every label
-								 * needs is entered */
+								 * catch-alls' as of which all that every
+								 * label needs is entered */
 } Entry;
 
 typedef struct FileMap
@@ -262,7 +262,11 @@ enter_file(const ScFile *file, uint32 holds, uint64 revision)
 
 	LWLockAcquire(&map->lock, LW_EXCLUSIVE);
 	entry = find_entry(file);
-	/* if the catch-all has moved since, the label will not be current, but others' are */
+
+	/*
+	 * if the catch-all has moved since, the label will not be current, but
+	 * others' are
+	 */
 	entered = (entry && pg_atomic_read_u64(&entry->revision) > revision) ||
 		enter(entry, file, holds, revision);
 	LWLockRelease(&map->lock);

@@ -73,7 +73,8 @@ mark_ddl(ScDdlScope scope)
 	else if (scope == SC_DDL_DATABASE && IsTransactionState() && database_concerned())
 		sc_commit_mark_catch_all();
 	else if (scope == SC_DDL_DATABASE)
-		sc_assure_refuse();		/* by the time that it commits, a standby may be concerned */
+		sc_assure_refuse();		/* by the time that it commits, a standby may
+								 * be concerned */
 }
 
 static void
@@ -370,8 +371,9 @@ before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 		before->followers = sc_follow_begin(parsetree);
 
 	/*
-	 * What concerns all databases commits nothing in between.  Anybody may try
-	 * it, and catch the error: so other databases are marked when it is done.
+	 * What concerns all databases commits nothing in between.  Anybody may
+	 * try it, and catch the error: so other databases are marked when it is
+	 * done.
 	 */
 	mark_ddl(Min(effect->scope, SC_DDL_DATABASE));
 }

@@ -183,7 +183,10 @@ enter_database(const ScWordSeen *cluster, const ScWordSeen *catch_all)
 	static const char *const own_tables[] = {SC_DEFINITION_TABLE, SC_OPTION_TABLE, SC_READER_TABLE};
 	static const Oid harmless[] = {StatisticRelationId, StatisticExtDataRelationId, DescriptionRelationId};
 
-	/* who owns or uses what: whatever is of concern is written elsewhere as well; settings of sessions that begin */
+	/*
+	 * who owns or uses what: whatever is of concern is written elsewhere as
+	 * well; settings of sessions that begin
+	 */
 	static const Oid harmless_shared[] = {SharedDependRelationId, SharedDescriptionRelationId, DbRoleSettingRelationId};
 	Oid			schema;
 	bool		all;

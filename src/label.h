@@ -23,8 +23,8 @@ typedef struct ScLabel
 {
 	ScWordSeen *words;
 	int			nwords;
-	XLogRecPtr	replayed;		/* valid: built on a standby, and the words may
-								 * not be all */
+	XLogRecPtr	replayed;		/* valid: built on a standby, and the words
+								 * may not be all */
 	int64		read_at;		/* monotonic ns, just before it was read */
 	uint64		definition;		/* hash of what was built; 0 in a label that
 								 * stands for several sections */

@@ -277,7 +277,10 @@ expect_words(ScLocal *local)
 		local->expected[i] = sc_word_at_rest(&label->words[i]);
 	}
 
-	/* words alone do not prove a label with a position: add one that never fits */
+	/*
+	 * words alone do not prove a label with a position: add one that never
+	 * fits
+	 */
 	if (sc_label_has_position(label))
 	{
 		ScWordSeen	never = {SC_CLUSTER_SLOT, SC_NEVER_CURRENT};

@@ -121,9 +121,9 @@ typedef struct DocumentHeader
 typedef struct Saving
 {
 	LWLock		lock;			/* protects the rest, and the file's name */
-	uint64		invalidations;	/* moved by each; the launcher compares it with
-								 * what it saw before, without the lock as
-								 * well: then it does something later */
+	uint64		invalidations;	/* moved by each; the launcher compares it
+								 * with what it saw before, without the lock
+								 * as well: then it does something later */
 	bool		exists;			/* the file may be there */
 } Saving;
 
@@ -622,7 +622,10 @@ finish_writing(void)
 	}
 	else
 	{
-		/* it is there, and not the old one, even if it is not known to be durable */
+		/*
+		 * it is there, and not the old one, even if it is not known to be
+		 * durable
+		 */
 		saving->exists = true;
 		if (durable_rename(UNFINISHED, DOCUMENTS, is_failing ? DEBUG1 : LOG) == 0)
 		{
@@ -651,7 +654,10 @@ write_some(void)
 	if (writing.next == writing.ncandidates)
 		return finish_writing();
 
-	/* the disk begins now, so that the launcher does not wait for all of it later */
+	/*
+	 * the disk begins now, so that the launcher does not wait for all of it
+	 * later
+	 */
 	if (fflush(writing.file) != 0)
 	{
 		fail_writing();

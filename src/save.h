@@ -12,7 +12,8 @@
 
 #include "base.h"
 
-extern void sc_save_init(void); /* from _PG_init, after the parts that it loads into */
+extern void sc_save_init(void); /* from _PG_init, after the parts that it
+								 * loads into */
 
 /* A document was invalidated, in memory: it is not in the file any more. */
 extern void sc_save_forget(void);

@@ -1090,6 +1090,7 @@ static ScPutResult
 check_size(int index, const ScPublication *publication, Size *size, bool *others_give_way)
 {
 	Summary    *summary = &summaries[index];
+
 	/* to a debug build that is to fail, it is 1 GB larger, less 100 bytes */
 	Size		body = VARHDRSZ + 2 + (SC_FAILS("size") ? MaxAllocSize - 100 : 0);
 	int			limit = publication->options.memory_limit;

@@ -547,7 +547,10 @@ sc_track_has_own_rows_at(const ScLabel *label)
 	{
 		int			slot = sc_slot_find(SC_KEY_HERE(sc_track_root(lfirst_oid(lc))), false);
 
-		/* without a slot, the catch-all may stand for it; what was loaded names none */
+		/*
+		 * without a slot, the catch-all may stand for it; what was loaded
+		 * names none
+		 */
 		if (slot == SC_SLOT_NONE || sc_label_is_loaded(label))
 			return true;
 		for (int i = 0; i < label->nwords; i++)
@@ -741,7 +744,10 @@ mark_applied(void)
 		List	   *list;
 		ListCell   *lc;
 
-		/* first, since reading it may bring more of them; what fails is no answer */
+		/*
+		 * first, since reading it may bring more of them; what fails is no
+		 * answer
+		 */
 		uint64		begun_at = invalidations;
 
 		list = sc_track_tables(true);
@@ -962,7 +968,8 @@ sc_track_lock_tree(Oid relid, List *read, bool (*lock) (Oid relid, void *arg), v
 /* A definer's locks. */
 typedef struct Locking
 {
-	List	   *tables;			/* to be locked, with their trees if "take" does so */
+	List	   *tables;			/* to be locked, with their trees if "take"
+								 * does so */
 	List	   *names;			/* of these */
 	void		(*take) (struct Locking *locking);
 	ScOidList	locked;			/* what a try has locked */
@@ -1391,7 +1398,10 @@ sc_track_restore_firing(Oid relid)
 	int			n = sc_extension_is_own_table(relid) ? lengthof(names) : 1;
 	Relation	rel;
 
-	/* by now its name may be another table's, which the command has not locked */
+	/*
+	 * by now its name may be another table's, which the command has not
+	 * locked
+	 */
 	if (!keeps_writers_out(relid))
 		return;
 	rel = table_open(relid, NoLock);

@@ -85,7 +85,8 @@ static void (*cleanup_next) (void);
 #define FILES_IN_NOTE	4
 #define MAX_NOTES		16384
 #define MAX_BUCKETS		8192	/* a power of two */
-#define MAX_NOTES_OF_ONE	16	/* who changes more files counts for everything */
+#define MAX_NOTES_OF_ONE	16	/* who changes more files counts for
+								 * everything */
 
 typedef struct Note
 {
@@ -94,8 +95,9 @@ typedef struct Note
 	int			more;			/* the same transaction's next note, which is
 								 * in no bucket */
 	Oid			database;		/* InvalidOid: not known */
-	Oid			assured;		/* the database in whose catalogs it has changed
-								 * only what is temporary; InvalidOid: none */
+	Oid			assured;		/* the database in whose catalogs it has
+								 * changed only what is temporary; InvalidOid:
+								 * none */
 	uint8		nfiles;
 	bool		everything;		/* it counts for everything */
 	bool		refused;		/* that was taken back */
@@ -121,8 +123,8 @@ typedef struct Commit
 {
 	int			nwords;
 	int			slots[MAX_WORDS];
-	bool		all;			/* too many, or of what is not known where: the
-								 * cluster's word */
+	bool		all;			/* too many, or of what is not known where:
+								 * the cluster's word */
 	Oid			assured;		/* see assured_database() */
 } Commit;
 
@@ -448,7 +450,7 @@ static inline void
 note_record(XLogReaderState *record)
 {
 	TransactionId xid = XLogRecGetXid(record);
-	const SC_RECORD_FILE *file = SC_RECORD_GET_FILE(record);
+	const		SC_RECORD_FILE *file = SC_RECORD_GET_FILE(record);
 
 	if (xid == last_xid && file->SC_FILE_NUMBER == last_file.number &&
 		file->SC_FILE_DATABASE == last_file.database && file->SC_FILE_TABLESPACE == last_file.tablespace)

@@ -88,7 +88,7 @@ words_size(void)
 
 	size = add_size(size, CACHELINEALIGN(slots_size()));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScCellPadded),
-													MaxBackends + ORPHAN_CELLS + REPLAY_CELLS)));
+												  MaxBackends + ORPHAN_CELLS + REPLAY_CELLS)));
 	return add_size(size, hash_estimate_size(sc_max_tables, sizeof(SlotEntry)));
 }
 

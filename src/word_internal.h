@@ -108,8 +108,8 @@ typedef struct ScWords
 {
 	int			nslots;			/* the counts never change; without the
 								 * fallbacks, which follow */
-	int			ncells;			/* backends' cells first, then orphans'; behind
-								 * them one for the startup process */
+	int			ncells;			/* backends' cells first, then orphans';
+								 * behind them one for the startup process */
 	int			nbackends;
 	pg_atomic_uint32 ncells_used;	/* backends' cells from here on were never
 									 * written; raised before the first is */

@@ -77,7 +77,7 @@ typedef struct Request
 	bool		awaited;		/* by a reader */
 	int64		requested_at;
 	int64		waits_since;	/* requested, and due */
-}			Request;
+} Request;
 
 /* The summary that is being refreshed; -1: none. */
 static int	refreshing = -1;
