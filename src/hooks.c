@@ -73,8 +73,10 @@ mark_ddl(ScDdlScope scope)
 	else if (scope == SC_DDL_DATABASE && IsTransactionState() && database_concerned())
 		sc_commit_mark_catch_all();
 	else if (scope == SC_DDL_DATABASE)
-		sc_assure_refuse();		/* by the time that it commits, a standby may
-								 * be concerned */
+	{
+		/* by the time that it commits, a standby may be concerned */
+		sc_assure_refuse();
+	}
 }
 
 static void
