@@ -307,6 +307,8 @@ my $holder = Session->new($main);
 my $reader = Session->new($main);
 my $at_gate = anybody_at_gate(42);
 $main->set_server('summary_cache.max_workers', 1);
+# (the worker gives way to a reader after half of it, and the reader then builds)
+$main->set_server('deadlock_timeout', '10min');
 $holder->query('SELECT pg_advisory_lock(42)');
 $main->sql(q{UPDATE t SET n = n; SELECT status FROM summary_cache_fetch('slow')});
 $main->poll($at_gate, '1') or die 'the worker does not build';
@@ -323,6 +325,7 @@ panel_says('Time that readers waited', 1, 'postgres (main): longest now', $some)
 panel_says('Sections that are not current', 0, 'slow (postgres, main): not current', 1);
 $holder->query('SELECT pg_advisory_unlock(42)');
 is($reader->result, 'miss', 'the reader has its answer');
+$main->set_server('deadlock_timeout', undef, '1s');
 lasting('main:WaitsLong');
 $main->set_server('summary_cache.max_workers', undef, '3');
 fires('', 'workers come to an end');
