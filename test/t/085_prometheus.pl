@@ -325,7 +325,7 @@ panel_says('Time that readers waited', 1, 'postgres (main): longest now', $some)
 panel_says('Sections that are not current', 0, 'slow (postgres, main): not current', 1);
 $holder->query('SELECT pg_advisory_unlock(42)');
 is($reader->result, 'miss', 'the reader has its answer');
-$main->set_server('deadlock_timeout', undef, '1s');
+$main->set_server('deadlock_timeout', undef, '10ms');
 lasting('main:WaitsLong');
 $main->set_server('summary_cache.max_workers', undef, '3');
 fires('', 'workers come to an end');
