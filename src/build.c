@@ -38,7 +38,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
@@ -51,7 +50,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
