@@ -94,6 +94,21 @@ sc_build_is_running(void)
 	return building != NULL;
 }
 
+/* Which transaction has made the row of a catalog that stands for an object now; invalid if there is none. */
+static TransactionId
+row_made_by(int cache, Oid object, bool *is_frozen)
+{
+	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(object));
+	TransactionId xid;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidTransactionId;
+	xid = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	*is_frozen = HeapTupleHeaderXminFrozen(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return xid;
+}
+
 /*
  * Which database this is, beyond its oid: one that is made with the oid of another
  * is made by another transaction.  So is one that is altered, which costs no more
@@ -102,14 +117,9 @@ sc_build_is_running(void)
 static TransactionId
 database_made_by(void)
 {
-	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
-	TransactionId xid;
+	bool		is_frozen;
 
-	if (!HeapTupleIsValid(tuple))
-		return InvalidTransactionId;
-	xid = HeapTupleHeaderGetRawXmin(tuple->t_data);
-	ReleaseSysCache(tuple);
-	return xid;
+	return row_made_by(DATABASEOID, MyDatabaseId, &is_frozen);
 }
 
 /*
@@ -852,14 +862,10 @@ build_sections_privately(ScSummaryDef *definition, bool *wanted, Snapshot snapsh
 static bool
 is_rewritten(Oid relid, Snapshot snapshot)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	TransactionId xmin;
+	bool		is_frozen;
+	TransactionId xmin = row_made_by(RELOID, relid, &is_frozen);
 
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	ReleaseSysCache(tuple);
-	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
+	return TransactionIdIsNormal(xmin) && !is_frozen && !TransactionIdIsCurrentTransactionId(xmin) &&
 		XidInMVCCSnapshot(xmin, snapshot);
 }
 

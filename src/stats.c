@@ -384,7 +384,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 			values[c++] = IntervalPGetDatum(age);
 			values[c++] = Float8GetDatum(MS(chunk->build_ns));
 			values[c++] = Int64GetDatum((int64) chunk->body_len);
-			nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed) || chunk->nwords < SC_CATCH_ALLS;
+			nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed) || sc_chunk_is_loaded(chunk);
 			values[c++] = Int64GetDatum((int64) revision);
 			values[c++] = Int32GetDatum((int32) pending);
 			values[c++] = CStringGetTextDatum(fingerprint(chunk));

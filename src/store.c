@@ -1604,14 +1604,6 @@ sc_store_settle_eager(void)
 /* The label of what was loaded: it is never current, and is known by that. */
 #define LOADED_WORDS	1
 
-static bool
-is_loaded(ScChunk *chunk)
-{
-	ScLabel		label = sc_chunk_label(chunk);
-
-	return sc_label_is_loaded(&label);
-}
-
 /* The bytes of a chunk without its label. */
 static Size
 stored_size(const ScChunk *chunk)
@@ -1688,7 +1680,7 @@ sc_store_copy(int index, ScStored *stored)
 		/* what is between two chunks is written as well */
 		memset(p + size - MAXIMUM_ALIGNOF, 0, MAXIMUM_ALIGNOF);
 		store_chunk((ScChunk *) p, chunk, now);
-		stored->is_old = stored->is_old && is_loaded(chunk);
+		stored->is_old = stored->is_old && sc_chunk_is_loaded(chunk);
 		stored->nchunks++;
 		p += size;
 	}

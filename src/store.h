@@ -83,6 +83,14 @@ sc_chunk_label(ScChunk *chunk)
 	return label;
 }
 
+static inline bool
+sc_chunk_is_loaded(ScChunk *chunk)
+{
+	ScLabel		label = sc_chunk_label(chunk);
+
+	return sc_label_is_loaded(&label);
+}
+
 /* Why something was built. */
 typedef enum ScCause
 {
