@@ -217,7 +217,8 @@ sc_form_make(int index, const char *summary)
 }
 
 void
-sc_form_note_failure(int index, const char *summary, int64 begin_ns)
+sc_form_note_failure(int index, const char *summary, int64 begin_ns, bool cancelled)
 {
-	sc_store_note_forms(index, summary, 0, 1, 0, begin_ns, FAILED_NS, sc_refresh_rest);
+	sc_store_note_forms(index, summary, 0, cancelled ? 0 : 1, 0, begin_ns, cancelled ? 0 : FAILED_NS,
+						sc_refresh_rest);
 }

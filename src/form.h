@@ -40,7 +40,8 @@ extern bool sc_form_is_known(ScEtag *etag, const text *known, const ScFormsAsked
  * error that is none of a lack of room is raised. */
 extern void sc_form_make(int index, const char *summary);
 
-/* That has failed, with an error. */
-extern void sc_form_note_failure(int index, const char *summary, int64 begin_ns);
+/* That has ended with an error; of what somebody has cancelled, the next try may be
+ * made at once. */
+extern void sc_form_note_failure(int index, const char *summary, int64 begin_ns, bool cancelled);
 
 #endif							/* SC_FORM_H */

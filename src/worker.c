@@ -388,11 +388,12 @@ make_forms(int index)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
-		sc_form_note_failure(index, NameStr(name), begin);
-		ereport(LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg("could not encode the document of summary \"%s\": %s", NameStr(name), error->message),
-				 errdetail("It is served as it is.")));
+		sc_form_note_failure(index, NameStr(name), begin, error->sqlerrcode == ERRCODE_QUERY_CANCELED);
+		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+			ereport(LOG,
+					(errcode(error->sqlerrcode),
+					 errmsg("could not encode the document of summary \"%s\": %s", NameStr(name), error->message),
+					 errdetail("It is served as it is.")));
 		FreeErrorData(error);
 		RESUME_INTERRUPTS();
 	}

@@ -67,10 +67,18 @@ sub encoded
 # That of the plain document, in UTF-8.
 sub plain
 {
-	my ($summary, $server, $db) = @_;
-	my ($hex) = ($server || $node)->sql(
-		"SELECT encode(convert_to(document::text, 'UTF8'), 'hex') FROM summary_cache_fetch('$summary')", $db);
-	return pack 'H*', $hex;
+	my ($summary, $server, $session) = @_;
+	my $sql = "SELECT encode(convert_to(document::text, 'UTF8'), 'hex') FROM summary_cache_fetch('$summary')";
+
+	return pack 'H*', $session ? $session->query($sql) : ($server || $node)->sql($sql);
+}
+
+# They are long.
+sub is_text
+{
+	my ($got, $expected, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok($got eq $expected, $name) || note('got: ' . substr($got, 0, 100) . ', expected: ' . substr($expected, 0, 100));
 }
 
 sub plain_etag { return $node->sql("SELECT etag FROM summary_cache_fetch('$_[0]')") }
@@ -95,7 +103,7 @@ $node->sql(q{SELECT summary_cache_configure('s', 'encodings', NULL)});
 $node->hit('s');
 my $answer = encoded(q{'s', 'gzip, zstd'});
 is("$answer->{status} $answer->{encoding}", 'hit-revision ', 'without the option there is the document alone');
-is($answer->{text}, plain('s'), '... its bytes');
+is_text($answer->{text}, plain('s'), '... its bytes');
 is($answer->{etag}, plain_etag('s'), '... and its etag');
 is($answer->{stale_since}, '', '... not stale');
 
@@ -109,7 +117,7 @@ for my $encoding (@encodings)
 {
 	$answer = formed('s', $encoding);
 	is($answer->{encoding}, $encoding, "there is a form: $encoding");
-	is($answer->{text}, plain('s'), '... of the document');
+	is_text($answer->{text}, plain('s'), '... of the document');
 	is($answer->{etag}, plain_etag('s') . "-$encoding", '... with an etag of its own');
 	cmp_ok($answer->{bytes} * 2, '<', $length, '... smaller');
 }
@@ -152,7 +160,7 @@ for my $n (1 .. 3)
 	cmp_ok(abs($answer->{stale_since} - $committed), '<=', 0.001, '... stale since the commit');
 	$answer = formed('s', 'gzip');
 	like($answer->{text}, qr/"n":$n\b/, '... then the new one');
-	is($answer->{text}, plain('s'), '... which is the document');
+	is_text($answer->{text}, plain('s'), '... which is the document');
 	isnt($answer->{etag}, "$etag-gzip", '... with another etag');
 	$etag = plain_etag('s');
 }
@@ -185,15 +193,15 @@ is(encoded(q{'two'})->{stale_since}, '', 'a rollback changes nothing');
 #
 $answer = encoded(q{'s', 'gzip'}, undef, before => 'BEGIN ISOLATION LEVEL SERIALIZABLE', after => 'COMMIT');
 is("$answer->{status} $answer->{encoding} $answer->{etag}", "private  $etag", 'private: the document, with its etag');
-is($answer->{text}, plain('s'), '... and its bytes');
+is_text($answer->{text}, plain('s'), '... and its bytes');
 $answer = encoded(q{'s', 'gzip'}, undef, before => 'BEGIN; UPDATE t SET n = 77', after => 'ROLLBACK');
 like($answer->{text}, qr/"n":77\b/, 'with own changes: what they give');
 is($answer->{encoding}, '', '... not encoded');
 $node->sql(q{SELECT summary_cache_invalidate('s')});
 is($stats->('form_bytes'), '0', 'an invalidation gives the forms back');
 $answer = encoded(q{'s', 'gzip'});
-is("$answer->{status} $answer->{encoding}", 'miss ', 'a miss: the document');
-is(formed('s', 'gzip')->{text}, plain('s'), '... then the form again');
+like("$answer->{status} $answer->{encoding}", qr/^miss (gzip)?$/, 'a miss: the document, unless the worker was faster');
+is_text(formed('s', 'gzip')->{text}, plain('s'), '... then the form again');
 is(encoded(q{'s', 'gzip', NULL, true})->{status}, 'miss', 'forced');
 is(formed('s', 'gzip')->{encoding}, 'gzip', '... of the same bytes, so of the same form');
 
@@ -207,6 +215,7 @@ $node->sql('CREATE DATABASE documents');
 	my ($in, $out, $mark) = ('', '', 0);
 	my $psql = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('documents') ], '<', \$in, '>', \$out, '2>', \my $err,
 		my $timer = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	my $looks = Session->new($node, 'documents');
 	my ($compared, @wrong, %last) = (0);
 
 	for my $piece (@pieces)
@@ -215,19 +224,19 @@ $node->sql('CREATE DATABASE documents');
 		$in .= "$piece\n\\echo mark $mark.\n";
 		$psql->pump until $out =~ /^mark $mark\.$/m;
 		$timer->reset;
-		next if $node->sql("SELECT count(*) FROM pg_extension WHERE extname = 'summary_cache'", 'documents') == 0;
-		for my $summary (split /\n/, $node->sql('SELECT summary FROM summary_cache_stats', 'documents'))
+		next if $looks->query("SELECT count(*) FROM pg_extension WHERE extname = 'summary_cache'") == 0;
+		for my $summary (split /\n/, $looks->query('SELECT summary FROM summary_cache_stats'))
 		{
 			next if $summary eq 'fails';
-			$node->sql("SELECT summary_cache_configure('$summary', 'encodings', '$all')", 'documents') unless $last{$summary};
-			$node->hit($summary, 'documents');
-			my $plain = plain($summary, undef, 'documents');
+			$looks->query("SELECT summary_cache_configure('$summary', 'encodings', '$all')") unless $last{$summary};
+			wait_until(sub { $looks->query("SELECT status FROM summary_cache_fetch('$summary')") eq 'hit-revision' });
+			my $plain = plain($summary, undef, $looks);
 			next if ($last{$summary} // '') eq $plain;
 			$last{$summary} = $plain;
 			for my $encoding (@encodings)
 			{
 				my $got;
-				wait_until(sub { $got = encoded("'$summary', '$encoding'", undef, db => 'documents'); $got->{encoding} eq $encoding || length $plain < 200 });
+				wait_until(sub { $got = encoded("'$summary', '$encoding'", undef, session => $looks); $got->{encoding} eq $encoding || length $plain < 200 });
 				$compared++ if $got->{encoding};
 				push @wrong, "$summary $encoding" if $got->{text} ne $plain || ($got->{encoding} eq '' && length $plain >= 200);
 			}
@@ -235,6 +244,7 @@ $node->sql('CREATE DATABASE documents');
 	}
 	$in .= "\\q\n";
 	$psql->finish;
+	$looks->quit;
 	is_deeply(\@wrong, [], 'each document of document.sql is its forms');
 	cmp_ok($compared, '>=', 20, "... of which there were $compared");
 }
@@ -245,9 +255,9 @@ $node->sql(q{CREATE EXTENSION summary_cache;
 	SELECT summary_cache_define('s', 'core', 'SELECT repeat(chr(228), 1000) AS a');
 	SELECT summary_cache_configure('s', 'encodings', 'gzip')}, 'latin');
 $node->hit('s', 'latin');
-is(encoded(q{'s', ''}, undef, db => 'latin')->{text}, '{"a":"' . "\xc3\xa4" x 1000 . '"}', 'in LATIN1 the bytes are UTF-8');
+is_text(encoded(q{'s', ''}, undef, db => 'latin')->{text}, '{"a":"' . "\xc3\xa4" x 1000 . '"}', 'in LATIN1 the bytes are UTF-8');
 ok(wait_until(sub { encoded(q{'s'}, undef, db => 'latin')->{encoding} eq 'gzip' }), '... encoded');
-is(encoded(q{'s'}, undef, db => 'latin')->{text}, '{"a":"' . "\xc3\xa4" x 1000 . '"}', '... as well');
+is_text(encoded(q{'s'}, undef, db => 'latin')->{text}, '{"a":"' . "\xc3\xa4" x 1000 . '"}', '... as well');
 
 # What would be no smaller is not encoded, and is not tried again
 $node->sql(q{SELECT summary_cache_define('small', 'core', 'SELECT 1 AS a'); SELECT summary_cache_configure('small', 'encodings', 'gzip')});
@@ -311,33 +321,35 @@ $node->sql(q{SELECT summary_cache_drop(summary) FROM unnest('{fill1,fill2,fill3}
 $node->hit('big');
 is(formed('big', 'gzip')->{encoding}, 'gzip', '... and both come back');
 
-# A form pushes out nobody who is read
+# A form pushes out nobody who is read.  On a server of its own, whose memory is in order: two documents of
+# 3 MB and one of 5 MB fit, but not a form of 4 MB.
 {
-	my $evicted = q{SELECT sum(evictions) FROM summary_cache_stats WHERE summary LIKE 'fill%'};
-	$node->sql(qq{SELECT summary_cache_define('fill$_', 'core', 'SELECT n, t AS f$_ FROM big')}) for 1 .. 2;
-	$node->sql(q{SELECT summary_cache_drop('big')});
-	my $reader = Session->new($node);
-	$node->hit("fill$_") for 1 .. 2;
-	$node->sql(q{CREATE TABLE noise (t text); INSERT INTO noise SELECT encode(string_agg(sha256((g || 'x')::bytea), ''), 'base64') FROM generate_series(1, 160000) g;
-		SELECT summary_cache_define('noise', 'core', 'SELECT t FROM noise')});
-	$node->hit('noise');
+	my $room = Node->new('room');
+	$room->init;
+	$room->append_conf('postgresql.conf', "autovacuum = off\nsummary_cache.memory_limit = 13MB\nsummary_cache.max_stale_age = -1");
+	$room->start;
+	my $evicted = q{SELECT sum(evictions) FROM summary_cache_stats};
 	my $reads = join '; ', map { "SELECT length(summary_cache_get('fill$_')::text)" } 1 .. 2;
-	$reader->query($reads);
-	my $before = $node->sql($evicted);
-	$node->sql(q{SELECT summary_cache_configure('noise', 'encodings', 'gzip:1')});
-	$node->hit('noise');
+	my $tried = q{SELECT forms_made, forms_not_kept > 0 FROM summary_cache_stats WHERE summary = 'noise'};
+	$room->sql(q{CREATE EXTENSION summary_cache;
+		CREATE TABLE big (t text); INSERT INTO big SELECT string_agg(md5(g::text), '') FROM generate_series(1, 100000) g;
+		CREATE TABLE noise (t text); INSERT INTO noise SELECT translate(encode(string_agg(sha256((g || 'x')::bytea), ''), 'base64'), E'\n', '') FROM generate_series(1, 115000) g;
+		SELECT summary_cache_define('noise', 'core', 'SELECT t FROM noise');
+		SELECT summary_cache_define('fill1', 'core', 'SELECT t FROM big'); SELECT summary_cache_define('fill2', 'core', 'SELECT t FROM big')});
+	$room->hit($_) for qw(noise fill1 fill2);
+	is($room->sql($evicted), '0', 'three documents have room');
+	$room->sql(q{SELECT summary_cache_configure('noise', 'encodings', 'gzip:1')});
+	$room->hit('noise');
+	my $reader = Session->new($room);
 	my $got;
-	for (1 .. 40)
-	{
-		$reader->query($reads);
-		$got = encoded(q{'noise', 'gzip'});
-		last if $stats->('forms_made + forms_not_kept', 'noise') > 0;
-	}
-	is($node->sql($evicted), $before, 'for a form nobody gives way who is read');
-	is($stats->('forms_made, forms_not_kept > 0', 'noise'), '0|t', '... so it is not kept');
-	is($got->{text}, plain('noise'), '... and the document is answered');
+	wait_until(sub { $reader->query($reads); $got = encoded(q{'noise', 'gzip'}, $room); $room->sql($tried) eq '0|t' });
+	is($room->sql($tried), '0|t', 'for a form there is none');
+	is($room->sql($evicted), '0', '... and nobody gives way who is read');
+	is_text($got->{text}, plain('noise', $room), '... so the document is answered');
+	ok(wait_until(sub { encoded(q{'noise', 'gzip'}, $room)->{encoding} eq 'gzip' }), '... until one of them is not read any more');
+	is($room->sql($evicted), '1', '... which gives way');
 	$reader->quit;
-	$node->sql(q{SELECT summary_cache_drop(summary) FROM unnest('{fill1,fill2,noise}'::name[]) summary});
+	$room->stop;
 }
 
 #
@@ -401,7 +413,7 @@ SKIP:
 	$node->no_worker;
 	$got = encoded(q{'s', 'gzip'});
 	is("$got->{status} $got->{encoding} $got->{etag}", 'hit-revision gzip ' . plain_etag('s') . '-gzip', 'a form that comes too late is not kept');
-	is($got->{text}, plain('s'), '... what there is, is the document');
+	is_text($got->{text}, plain('s'), '... what there is, is the document');
 	is($stats->('form_bytes'), $made, '... in the same room');
 
 	# It may be terminated there
@@ -412,7 +424,7 @@ SKIP:
 	$hold->('form-made');
 	$node->sql("SELECT pg_cancel_backend(pid) FROM $worker w(pid)");
 	$go_on->();
-	like(formed('s', 'gzip')->{text}, qr/"n":$n\b/, 'a cancel that comes too late does nothing');
+	like(formed('s', 'gzip')->{text}, qr/"n":$n\b/, 'a worker is cancelled while it encodes: the next reader asks again');
 
 	# Or killed
 	$hold->('form-encode');
@@ -446,14 +458,14 @@ $node->hit('s');
 formed('s', 'gzip');
 $node->restart;
 $answer = encoded(q{'s', 'gzip'});
-is($answer->{text}, plain('s'), 'after a restart the document is answered');
+is_text($answer->{text}, plain('s'), 'after a restart the document is answered');
 is($answer->{stale_since}, $answer->{built_at}, '... as stale since it was built') if $answer->{status} eq 'stale';
-is(formed('s', 'gzip')->{text}, plain('s'), '... and its form is made again');
+is_text(formed('s', 'gzip')->{text}, plain('s'), '... and its form is made again');
 $node->backup('backup');
 my $standby = Node->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $standby->start;
-is(formed('s', 'gzip', $standby)->{text}, plain('s'), 'a standby makes its own');
+is_text(formed('s', 'gzip', $standby)->{text}, plain('s'), 'a standby makes its own');
 $node->sql('UPDATE t SET n = 4711');
 my $committed = $node->sql('SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM t');
 $node->wait_for_catchup($standby);
@@ -465,7 +477,7 @@ SKIP:
 }
 like(formed('s', 'gzip', $standby)->{text}, qr/"n":4711\b/, '... follows');
 $standby->promote;
-is(formed('s', 'gzip', $standby)->{text}, plain('s'), '... and has it after its promotion');
+is_text(formed('s', 'gzip', $standby)->{text}, plain('s', $standby), '... and has it after its promotion');
 
 $standby->stop;
 $node->stop;
