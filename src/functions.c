@@ -113,20 +113,20 @@ typedef struct AnswerType
 
 /* The row type that the function returns, looked up once. */
 static inline TupleDesc
-answer_type(AnswerType *type, Oid function)
+answer_type(AnswerType *answer, Oid function)
 {
-	if (unlikely(type->of_function != function))
+	if (unlikely(answer->of_function != function))
 	{
 		TupleDesc	desc = lookup_rowtype_tupdesc(get_func_rettype(function), -1);
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		sc_extension_check_columns(type->name, desc->natts, type->ncolumns);
-		type->desc = CreateTupleDescCopy(desc);
-		type->of_function = function;
+		sc_extension_check_columns(answer->name, desc->natts, answer->ncolumns);
+		answer->desc = CreateTupleDescCopy(desc);
+		answer->of_function = function;
 		MemoryContextSwitchTo(old);
 		ReleaseTupleDesc(desc);
 	}
-	return type->desc;
+	return answer->desc;
 }
 
 /* An etag that the caller knows; NULL is nobody's. */
@@ -139,7 +139,7 @@ etag_argument(FunctionCallInfo fcinfo, int n)
 Datum
 sc_fetch(PG_FUNCTION_ARGS)
 {
-	static AnswerType type = {"summary_cache_answer", ANSWER_COLUMNS};
+	static AnswerType row_type = {"summary_cache_answer", ANSWER_COLUMNS};
 	ScAsked		asked = {.force = force_argument(fcinfo, 2),.known = etag_argument(fcinfo, 1)};
 	ScAnswer	answer;
 	Datum		values[ANSWER_COLUMNS];
@@ -153,7 +153,7 @@ sc_fetch(PG_FUNCTION_ARGS)
 	values[2] = TimestampTzGetDatum(answer.built_at);
 	values[3] = PointerGetDatum(answer.document);
 	nulls[3] = answer.document == NULL;
-	row = heap_form_tuple(answer_type(&type, fcinfo->flinfo->fn_oid), values, nulls);
+	row = heap_form_tuple(answer_type(&row_type, fcinfo->flinfo->fn_oid), values, nulls);
 	/* an ordinary copy is here, the backend's own is not: the row has one now */
 	if (answer.document && GetMemoryChunkContext(answer.document) == CurrentMemoryContext)
 		pfree(answer.document);
@@ -185,7 +185,7 @@ plain_bytes(text *document)
 Datum
 sc_fetch_encoded(PG_FUNCTION_ARGS)
 {
-	static AnswerType type = {"summary_cache_encoded_answer", ENCODED_ANSWER_COLUMNS};
+	static AnswerType row_type = {"summary_cache_encoded_answer", ENCODED_ANSWER_COLUMNS};
 	ScFormsAsked forms;
 	ScAsked		asked = {.force = force_argument(fcinfo, 3),.known = etag_argument(fcinfo, 2),.forms = &forms};
 	ScAnswer	answer = {0};
@@ -212,7 +212,7 @@ sc_fetch_encoded(PG_FUNCTION_ARGS)
 	nulls[4] = body == NULL;
 	values[5] = TimestampTzGetDatum(answer.stale_since);
 	nulls[5] = answer.status != SC_STALE || answer.stale_since == 0;
-	row = heap_form_tuple(answer_type(&type, fcinfo->flinfo->fn_oid), values, nulls);
+	row = heap_form_tuple(answer_type(&row_type, fcinfo->flinfo->fn_oid), values, nulls);
 	/* as above */
 	if (body && GetMemoryChunkContext(body) == CurrentMemoryContext)
 		pfree(body);

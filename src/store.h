@@ -71,8 +71,8 @@ typedef struct ScForm
 {
 	Size		size;			/* of the whole, bytes */
 	char		etag[SC_ETAG_LEN + 1];	/* the document's own */
-	uint32		len;			/* of the encoded bytes; 0: encoding it is of no
-								 * use, it would be no smaller */
+	uint32		len;			/* of the encoded bytes; 0: encoding it is of
+								 * no use, it would be no smaller */
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];
 } ScForm;
 
