@@ -524,6 +524,7 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 	if (!taken)
 	{
 		answer->document = NULL;
+		answer->form = NULL;
 		if (wants_document(asked, &local->etag) && unlikely(!take_content(local, asked, answer)))
 			return false;
 	}
