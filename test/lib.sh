@@ -10,6 +10,7 @@ work=		# directory of this run
 own_work=	# it is ours to remove
 keep_work=	# but is not to be removed, nor its servers to be stopped
 last_line=	# to be said after everything else
+at_exit=	# a function that ends what a script has begun besides servers
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
@@ -253,6 +254,7 @@ clean_up() {
 	local status=$? pidfile
 	trap '' INT TERM HUP
 	trap - EXIT
+	[ -z "$at_exit" ] || "$at_exit"
 	restore_createcluster
 	if [ -n "$work" ] && [ -z "$keep_work" ]; then
 		find "$work" -name postmaster.pid -print 2>/dev/null | while read -r pidfile; do
