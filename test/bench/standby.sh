@@ -14,6 +14,7 @@ ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 
 start_standby() {
 	as_server mkdir -p "$work/standby.sock"
+	as_server rm -rf "$work/standby"
 	as_server "$bindir/pg_basebackup" -D "$work/standby" -R -c fast --no-sync
 	as_server tee -a "$work/standby/postgresql.conf" <<-CONF >/dev/null
 		unix_socket_directories = '$work/standby.sock'
@@ -70,6 +71,14 @@ start_pair() {
 	script change '\set pause random(500, 1500)' "BEGIN;" "UPDATE tasks SET title = 'Task at ' || now() WHERE id = 1;" "INSERT INTO changes VALUES (clock_timestamp());" "COMMIT;" '\sleep :pause ms'
 }
 
+# Beside what follows, until the pids are waited for: $1, a script of that name, by pgbench with the other options.
+in_background() {
+	local name=$1
+	shift
+	pgbench "$@" -f "$work/scripts/$name.sql" hub1 >"$work/$name.log" 2>&1 &
+	pids+=($!)
+}
+
 # Reads for $1 seconds: sets result, builds and cpu.
 read_standby() {
 	local counted="SELECT builds_background FROM summary_cache_stats WHERE summary = 'state'" worker
@@ -97,12 +106,8 @@ bench_standby() {
 			echo "summary_cache.min_refresh_interval = $interval" | as_server tee "$work/standby/interval.conf" >/dev/null
 			as_server "$bindir/pg_ctl" reload -s -D "$work/standby"
 			pids=()
-			as_server "$bindir/pgbench" -n -T $((length + 4)) -f "$work/scripts/change.sql" hub1 >"$work/change.log" 2>&1 &
-			pids+=($!)
-			if [ "$rate" != 0 ]; then
-				as_server "$bindir/pgbench" -n -c 2 -R "$rate" -T $((length + 4)) -f "$work/scripts/unrelated.sql" hub1 >"$work/unrelated.log" 2>&1 &
-				pids+=($!)
-			fi
+			in_background change -T $((length + 4))
+			if [ "$rate" != 0 ]; then in_background unrelated -c 2 -R "$rate" -T $((length + 4)); fi
 			read_standby "$length"
 			wait "${pids[@]}"
 			record standby "$rate" "$interval" "$result" "$(per_second "$length")"
@@ -130,14 +135,9 @@ bench_standby_ddl() {
 			as_server "$bindir/pg_ctl" restart -w -s -D "$work/primary" -l "$work/primary.log"
 			use_server primary
 			pids=()
-			as_server "$bindir/pgbench" -n -T $((length + 6)) -f "$work/scripts/change.sql" hub1 >"$work/change.log" 2>&1 &
-			pids+=($!)
-			as_server "$bindir/pgbench" -n -R 50 -T $((length + 6)) -f "$work/scripts/unrelated.sql" hub1 >"$work/unrelated.log" 2>&1 &
-			pids+=($!)
-			if [ -e "$work/scripts/$beside.sql" ]; then
-				as_server "$bindir/pgbench" -n -T $((length + 6)) -f "$work/scripts/$beside.sql" hub1 >"$work/beside.log" 2>&1 &
-				pids+=($!)
-			fi
+			in_background change -T $((length + 6))
+			in_background unrelated -R 50 -T $((length + 6))
+			if [ -e "$work/scripts/$beside.sql" ]; then in_background "$beside" -T $((length + 6)); fi
 			read_standby "$length"
 			wait "${pids[@]}"
 			record standby_ddl "$library" "$beside" "$result" "$(per_second "$length")"
