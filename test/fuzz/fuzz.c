@@ -1353,9 +1353,22 @@ fetch(const char *name, bool enabled, bool force, Answer *answer)
 	PQclear(result);
 }
 
+/*
+ * Without the cache a reader builds for itself, and what runs code of users only for
+ * a member of the owner.
+ */
+static bool
+is_refused(const char *name, const Answer *truth)
+{
+	return truth->failed && strcmp(truth->status, "55000") == 0 &&
+		strcmp(ask_value("SELECT count(*) FROM summary_cache.definition WHERE summary = %s AND owner <> current_user::regrole", name), "0") != 0;
+}
+
 static void
 compare(const char *name, const char *how, Answer *answer, Answer *truth)
 {
+	if (is_refused(name, truth))
+		return;
 	if (truth->failed != answer->failed || (truth->failed && strcmp(truth->status, answer->status) != 0))
 		violation(ERRORS, "summary %s, %s: %s, without the cache %s", name, how, answer->status, truth->status);
 	else if (!truth->failed)
