@@ -115,9 +115,10 @@ runs('psycopg', no_module('psycopg'), [ $python, $page->file('python', 'Python: 
 runs('asyncpg', no_module('asyncpg'), [ $python, $page->file('python', 'Python: asyncpg', "$dir/with_asyncpg.py") ]);
 my ($no_node, %node_path) = node_with_pg();
 runs('node pg', $no_node, [ 'node', $page->file('js', 'Node: pg', "$dir/watch.js") ], %node_path);
-runs('JDBC', $has_java ? undef : "there is no JDK with $jar",
-	[ 'java', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', $jar, $page->file('java', 'Java: JDBC', "$dir/Watch.java") ],
-	JDBC_URL => 'jdbc:postgresql://127.0.0.1:' . $node->port . "/postgres?user=regress_reader&password=$password");
+my $no_java = $has_java ? undef : "there is no JDK with $jar";
+my @java = ('java', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', $jar);
+my %jdbc = (JDBC_URL => 'jdbc:postgresql://127.0.0.1:' . $node->port . "/postgres?user=regress_reader&password=$password");
+runs('JDBC', $no_java, [ @java, $page->file('java', 'Java: JDBC', "$dir/Watch.java") ], %jdbc);
 
 # What the page says of the drivers' types
 my $types = q{SELECT document, document::text FROM summary_cache_fetch('state')};
@@ -154,6 +155,64 @@ client.connect().then(() => client.query("SELECT document, document::text AS tex
 	return client.end();
 });
 } ], %node_path);
+
+# NOTICEs, by the page's own expressions
+my %hands_over = $page->{text} =~ /^\| ([\w ]+) \| `(.*?)`.*\|$/mg;
+my $define = q{SELECT cache.summary_cache_define('noticed', 'main', 'SELECT now() AS n')};
+sub shows_notice
+{
+	my ($name, $why_not, $command, %environment) = @_;
+  SKIP:
+	{
+		skip $why_not, 1 if $why_not;
+		my ($said, $error) = ('', '');
+		IPC::Run::run($command, '<', \undef, '>', \$said, '2>', \$error, init => sub { %ENV = (%ENV, %login, %environment) });
+		like($said, qr/section "main" of summary "noticed" depends on more than its source tables/, "$name: a NOTICE") or diag $error;
+	}
+	return;
+}
+
+$node->sql('GRANT EXECUTE ON FUNCTION cache.summary_cache_define TO regress_reader; ALTER DATABASE postgres SET search_path = cache');
+shows_notice('psycopg', no_module('psycopg'), [ $python, '-c', qq{
+import psycopg
+connection = psycopg.connect(autocommit=True)
+$hands_over{'psycopg 3'}
+connection.execute("$define")
+} ]);
+shows_notice('psycopg2', no_module('psycopg2'), [ $python, '-c', qq{
+import psycopg2
+connection = psycopg2.connect("")
+connection.cursor().execute("$define")
+$hands_over{'psycopg 2'}
+} ]);
+shows_notice('asyncpg', no_module('asyncpg'), [ $python, '-c', qq{
+import asyncio, asyncpg
+async def main():
+    connection = await asyncpg.connect()
+    $hands_over{asyncpg}
+    await connection.execute("$define")
+    await connection.close()
+asyncio.run(main())
+} ]);
+shows_notice('node pg', $no_node, [ 'node', '-e', qq{
+const client = new (require('pg').Client)();
+$hands_over{'node pg'};
+client.connect().then(() => client.query("$define")).then(() => client.end());
+} ], %node_path);
+append_to_file("$dir/Notice.java", qq{
+import java.sql.*;
+
+class Notice {
+    public static void main(String[] args) throws SQLException {
+        try (Connection connection = DriverManager.getConnection(System.getenv("JDBC_URL"));
+                Statement statement = connection.createStatement()) {
+            statement.execute("$define");
+            $hands_over{JDBC};
+        }
+    }
+}
+});
+shows_notice('JDBC', $no_java, [ @java, "$dir/Notice.java" ], %jdbc);
 
 $node->stop;
 done_testing();
