@@ -212,6 +212,17 @@ is(app('test_shop', scalar $page->blocks('sql', 'document::text')) =~ s/.*\|//r,
 $_->quit for $mine, $other, $gate;
 
 #
+# NOTICEs that a framework hides
+#
+my $notices = $page->blocks('sql', 'NOTICEs that a framework hides');
+is(app('test_shop', $notices), '', 'there is nothing to be said');
+$told = app_told('test_shop', q{SELECT summary_cache_define('unseen', 'main', 'SELECT gate(), now() AS n')});
+my @said = map { s/^(?:psql:<stdin>:\d+: )?NOTICE: +//r } grep { /NOTICE: / } split /\n/, $told;
+cmp_ok(scalar @said, '>', 0, 'a definition says something');
+is_deeply([ map { (split /\|/)[2] } split /\n/, app('test_shop', $notices) ], \@said, '... the same as the page\'s query');
+app('test_shop', q{SELECT summary_cache_drop('unseen')});
+
+#
 # A summary for each tenant
 #
 $heading = 'A summary for each tenant';
