@@ -719,7 +719,9 @@ add_notice(List *notices, char *message, char *detail, char *hint)
 {
 	ScNotice   *notice = palloc(sizeof(ScNotice));
 
-	*notice = (ScNotice) {message, detail, hint};
+	notice->message = message;
+	notice->detail = detail;
+	notice->hint = hint;
 	return lappend(notices, notice);
 }
 
@@ -807,10 +809,8 @@ reads_its_sources(const ScSectionDef *section, ScQueryInfo *info)
 void
 sc_define_notices(const char *summary, void (*put) (const char *section, const ScNotice *notice, void *arg), void *arg)
 {
-	ScSummaryDef *definition;
+	ScSummaryDef *definition = sc_definition_now(summary);
 
-	(void) sc_extension_check_version(ERROR);
-	definition = sc_definition_now(summary);
 	if (definition == NULL)
 		sc_definition_unknown(summary);
 	sc_reader_check(definition);

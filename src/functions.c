@@ -270,6 +270,7 @@ sc_notices(PG_FUNCTION_ARGS)
 	if (strlen(summary) >= NAMEDATALEN)
 		sc_definition_unknown(summary);
 	InitMaterializedSRF(fcinfo, 0);
+	(void) sc_extension_check_version(ERROR);
 	sc_extension_check_columns("summary_cache_notices",
 							   ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc->natts, NOTICE_COLUMNS);
 	sc_define_notices(summary, put_notice, fcinfo->resultinfo);
