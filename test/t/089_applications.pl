@@ -227,11 +227,15 @@ app('test_shop', q{SELECT summary_cache_drop('unseen')});
 #
 $heading = 'A summary for each tenant';
 app('postgres', 'CREATE DATABASE tenants TEMPLATE test_template');
-app('tenants', 'CREATE TABLE orders (tenant int, total int)');
+app('tenants', q{
+	CREATE TABLE account (id int PRIMARY KEY);
+	INSERT INTO account SELECT generate_series(1, 200);
+	CREATE TABLE orders (tenant int REFERENCES account ON DELETE CASCADE, total int);
+});
 app('tenants', scalar $page->blocks('sql', $heading));
 app('tenants', 'SELECT marker.add(t) FROM generate_series(1, 3) t');
 $node->safe_psql('postgres', 'CREATE ROLE regress_writer LOGIN');
-app('tenants', 'GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON orders TO regress_writer');
+app('tenants', 'GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON orders, account TO regress_writer');
 
 my $truth = sub { return app('tenants', "SELECT count(*) FROM orders WHERE tenant = $_[0]") };
 
@@ -266,6 +270,8 @@ concerns("COPY orders FROM STDIN;\n3\t1\n\\.\n", '3', 'COPY');
 concerns(q{MERGE INTO orders o USING (VALUES (1), (2)) v (tenant) ON o.tenant = v.tenant AND o.total = 11
 	WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (v.tenant, 11)}, '1 2', 'MERGE');
 concerns('INSERT INTO orders SELECT t, 1 FROM generate_series(1, 200) t', '1 2 3', 'very many tenants');
+concerns('DELETE FROM account WHERE id = 3; INSERT INTO account VALUES (3)', '3', 'a cascade');
+concerns('INSERT INTO orders VALUES (NULL, 1)', '', 'a row of no tenant');
 concerns('TRUNCATE orders', '1 2 3', 'TRUNCATE');
 $node->safe_psql('postgres', 'GRANT SET ON PARAMETER session_replication_role TO app');
 concerns(q{SET session_replication_role = replica; INSERT INTO orders VALUES (2, 1)}, '2', 'written as by a replica');
@@ -304,6 +310,7 @@ SKIP:
 	}
 	# what startproject, startapp and makemigrations make
 	append_to_file("$dir/settings.py", q{
+
 SECRET_KEY = "test"
 INSTALLED_APPS = ["shop"]
 ROOT_URLCONF = "urls"
@@ -332,7 +339,7 @@ class Migration(migrations.Migration):
 	is(app('shop', fetch('shop', 'orders')), 'miss 0', '... which has the summary');
 	($ok, $output) = run_in($dir, \%environment, @manage, 'makemigrations', '--check', '--dry-run');
 	ok($ok, '... and nothing more to migrate') or diag $output;
-	($ok, $output) = run_in($dir, \%environment, @manage, 'test', '--noinput');
+	($ok, $output) = run_in($dir, \%environment, @manage, 'test', '--noinput', '--settings=settings_test');
 	ok($ok, "its test runner makes a database as that role, and the page's tests pass") or diag $output;
 	like($output, qr/^Ran 4 tests/m, '... all of them');
 	($ok, $output) = run_in($dir, \%environment, @manage, 'migrate', 'shop', '0001');
