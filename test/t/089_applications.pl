@@ -98,6 +98,20 @@ my $reads = sub {
 like($reads->('regress_reader', 'enabled = off'), qr/cannot be built in this session/, 'off, functions of one\'s own are for members of the owner');
 like($reads->('app', 'enabled = off'), qr/^private 0/, '... who get a document');
 like($reads->('regress_reader', 'max_stale_age = 0'), qr/^miss 0/, '... with max_stale_age, for everybody');
+app('test_shop', q{
+	CREATE TABLE divisor (n int);
+	INSERT INTO divisor VALUES (1);
+	SELECT summary_cache_define('fails', 'main', 'SELECT 1 / n AS n FROM divisor');
+});
+ok($node->hit('fails', 'test_shop'), 'a section that will fail');
+$other->query('UPDATE divisor SET n = 0');
+is($mine->query('SET summary_cache.max_stale_age = 0; ' . fetch('fails')), 'stale 1', 'with max_stale_age alone its old document is served');
+is($mine->query('SET summary_cache.stale_if_error = 0; ' . fetch('fails')), '', '... and not with stale_if_error = 0');
+like($mine->error, qr/division by zero/, '... but an error');
+is($mine->query('RESET summary_cache.stale_if_error; SET summary_cache.enabled = off; ' . fetch('fails')), '', '... likewise if it is off');
+like($mine->error, qr/division by zero/, '... that error');
+$mine->query('RESET ALL');
+app('test_shop', q{SELECT summary_cache_drop('fails')});
 app('test_shop', q{SELECT summary_cache_configure('shop', 'max_stale_age', '1h')});
 ok($node->hit('shop', 'test_shop'), 'an option of the summary');
 is($mine->query('SET summary_cache.max_stale_age = 0; ' . fetch('shop', 'orders')), 'hit-revision 0', '... wins over the setting');
