@@ -64,7 +64,7 @@ static volatile sig_atomic_t gave_way = false;
 
 /* Since when the build waits for an advisory lock, monotonic ns; 0: it does not. */
 static int64 waiting_since = 0;
-static bool (*is_awaited) (void);	/* does a reader wait for the build? */
+static int64 (*patience) (void);	/* how long to wait for an advisory lock */
 
 /* Whose code this worker has run: of nobody, of one owner, or of several, whose
  * sections are in one summary.  And has the present build run any? */
@@ -106,7 +106,8 @@ build_timeout_handler(void)
  *
  * Advisory locks are excepted: that a query takes one is its author's choice.  But
  * a reader that waits for this worker may hold it; so if one waits, the build ends
- * before others would look for a deadlock.  Our own locks, by which builders take
+ * after a while.  If it waits in the queue for its turn, that is a deadlock, which
+ * whoever comes to look for one ends for itself or for a third: so that is soon.  Our own locks, by which builders take
  * turns, are of that class too, but not of the two kinds that users' functions take.
  *-------------------------------------------------------------------------
  */
@@ -126,10 +127,11 @@ look_for_wait(void)
 	if (lock && lock->tag.locktag_type == LOCKTAG_ADVISORY && lock->tag.locktag_field4 <= 2)
 	{
 		int64		now = sc_clock_now();
+		int64		limit = patience();
 
 		if (waiting_since == 0)
 			waiting_since = now;
-		must_end = now - waiting_since > DeadlockTimeout * SC_NS_PER_MS / 2 && is_awaited();
+		must_end = limit >= 0 && now - waiting_since > limit;
 	}
 	else
 		waiting_since = 0;
@@ -154,11 +156,11 @@ look_timeout(void)
 
 /* From here on, builds of this process give way. */
 void
-sc_document_begin_giving_way(bool (*awaited) (void), bool patient)
+sc_document_begin_giving_way(int64 (*patience_ns) (void), bool patient)
 {
 	gives_way = true;
 	is_patient = patient;
-	is_awaited = awaited;
+	patience = patience_ns;
 	gave_way = false;
 	waiting_since = 0;
 	build_ran_code = false;

@@ -42,10 +42,10 @@ extern bool sc_document_is_timeout(const ErrorData *error);
 extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);
 
 /* For the worker, whose builds wait for no lock: before each build and after it,
- * after an error as well; the second tells whether that was the reason.  While a
- * reader waits for the build, it waits for no advisory lock for long; asked in an
- * interrupt handler. */
-extern void sc_document_begin_giving_way(bool (*is_awaited) (void), bool is_patient);
+ * after an error as well; the second tells whether that was the reason.  patience()
+ * says how long, in ns, it may wait for an advisory lock, -1 if for ever; it is asked
+ * in an interrupt handler. */
+extern void sc_document_begin_giving_way(int64 (*patience) (void), bool is_patient);
 extern bool sc_document_end_giving_way(void);
 extern void sc_document_give_way(void); /* ends such a build */
 extern void sc_document_give_way_to_build(void);	/* if it is patient */

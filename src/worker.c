@@ -160,14 +160,17 @@ take_back_notification(void)
 	notifying = -1;
 }
 
-/* In an interrupt handler: does a reader wait for what is being refreshed, or for its turn? */
-static bool
-is_awaited(void)
+/* In an interrupt handler: how long may what is being refreshed wait for a lock that a reader may hold? */
+static int64
+patience(void)
 {
-	return refreshing_awaited ||
-		(refreshing >= 0 &&
-		 (sc_store_is_awaited(refreshing) ||
-		  pg_atomic_read_u32(&sc_store_requests(refreshing)->boarding) > 0));
+	int64		timeout = DeadlockTimeout * SC_NS_PER_MS;
+
+	if (refreshing >= 0 && pg_atomic_read_u32(&sc_store_requests(refreshing)->boarding) > 0)
+		return timeout / 16;
+	if (refreshing_awaited || (refreshing >= 0 && sc_store_is_awaited(refreshing)))
+		return timeout / 2;
+	return -1;
 }
 
 /* May forms of a summary's document be made now? */
@@ -195,7 +198,7 @@ refresh_summary(int index, const char *name, ScRefresh what)
 	refreshing = index;
 	refreshing_inline = what == SC_REFRESH_INLINE;
 	refreshing_awaited = (what & SC_REFRESH_AWAITED) != 0;
-	sc_document_begin_giving_way(is_awaited,
+	sc_document_begin_giving_way(patience,
 								 pg_atomic_read_u32(&sc_store_requests(index)->pauses) < PATIENT_PAUSES);
 	outcome = sc_cache_refresh(index, what);
 	(void) sc_document_end_giving_way();
