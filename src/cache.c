@@ -79,10 +79,12 @@ typedef enum Flight
 	FLIGHT_INLINE = 2
 } Flight;
 
-/* A section of the cached document that is proven current, before something is built. */
+/* A section of the cached document, or a part of one, that is proven current, before something is built. */
 typedef struct Proven
 {
 	NameData	section;
+	int			part;
+	int			nparts;
 	int64		read_at;		/* of its label */
 } Proven;
 
@@ -888,6 +890,8 @@ note_proven(Reader *reader)
 			sc_label_prove(&section->label, reader->snapshot) != SC_CURRENT)
 			continue;
 		reader->proven[reader->nproven].section = section->name;
+		reader->proven[reader->nproven].part = section->part;
+		reader->proven[reader->nproven].nparts = section->nparts;
 		reader->proven[reader->nproven++].read_at = section->label.read_at;
 	}
 }
@@ -909,6 +913,8 @@ is_as_built(Reader *reader)
 
 		for (int p = 0; !known && p < reader->nproven; p++)
 			known = section->label.read_at >= reader->proven[p].read_at &&
+				section->part == reader->proven[p].part &&
+				section->nparts == reader->proven[p].nparts &&
 				strcmp(NameStr(section->name), NameStr(reader->proven[p].section)) == 0;
 		if (!known)
 			return false;
@@ -1030,7 +1036,9 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	if (build.published)
 	{
 		sc_local_sync(local, true);
+		/* what is there of a section may be proven current, and built before */
 		if (local->index >= 0 && is_as_built(reader) &&
+			(!reader->asked->force || local->label.read_at > reader->asked_at) &&
 			answer_reader(reader, decision->status, NULL, answer))
 		{
 			sc_build_warn(reader->summary, &build);
@@ -1164,10 +1172,10 @@ compose_answer(Reader *reader, ScBuild *build, ScAnswer *answer)
 	answer->etag = palloc(sizeof(ScEtag));
 	answer->document = NULL;
 	answer->status = SC_STALE;
-	if (!sc_local_compose(reader->local, build->chunks, answer->etag, &answer->built_at, NULL))
+	if (!sc_local_compose(reader->local, build->chunks, build->nchunks, answer->etag, &answer->built_at, NULL))
 		return false;
 	return !wants_document(reader->asked, answer->etag) ||
-		sc_local_compose(reader->local, build->chunks, answer->etag, &answer->built_at,
+		sc_local_compose(reader->local, build->chunks, build->nchunks, answer->etag, &answer->built_at,
 						 &answer->document);
 }
 
