@@ -162,6 +162,15 @@ CREATE FUNCTION summary_cache_define(
 COMMENT ON FUNCTION summary_cache_define(text, text, text, anycompatible, text, boolean) IS
     'create or replace a section of a summary, and track its source tables';
 
+CREATE FUNCTION summary_cache_notices(
+        summary text,
+        OUT section name, OUT message text, OUT detail text, OUT hint text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sc_notices'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_notices(text) IS
+    'what summary_cache_define() would say of the sections of a summary in NOTICEs';
+
 CREATE FUNCTION summary_cache_drop(summary text, section text DEFAULT NULL)
     RETURNS void
     AS 'MODULE_PATHNAME', 'sc_drop_sql'
@@ -300,6 +309,7 @@ REVOKE ALL ON FUNCTION
     summary_cache_fetch(text, text, boolean),
     summary_cache_unchanged(text, text),
     summary_cache_define(text, text, text, anycompatible, text, boolean),
+    summary_cache_notices(text),
     summary_cache_drop(text, text),
     summary_cache_configure(text, text, text),
     summary_cache_invalidate(text, text),

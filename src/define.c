@@ -714,41 +714,121 @@ examine(const ScSectionSpec *spec, Examined *examined)
 	}
 }
 
-/* Say what a definition cannot see, or what is not as one might expect of it. */
+static List *
+add_notice(List *notices, char *message, char *detail, char *hint)
+{
+	ScNotice   *notice = palloc(sizeof(ScNotice));
+
+	notice->message = message;
+	notice->detail = detail;
+	notice->hint = hint;
+	return lappend(notices, notice);
+}
+
+/* What a definition cannot see, or what is not as one might expect of it. */
+static List *
+notices_of(const ScSectionDef *section, bool derive_sources, bool generated, ScQueryInfo *info)
+{
+	const char *summary = NameStr(section->summary);
+	const char *name = NameStr(section->name);
+	List	   *notices = NIL;
+	ListCell   *lc;
+
+	foreach(lc, derive_sources ? info->functions : NIL)
+	{
+		notices = add_notice(notices,
+							 psprintf("tables that function %s reads are not tracked",
+									  format_procedure(lfirst_oid(lc))),
+							 NULL,
+							 "Name them in \"sources\" together with the tables of the query.");
+	}
+	if (info->depends)
+		notices = add_notice(notices,
+							 psprintf("section \"%s\" of summary \"%s\" depends on more than its source tables",
+									  name, summary),
+							 psprintf("It uses %s.", listed(info->depends)),
+							 "Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.");
+	if (OidIsValid(info->author) && !generated && superuser_arg(section->owner))
+		notices = add_notice(notices,
+							 psprintf("section \"%s\" of summary \"%s\" runs with the rights of a superuser",
+									  name, summary),
+							 psprintf("It uses what role \"%s\" owns and can change.",
+									  sc_role_name(info->author)),
+							 "Drop it, and define it as a role that needs no more rights than the query does.");
+	return notices;
+}
+
+/* Say that to who defines. */
 static void
 report(const ScSectionSpec *spec, Examined *examined, bool executed)
 {
-	ScQueryInfo *info = &examined->info;
-	Oid			owner = examined->section.owner;
 	ListCell   *lc;
 
-	foreach(lc, spec->derive_sources ? info->functions : NIL)
+	foreach(lc, notices_of(&examined->section, spec->derive_sources, spec->generated, &examined->info))
 	{
+		ScNotice   *notice = lfirst(lc);
+
 		ereport(NOTICE,
-				(errmsg("tables that function %s reads are not tracked",
-						format_procedure(lfirst_oid(lc))),
-				 errhint("Name them in \"sources\" together with the tables of the query.")));
+				(errmsg("%s", notice->message),
+				 notice->detail ? errdetail("%s", notice->detail) : 0,
+				 errhint("%s", notice->hint)));
 	}
-	if (info->depends)
-		ereport(NOTICE,
-				(errmsg("section \"%s\" of summary \"%s\" depends on more than its source tables",
-						spec->section, spec->summary),
-				 errdetail("It uses %s.", listed(info->depends)),
-				 errhint("Such a value is that of the session that builds, and as old as the document: max_stale_age bounds it.")));
-	if (OidIsValid(info->author) && !spec->generated && superuser_arg(owner))
-		ereport(NOTICE,
-				(errmsg("section \"%s\" of summary \"%s\" runs with the rights of a superuser",
-						spec->section, spec->summary),
-				 errdetail("It uses what role \"%s\" owns and can change.",
-						   sc_role_name(info->author)),
-				 errhint("Drop it, and define it as a role that needs no more rights than the query does.")));
 	if (!executed)
 		ereport(NOTICE,
 				(errmsg("query of section \"%s\" of summary \"%s\" was not executed",
 						spec->section, spec->summary),
 				 errdetail("It runs code that is not PostgreSQL's own with the rights of role \"%s\", of which role \"%s\" is no member.",
-						   sc_role_name(owner), sc_role_name(GetUserId())),
+						   sc_role_name(examined->section.owner), sc_role_name(GetUserId())),
 				 errhint("Read the summary, so that a worker builds it.")));
+}
+
+/*
+ * Are a section's sources those that its query reads?  Whether they were derived
+ * from it or given is not kept.
+ */
+static bool
+reads_its_sources(const ScSectionDef *section, ScQueryInfo *info)
+{
+	ScOidList	sources = {NIL};
+	ScOidList	reads = {NIL};
+	ListCell   *lc;
+
+	for (int i = 0; i < section->nsources; i++)
+		(void) sc_oid_list_add(&sources, section->sources[i]);
+	foreach(lc, info->relations)
+	{
+		if (sc_extension_is_own_table(lfirst_oid(lc)))
+			continue;
+		if (!sc_oid_list_has(&sources, lfirst_oid(lc)))
+			return false;
+		(void) sc_oid_list_add(&reads, lfirst_oid(lc));
+	}
+	return list_length(reads.list) == list_length(sources.list);
+}
+
+void
+sc_define_notices(const char *summary, void (*put) (const char *section, const ScNotice *notice, void *arg), void *arg)
+{
+	ScSummaryDef *definition = sc_definition_now(summary);
+
+	if (definition == NULL)
+		sc_definition_unknown(summary);
+	sc_reader_check(definition);
+	for (int i = 0; i < definition->nsections; i++)
+	{
+		ScSectionDef *section = &definition->sections[i];
+		ScQueryInfo info;
+		ListCell   *lc;
+
+		CHECK_FOR_INTERRUPTS();
+		check_owner(section->owner, summary, NameStr(section->name));
+		memset(&info, 0, sizeof(info));
+		sc_inspect_query(section, false, &info);
+		foreach(lc, notices_of(section, reads_its_sources(section, &info), section->generated, &info))
+		{
+			put(NameStr(section->name), lfirst(lc), arg);
+		}
+	}
 }
 
 void

@@ -33,6 +33,14 @@ typedef struct ScSectionSpec
 													 * NULL */
 } ScSectionSpec;
 
+/* What a definition is told of a section, in a NOTICE. */
+typedef struct ScNotice
+{
+	char	   *message;
+	char	   *detail;			/* or NULL */
+	char	   *hint;
+} ScNotice;
+
 /* An error on a standby, and in a read-only transaction. */
 extern void sc_define_check_writable(const char *function);
 
@@ -51,6 +59,11 @@ extern const char *sc_define_holders(LOCKMODE mode);
 /* Define or replace a section; checks everything but the caller's right to act
  * for the owner. */
 extern void sc_define_section(const ScSectionSpec *spec);
+
+/* What that would say now of each section of a summary.  The caller must be able
+ * to act for their owners; nothing is executed or changed. */
+extern void sc_define_notices(const char *summary,
+							  void (*put) (const char *section, const ScNotice *notice, void *arg), void *arg);
 
 /* Drop a section, or with NULL all of a summary. */
 extern void sc_define_drop(const char *summary, const char *section);

@@ -462,7 +462,7 @@ print_members(ScSectionDef *section, HeapTuple row, TupleDesc desc, Size room,
 	for (int i = 0; i < body->nkeys; i++)
 	{
 		bool		isnull;
-		Datum		value = SPI_getbinval(row, desc, i + 1, &isnull);
+		Datum		value = heap_getattr(row, i + 1, desc, &isnull);
 
 		append_bytes(&members, frame + printed, places[i] - printed);
 		printed = places[i];
@@ -486,6 +486,48 @@ typedef struct BuildArguments
 	ScBody	   *bodies;
 	bool		ran;			/* all of them */
 } BuildArguments;
+
+/*
+ * Takes a query's first row, and ends it at the second.  (A number of rows that
+ * is given to the executor would keep it from using parallel workers.)
+ */
+typedef struct RowReceiver
+{
+	DestReceiver pub;
+	MemoryContext context;		/* of the row */
+	HeapTuple	row;
+	TupleDesc	desc;
+	uint64		nrows;			/* 2 stands for more */
+} RowReceiver;
+
+static void
+row_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
+	receiver->desc = CreateTupleDescCopy(desc);
+	MemoryContextSwitchTo(old);
+}
+
+static bool
+row_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	MemoryContext old;
+
+	if (receiver->nrows++ > 0)
+		return false;
+	old = MemoryContextSwitchTo(receiver->context);
+	receiver->row = ExecCopySlotHeapTuple(slot);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+row_nothing(DestReceiver *self)
+{
+}
 
 static CachedPlanSource *
 source_of(SPIPlanPtr plan)
@@ -652,16 +694,20 @@ plan_of(BuildArguments *arguments, ScSectionDef *section)
 static bool
 build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, MemoryContext context, ScBody *body)
 {
-	TupleDesc	desc;
+	RowReceiver receiver = {
+		.pub = {.receiveSlot = row_receive,.rStartup = row_startup,.rShutdown = row_nothing,
+		.rDestroy = row_nothing,.mydest = DestTuplestore},
+	};
+	SPIExecuteOptions options = {.read_only = true,.dest = &receiver.pub};
 	int			result;
 	CachedPlan *cached;
 	MemoryContext old;
 	bool		ran;
 
-	/* at most two rows: enough to see that there is one too many */
-	result = SPI_execute_plan(plan, NULL, NULL, true, 2);
+	receiver.context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
+	result = SPI_execute_plan_extended(plan, &options);
 	if (result != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");
@@ -684,16 +730,15 @@ build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, Me
 	}
 	else
 		ran = may_run(arguments, section, plan);
-	desc = SPI_tuptable->tupdesc;
-	sc_query_check_columns(section, desc);
-	sc_query_check_rows(section, SPI_processed);
+	sc_query_check_columns(section, receiver.desc);
+	sc_query_check_rows(section, receiver.nrows);
 
 	old = MemoryContextSwitchTo(context);
-	body->nkeys = desc->natts;
-	body->keys = sc_query_column_names(desc);
+	body->nkeys = receiver.desc->natts;
+	body->keys = sc_query_column_names(receiver.desc);
 	MemoryContextSwitchTo(old);
-	print_members(section, SPI_tuptable->vals[0], desc, body->room, context, body);
-	SPI_freetuptable(SPI_tuptable);
+	print_members(section, receiver.row, receiver.desc, body->room, context, body);
+	MemoryContextDelete(receiver.context);
 	return ran;
 }
 

@@ -36,6 +36,7 @@ PG_FUNCTION_INFO_V1(sc_get);
 PG_FUNCTION_INFO_V1(sc_fetch);
 PG_FUNCTION_INFO_V1(sc_unchanged);
 PG_FUNCTION_INFO_V1(sc_define_sql);
+PG_FUNCTION_INFO_V1(sc_notices);
 PG_FUNCTION_INFO_V1(sc_drop_sql);
 PG_FUNCTION_INFO_V1(sc_invalidate_sql);
 PG_FUNCTION_INFO_V1(sc_configure_sql);
@@ -241,6 +242,39 @@ sc_define_sql(PG_FUNCTION_ARGS)
 	spec.execute = is_absent(fcinfo, 5) || PG_GETARG_BOOL(5) ? sc_build_once : NULL;
 	sc_define_section(&spec);
 	PG_RETURN_VOID();
+}
+
+/* What summary_cache_notices() has, as the install script declares it. */
+#define NOTICE_COLUMNS	4
+
+static void
+put_notice(const char *section, const ScNotice *notice, void *arg)
+{
+	ReturnSetInfo *rsinfo = arg;
+	Datum		values[NOTICE_COLUMNS];
+	bool		nulls[NOTICE_COLUMNS] = {0};
+
+	values[0] = DirectFunctionCall1(namein, CStringGetDatum(section));
+	values[1] = CStringGetTextDatum(notice->message);
+	nulls[2] = notice->detail == NULL;
+	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(notice->detail);
+	values[3] = CStringGetTextDatum(notice->hint);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+sc_notices(PG_FUNCTION_ARGS)
+{
+	char	   *summary = text_argument(fcinfo, 0, "summary", SUMMARY_HINT);
+
+	if (strlen(summary) >= NAMEDATALEN)
+		sc_definition_unknown(summary);
+	InitMaterializedSRF(fcinfo, 0);
+	(void) sc_extension_check_version(ERROR);
+	sc_extension_check_columns("summary_cache_notices",
+							   ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc->natts, NOTICE_COLUMNS);
+	sc_define_notices(summary, put_notice, fcinfo->resultinfo);
+	return (Datum) 0;
 }
 
 Datum

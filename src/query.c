@@ -490,6 +490,7 @@ sc_query_prepare(ScSectionDef *section)
 
 	options.parserSetup = before_analysis;
 	options.parserSetupArg = section;
+	options.cursorOptions = CURSOR_OPT_PARALLEL_OK;
 	plan = SPI_prepare_extended(section->query, &options);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));

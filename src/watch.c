@@ -194,14 +194,13 @@ need_note(TransactionId xid)
 	return note;
 }
 
+/* A file may be in the first note more than once: most transactions change no more files than it has room for. */
 static void
-note_file(Note *note, const ScFile *file)
+note_file_more(Note *note, const ScFile *file)
 {
 	Note	   *tail;
 	int			n = 1;
 
-	if (OidIsValid(file->database))
-		note->database = file->database;
 	for (tail = note;; tail = &notes[tail->more], n++)
 	{
 		for (int i = 0; i < tail->nfiles; i++)
@@ -228,6 +227,17 @@ note_file(Note *note, const ScFile *file)
 	tail->files[tail->nfiles++] = *file;
 }
 
+static inline void
+note_file(Note *note, const ScFile *file)
+{
+	if (OidIsValid(file->database))
+		note->database = file->database;
+	if (note->nfiles < FILES_IN_NOTE)
+		note->files[note->nfiles++] = *file;
+	else
+		note_file_more(note, file);
+}
+
 /* The transaction is over. */
 static void
 drop_note(TransactionId xid)
@@ -235,7 +245,10 @@ drop_note(TransactionId xid)
 	int		   *link = &buckets[bucket_of(xid)];
 
 	if (xid == last_xid)
+	{
 		last_xid = InvalidTransactionId;
+		last_note = NULL;
+	}
 	while (*link >= 0 && notes[*link].xid != xid)
 		link = &notes[*link].next;
 	if (*link >= 0)
@@ -455,10 +468,10 @@ note_record(XLogReaderState *record)
 	if (xid == last_xid && file->SC_FILE_NUMBER == last_file.number &&
 		file->SC_FILE_DATABASE == last_file.database && file->SC_FILE_TABLESPACE == last_file.tablespace)
 		return;
-	if (!TransactionIdIsValid(xid))
-		return;
 	if (xid != last_xid)
 	{
+		if (!TransactionIdIsValid(xid))
+			return;
 		last_xid = xid;
 		last_note = need_note(xid);
 	}

@@ -10,6 +10,7 @@ work=		# directory of this run
 own_work=	# it is ours to remove
 keep_work=	# but is not to be removed, nor its servers to be stopped
 last_line=	# to be said after everything else
+at_exit=	# a function that ends what a script has begun besides servers
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
@@ -95,6 +96,9 @@ find_server() {
 	return 1
 }
 
+# A package that is installed, and that the distribution itself has made.
+comes_from_debian() { dpkg-query -W -f '${Maintainer}' "$1" 2>/dev/null | grep -qi 'debian\|ubuntu'; }
+
 # Debian's names of what is missing, one a line.  $1 = tools for what any build takes, server for that
 # and a server, tap for what the TAP suite needs too.
 missing_packages() {
@@ -119,8 +123,15 @@ missing_packages() {
 		have nginx || [ -x /usr/sbin/nginx ] || echo nginx
 		{ have prometheus && have promtool; } || echo prometheus
 		have prometheus-postgres-exporter || have postgres_exporter || echo prometheus-postgres-exporter
-		# elsewhere it is no package of apt, or only a wrapper of one that is none
-		have chromium || have chromium-browser || [ "$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null)" != debian ] || echo chromium
+		/usr/bin/python3 -c 'import django, psycopg2' 2>/dev/null || printf '%s\n' python3-django python3-psycopg2
+		# node of another origin does not go with Debian's packages for it, and a JDK is too large to be asked for
+		if [ ! -d /usr/share/nodejs/pg ] && { ! have node || comes_from_debian nodejs; }; then printf '%s\n' nodejs node-pg; fi
+		if have javac && [ ! -e /usr/share/java/postgresql.jar ]; then echo libpostgresql-jdbc-java; fi
+		# elsewhere these are no packages of apt, or not of each release, or only a wrapper of one that is none
+		if [ "$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null)" = debian ]; then
+			have chromium || have chromium-browser || echo chromium
+			/usr/bin/python3 -c 'import psycopg' 2>/dev/null || echo python3-psycopg
+		fi
 	fi
 	if [ "$1" != tools ] && ! find_server; then
 		for dir in /usr/lib/postgresql/*/; do
@@ -253,6 +264,7 @@ clean_up() {
 	local status=$? pidfile
 	trap '' INT TERM HUP
 	trap - EXIT
+	[ -z "$at_exit" ] || "$at_exit"
 	restore_createcluster
 	if [ -n "$work" ] && [ -z "$keep_work" ]; then
 		find "$work" -name postmaster.pid -print 2>/dev/null | while read -r pidfile; do

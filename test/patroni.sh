@@ -281,10 +281,12 @@ serves() {
 #
 
 stop_fleet() {
-	local m pid
+	local m pid leader_now
+	set +e
+	leader_now=$(leader)
 	touch "$work/stop"
 	# they have postgres stopped by Patroni; the leader last, which waits for the others
-	for m in $(others "${leader_now:-none}") ${leader_now:-}; do
+	for m in $(others "${leader_now:-none}") $leader_now; do
 		pid=${patroni_pid[$m]:-}
 		if [ -n "$pid" ] && kill -TERM "$pid" 2>/dev/null; then wait "$pid" 2>/dev/null; fi
 	done
@@ -304,7 +306,7 @@ stop_fleet() {
 	export PGPASSWORD=$password PGCONNECT_TIMEOUT=10
 	as_server mkdir -p "$work/sock"
 	write_configuration
-	trap 'status=$?; set +e; leader_now=$(leader); stop_fleet; (exit "$status"); clean_up' EXIT
+	at_exit=stop_fleet
 
 	start_etcd
 	start_member n1

@@ -9,6 +9,7 @@
 #   DURATION=600   seconds, all in all
 #   SEED=N         of all random choices
 #   MODES="plain"  only these modes
+#   WAYS="standby" only these ways of those above: asis, points, flush, callback, scarce, standby
 #   OPTIONS="--readers=6 --pause=20000"   more of the checker's
 #   NO_INSTALL=1   do not install what is missing
 
@@ -20,6 +21,11 @@ seed=${SEED:-$(date +%s)}
 read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash \
 	restart full oom callback ddl inherit closed temporary bulk eager parts extension database}"
 case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
+all_ways="asis points flush callback scarce standby"
+read -r -a ways <<<"${WAYS:-$all_ways}"
+for way in "${ways[@]}"; do
+	case " $all_ways " in *" $way "*) ;; *) die "no way is called \"$way\"; there are $all_ways" ;; esac
+done
 
 require_packages server
 build_copy all COPT=-Werror
@@ -45,9 +51,13 @@ run_logged as_server "$("$pg_config" --cc)" -O2 -fPIC -shared -Wall -Werror -o "
 	"$work/src/test/stress/callback.c" -I"$("$pg_config" --includedir-server)"
 run_server "$data" "$work/stress.log"
 
-# Rounds of all modes, in one way after the other, until the time is over.
-ways=("" "options='-c summary_cache.debug_point=all -c summary_cache.debug_sleep=200'" "--commit-delay=500"
-	"options='-c callback.visible_sleep=1000 -c callback.published_sleep=1000'" scarce standby)
+# What a way adds to the settings of the checker's sessions.
+settings_of() {
+	case $1 in
+		points) echo "-c summary_cache.debug_point=all -c summary_cache.debug_sleep=200" ;;
+		callback) echo "-c callback.visible_sleep=1000 -c callback.published_sleep=1000" ;;
+	esac
+}
 # one worker for all: what is not PostgreSQL's own has no hits without any
 scarce="max_worker_processes = 3
 summary_cache.max_tables = 40
@@ -59,8 +69,8 @@ declare -A caught
 
 standby=$work/stress-standby
 stop_standby() { run_logged as_server "$bindir/pg_ctl" stop -s -m fast -D "$standby"; }
-# Any commit ends all hits there: there are some only if writers rest.
-standby_modes=" plain 2pc savepoint sync rr inline partition copy ddl inherit parts "
+# The others disturb the server that is read from, or need it to be the one that is written to.
+standby_modes=" plain 2pc savepoint sync rr inline partition copy ddl inherit temporary parts "
 start_standby() {
 	as_server rm -rf "$standby"
 	as_server mkdir -p "$sock.standby"
@@ -76,20 +86,17 @@ start_standby() {
 # Under these very options the protocols that are known to be wrong are caught: else the rest proves nothing.
 status=0
 for protocol in at-write after-commit; do
-	for way in "${ways[@]:0:4}"; do
+	for way in asis points flush callback; do
 		read -r -a options <<<"--seconds=10 --seed=$seed ${OPTIONS:-}"
 		weak="-c summary_cache.debug_protocol=$protocol"
-		case $way in
-			options=*) conninfo="host=$sock user=postgres dbname=postgres ${way%\'} $weak'" ;;
-			*) conninfo="host=$sock user=postgres dbname=postgres options='$weak'" ;;
-		esac
-		case $way in --*) options+=("$way") ;; esac
+		conninfo="host=$sock user=postgres dbname=postgres options='$(settings_of "$way") $weak'"
+		if [ "$way" = flush ]; then options+=(--commit-delay=500); fi
 		found=0
 		as_server "$work/checker" --conninfo="$conninfo" "${options[@]}" plain >"$work/weak.log" 2>&1 || found=$?
 		case $found in
-			0) say "protocol $protocol, ${way:-as it is}: not caught in 10 s" ;;
+			0) say "protocol $protocol, $way: not caught in 10 s" ;;
 			1)
-				say "protocol $protocol, ${way:-as it is}: caught"
+				say "protocol $protocol, $way: caught"
 				caught[$protocol]=1
 				;;
 			*) cat "$work/weak.log"; die "the checker does not run" ;;
@@ -115,6 +122,7 @@ done
 as_server rm "$data/way.conf"
 run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"
 
+# Rounds of all modes, in one way after the other, until the time is over.
 round=0
 end=$((SECONDS + duration))
 while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
@@ -122,7 +130,7 @@ while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
 	prefix=
 	[ "$way" != standby ] || prefix=standby-
 	read -r -a options <<<"--seconds=$each --seed=$((seed + round)) ${OPTIONS:-}"
-	conninfo="host=$sock user=postgres dbname=postgres"
+	conninfo="host=$sock user=postgres dbname=postgres options='$(settings_of "$way")'"
 	case $way in
 		scarce)
 			as_server tee "$data/way.conf" <<<"$scarce" >/dev/null
@@ -132,8 +140,7 @@ while [ "$SECONDS" -lt "$end" ] && [ "$status" -eq 0 ]; do
 			start_standby
 			options+=("--read-conninfo=host=$sock.standby user=postgres dbname=postgres" --pause=40000)
 			;;
-		--*) options+=("$way") ;;
-		*) conninfo="$conninfo $way" ;;
+		flush) options+=(--commit-delay=500) ;;
 	esac
 	for mode in "${modes[@]}"; do
 		if [ "$way" = standby ] && [[ $standby_modes != *" $mode "* ]]; then continue; fi

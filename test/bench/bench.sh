@@ -182,7 +182,7 @@ stop_peers() {
 	for pid in "${peers[@]}" $(cat "$work/pool/pid" 2>/dev/null | tr -dc 0-9); do as_root kill -INT "$pid" 2>/dev/null || true; done
 	for pid in "${peers[@]}"; do kill "$pid" 2>/dev/null || true; done
 }
-trap 'stop_peers; clean_up' EXIT
+at_exit=stop_peers
 
 # shellcheck source=test/bench/reads.sh
 . "$bench/reads.sh"

@@ -22,20 +22,24 @@ build_before() {
 	run_logged make_in "$work/before" -s install DESTDIR="$work/inst-before"
 }
 
+# Their table had another name in earlier versions.
+definitions="SELECT coalesce(to_regclass('summary_cache.definition'), to_regclass('summary_cache_definition')) AS definitions"
+
 # Database $1 with $2 summaries over one table, filled as a restore does: to define them one by one would
 # take minutes in a version in which that is slow.
 growth_database() {
-	fill_database "$1" -v n="$2" <<-'SQL'
+	fill_database "$1" -v n="$2" <<-SQL
 		SET client_min_messages = error;
 		CREATE EXTENSION summary_cache;
 		CREATE TABLE a (n int);
 		CREATE TABLE b (n int);
 		CREATE TABLE other (n int);
 		SELECT summary_cache_define('s0', 'main', 'SELECT count(*) AS n FROM a');
-		INSERT INTO summary_cache.definition
+		$definitions \gset
+		INSERT INTO :definitions
 			(summary, section, position, refresh, owner, query, sources, reads, calls, keys, settings)
 			SELECT 's' || i, section, position, refresh, owner, query, sources, reads, calls, keys, settings
-			FROM summary_cache.definition, generate_series(1, :n - 1) i;
+			FROM :definitions, generate_series(1, :n - 1) i;
 		ANALYZE;
 	SQL
 }
@@ -165,7 +169,7 @@ bench_growth() {
 		use_server "growth-$build"
 		for n in $ns; do
 			growth_memory "$build" "n$n" "$n" "kB of summary_cache_stats" \
-				"SELECT sum(length(query)) FROM summary_cache.definition; SELECT count(*) FROM summary_cache_stats WHERE false" \
+				"SELECT sum(length(query)) FROM $(sql -d "n$n" -c "$definitions"); SELECT count(*) FROM summary_cache_stats WHERE false" \
 				"SELECT count(*) FROM summary_cache_stats"
 		done
 		growth_memory "$build" plans "$plans" "kB of a session that builds sections of 20 subselects" \

@@ -14,6 +14,7 @@ init_server() {
 	local data=$work/$1 sock=$work/$1.sock
 	shift
 	as_server mkdir -p "$sock"
+	as_server rm -rf "$data"	# of another part's server of this name, which is stopped
 	as_server "$bindir/initdb" -D "$data" -U postgres -A trust --no-sync >"$work/initdb.log" 2>&1 ||
 		{ cat "$work/initdb.log"; die "initdb failed"; }
 	as_server tee -a "$data/postgresql.conf" <"$work/server.conf" >/dev/null

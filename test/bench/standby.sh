@@ -14,12 +14,13 @@ ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 
 start_standby() {
 	as_server mkdir -p "$work/standby.sock"
+	as_server rm -rf "$work/standby"
 	as_server "$bindir/pg_basebackup" -D "$work/standby" -R -c fast --no-sync
 	as_server tee -a "$work/standby/postgresql.conf" <<-CONF >/dev/null
 		unix_socket_directories = '$work/standby.sock'
 		hot_standby_feedback = on
 		wal_retrieve_retry_interval = 100ms
-		include_if_exists = 'interval.conf'
+		include_if_exists = 'beside.conf'
 	CONF
 	start_server standby
 	use_server primary
@@ -70,6 +71,14 @@ start_pair() {
 	script change '\set pause random(500, 1500)' "BEGIN;" "UPDATE tasks SET title = 'Task at ' || now() WHERE id = 1;" "INSERT INTO changes VALUES (clock_timestamp());" "COMMIT;" '\sleep :pause ms'
 }
 
+# Beside what follows, until the pids are waited for: $1, a script of that name, by pgbench with the other options.
+in_background() {
+	local name=$1
+	shift
+	pgbench "$@" -f "$work/scripts/$name.sql" hub1 >"$work/$name.log" 2>&1 &
+	pids+=($!)
+}
+
 # Reads for $1 seconds: sets result, builds and cpu.
 read_standby() {
 	local counted="SELECT builds_background FROM summary_cache_stats WHERE summary = 'state'" worker
@@ -87,28 +96,38 @@ read_standby() {
 # Builds a second and the worker's share of a core, of what read_standby found in $1 seconds.
 per_second() { perl -e 'printf "%.1f,%.1f", $ARGV[0] / $ARGV[2], 100 * $ARGV[1] / $ARGV[3] / $ARGV[2]' "$builds" "$cpu" "$1" "$(getconf CLK_TCK)"; }
 
-bench_standby() {
-	local length=$([ -n "$quick" ] && echo 3 || echo 12) rate interval result builds cpu pids
-	start_pair
-	header standby "commits_per_s,min_refresh_interval,reads,hits_percent,stale_percent,behind_ms_mean,behind_ms_p95,behind_ms_max,builds_per_s,worker_cpu_percent"
-	say "" "A standby, its sources changed once a second: by unrelated commits a second and min_refresh_interval"
+# $1: watch_replay; the rest: values of min_refresh_interval.
+standby_rates() {
+	local watch=$1 rate interval result builds cpu pids
 	for rate in 0 10 1000; do
-		for interval in 0 100ms 1s; do
-			echo "summary_cache.min_refresh_interval = $interval" | as_server tee "$work/standby/interval.conf" >/dev/null
-			as_server "$bindir/pg_ctl" reload -s -D "$work/standby"
+		for interval in "${@:2}"; do
+			printf '%s\n' "summary_cache.watch_replay = $watch" "summary_cache.min_refresh_interval = $interval" |
+				as_server tee "$work/standby/beside.conf" >/dev/null
+			as_server "$bindir/pg_ctl" restart -w -s -D "$work/standby" -l "$work/standby.log"
 			pids=()
-			as_server "$bindir/pgbench" -n -T $((length + 4)) -f "$work/scripts/change.sql" hub1 >"$work/change.log" 2>&1 &
-			pids+=($!)
-			if [ "$rate" != 0 ]; then
-				as_server "$bindir/pgbench" -n -c 2 -R "$rate" -T $((length + 4)) -f "$work/scripts/unrelated.sql" hub1 >"$work/unrelated.log" 2>&1 &
-				pids+=($!)
-			fi
+			in_background change -T $((length + 6))
+			if [ "$rate" != 0 ]; then in_background unrelated -c 2 -R "$rate" -T $((length + 6)); fi
 			read_standby "$length"
 			wait "${pids[@]}"
-			record standby "$rate" "$interval" "$result" "$(per_second "$length")"
-			tail -n 1 "$csv/standby.csv" | awk -F, '{ printf "  %4d/s, %-5s: hits %5.1f %%, stale %5.1f %%; behind %6.1f ms on average, %6.1f p95, %6.1f at most; builds %5.1f/s, worker %4.1f %% of a core\n", $1, $2, $4, $5, $6, $7, $8, $9, $10 }'
+			record standby "$watch" "$rate" "$interval" "$result" "$(per_second "$length")"
+			tail -n 1 "$csv/standby.csv" | awk -F, '{ printf "  watch_replay %-3s, %4d/s, %-5s: hits %5.1f %%, stale %5.1f %%; behind %6.1f ms on average, %6.1f p95, %6.1f at most; builds %5.1f/s, worker %4.1f %% of a core\n", $1, $2, $3, $5, $6, $7, $8, $9, $10, $11 }'
 		done
 	done
+}
+
+bench_standby() {
+	local length=$([ -n "$quick" ] && echo 3 || echo 12)
+	start_pair
+	say "" "On a standby"
+	use_server standby
+	rounds_of standby-hit hub1 1 constant control hit
+	place 2
+	use_server primary
+	place 2
+	header standby "watch_replay,commits_per_s,min_refresh_interval,reads,hits_percent,stale_percent,behind_ms_mean,behind_ms_p95,behind_ms_max,builds_per_s,worker_cpu_percent"
+	say "" "A standby, its sources changed once a second: by unrelated commits a second and min_refresh_interval"
+	standby_rates on 0 100ms 1s
+	standby_rates off 0 100ms
 	stop_server standby
 	stop_server primary
 }
@@ -130,14 +149,9 @@ bench_standby_ddl() {
 			as_server "$bindir/pg_ctl" restart -w -s -D "$work/primary" -l "$work/primary.log"
 			use_server primary
 			pids=()
-			as_server "$bindir/pgbench" -n -T $((length + 6)) -f "$work/scripts/change.sql" hub1 >"$work/change.log" 2>&1 &
-			pids+=($!)
-			as_server "$bindir/pgbench" -n -R 50 -T $((length + 6)) -f "$work/scripts/unrelated.sql" hub1 >"$work/unrelated.log" 2>&1 &
-			pids+=($!)
-			if [ -e "$work/scripts/$beside.sql" ]; then
-				as_server "$bindir/pgbench" -n -T $((length + 6)) -f "$work/scripts/$beside.sql" hub1 >"$work/beside.log" 2>&1 &
-				pids+=($!)
-			fi
+			in_background change -T $((length + 6))
+			in_background unrelated -R 50 -T $((length + 6))
+			if [ -e "$work/scripts/$beside.sql" ]; then in_background "$beside" -T $((length + 6)); fi
 			read_standby "$length"
 			wait "${pids[@]}"
 			record standby_ddl "$library" "$beside" "$result" "$(per_second "$length")"

@@ -1015,6 +1015,16 @@ calls_us(const char *sql)
 	return strstr(sql, "summary_cache") || strstr(sql, "state_summary") || strstr(sql, "pr_commit");
 }
 
+static bool
+is_installed(void)
+{
+	PGresult   *result = ask("SELECT FROM pg_extension WHERE extname = 'summary_cache'");
+	bool		found = PQntuples(result) > 0;
+
+	PQclear(result);
+	return found;
+}
+
 /*
  * PostgreSQL's own statements end in an internal error where a catalog row
  * changes under them; the extension's functions look for that beforehand.  But
@@ -1031,6 +1041,9 @@ is_cores_own(const char *sql, const char *message, const char *context)
 
 	if (strstr(message, "cache lookup failed for relation") &&
 		((context && strstr(context, "section \"")) || strstr(message, "could not be built")))
+		return true;
+	/* the row type of its answer, when the extension is dropped after the read */
+	if (strstr(sql, "summary_cache_fetch") && strstr(message, "could not open relation with OID") && !is_installed())
 		return true;
 	if (calls_us(sql))
 		return false;
@@ -1340,9 +1353,22 @@ fetch(const char *name, bool enabled, bool force, Answer *answer)
 	PQclear(result);
 }
 
+/*
+ * Without the cache a reader builds for itself, and what runs code of users only for
+ * a member of the owner.
+ */
+static bool
+is_refused(const char *name, const Answer *truth)
+{
+	return truth->failed && strcmp(truth->status, "55000") == 0 &&
+		strcmp(ask_value("SELECT count(*) FROM summary_cache.definition WHERE summary = %s AND owner <> current_user::regrole", name), "0") != 0;
+}
+
 static void
 compare(const char *name, const char *how, Answer *answer, Answer *truth)
 {
+	if (is_refused(name, truth))
+		return;
 	if (truth->failed != answer->failed || (truth->failed && strcmp(truth->status, answer->status) != 0))
 		violation(ERRORS, "summary %s, %s: %s, without the cache %s", name, how, answer->status, truth->status);
 	else if (!truth->failed)
@@ -1523,7 +1549,11 @@ main(int argc, char **argv)
 		/* so that there is something to read and to compare from the beginning */
 		for (int i = 0; i < 4; i++)
 		{
-			attempt(define());
+			const char *sql = define();
+
+			/* to define is to run, and this session has to live */
+			if (!strstr(sql, "pg_terminate_backend"))
+				attempt(sql);
 			attempt(form("SELECT summary_cache_define('s%d', 'c0', %s)", i, quote(marked_query(i))));
 		}
 		for (int i = 0; i < nsessions; i++)

@@ -660,7 +660,8 @@ attack(const Session *session)
 		case 21:
 			return "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type ~ 'summary_cache' OR usename = 'roles_bystander'";
 		case 22:
-			return "SELECT cache.summary_cache_reset_stats()";
+			return percent(50) ? "SELECT cache.summary_cache_reset_stats()" :
+				form("SELECT * FROM cache.summary_cache_notices(%s)", summary(session));
 		case 23:
 			return form("SELECT * FROM cache.summary_cache_%s", percent(50) ? "sections" : percent(50) ? "stats" : "tables");
 		case 24:

@@ -244,6 +244,22 @@ SELECT summary_cache_define('derived', 'core', 'SELECT count(*) FROM a', '{}');
 SELECT sources FROM summary_cache.definition;
 SELECT summary_cache_define('derived', 'core', 'SELECT 1 AS x', '{a, b, a, a}');
 SELECT sources FROM summary_cache.definition;
+-- what a definition says can be asked for again; it is what it would say now
+SET client_min_messages = warning;
+SELECT summary_cache_define('derived', 'core', 'SELECT opaque() AS x, now() AS y, count(*) FROM b');
+SELECT summary_cache_define('derived', 'given', 'SELECT opaque() AS z', '{a}');
+SELECT summary_cache_define('derived', 'plain', 'SELECT pure() AS p, (SELECT count(*) FROM b) AS b', refresh => 'inline');
+RESET client_min_messages;
+SELECT * FROM summary_cache_notices('derived');
+CREATE OR REPLACE FUNCTION pure() RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN 1; END';
+ALTER FUNCTION opaque() IMMUTABLE;
+SELECT section, message FROM summary_cache_notices('derived');
+ALTER FUNCTION pure() IMMUTABLE;
+ALTER FUNCTION opaque() STABLE;
+BEGIN READ ONLY;
+SELECT section, message FROM summary_cache_notices('derived');
+COMMIT;
+SELECT * FROM summary_cache_notices('no_such');
 SELECT summary_cache_drop('derived');
 SELECT * FROM triggers;
 

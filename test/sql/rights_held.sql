@@ -141,6 +141,7 @@ SELECT summary_cache_define('told', 'core', 'SELECT count(*) AS n FROM lent');
 CREATE FUNCTION theirs() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 ALTER FUNCTION theirs() OWNER TO regress_held_owner;
 SELECT summary_cache_define('told', 'core', 'SELECT theirs() AS n');
+SELECT * FROM summary_cache_notices('told');
 CREATE VIEW theirs AS SELECT 1 AS n;
 ALTER VIEW theirs OWNER TO regress_held_owner;
 SELECT summary_cache_define('told', 'core', 'SELECT n FROM theirs');

@@ -19,7 +19,7 @@ CREATE ROLE regress_readers_super SUPERUSER;
 CREATE SCHEMA regress_readers AUTHORIZATION regress_readers_owner;
 GRANT USAGE ON SCHEMA regress_readers TO PUBLIC;
 GRANT EXECUTE ON FUNCTION state_summary, summary_cache_get, summary_cache_fetch, summary_cache_unchanged, summary_cache_invalidate,
-    summary_cache_define, summary_cache_drop, summary_cache_configure TO PUBLIC;
+    summary_cache_define, summary_cache_notices, summary_cache_drop, summary_cache_configure TO PUBLIC;
 SET ROLE regress_readers_owner;
 CREATE TABLE regress_readers.orders (id int PRIMARY KEY);
 INSERT INTO regress_readers.orders SELECT g FROM generate_series(1, 10) g;
@@ -64,7 +64,7 @@ SELECT summary_cache_get('none');
 SELECT command FROM unnest(ARRAY[$$SELECT summary_cache_get('%s')$$, $$SELECT summary_cache_get('%s', true)$$, $$SELECT summary_cache_fetch('%s')$$,
         $$SELECT summary_cache_fetch('%s', 'etag', true)$$, $$SELECT summary_cache_unchanged('%s', 'etag')$$, $$SELECT summary_cache_unchanged('%s', NULL)$$,
         $$SELECT summary_cache_invalidate('%s')$$, $$SELECT summary_cache_invalidate('%s', 'none')$$, $$SELECT summary_cache_drop('%s')$$,
-        $$SELECT summary_cache_drop('%s', 'none')$$, $$SELECT summary_cache_configure('%s', 'readers', NULL)$$]) command
+        $$SELECT summary_cache_drop('%s', 'none')$$, $$SELECT summary_cache_configure('%s', 'readers', NULL)$$, $$SELECT summary_cache_notices('%s')$$]) command
     WHERE replace(public.try(format(command, 'shop')), 'shop', 'none') IS DISTINCT FROM public.try(format(command, 'none')) OR public.try(format(command, 'none')) NOT LIKE '42704%';
 -- only a name that is taken cannot be had
 SELECT summary_cache_define('shop', 'mine', 'SELECT 1 AS x');

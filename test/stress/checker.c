@@ -349,7 +349,7 @@ note_run(PGconn *conn)
 	return false;
 }
 
-static void
+void
 disconnect(PGconn *conn)
 {
 	for (size_t i = 0; i < sizeof(connections) / sizeof(connections[0]); i++)

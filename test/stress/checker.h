@@ -163,6 +163,7 @@ extern bool stopped(void);
 extern uint64_t now_ns(void);
 
 extern PGconn *connect_server(_Atomic int *pid);
+extern void disconnect(PGconn *conn);
 extern PGconn *connect_database(const char *database);
 extern void reconnect(PGconn **conn, _Atomic int *pid);
 extern bool may_fail(void);

@@ -66,7 +66,7 @@ rebuilder_main(void)
 							   " WHERE b.w = a.w)", t, t);
 		rest(rebuild_us / 2 + below(rebuild_us));
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }
 
 /*-------------------------------------------------------------------------
@@ -137,7 +137,7 @@ killer_main(void)
 		}
 		atomic_fetch_add(&shared->faults, 1);
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }
 
 /* What a query gives as text, to be freed. */
@@ -163,7 +163,7 @@ restarter_main(void)
 	char	   *data = text(conn, "SHOW data_directory");
 	char		pidfile[2000];
 
-	PQfinish(conn);
+	disconnect(conn);
 	snprintf(pidfile, sizeof(pidfile), "%s/postmaster.pid", data);
 	for (;;)
 	{
@@ -328,7 +328,7 @@ ddl_main(void)
 			(void) execute(conn, "ALTER TABLE checker_0 DISABLE TRIGGER ALL; ALTER TABLE checker_0 ENABLE TRIGGER ALL");
 		rest(below(10000));
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }
 
 /* The documents of both parents: what is below them, and all that has been committed there. */
@@ -411,8 +411,8 @@ inherit_main(void)
 		}
 		rest(below(10000));
 	}
-	PQfinish(conn);
-	PQfinish(other);
+	disconnect(conn);
+	disconnect(other);
 }
 
 /*
@@ -441,7 +441,7 @@ closed_main(void)
 		read_still(conn, "after an invalidation");
 		rest(below(10000));
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }
 
 /*-------------------------------------------------------------------------
@@ -530,7 +530,7 @@ temporary_main(void)
 			case 2:
 				/* what is left goes with the session */
 				(void) execute(conn, "CREATE TEMP TABLE checker_0 (id serial); CREATE FUNCTION pg_temp.g() RETURNS int LANGUAGE sql AS 'SELECT 1'");
-				PQfinish(conn);
+				disconnect(conn);
 				conn = connect_server(NULL);
 				break;
 			case 3:
@@ -548,8 +548,8 @@ temporary_main(void)
 		read_still(conn, "after its own temporary DDL");
 		rest(below(10000));
 	}
-	PQfinish(conn);
-	PQfinish(other);
+	disconnect(conn);
+	disconnect(other);
 }
 
 /*-------------------------------------------------------------------------
@@ -672,8 +672,8 @@ eager_main(void)
 		/* the worker has its turn */
 		rest(below(40000));
 	}
-	PQfinish(holder);
-	PQfinish(conn);
+	disconnect(holder);
+	disconnect(conn);
 }
 
 /*-------------------------------------------------------------------------
@@ -719,7 +719,7 @@ extension_main(void)
 		for (int i = below(20); i > 0 && !stopped(); i--)
 			rest(10000);
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }
 
 /*-------------------------------------------------------------------------
@@ -757,7 +757,7 @@ read_side(void)
 					  PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), (unsigned long long) committed);
 		PQclear(result);
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }
 
 /* Each takes slots, sections, memory, a worker: all of which must come back. */
@@ -797,7 +797,7 @@ database_main(void)
 			atomic_store(&shared->side, n);
 			rest(below(4000));
 		}
-		PQfinish(side);
+		disconnect(side);
 		if (force)
 			setup(conn, "DROP DATABASE " SIDE " WITH (FORCE)");
 		atomic_store(&shared->side, NEVER);
@@ -807,5 +807,5 @@ database_main(void)
 			setup(conn, "DROP DATABASE " SIDE);
 		atomic_fetch_add(&shared->faults, 1);
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }

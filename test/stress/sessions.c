@@ -86,7 +86,7 @@ reader_main(int number)
 			if (!fetch(conn, stats, false, -1, 0, false))
 				break;
 	}
-	PQfinish(conn);
+	disconnect(conn);
 }
 
 /*-------------------------------------------------------------------------
@@ -497,7 +497,7 @@ writer_main(int w)
 		/* the first write of a session looks up most */
 		if (mode == M_CLOSED && one_in(20))
 		{
-			PQfinish(conn);
+			disconnect(conn);
 			conn = connect_server(&me->pid);
 		}
 
@@ -532,6 +532,6 @@ writer_main(int w)
 		if (pause_us > 0)
 			rest(below(pause_us));
 	}
-	PQfinish(conn);
-	PQfinish(other);
+	disconnect(conn);
+	disconnect(other);
 }

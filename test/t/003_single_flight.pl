@@ -112,7 +112,9 @@ like($leader->error, qr/division by zero/, '... with its error');
 is_deeply([ map { $_->result } @others[ 0 .. 4 ] ], [ ('') x 5 ], 'the waiters fail');
 is(scalar(grep { $_->error =~ /summary "s" could not be built: division by zero.*Another session/s } @others[ 0 .. 4 ]),
 	5, '... with the error of the worker, which tried after all had asked');
-is(counter('builds_failed'), '1', '... once');
+# one of them may have looked before that try, and asked after it
+cmp_ok(counter('builds_failed'), '<=', 2, '... once or twice');
+cmp_ok(counter('builds_failed'), '>', 0, '... which is counted');
 
 # who may not see the error is not told of it by those it waited for either
 $node->sql('CREATE ROLE stranger; GRANT EXECUTE ON FUNCTION summary_cache_fetch TO stranger');

@@ -95,7 +95,7 @@ my @calls = (
 	q{SELECT * FROM summary_cache_fetch('one')}, q{SELECT summary_cache_fetch('one', NULL, true)},
 	q{SELECT summary_cache_define('two', 'a', 'SELECT count(*) AS n FROM t')}, q{SELECT summary_cache_drop('one')},
 	q{SELECT summary_cache_configure('one', 'max_stale_age', '1min')}, q{SELECT summary_cache_attach_state_hub('public')},
-	'TABLE summary_cache_stats', 'TABLE summary_cache_sections', 'TABLE summary_cache_tables');
+	q{SELECT * FROM summary_cache_notices('one')}, 'TABLE summary_cache_stats', 'TABLE summary_cache_sections', 'TABLE summary_cache_tables');
 my $truth = q{SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM parent)};
 my $definition = q{SELECT (SELECT count(*) FROM t) AS t, (SELECT count(*) FROM parent) AS parent};
 my $said = q{SELECT (j->>'t') || ' ' || (j->>'parent') FROM summary_cache_get('one') j};
