@@ -244,11 +244,12 @@ typedef struct Unit
 	ScSectionDef *def;
 	bool		wanted;
 	bool		by_plan;		/* what is locked is what its plan reads */
-	int64		expected;		/* not wanted, but another part of the section is:
-								 * when the label of the one was read that is
-								 * proven current */
+	int64		expected;		/* not wanted, but another part of the section
+								 * is: when the label of the one was read that
+								 * is proven current */
 	ScLabel		label;
-	int		   *label_ends;		/* how many words the label has with each source */
+	int		   *label_ends;		/* how many words the label has with each
+								 * source */
 } Unit;
 
 /* The sections that are to be built now, and a source that is locked. */
@@ -257,7 +258,8 @@ typedef struct Sections
 	ScSummaryDef *definition;
 	int			nunits;
 	Unit	   *units;			/* of one section after the other */
-	int		   *first;			/* of each section, and how many there are in all */
+	int		   *first;			/* of each section, and how many there are in
+								 * all */
 	bool		whole;			/* lock whole trees */
 	Oid			locked;
 } Sections;
@@ -917,8 +919,8 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 	build_ns = sc_clock_now() - start;
 
 	/*
-	 * Functions in the query may have taken snapshots of their own: what has no
-	 * xid yet is in none of them.
+	 * Functions in the query may have taken snapshots of their own: what has
+	 * no xid yet is in none of them.
 	 */
 	xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
 	for (int p = 0; p < nparts; p++)

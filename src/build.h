@@ -41,9 +41,9 @@ typedef struct ScBuild
 	bool		published;
 	bool		needs_worker;	/* this process may not build it for others:
 								 * see closed.c */
-	bool		must_repeat;	/* it may have read what was not locked, or what
-								 * was not built was not as its snapshot sees
-								 * it, or a section is one part after all */
+	bool		must_repeat;	/* it may have read what was not locked, or
+								 * what was not built was not as its snapshot
+								 * sees it, or a section is one part after all */
 	bool		hidden;			/* the reader may not read what was built */
 	bool		hides_errors;	/* nor know what went wrong */
 	bool		lacks_slots;	/* a source has no slot of its own */

@@ -64,7 +64,7 @@ typedef struct ScSectionDef
 								 * locked before its analysis, so that it is
 								 * known for which table that waits */
 
-	/* Its parts, which are looked for when it is first built or shown: split.c. */
+	/* Its parts, which are looked for when they are first needed: split.c. */
 	bool		was_split;		/* they were looked for */
 	bool		undivided;		/* it turned out that they cannot be built one
 								 * by one */

@@ -775,7 +775,7 @@ build_bodies(void *arg)
 
 		if (!arguments->wanted[p])
 			continue;
-		/* it is looked at right before it is run: others have taken their time */
+		/* once more, right before it is run: others have taken their time */
 		if (nparts > 1 && part->plan)
 			plans[p] = plan_of(arguments, part);
 		arguments->ran = plans[p] && build_body(arguments, part, plans[p], context, &arguments->bodies[p]);

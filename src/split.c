@@ -54,7 +54,7 @@ typedef struct Token
 /* A text that is being cut. */
 typedef struct Cutting
 {
-	const char *text;
+	const char *query;
 	int			end;			/* of the statement in it */
 	Token	   *tokens;
 	int			ntokens;
@@ -98,7 +98,7 @@ find_tokens(Cutting *cutting)
 	}
 	cutting->tokens = palloc(sizeof(Token) * room);
 	cutting->ntokens = 0;
-	scanner = scanner_init(cutting->text, &extra, &ScanKeywords, codes);
+	scanner = scanner_init(cutting->query, &extra, &ScanKeywords, codes);
 	while ((code = core_yylex(&value, &location, scanner)) != 0 && location < cutting->end)
 	{
 		if (cutting->ntokens == room)
@@ -279,15 +279,15 @@ assign_queries(SelectStmt *statement, WithQuery *queries, int nqueries)
 	{
 		changed = false;
 		for (int q = 0; q < nqueries; q++)
-			for (int other = 0; other < nqueries; other++)
+			for (int u = 0; u < nqueries; u++)
 			{
-				int			before = queries[other].column;
+				int			before = queries[u].column;
 
-				if (other == q || queries[q].column == -1 ||
-					!uses_query(queries[q].query->ctequery, queries[other].query))
+				if (u == q || queries[q].column == -1 ||
+					!uses_query(queries[q].query->ctequery, queries[u].query))
 					continue;
-				note_use(&queries[other], queries[q].column);
-				changed = changed || queries[other].column != before;
+				note_use(&queries[u], queries[q].column);
+				changed = changed || queries[u].column != before;
 			}
 	}
 	for (int q = 0; q < nqueries; q++)
@@ -304,7 +304,7 @@ assign_queries(SelectStmt *statement, WithQuery *queries, int nqueries)
 static void
 append_piece(StringInfo out, const Cutting *cutting, int from, int to)
 {
-	appendBinaryStringInfo(out, cutting->text + from, to - from);
+	appendBinaryStringInfo(out, cutting->query + from, to - from);
 	/* it may end in a comment */
 	appendStringInfoChar(out, '\n');
 }
@@ -367,7 +367,7 @@ cut_part(const Cutting *cutting, const WithQuery *queries, int nqueries, int col
 	int			main_select = first < 0 ? -1 : select_before(cutting, first);
 	int			start = ((ResTarget *) list_nth(columns, column))->location;
 	int			end = cutting->end;
-	StringInfoData text;
+	StringInfoData out;
 	List	   *parsed;
 
 	if (main_select < 0 || token_at(cutting, start) < 0)
@@ -376,19 +376,19 @@ cut_part(const Cutting *cutting, const WithQuery *queries, int nqueries, int col
 		end = end_before(cutting, token_at(cutting, ((ResTarget *) list_nth(columns, column + 1))->location));
 	if (end < start)
 		return NULL;
-	initStringInfo(&text);
-	if (!append_queries(&text, cutting, queries, nqueries, column, main_select))
+	initStringInfo(&out);
+	if (!append_queries(&out, cutting, queries, nqueries, column, main_select))
 		return NULL;
-	appendStringInfoString(&text, "SELECT ");
-	append_piece(&text, cutting, start, end);
+	appendStringInfoString(&out, "SELECT ");
+	append_piece(&out, cutting, start, end);
 	/* without the end of the line, and what may be before it */
-	while (text.len > 0 && isspace((unsigned char) text.data[text.len - 1]))
-		text.data[--text.len] = '\0';
+	while (out.len > 0 && isspace((unsigned char) out.data[out.len - 1]))
+		out.data[--out.len] = '\0';
 
-	parsed = raw_parser(text.data, RAW_PARSE_DEFAULT);
+	parsed = raw_parser(out.data, RAW_PARSE_DEFAULT);
 	return list_length(parsed) == 1 &&
 		equal(linitial_node(RawStmt, parsed)->stmt, part_statement(cutting, queries, nqueries, column)) ?
-		text.data : NULL;
+		out.data : NULL;
 }
 
 /* The queries of a section's parts, and their keys; NIL if it is one part. */

@@ -577,7 +577,7 @@ put_parts(ScSummaryDef *definition, void *arg)
 			bool		nulls[PART_COLUMNS] = {0};
 			int			c = 0;
 
-			/* of another definition, or of what cannot be told, it says nothing of this part */
+			/* of another definition it says nothing of this part */
 			if (chunk && chunk->definition != section->hash)
 				chunk = NULL;
 			for (int k = 0; k < part->nkeys; k++)
