@@ -46,9 +46,15 @@ PG_CFLAGS += $(if $(findstring clang,$(CC)),-Wno-ignored-optimization-argument -
 comma := ,
 # CPPFLAGS rather than CFLAGS: the bitcode of a server with LLVM is compiled without CFLAGS.
 # SC_DEBUG=1 builds in waiting points and weakened protocols, for tests (src/debug.c).
-PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' -DSC_OLDER_VERSIONS='$(foreach v,$(OLDER_VERSIONS),"$(v)"$(comma))' $(shell $(PKG_CONFIG) --cflags json-c) $(if $(SC_DEBUG),-DSC_DEBUG)
+# Encoded forms of documents: each encoding is built in if its library is there.  ENCODINGS= builds in none.
+ENCODINGS ?= gzip zstd
+library-gzip = zlib
+library-zstd = libzstd
+BUILT_IN := $(foreach e,$(ENCODINGS),$(shell $(PKG_CONFIG) --exists $(library-$(e)) && echo $(e)))
+ENCODERS := $(foreach e,$(BUILT_IN),$(library-$(e)))
+PG_CPPFLAGS = -DSC_VERSION='"$(EXTVERSION)"' -DSC_OLDER_VERSIONS='$(foreach v,$(OLDER_VERSIONS),"$(v)"$(comma))' $(shell $(PKG_CONFIG) --cflags json-c $(ENCODERS)) $(if $(filter gzip,$(BUILT_IN)),-DSC_HAVE_GZIP) $(if $(filter zstd,$(BUILT_IN)),-DSC_HAVE_ZSTD) $(if $(SC_DEBUG),-DSC_DEBUG)
 # A copy that is loaded beside another one (src/extension.c) shall not call that one's functions by accident.
-SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c) $(if $(filter linux,$(PORTNAME)),-Wl$(comma)-Bsymbolic)
+SHLIB_LINK  = $(shell $(PKG_CONFIG) --libs json-c $(ENCODERS)) $(if $(filter linux,$(PORTNAME)),-Wl$(comma)-Bsymbolic)
 
 # A test is a file; one without a suite's files is left out of it (`:=`, so that ifdef in PGXS sees
 # an empty list as unset).  expected/ at the root serves both runners on every version: up to 15

@@ -142,6 +142,19 @@ CREATE FUNCTION summary_cache_fetch(
 COMMENT ON FUNCTION summary_cache_fetch(text, text, boolean) IS
     'a summary''s document with its status, etag and build time; no document if if_none_match is its etag';
 
+CREATE TYPE summary_cache_encoded_answer AS (
+    status text, etag text, built_at timestamptz, encoding text, body bytea, stale_since timestamptz);
+COMMENT ON TYPE summary_cache_encoded_answer IS 'a row of summary_cache_fetch_encoded()';
+
+CREATE FUNCTION summary_cache_fetch_encoded(
+        summary text DEFAULT 'state', encodings text DEFAULT 'gzip',
+        if_none_match text DEFAULT NULL, force_refresh boolean DEFAULT false)
+    RETURNS summary_cache_encoded_answer
+    AS 'MODULE_PATHNAME', 'sc_fetch_encoded'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION summary_cache_fetch_encoded(text, text, text, boolean) IS
+    'a summary''s document as bytes, compressed if there is such a form of it, with status, etag and times';
+
 CREATE FUNCTION summary_cache_unchanged(summary text, if_none_match text) RETURNS boolean
     AS 'MODULE_PATHNAME', 'sc_unchanged'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -242,7 +255,9 @@ CREATE FUNCTION summary_cache_stat_summaries(
         OUT last_error text, OUT last_error_sqlstate text,
         OUT last_error_at timestamptz, OUT consecutive_failures integer,
         OUT stats_reset timestamptz,
-        OUT evictions bigint)
+        OUT evictions bigint,
+        OUT forms_made bigint, OUT forms_failed bigint, OUT forms_not_kept bigint,
+        OUT form_bytes bigint)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_summaries'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -307,6 +322,7 @@ REVOKE ALL ON FUNCTION
     state_summary(boolean),
     summary_cache_get(text, boolean),
     summary_cache_fetch(text, text, boolean),
+    summary_cache_fetch_encoded(text, text, text, boolean),
     summary_cache_unchanged(text, text),
     summary_cache_define(text, text, text, anycompatible, text, boolean),
     summary_cache_notices(text),
@@ -328,7 +344,7 @@ GRANT SELECT ON
 
 -- A table with a column of this type would keep the extension from being dropped.  (The types of rows
 -- of the views would as well; but pg_dump warns of rights that an extension has set on such.)
-REVOKE USAGE ON TYPE summary_cache_answer FROM PUBLIC;
+REVOKE USAGE ON TYPE summary_cache_answer, summary_cache_encoded_answer FROM PUBLIC;
 
 -- Last: a hub that is here is served at once.
 CREATE FUNCTION summary_cache_installed() RETURNS void

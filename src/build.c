@@ -799,6 +799,8 @@ publish(int index, uint64 generation, Sections *sections, ScBuild *build, ScCaus
 				 errmsg("document of summary \"%s\" is too large", publication.summary),
 				 errhint("A document has less than 1 GB.")));
 	build->put = result;
+	if (result == SC_PUT_CHANGED && sc_settings_has_forms(&publication.options))
+		sc_request_forms(index);
 	/* the worker notifies listeners: from here a NOTIFY would take an xid */
 	if (result == SC_PUT_CHANGED && sc_request_has_listeners() && !sc_request_is_worker())
 		sc_request_notify(index);

@@ -446,7 +446,51 @@ land(Reader *reader)
 static inline bool
 wants_document(const ScAsked *asked, ScEtag *etag)
 {
-	return !asked->etag_only && !(asked->known && sc_local_is_etag(etag, asked->known));
+	ScEncoding	encoding;
+
+	if (asked->etag_only)
+		return false;
+	return !asked->known ||
+		!(unlikely(asked->forms != NULL) ? sc_form_is_known(etag, asked->known, asked->forms, &encoding) :
+		  sc_local_is_etag(etag, asked->known));
+}
+
+/*
+ * Take what the answer has of the cached version: a form that the reader takes, or
+ * the document.  False if the version is gone.
+ */
+static inline bool
+take_content(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
+{
+	if (unlikely(asked->forms != NULL) &&
+		(answer->form = sc_form_get(local, asked->forms, &answer->encoding)) != NULL)
+		return true;
+	answer->document = sc_local_document(local);
+	return answer->document != NULL;
+}
+
+/*
+ * Since when a document is not what its queries give: the commit of the first change
+ * that it lacks, or when it was built if that is not known; 0 if there was none.
+ * Sections of the reader's own build, or NULL, are not looked at.
+ */
+static TimestampTz
+stale_since(ScLocal *local, const ScBuild *own)
+{
+	TimestampTz since = DT_NOEND;
+
+	for (int i = 0; i < local->nsections; i++)
+	{
+		ScLocalSection *section = &local->sections[i];
+		bool		is_own = false;
+
+		for (int o = 0; own && o < own->nchunks; o++)
+			is_own = is_own || (own->chunks[o] &&
+								strcmp(NameStr(own->chunks[o]->section), NameStr(section->name)) == 0);
+		if (!is_own)
+			since = Min(since, section->invalidated ? DT_NOBEGIN : sc_label_changed_at(&section->label));
+	}
+	return since == DT_NOEND ? 0 : Max(since, local->built_at);
 }
 
 /* Of a large document the memory is given back as soon as it can be. */
@@ -469,30 +513,33 @@ answer_from_build(Reader *reader, ScStatus status, ScBuild *build, ScAnswer *ans
 		sc_local_assemble(build->chunks, build->nchunks) : NULL;
 	answer->built_at = build->chunks[0]->built_at;
 	answer->status = status;
+	answer->form = NULL;
 	free_build(build);
 }
 
 /*
  * Answer with the document that is cached: what the short and the long way both
- * do; the caller may have it in hand.  A document that is nearly too old is
+ * do; the caller may have taken its content.  A document that is nearly too old is
  * refreshed before it is, so that a reader never has to wait for it.  False if the
  * version is gone meanwhile.
  */
 static inline bool
 answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 now,
-				  text *document, ScAnswer *answer)
+				  bool taken, ScAnswer *answer)
 {
-	answer->document = document;
-	if (document == NULL && wants_document(asked, &local->etag))
+	if (!taken)
 	{
-		answer->document = sc_local_document(local);
-		if (unlikely(answer->document == NULL))
+		answer->document = NULL;
+		answer->form = NULL;
+		if (wants_document(asked, &local->etag) && unlikely(!take_content(local, asked, answer)))
 			return false;
 	}
 	answer->etag = &local->etag;
 	answer->built_at = local->built_at;
 	answer->status = status;
 	sc_counters_add(local->index, (int) status, 1);
+	if (status == SC_STALE && asked->forms)
+		answer->stale_since = stale_since(local, NULL);
 	/* with a stale one it was requested */
 	if (status != SC_STALE && unlikely(sc_local_is_aging(local, local->label.read_at, now)))
 		(void) sc_request_refresh(local->index);
@@ -502,11 +549,11 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 /* The same for a reader that may lead a flight; the version may be one that it
  * has not asked for. */
 static bool
-answer_reader(Reader *reader, ScStatus status, text *document, ScAnswer *answer)
+answer_reader(Reader *reader, ScStatus status, bool taken, ScAnswer *answer)
 {
 	if (!sc_reader_is_known(reader->local) && !sc_reader_check_local(reader->local, reader->snapshot))
 		return false;
-	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), document, answer))
+	if (!answer_from_cache(reader->local, reader->asked, status, sc_clock_now(), taken, answer))
 		return false;
 	land(reader);
 	return true;
@@ -950,7 +997,7 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 		sc_local_sync(local, true);
 		if (local->index == index && is_as_built(reader) &&
 			(!anew || local->label.read_at > reader->asked_at) &&
-			answer_reader(reader, decision->status, NULL, answer))
+			answer_reader(reader, decision->status, false, answer))
 			return true;
 	}
 
@@ -1039,7 +1086,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		/* what is there of a section may be proven current, and built before */
 		if (local->index >= 0 && is_as_built(reader) &&
 			(!reader->asked->force || local->label.read_at > reader->asked_at) &&
-			answer_reader(reader, decision->status, NULL, answer))
+			answer_reader(reader, decision->status, false, answer))
 		{
 			sc_build_warn(reader->summary, &build);
 			free_build(&build);
@@ -1172,6 +1219,8 @@ compose_answer(Reader *reader, ScBuild *build, ScAnswer *answer)
 	answer->etag = palloc(sizeof(ScEtag));
 	answer->document = NULL;
 	answer->status = SC_STALE;
+	if (reader->asked->forms)
+		answer->stale_since = stale_since(reader->local, build);
 	if (!sc_local_compose(reader->local, build->chunks, build->nchunks, answer->etag, &answer->built_at, NULL))
 		return false;
 	return !wants_document(reader->asked, answer->etag) ||
@@ -1210,8 +1259,10 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		ScSummaryDef *definition;
 		ScBuild		own = {0};
 		bool		is_composed = false;
-		text	   *stale = NULL;
+		bool		taken = false;
 
+		answer->document = NULL;
+		answer->form = NULL;
 		CHECK_FOR_INTERRUPTS();
 		sc_local_sync(local, false);
 		/* of what is gone, an old snapshot may have a definition of its own */
@@ -1246,9 +1297,12 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 					continue;
 			}
 		}
-		if (decision.status == SC_STALE && !is_composed && wants_document(asked, &local->etag) &&
-			(stale = sc_local_document(local)) == NULL)
-			continue;
+		if (decision.status == SC_STALE && !is_composed && wants_document(asked, &local->etag))
+		{
+			taken = take_content(local, asked, answer);
+			if (!taken)
+				continue;
+		}
 
 		/*
 		 * No worker can be had to refresh: one reader does it, if it need not
@@ -1278,7 +1332,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			/* a reader that has waited for a build was answered by a build */
 			if (answer_reader(&reader, reader.waited && decision.status == SC_HIT &&
 							  reader.first_status != SC_STALE ?
-							  reader.first_status : decision.status, stale, answer))
+							  reader.first_status : decision.status, taken, answer))
 				return;
 			continue;
 		}
@@ -1432,7 +1486,7 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 		/* the coarse clock may be behind: 0 is not to be compared with it */
 		if ((limit < 0 ||
 			 (limit > 0 && now - local->label.read_at <= (int64) limit * SC_NS_PER_S)) &&
-			answer_from_cache(local, asked, SC_HIT, now, NULL, answer))
+			answer_from_cache(local, asked, SC_HIT, now, false, answer))
 			return;
 	}
 	read_by_rules(local, asked, answer);

@@ -402,7 +402,7 @@ marks_publish(bool catch_alls)
 		if (is_catch_all(&marks[i]) != catch_alls)
 			continue;
 		revision = sc_word_publish(marks[i].slot);
-		pg_atomic_write_u64(&sc_slot_at(marks[i].slot)->last_change, (uint64) now);
+		sc_word_note_change(marks[i].slot, revision, now);
 		if (own_revisions)
 			own_revisions[marks[i].slot] = revision;
 	}

@@ -37,6 +37,7 @@
 
 #include "commit.h"
 #include "define.h"
+#include "encode.h"
 #include "guard.h"
 #include "inspect.h"
 #include "oid_set.h"
@@ -1155,13 +1156,20 @@ check_option(const char *summary, const char *option, const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("summaries have no option \"%s\"", option),
-				 errhint("Options are max_stale_age, min_refresh_interval, eager_refresh, memory_limit and readers.")));
+				 errhint("Options are max_stale_age, min_refresh_interval, eager_refresh, memory_limit, encodings and readers.")));
 	if (value && !valid)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"%s\" of summary \"%s\": \"%s\"",
 						option, summary, value),
 				 errhint("%s", hint)));
+	for (int i = 0; value && strcmp(option, SC_ENCODINGS_OPTION) == 0 && i < SC_ENCODINGS; i++)
+		if (options.levels[i] > 0 && !sc_encode_is_built_in((ScEncoding) i))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("this build of summary_cache has no encoding %s", sc_settings_encoding_name((ScEncoding) i)),
+					 errhint("Build the library with the headers of %s, which pkg-config finds as %s.",
+							 sc_encode_library((ScEncoding) i), sc_encode_library((ScEncoding) i))));
 }
 
 /*

@@ -15,6 +15,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -34,6 +35,7 @@
 PG_FUNCTION_INFO_V1(sc_state_summary);
 PG_FUNCTION_INFO_V1(sc_get);
 PG_FUNCTION_INFO_V1(sc_fetch);
+PG_FUNCTION_INFO_V1(sc_fetch_encoded);
 PG_FUNCTION_INFO_V1(sc_unchanged);
 PG_FUNCTION_INFO_V1(sc_define_sql);
 PG_FUNCTION_INFO_V1(sc_notices);
@@ -75,8 +77,9 @@ force_argument(FunctionCallInfo fcinfo, int n)
 	return !is_absent(fcinfo, n) && !PG_ARGISNULL(n) && PG_GETARG_BOOL(n);
 }
 
-/* Columns of summary_cache_answer, as the install script declares it. */
+/* Columns of the row types that functions return, as the install script declares them. */
 #define ANSWER_COLUMNS	4
+#define ENCODED_ANSWER_COLUMNS	6
 
 #define SUMMARY_HINT "Name a summary, such as 'state'."
 
@@ -100,25 +103,31 @@ sc_get(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(answer.document);
 }
 
-/* The row type that the function returns, looked up once. */
-static TupleDesc
-answer_type(Oid function)
+/* A row type, and for which function it was looked up. */
+typedef struct AnswerType
 {
-	static Oid	of_function = InvalidOid;
-	static TupleDesc desc = NULL;
+	const char *name;
+	int			ncolumns;
+	Oid			of_function;
+	TupleDesc	desc;
+} AnswerType;
 
-	if (of_function != function)
+/* The row type that the function returns, looked up once. */
+static inline TupleDesc
+answer_type(AnswerType *answer, Oid function)
+{
+	if (unlikely(answer->of_function != function))
 	{
-		TupleDesc	type = lookup_rowtype_tupdesc(get_func_rettype(function), -1);
+		TupleDesc	desc = lookup_rowtype_tupdesc(get_func_rettype(function), -1);
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-		sc_extension_check_columns("summary_cache_answer", type->natts, ANSWER_COLUMNS);
-		desc = CreateTupleDescCopy(type);
-		of_function = function;
+		sc_extension_check_columns(answer->name, desc->natts, answer->ncolumns);
+		answer->desc = CreateTupleDescCopy(desc);
+		answer->of_function = function;
 		MemoryContextSwitchTo(old);
-		ReleaseTupleDesc(type);
+		ReleaseTupleDesc(desc);
 	}
-	return desc;
+	return answer->desc;
 }
 
 /* An etag that the caller knows; NULL is nobody's. */
@@ -131,6 +140,7 @@ etag_argument(FunctionCallInfo fcinfo, int n)
 Datum
 sc_fetch(PG_FUNCTION_ARGS)
 {
+	static AnswerType row_type = {"summary_cache_answer", ANSWER_COLUMNS};
 	ScAsked		asked = {.force = force_argument(fcinfo, 2),.known = etag_argument(fcinfo, 1)};
 	ScAnswer	answer;
 	Datum		values[ANSWER_COLUMNS];
@@ -144,10 +154,69 @@ sc_fetch(PG_FUNCTION_ARGS)
 	values[2] = TimestampTzGetDatum(answer.built_at);
 	values[3] = PointerGetDatum(answer.document);
 	nulls[3] = answer.document == NULL;
-	row = heap_form_tuple(answer_type(fcinfo->flinfo->fn_oid), values, nulls);
+	row = heap_form_tuple(answer_type(&row_type, fcinfo->flinfo->fn_oid), values, nulls);
 	/* an ordinary copy is here, the backend's own is not: the row has one now */
 	if (answer.document && GetMemoryChunkContext(answer.document) == CurrentMemoryContext)
 		pfree(answer.document);
+	PG_RETURN_DATUM(HeapTupleGetDatum(row));
+}
+
+/* The document's bytes in UTF-8, as HTTP has them; mostly as they are. */
+static bytea *
+plain_bytes(text *document)
+{
+	int			len = VARSIZE_ANY_EXHDR(document);
+	char	   *bytes = pg_server_to_any(VARDATA_ANY(document), len, PG_UTF8);
+	bytea	   *converted;
+
+	if (bytes == VARDATA_ANY(document))
+		return document;
+	len = strlen(bytes);
+	converted = palloc(VARHDRSZ + len);
+	SET_VARSIZE(converted, VARHDRSZ + len);
+	memcpy(VARDATA(converted), bytes, len);
+	pfree(bytes);
+	return converted;
+}
+
+/*
+ * A function and a row type of its own, since each column more costs those who have
+ * no use for it.
+ */
+Datum
+sc_fetch_encoded(PG_FUNCTION_ARGS)
+{
+	static AnswerType row_type = {"summary_cache_encoded_answer", ENCODED_ANSWER_COLUMNS};
+	ScFormsAsked forms;
+	ScAsked		asked = {.force = force_argument(fcinfo, 3),.known = etag_argument(fcinfo, 2),.forms = &forms};
+	ScAnswer	answer = {0};
+	ScEncoding	encoding = SC_ENCODINGS;
+	bytea	   *body;
+	Datum		values[ENCODED_ANSWER_COLUMNS];
+	bool		nulls[ENCODED_ANSWER_COLUMNS] = {0};
+	HeapTuple	row;
+
+	sc_form_parse(PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1)), &forms);
+	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), &asked, &answer);
+	body = answer.form ? answer.form : answer.document ? plain_bytes(answer.document) : NULL;
+	if (answer.form)
+		encoding = answer.encoding;
+	else if (body == NULL)
+		(void) sc_form_is_known(answer.etag, asked.known, &forms, &encoding);
+
+	values[0] = CStringGetTextDatum(sc_cache_status_name(answer.status));
+	values[1] = PointerGetDatum(sc_form_etag(answer.etag, encoding));
+	values[2] = TimestampTzGetDatum(answer.built_at);
+	nulls[3] = encoding == SC_ENCODINGS;
+	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(sc_settings_encoding_name(encoding));
+	values[4] = PointerGetDatum(body);
+	nulls[4] = body == NULL;
+	values[5] = TimestampTzGetDatum(answer.stale_since);
+	nulls[5] = answer.status != SC_STALE || answer.stale_since == 0;
+	row = heap_form_tuple(answer_type(&row_type, fcinfo->flinfo->fn_oid), values, nulls);
+	/* as above */
+	if (body && GetMemoryChunkContext(body) == CurrentMemoryContext)
+		pfree(body);
 	PG_RETURN_DATUM(HeapTupleGetDatum(row));
 }
 

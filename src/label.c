@@ -304,6 +304,37 @@ sc_label_prove(const ScLabel *label, Snapshot snapshot)
 	return sc_word_prove(label->words, label->nwords, snapshot);
 }
 
+/* The same for one word. */
+static TimestampTz
+word_changed_at(const ScWordSeen *seen)
+{
+	ScSlot	   *slot = sc_slot_at((int) seen->slot);
+	uint64		word = pg_atomic_read_u64(&slot->word);
+
+	if (SC_REVISION(word) == seen->revision)
+		return SC_PENDING(word) > 0 ? GetCurrentTimestamp() : DT_NOEND;
+	for (int i = 0; i < SC_SLOT_CHANGES; i++)
+	{
+		uint64		change = pg_atomic_read_u64(&slot->changes[i]);
+
+		if (SC_CHANGE_IS_OF(change, seen->revision + 1))
+			return SC_CHANGE_AT(change);
+	}
+	return DT_NOBEGIN;
+}
+
+TimestampTz
+sc_label_changed_at(const ScLabel *label)
+{
+	TimestampTz at = DT_NOEND;
+
+	if (sc_label_has_position(label) || sc_label_is_never_current(label))
+		return DT_NOBEGIN;
+	for (int i = 0; i < label->nwords; i++)
+		at = Min(at, word_changed_at(&label->words[i]));
+	return at;
+}
+
 /*
  * Is what was built at a position waiting for a record whose replay has begun,
  * and for nothing else?  What is built meanwhile gets the same label: not

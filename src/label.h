@@ -76,6 +76,11 @@ extern void sc_label_add_position(ScLabel *label);
  * snapshot was taken; a NULL one sees what is visible now. */
 extern ScProof sc_label_prove(const ScLabel *label, Snapshot snapshot);
 
+/* The time of the first commit after a label was read that it has a word of;
+ * DT_NOEND: there was none, DT_NOBEGIN: it is not known.  Now, if one is just
+ * being made. */
+extern TimestampTz sc_label_changed_at(const ScLabel *label);
+
 extern bool sc_label_is_amid_replay(XLogRecPtr replayed);
 
 #endif							/* SC_LABEL_H */

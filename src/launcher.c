@@ -304,6 +304,7 @@ look_at_requests(int64 now, int64 *wake_at)
 	{
 		ScRequests *requests = sc_store_requests(i);
 		int64		since = sc_request_waits_since(i, now);
+		int64		forms_due = sc_request_forms_due(i);
 		Demand	   *demand;
 		bool		notify;
 
@@ -315,7 +316,10 @@ look_at_requests(int64 now, int64 *wake_at)
 			*wake_at = Min(*wake_at, now + REPLAY_NS);
 			since = 0;
 		}
-		notify = pg_atomic_read_u32(&requests->notify) != 0;
+		if (forms_due > now)
+			*wake_at = Min(*wake_at, forms_due);
+		/* neither of them is somebody's who waits */
+		notify = pg_atomic_read_u32(&requests->notify) != 0 || (forms_due >= 0 && forms_due <= now);
 		if (since == 0 && !notify)
 			continue;
 		demand = demand_of(dboid);

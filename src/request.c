@@ -339,6 +339,24 @@ sc_request_notify(int summary)
 	(void) wake_worker();
 }
 
+/* Without a worker the forms are asked for again by a reader. */
+void
+sc_request_forms(int summary)
+{
+	/* a worker looks at the end of its round, or leaves it to another one */
+	if (pg_atomic_exchange_u32(&sc_store_requests(summary)->forms, 1) == 0 && my_worker == NULL)
+		(void) wake_worker();
+}
+
+int64
+sc_request_forms_due(int summary)
+{
+	ScRequests *requests = sc_store_requests(summary);
+
+	return pg_atomic_read_u32(&requests->forms) == 0 ? -1 :
+		(int64) pg_atomic_read_u64(&requests->forms_at);
+}
+
 bool
 sc_request_has_listeners(void)
 {

@@ -42,6 +42,12 @@ typedef struct ScWaiting
 extern bool sc_request_refresh(int summary);
 extern void sc_request_notify(int summary);
 
+/* Have the encoded forms made of its document.  Nobody waits for them. */
+extern void sc_request_forms(int summary);
+
+/* When the forms that are requested may be made, monotonic ns; -1: none are.  No lock. */
+extern int64 sc_request_forms_due(int summary);
+
 /* Have a summary built by a worker now.  When that was asked, monotonic ns. */
 extern int64 sc_request_demand(int summary, ScRefresh what);
 

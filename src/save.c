@@ -64,7 +64,7 @@
 #define UNFINISHED	DOCUMENTS ".tmp"
 
 /* The number is of this file's layout; what chunks look like is in FileHeader.layout. */
-#define MAGIC		"SCDOCS01"
+#define MAGIC		"SCDOCS02"
 #define MAGIC_LEN	8
 #define KIND_LEN	6
 

@@ -149,6 +149,84 @@ sc_settings_unset(ScOptions *options)
 	options->min_refresh_interval = SC_UNSET;
 	options->eager_refresh = SC_UNSET;
 	options->memory_limit = SC_UNSET;
+	memset(options->levels, 0, sizeof(options->levels));
+}
+
+/* What is known of each encoding. */
+static const struct
+{
+	const char *name;
+	int			default_level;
+	int			max_level;		/* those of zstd beyond it take much memory,
+								 * also of who decodes */
+}			encodings[SC_ENCODINGS] =
+{
+	[SC_GZIP] = {"gzip", 6, 9},
+	[SC_ZSTD] = {"zstd", 3, 19},
+};
+
+const char *
+sc_settings_encoding_name(ScEncoding encoding)
+{
+	return encodings[encoding].name;
+}
+
+int
+sc_settings_next_name(const char **list, const char **name)
+{
+	const char *end;
+
+	if (*list == NULL)
+		return -1;
+	*name = *list + strspn(*list, " \t");
+	end = *name + strcspn(*name, ",");
+	*list = *end == ',' ? end + 1 : NULL;
+	while (end > *name && strchr(" \t", end[-1]))
+		end--;
+	return (int) (end - *name);
+}
+
+ScEncoding
+sc_settings_encoding(const char *name, int len)
+{
+	for (int i = 0; i < SC_ENCODINGS; i++)
+		if ((int) strlen(encodings[i].name) == len && strncmp(name, encodings[i].name, len) == 0)
+			return (ScEncoding) i;
+	return SC_ENCODINGS;
+}
+
+/* The encodings of a list, each with a level behind a colon or its default one. */
+static bool
+parse_encodings(const char *list, int *levels)
+{
+	const char *name;
+	int			len;
+
+	memset(levels, 0, sizeof(int) * SC_ENCODINGS);
+	while ((len = sc_settings_next_name(&list, &name)) >= 0)
+	{
+		const char *colon = memchr(name, ':', len);
+		int			name_len = colon ? (int) (colon - name) : len;
+		ScEncoding	encoding = sc_settings_encoding(name, name_len);
+		int			level;
+
+		if (encoding == SC_ENCODINGS || levels[encoding] > 0)
+			return false;
+		level = encodings[encoding].default_level;
+		if (colon)
+		{
+			int			digits = len - name_len - 1;
+
+			/* two of them at most, so that it fits */
+			if (digits < 1 || digits > 2 || (int) strspn(colon + 1, "0123456789") < digits)
+				return false;
+			level = atoi(colon + 1);
+		}
+		if (level < 1 || level > encodings[encoding].max_level)
+			return false;
+		levels[encoding] = level;
+	}
+	return true;
 }
 
 /*
@@ -178,6 +256,11 @@ sc_settings_parse_option(ScOptions *options, const char *name, const char *value
 		*hint = "Use a size in kilobytes or with a unit, such as '1MB'.";
 		return parse_int(value, &options->memory_limit, GUC_UNIT_KB, NULL) &&
 			options->memory_limit >= 0;
+	}
+	if (strcmp(name, SC_ENCODINGS_OPTION) == 0)
+	{
+		*hint = "Use gzip, zstd or both, each with a level if need be: 'gzip:6, zstd:3'. Levels are 1 to 9 of gzip, and 1 to 19 of zstd.";
+		return parse_encodings(value, options->levels);
 	}
 	if (strcmp(name, "eager_refresh") == 0)
 	{

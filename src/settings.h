@@ -41,6 +41,14 @@ extern int	sc_log_min_build_duration;	/* ms; -1 none */
  */
 #define SC_UNSET	INT_MIN
 
+/* How a document can be encoded; the names are HTTP's. */
+typedef enum ScEncoding
+{
+	SC_GZIP,
+	SC_ZSTD,
+	SC_ENCODINGS
+} ScEncoding;
+
 typedef struct ScOptions
 {
 	int			max_stale_age;	/* s */
@@ -48,7 +56,12 @@ typedef struct ScOptions
 	int			eager_refresh;	/* boolean */
 	int			memory_limit;	/* kB, of its document in shared memory;
 								 * SC_UNSET: no limit of its own */
+	int			levels[SC_ENCODINGS];	/* of its encoded forms; 0: none is
+										 * made */
 } ScOptions;
+
+/* The option that says which, as "gzip, zstd:9". */
+#define SC_ENCODINGS_OPTION	"encodings"
 
 /* One option is kept apart: who may read the summary (reader.c). */
 #define SC_READERS_OPTION	"readers"
@@ -61,6 +74,22 @@ extern void sc_settings_unset(ScOptions *options);
  * NULL for the hint if there is no option of this name. */
 extern bool sc_settings_parse_option(ScOptions *options, const char *name, const char *value,
 									 const char **hint);
+
+extern const char *sc_settings_encoding_name(ScEncoding encoding);
+
+/* The next name of a list with commas, from *list on, which is moved past it: its
+ * length without the spaces around it.  -1: there is none any more. */
+extern int	sc_settings_next_name(const char **list, const char **name);
+
+/* The encoding of this name; SC_ENCODINGS: there is none. */
+extern ScEncoding sc_settings_encoding(const char *name, int len);
+
+/* Has a summary with these options encoded forms? */
+static inline bool
+sc_settings_has_forms(const ScOptions *options)
+{
+	return options->levels[SC_GZIP] > 0 || options->levels[SC_ZSTD] > 0;
+}
 
 /* Is a summary with these options refreshed on commit? */
 static inline bool

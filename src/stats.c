@@ -47,7 +47,7 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define MS(ns) ((ns) / 1e6)
 
 /* What the views have, as the install script declares their functions. */
-#define SUMMARY_COLUMNS 36
+#define SUMMARY_COLUMNS 40
 #define SECTION_COLUMNS 15
 #define PART_COLUMNS	13
 #define TABLE_COLUMNS	7
@@ -272,6 +272,10 @@ put_summary(ScSummaryDef *definition, void *arg)
 		values[c++] = Int32GetDatum(failure.failures);
 		values[c++] = TimestampTzGetDatum(stats.reset_at);
 		values[c++] = Int64GetDatum(stats.evicted);
+		values[c++] = Int64GetDatum(stats.forms_made);
+		values[c++] = Int64GetDatum(stats.forms_failed);
+		values[c++] = Int64GetDatum(stats.forms_not_kept);
+		values[c++] = Int64GetDatum(sc_store_forms_size(index, NameStr(definition->name)));
 	}
 	Assert(c == SUMMARY_COLUMNS);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

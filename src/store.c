@@ -94,6 +94,8 @@ typedef struct Summary
 								 * once more */
 	NameData	name;			/* likewise */
 	int			sections;		/* first of the list, or -1: nothing cached */
+	dsa_pointer forms[SC_ENCODINGS];	/* of the document, or of one before;
+										 * invalid: none */
 	uint64		generation;		/* moved by invalidation: a build begun under
 								 * an older one is not published */
 	pg_atomic_uint64 version;	/* see sc_store_version(); moved under the
@@ -254,6 +256,10 @@ store_init(int tranche)
 		pg_atomic_init_u64(&summary->requests.tried[0], 0);
 		pg_atomic_init_u64(&summary->requests.tried[1], 0);
 		pg_atomic_init_u32(&summary->requests.boarding, 0);
+		pg_atomic_init_u32(&summary->requests.forms, 0);
+		pg_atomic_init_u64(&summary->requests.forms_at, 0);
+		for (int e = 0; e < SC_ENCODINGS; e++)
+			summary->forms[e] = InvalidDsaPointer;
 		ConditionVariableInit(&summary->requests.ended);
 	}
 	for (int i = 0; i < store->nsections; i++)
@@ -440,6 +446,8 @@ summary_take(Oid dboid, const char *name, bool *busy)
 	sc_counters_reset(index);
 	pg_atomic_write_u32(&summary->requests.refresh, 0);
 	pg_atomic_write_u32(&summary->requests.notify, 0);
+	pg_atomic_write_u32(&summary->requests.forms, 0);
+	pg_atomic_write_u64(&summary->requests.forms_at, 0);
 	pg_atomic_write_u64(&summary->requests.retry_at, 0);
 	pg_atomic_write_u64(&summary->requests.refreshed_at, 0);
 	pg_atomic_write_u64(&summary->requests.requested_at, 0);
@@ -479,6 +487,23 @@ section_release(int section)
 	store->free_section = section;
 }
 
+/* One of its encoded forms.  Caller holds the summary's lock, exclusive. */
+static void
+drop_form(Summary *summary, int encoding)
+{
+	if (DsaPointerIsValid(summary->forms[encoding]))
+		dsa_free(documents_area(), summary->forms[encoding]);
+	summary->forms[encoding] = InvalidDsaPointer;
+}
+
+/* All of them. */
+static void
+drop_forms(Summary *summary)
+{
+	for (int i = 0; i < SC_ENCODINGS; i++)
+		drop_form(summary, i);
+}
+
 /*
  * Drop what a summary has cached: what is being built may be published all the
  * same.  Caller holds the summary's lock, exclusive.
@@ -495,6 +520,7 @@ drop_document(Summary *summary)
 		section_release(i);
 	}
 	LWLockRelease(&sc_shared->lock);
+	drop_forms(summary);
 	summary->sections = -1;
 	pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
 }
@@ -619,6 +645,7 @@ sc_store_forget_database(Oid dboid)
 typedef enum Need
 {
 	NEED_ROOM,					/* a document's memory, its sections */
+	NEED_FORM,					/* the same, for a form of a document only */
 	NEED_ENTRY
 } Need;
 
@@ -699,7 +726,8 @@ clock_is_unread(int index, uint64 *reads)
  * Let the least recently read document, or entry, of another summary than our own
  * give way.  If all have been read since the hand was there last, it is the one
  * that has been read least, and not the next one, which may be read all the time.
- * False if nobody has any.
+ * False if nobody has any.  For a form only what nobody reads gives way: a reader can
+ * do without the one, but the other would be built again.
  */
 static bool
 let_give_way(Need need, int own)
@@ -727,6 +755,8 @@ let_give_way(Need need, int own)
 		else if (give_way(&summaries[i], need, false))
 			return true;
 	}
+	if (need == NEED_FORM)
+		return false;
 	if (least >= 0 && give_way(&summaries[least], need, true))
 		return true;
 	/* those that were in use, or of which something is asked */
@@ -1200,6 +1230,9 @@ note_publication(Summary *summary, const ScPublication *publication)
 	uint8		eager = eager_by(&publication->options);
 
 	summary->options = publication->options;
+	for (int i = 0; i < SC_ENCODINGS; i++)
+		if (summary->options.levels[i] == 0)
+			drop_form(summary, i);
 	for (int i = 0; i < count_chunks(publication); i++)
 	{
 		ScChunk    *chunk = publication->chunks[i];
@@ -1209,7 +1242,10 @@ note_publication(Summary *summary, const ScPublication *publication)
 			continue;
 		label = sc_chunk_label(chunk);
 		for (int w = 0; w < label.nwords; w++)
+		{
 			sc_slot_add_eager(label.words[w].slot, eager);
+			sc_slot_note_published((int) label.words[w].slot, label.words[w].revision);
+		}
 		if (sc_label_is_never_current(&label))
 			retry_at = sc_clock_now() + UNPROVABLE_REFRESH_NS;
 	}
@@ -1413,7 +1449,10 @@ put_if_room(int index, const ScPublication *publication)
 		if (result == SC_PUT_SAME)
 		{
 			if (swap_chunks(summary, publication, copies))
+			{
 				result = SC_PUT_CHANGED;
+				drop_forms(summary);
+			}
 			note_publication(summary, publication);
 			summary->refused_size = 0;
 		}
@@ -1478,6 +1517,182 @@ sc_store_put(int index, const ScPublication *publication)
 	if (publication != built)
 		free_copies(&whole, built);
 	return result;
+}
+
+/*-------------------------------------------------------------------------
+ * Encoded forms
+ *-------------------------------------------------------------------------
+ */
+
+static ScForm *
+form_of(const Summary *summary, ScEncoding encoding)
+{
+	return DsaPointerIsValid(summary->forms[encoding]) ?
+		dsa_get_address(documents_area(), summary->forms[encoding]) : NULL;
+}
+
+/* Has the document parts with these hashes?  Caller holds the lock. */
+static bool
+has_hashes(const Summary *summary, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
+{
+	int			n = 0;
+
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk), n++)
+			if (n == nhashes || memcmp(chunk->hash, hashes[n], SC_HASH_BYTES) != 0)
+				return false;
+	return n == nhashes;
+}
+
+/* The bytes of all forms but one.  Caller holds the lock. */
+static Size
+forms_size(const Summary *summary, ScEncoding but)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < SC_ENCODINGS; i++)
+		if (i != (int) but && DsaPointerIsValid(summary->forms[i]))
+			size += form_of(summary, (ScEncoding) i)->size;
+	return size;
+}
+
+/* Can it be kept, if there is room, and is it within the summary's own limit? */
+static ScPutResult
+check_form(Summary *summary, const char *name, ScEncoding encoding,
+		   uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
+{
+	int			limit = summary->options.memory_limit;
+	Size		size = form->size + forms_size(summary, encoding);
+
+	if (!is_summary(summary, name) || !has_hashes(summary, hashes, nhashes))
+		return SC_PUT_OUTDATED;
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+			size += chunk->size;
+	if (limit != SC_UNSET && size > (Size) limit * 1024)
+		return SC_PUT_OVER_LIMIT;
+	return size > store->largest ? SC_PUT_NO_MEMORY : SC_PUT_CHANGED;
+}
+
+ScPutResult
+sc_store_put_form(int index, const char *name, ScEncoding encoding,
+				  uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
+{
+	Summary    *summary = &summaries[index];
+	dsa_area   *area = documents_area();
+	ScPutResult result;
+	dsa_pointer copy;
+
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	result = check_form(summary, name, encoding, hashes, nhashes, form);
+	LWLockRelease(&summary->lock);
+	if (result != SC_PUT_CHANGED)
+		return result;
+
+	do
+		copy = dsa_allocate_extended(area, form->size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+	while (!DsaPointerIsValid(copy) && let_give_way(NEED_FORM, index));
+	if (!DsaPointerIsValid(copy))
+		return SC_PUT_NO_MEMORY;
+	memcpy(dsa_get_address(area, copy), form, form->size);
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	result = check_form(summary, name, encoding, hashes, nhashes, form);
+	if (result == SC_PUT_CHANGED)
+	{
+		dsa_pointer old = summary->forms[encoding];
+
+		summary->forms[encoding] = copy;
+		copy = old;
+	}
+	LWLockRelease(&summary->lock);
+	if (DsaPointerIsValid(copy))
+		dsa_free(area, copy);
+	return result;
+}
+
+ScFormState
+sc_store_form(int index, const char *name, const char *etag, const ScEncoding *wanted, int nwanted,
+			  ScEncoding *encoding, bytea **form)
+{
+	Summary    *summary = &summaries[index];
+	ScFormState state = SC_FORM_NONE;
+
+	sc_store_attach();
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	for (int i = 0; is_summary(summary, name) && i < nwanted; i++)
+	{
+		ScForm	   *there = form_of(summary, wanted[i]);
+
+		if (there == NULL || strcmp(there->etag, etag) != 0)
+		{
+			if (summary->options.levels[wanted[i]] > 0)
+				state = SC_FORM_MISSING;
+			continue;
+		}
+		if (there->len == 0)
+			continue;
+		*encoding = wanted[i];
+		*form = palloc(VARHDRSZ + there->len);
+		SET_VARSIZE(*form, VARHDRSZ + there->len);
+		memcpy(VARDATA(*form), there->bytes, there->len);
+		state = SC_FORM_THERE;
+		break;
+	}
+	LWLockRelease(&summary->lock);
+	return state;
+}
+
+void
+sc_store_missing_forms(int index, const char *name, const char *etag, int *levels)
+{
+	Summary    *summary = &summaries[index];
+
+	sc_store_attach();
+	memset(levels, 0, sizeof(int) * SC_ENCODINGS);
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	for (int i = 0; is_summary(summary, name) && i < SC_ENCODINGS; i++)
+	{
+		ScForm	   *there = form_of(summary, (ScEncoding) i);
+
+		if (there == NULL || strcmp(there->etag, etag) != 0)
+			levels[i] = summary->options.levels[i];
+	}
+	LWLockRelease(&summary->lock);
+}
+
+void
+sc_store_note_forms(int index, const char *name, uint64 made, uint64 failed, uint64 not_kept,
+					int64 begin_ns, int64 pause_ns, double rest)
+{
+	Summary    *summary = &summaries[index];
+	int64		now = sc_clock_now();
+
+	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	/* unless the entry is another's by now */
+	if (is_summary(summary, name))
+	{
+		summary->stats.forms_made += made;
+		summary->stats.forms_failed += failed;
+		summary->stats.forms_not_kept += not_kept;
+		pg_atomic_write_u64(&summary->requests.forms_at,
+							(uint64) (now + Max(pause_ns, (int64) ((now - begin_ns) * rest))));
+	}
+	LWLockRelease(&summary->lock);
+}
+
+Size
+sc_store_forms_size(int index, const char *name)
+{
+	Summary    *summary = &summaries[index];
+	Size		size = 0;
+
+	sc_store_attach();
+	LWLockAcquire(&summary->lock, LW_SHARED);
+	if (is_summary(summary, name))
+		size = forms_size(summary, SC_ENCODINGS);
+	LWLockRelease(&summary->lock);
+	return size;
 }
 
 /* Count a build, and what came of it. */

@@ -69,6 +69,27 @@ typedef struct ScChunk
 	ScWordSeen	words[FLEXIBLE_ARRAY_MEMBER];
 } ScChunk;
 
+/*
+ * An encoded form of a document, which is beside it in the same memory, and goes with
+ * it.  It is of the document that has this etag, whatever the summary has by now.
+ */
+typedef struct ScForm
+{
+	Size		size;			/* of the whole, bytes */
+	char		etag[SC_ETAG_LEN + 1];	/* the document's own */
+	uint32		len;			/* of the encoded bytes; 0: encoding it is of
+								 * no use, it would be no smaller */
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];
+} ScForm;
+
+/* What there is of the forms that a reader would take. */
+typedef enum ScFormState
+{
+	SC_FORM_THERE,
+	SC_FORM_MISSING,			/* to be made: one of them is wanted */
+	SC_FORM_NONE				/* nor will there be one */
+} ScFormState;
+
 /* Where the keys begin in a chunk whose label has so many words. */
 static inline Size
 sc_chunk_keys_offset(int nwords)
@@ -137,6 +158,8 @@ typedef struct ScRequests
 								 * ScTry, and above it when it began,
 								 * monotonic ns; 0: there was none */
 	ConditionVariable ended;	/* when one ends */
+	pg_atomic_uint32 forms;		/* as notify: encoded forms are to be made */
+	pg_atomic_uint64 forms_at;	/* monotonic ns before which none are made */
 	pg_atomic_uint32 boarding;	/* readers that wait for their turn to build,
 								 * with a lock */
 } ScRequests;
@@ -196,6 +219,9 @@ typedef struct ScBuildStats
 	uint64		unpublished;	/* built, but there was no room: memory_limit
 								 * or max_sections, or it is too large */
 	uint64		evicted;		/* its document gave way to another */
+	uint64		forms_made;
+	uint64		forms_failed;
+	uint64		forms_not_kept; /* for want of room */
 	int64		ns_min;
 	int64		ns_max;
 	int64		ns_total;		/* over published and unpublished builds */
@@ -337,6 +363,30 @@ extern bool sc_store_open(int index, const char *name, ScView *view);
 extern void sc_store_close(int index);
 
 extern ScPutResult sc_store_put(int index, const ScPublication *publication);
+/* Keep a form of the document that has the sections with these hashes.
+ * SC_PUT_OUTDATED if it is another one by now.  It pushes out nobody whose document
+ * is read. */
+extern ScPutResult sc_store_put_form(int index, const char *summary, ScEncoding encoding,
+									 uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form);
+
+/* The first form of these encodings that there is of the document with this etag,
+ * palloc'd as a bytea, and which it is. */
+extern ScFormState sc_store_form(int index, const char *summary, const char *etag,
+								 const ScEncoding *wanted, int nwanted,
+								 ScEncoding *encoding, bytea **form);
+
+/* For a worker, which holds no lock: which encodings a summary's option names, by
+ * their levels, without those whose forms are there of this document. */
+extern void sc_store_missing_forms(int index, const char *summary, const char *etag, int *levels);
+
+/* Forms were made, or not, from begin_ns on (monotonic).  The next are not for rest
+ * times as long, and with a pause not before that. */
+extern void sc_store_note_forms(int index, const char *summary, uint64 made, uint64 failed,
+								uint64 not_kept, int64 begin_ns, int64 pause_ns, double rest);
+
+/* Bytes of all forms that a summary has. */
+extern Size sc_store_forms_size(int index, const char *summary);
+
 extern void sc_store_account(int index, const char *summary, ScCause cause, int64 build_ns,
 							 ScPutResult result);
 extern bool sc_store_invalidate_section(const char *summary, const char *section);

@@ -394,8 +394,7 @@ place_words(const Commit *commit)
 static void
 publish_word(int slot, TimestampTz time, bool *eager)
 {
-	(void) sc_word_publish(slot);
-	pg_atomic_write_u64(&sc_slot_at(slot)->last_change, (uint64) time);
+	sc_word_note_change(slot, sc_word_publish(slot), time);
 	*eager = *eager || sc_slot_is_eager(slot);
 }
 

@@ -126,6 +126,9 @@ words_init(int tranche)
 		pg_atomic_init_u64(&sc_slot_at(i)->word, SC_REVISION_ONE);
 		pg_atomic_init_u64(&sc_slot_at(i)->key, SC_KEY_FREE);
 		pg_atomic_init_u64(&sc_slot_at(i)->last_change, 0);
+		pg_atomic_init_u64(&sc_slot_at(i)->published, 0);
+		for (int c = 0; c < SC_SLOT_CHANGES; c++)
+			pg_atomic_init_u64(&sc_slot_at(i)->changes[c], 0);
 		/* nobody need say so of a fallback */
 		sc_slot_at(i)->wanted = i >= sc_words->nslots;
 	}
@@ -401,6 +404,17 @@ sc_slot_set_eager(int slot, uint8 eager)
 		sc_slot_at(slot)->eager = eager;
 }
 
+void
+sc_slot_note_published(int slot, uint64 revision)
+{
+	ScSlot	   *it = sc_slot_at(slot);
+
+	if (pg_atomic_read_u64(&it->published) >= revision)
+		return;
+	it->next_change++;
+	pg_atomic_write_u64(&it->published, revision);
+}
+
 /* Does any of its reasons count now? */
 bool
 sc_slot_is_eager(int slot)
@@ -462,8 +476,9 @@ orphan_settle(ScCell *orphan, uint64 xid)
 	SC_POINT("settle");
 	for (uint32 i = 0; i < nslots; i++)
 	{
-		sc_word_publish(slots[i]);
-		pg_atomic_write_u64(&sc_slot_at(slots[i])->last_change, (uint64) GetCurrentTimestamp());
+		uint64		revision = sc_word_publish(slots[i]);
+
+		sc_word_note_change((int) slots[i], revision, GetCurrentTimestamp());
 	}
 	pg_write_barrier();
 	pg_atomic_write_u64(&orphan->xid, SC_CELL_EMPTY);

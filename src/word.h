@@ -100,6 +100,10 @@ extern void sc_slot_forget_database(Oid dboid);
 
 extern void sc_slot_add_eager(int slot, uint8 eager);
 extern void sc_slot_set_eager(int slot, uint8 eager);
+
+/* A document was published that has seen a slot's word at this revision: when the
+ * next change comes is noted.  Caller holds ScShared.lock, exclusive. */
+extern void sc_slot_note_published(int slot, uint64 revision);
 extern bool sc_slot_is_eager(int slot);
 
 /* Somebody has listened to our channel in this database, in this server run. */

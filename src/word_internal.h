@@ -38,6 +38,20 @@
 #define SC_FALLBACKS		127
 
 /*
+ * When a commit made a revision: its low bits, and the time in ms, which is not
+ * negative.  They are read and written as one.
+ */
+#define SC_CHANGE_MS_BITS	44
+#define SC_CHANGE(revision, at) \
+	(((uint64) (revision) << SC_CHANGE_MS_BITS) | ((uint64) (at) / 1000))
+#define SC_CHANGE_IS_OF(change, revision) \
+	((((change) >> SC_CHANGE_MS_BITS) ^ (revision)) << SC_CHANGE_MS_BITS == 0)
+#define SC_CHANGE_AT(change) \
+	((TimestampTz) ((change) & ((UINT64CONST(1) << SC_CHANGE_MS_BITS) - 1)) * 1000)
+
+#define SC_SLOT_CHANGES		8
+
+/*
  * One per tracked table (partitions share their root's) and one per
  * database.  A cache line each, so that writers of different tables do not
  * contend.
@@ -50,6 +64,13 @@ typedef struct ScSlot
 								 * without: who acts on it looks again */
 	pg_atomic_uint64 last_change;	/* TimestampTz of the last commit, 0 if
 									 * none; for the views only */
+	pg_atomic_uint64 published; /* the newest revision at which a document was
+								 * published, under ScShared.lock; read
+								 * without: a stale one costs a time */
+	pg_atomic_uint64 changes[SC_SLOT_CHANGES];	/* SC_CHANGE()s: the first
+												 * after each of the last of
+												 * these */
+	uint8		next_change;	/* of them, under ScShared.lock; read without */
 	uint8		eager;			/* SC_EAGER_BY_...; read and written without a
 								 * lock: a stale value costs a refresh, or a
 								 * start of the worker for nothing */
@@ -177,6 +198,21 @@ sc_word_publish(int slot)
 											  SC_REVISION_ONE - SC_PENDING_ONE);
 
 	return SC_REVISION(old) + 1;
+}
+
+/*
+ * When that was.  The first change after a document was published is kept: see
+ * sc_label_changed_at().  Two documents may be published in between; then the time
+ * is written to the wrong place at worst.
+ */
+static inline void
+sc_word_note_change(int slot, uint64 revision, TimestampTz at)
+{
+	ScSlot	   *it = sc_slot_at(slot);
+
+	pg_atomic_write_u64(&it->last_change, (uint64) at);
+	if (pg_atomic_read_u64(&it->published) == revision - 1 && at > 0)
+		pg_atomic_write_u64(&it->changes[it->next_change % SC_SLOT_CHANGES], SC_CHANGE(revision, at));
 }
 
 /* A pending transaction that published nothing. */

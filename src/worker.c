@@ -54,6 +54,7 @@
 #include "define.h"
 #include "document.h"
 #include "extension.h"
+#include "form.h"
 #include "request.h"
 #include "shmem.h"
 
@@ -169,6 +170,15 @@ is_awaited(void)
 		  pg_atomic_read_u32(&sc_store_requests(refreshing)->boarding) > 0));
 }
 
+/* May forms of a summary's document be made now? */
+static bool
+forms_are_due(int index)
+{
+	int64		due = sc_request_forms_due(index);
+
+	return due >= 0 && due <= sc_clock_now();
+}
+
 /*
  * Refresh a summary in a transaction of its own, giving way to everybody else.
  * False if it is left to another worker: see sc_document_build().
@@ -223,7 +233,10 @@ serve_summary(int index, ScRefresh refresh)
 		if (refresh && !refresh_summary(index, NameStr(name), refresh))
 			must_leave = true;
 		/* the commit of a NOTIFY may wait, so it has nothing of the build */
-		if (sc_request_has_listeners())
+		if (sc_request_has_listeners() && forms_are_due(index))
+			/* when they are there */
+			pg_atomic_write_u32(&sc_store_requests(index)->notify, 1);
+		else if (sc_request_has_listeners())
 		{
 			notifying = index;
 			StartTransactionCommand();
@@ -349,6 +362,47 @@ worker_terminate(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
+/* Make them.  What goes wrong is counted, and the document served as it is. */
+static void
+make_forms(int index)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int64		begin = sc_clock_now();
+	NameData	name;
+
+	sc_store_name(index, &name);
+	PG_TRY();
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		pgstat_report_activity(STATE_RUNNING, psprintf("encoding summary \"%s\"", NameStr(name)));
+		sc_form_make(index, NameStr(name));
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		sc_form_note_failure(index, NameStr(name), begin, error->sqlerrcode == ERRCODE_QUERY_CANCELED);
+		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
+			ereport(LOG,
+					(errcode(error->sqlerrcode),
+					 errmsg("could not encode the document of summary \"%s\": %s", NameStr(name), error->message),
+					 errdetail("It is served as it is.")));
+		FreeErrorData(error);
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
 /* Refresh what was asked for.  What this process may not build is left to another one. */
 static void
 serve_part(int index, ScRefresh part)
@@ -416,6 +470,34 @@ serve_notify(int index)
 	return done;
 }
 
+/*
+ * Make the forms of one summary, of those that are due the next after the one before;
+ * then notify its listeners, who have waited for them.  That is no build, so nothing
+ * is claimed: a reader that waits for one has it from another worker.
+ */
+static bool
+serve_forms(void)
+{
+	static int	last = -1;
+	int			next = -1;
+
+	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
+	{
+		if (!forms_are_due(i))
+			continue;
+		if (next < 0 || (next <= last && i > last))
+			next = i;
+	}
+	if (next < 0 || pg_atomic_exchange_u32(&sc_store_requests(next)->forms, 0) == 0)
+		return false;
+	last = next;
+	sc_request_begin_work();
+	make_forms(next);
+	sc_request_end_work();
+	(void) serve_notify(next);
+	return true;
+}
+
 static int
 compare_requests(const void *a, const void *b)
 {
@@ -452,6 +534,7 @@ begin_with_longest(Request *requested, int nrequests, int64 now)
 /*
  * One round: all that is requested of this database's summaries and is due, first
  * what a reader waits for, then the oldest request; but see begin_with_longest().
+ * Then the encoded forms of one summary.
  * True if anything was done; else brings wake_at forward to when something may be.
  */
 static bool
@@ -467,8 +550,10 @@ serve_requests(int64 now, int64 *wake_at)
 		ScRequests *requests = sc_store_requests(i);
 		int64		since;
 
-		if (serve_notify(i))
+		if (!forms_are_due(i) && serve_notify(i))
 			worked = true;
+		else if (sc_request_forms_due(i) > now)
+			*wake_at = Min(*wake_at, sc_request_forms_due(i));
 		if (pg_atomic_read_u32(&requests->refresh) == 0)
 			continue;
 		if (sc_request_due(i) > now)
@@ -503,6 +588,9 @@ serve_requests(int64 now, int64 *wake_at)
 		if (terminated || must_leave || (sc_request_makes_room() && sc_clock_now() > now + SC_TURN_NS))
 			break;
 	}
+	/* after what somebody may wait for */
+	if (!terminated && !must_leave && !sc_request_makes_room() && serve_forms())
+		worked = true;
 	return worked;
 }
 

@@ -111,12 +111,16 @@ missing_packages() {
 	have make || echo make
 	have pkg-config || echo pkg-config
 	pkg-config --exists json-c 2>/dev/null || echo libjson-c-dev
+	# without them it builds, but has no encodings to be tested
+	pkg-config --exists zlib 2>/dev/null || echo zlib1g-dev
+	pkg-config --exists libzstd 2>/dev/null || echo libzstd-dev
 	if [ "$1" != server ]; then
 		have prove || echo perl
 		perl -MIPC::Run -MTest::More -MTime::HiRes -e 1 2>/dev/null || echo libipc-run-perl
 	fi
 	# for the examples in doc/, poolers and alerts; by other names, and without, their tests are skipped
 	if [ "$1" = tap ] && have apt-get; then
+		have zstd || echo zstd
 		/usr/bin/python3 -c 'import asyncpg, fastapi, uvicorn' 2>/dev/null ||
 			printf '%s\n' python3-asyncpg python3-fastapi python3-uvicorn
 		have pgbouncer || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
@@ -165,7 +169,7 @@ install_packages() {
 	local packages=("$@") sudo='' version service options=()
 	am_root || sudo=sudo
 	if ! have apt-get; then
-		die "please install PostgreSQL $min_version or newer with its server headers, json-c with headers," \
+		die "please install PostgreSQL $min_version or newer with its server headers, json-c, zlib and libzstd with headers," \
 			"pkg-config, a C compiler, make, and perl with prove and IPC::Run (missing here, by Debian's names: $*)"
 	fi
 	if [ -n "$no_install" ] || { [ -n "$sudo" ] && ! have sudo; }; then

@@ -67,7 +67,8 @@ run_places() {
 flags() {
 	printf '%s\n' -std=gnu11 -D_GNU_SOURCE -isystem "$("$pg_config" --includedir-server)" -DSC_VERSION='"0"' -DSC_OLDER_VERSIONS= \
 		-Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
-	pkg-config --cflags json-c | tr ' ' '\n'
+	printf '%s\n' -DSC_HAVE_GZIP -DSC_HAVE_ZSTD
+	pkg-config --cflags json-c zlib libzstd | tr ' ' '\n'
 }
 
 run_clang_tidy() {

@@ -5,7 +5,8 @@ Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
 
     apt-get install python3-fastapi python3-asyncpg python3-uvicorn
 
-    GET /state/summary            the document; conditional by ETag and If-None-Match; HEAD too
+    GET /state/summary            the document; conditional by ETag and If-None-Match; HEAD too; compressed
+                                  as Accept-Encoding asks for it, if the database has that form
     GET /state/summary?v=ETAG     the same, at an address where caches store only that document
     GET /state/summary?refresh=1  built anew; needs "Authorization: Bearer $REFRESH_TOKEN", else 403
     GET /state/events             Server-Sent Events: the etag, at once and whenever it changes
@@ -72,19 +73,19 @@ UNIX_SOCKET = os.environ.get("UNIX_SOCKET")
 RETRY_AFTER = "2"  # seconds, sent to clients with each 503
 BACKOFF = 0.5, 10.0  # seconds, first and longest, between tries to LISTEN
 
-# $1 summary, $2 the etag for which the document is left out, $3 all such etags, $4 whether to force.
-# json arrives as str and is sent unchanged: nothing here parses it.  The age of a document that is
-# proven current is 0, however long ago it was built.  Other ages are by the database's clock, which
-# also set built_at.
+# $1 summary, $2 the encodings that the client takes, $3 the etags for which there is no body, $4
+# whether to force.  The bytes are sent as they come: nothing here parses or compresses them.  A document
+# that is proven current has age 0, however long ago it was built.  Other ages are by the database's clock,
+# which also set stale_since.
 FETCH = """
-    SELECT status, etag, built_at,
-           CASE WHEN status = 'stale'
-                THEN greatest(extract(epoch FROM clock_timestamp() - built_at), 0)::int
-                ELSE 0 END AS age,
-           CASE WHEN NOT ARRAY[etag, '*'] && $3::text[] THEN document END AS document
-      FROM summary_cache_fetch($1, $2, $4)"""
-FETCH_ETAG = "SELECT etag FROM summary_cache_fetch($1, $2)"
+    SELECT status, etag, built_at, encoding, body,
+           coalesce(greatest(extract(epoch FROM clock_timestamp() - stale_since), 0), 0)::int AS age
+      FROM summary_cache_fetch_encoded($1, $2, $3, $4)"""
+FETCH_ETAG = "SELECT etag FROM summary_cache_fetch_encoded($1, '', $2)"
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
+
+# The forms that the database may have of a document, the smaller first.
+ENCODINGS = ("zstd", "gzip")
 
 # The words that RFC 9211 has for these
 CACHE_STATUS = {
@@ -207,12 +208,36 @@ async def query(sql: str, *arguments: object) -> asyncpg.Record:
 
 
 def known_etags(request: Request) -> list[str]:
-    """The tags that If-None-Match lists (weak comparison, RFC 9110 section 8.8.3.2), or '*'."""
+    """The tags that If-None-Match lists (weak comparison, RFC 9110 section 8.8.3.2), or '*'.
+
+    That of a compressed form has its encoding behind it.
+    """
     header = ",".join(request.headers.getlist("if-none-match"))
     if header.strip() == "*":
         return ["*"]
     # a tag of another form is not one of ours, and '"*"' is not '*'
-    return [tag for tag in re.findall(r'"([^"]*)"', header) if re.fullmatch("[0-9a-f]{32}", tag)]
+    return [tag for tag in re.findall(r'"([^"]*)"', header) if re.fullmatch("[0-9a-f]{32}(-[a-z]+)?", tag)]
+
+
+def accepted_encodings(request: Request) -> list[str]:
+    """What Accept-Encoding accepts (RFC 9110 section 12.5.3), the preferred one first.
+
+    Of equal weights the smaller form, and the document itself, "identity", last of all.  That is always
+    acceptable, unless it is excluded by name or by "*".
+    """
+    weights: dict[str, float] = {}
+    for item in ",".join(request.headers.getlist("accept-encoding")).split(","):
+        name, _, parameter = item.partition(";")
+        quality = re.fullmatch(r"[ \t]*[qQ]=(0(\.\d{0,3})?|1(\.0{0,3})?)[ \t]*", parameter)
+        if parameter and quality is None:
+            continue  # what is not understood is not accepted
+        name = name.strip().lower()
+        weights["gzip" if name == "x-gzip" else name] = float(quality[1]) if quality else 1.0
+    anything = weights.get("*", 0.0)
+    # an identity that nobody has named counts as the least that is acceptable
+    weight = {name: weights.get(name, anything) for name in ENCODINGS}
+    weight["identity"] = weights.get("identity", 0.0 if weights.get("*") == 0 else 0.0001)
+    return sorted((name for name in weight if weight[name] > 0), key=weight.__getitem__, reverse=True)
 
 
 def may_refresh(request: Request) -> bool:
@@ -225,21 +250,29 @@ def may_refresh(request: Request) -> bool:
 async def summary(request: Request, refresh: bool = False, v: str | None = None) -> Response:
     if refresh and not may_refresh(request):
         raise HTTPException(403, "refresh needs the token")
-    known = known_etags(request)
-    row = await query(FETCH, SUMMARY, known[0] if known else None, known, refresh)
+    accepted = accepted_encodings(request)
+    # before the document itself: what comes after it would never be taken
+    encodings = accepted[: accepted.index("identity")] if "identity" in accepted else accepted
+    known = ",".join(known_etags(request)) or None
+    row = await query(FETCH, SUMMARY, ",".join(encodings), known, refresh)
+    if row["body"] is not None and row["encoding"] is None and "identity" not in accepted:
+        raise HTTPException(406, "there is no form that is acceptable", {"Vary": "Accept-Encoding"})
     # What a cache has for an address with an etag is that document.  Otherwise, when old content comes
     # back and is announced by its etag, the address might have a document from in between.
-    may_be_stored = not refresh and v in (None, row["etag"])
+    may_be_stored = not refresh and v in (None, row["etag"].partition("-")[0])
     headers = {
         "ETag": f'"{row["etag"]}"',
         "Age": str(row["age"]),
         "Cache-Control": CACHE_CONTROL if may_be_stored else "no-store",
         "Cache-Status": f'summary_cache; {CACHE_STATUS[row["status"]]}; detail={row["status"]}',
+        "Vary": "Accept-Encoding",
         "X-Summary-Built-At": row["built_at"].isoformat(),
     }
-    if row["document"] is None:
+    if row["body"] is None:
         return Response(status_code=304, headers=headers)
-    return Response(row["document"], media_type="application/json", headers=headers)
+    if row["encoding"]:
+        headers["Content-Encoding"] = row["encoding"]
+    return Response(row["body"], media_type="application/json", headers=headers)
 
 
 class EventStream(StreamingResponse):

@@ -24,7 +24,7 @@ rounds=${ROUNDS:-10}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
 # by name only
-extra_parts="growth standby standby_ddl replay hot"
+extra_parts="growth standby standby_ddl replay hot web"
 for part in $parts; do
 	case " $all_parts $extra_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts $extra_parts" ;; esac
 done
@@ -202,6 +202,8 @@ at_exit=stop_peers
 . "$bench/workers.sh"
 # shellcheck source=test/bench/hot.sh
 . "$bench/hot.sh"
+# shellcheck source=test/bench/web.sh
+. "$bench/web.sh"
 # shellcheck source=test/bench/standby.sh
 . "$bench/standby.sh"
 # shellcheck source=test/bench/replay.sh

@@ -1147,11 +1147,14 @@ check_requirements(PGconn *conn)
 static PGconn *
 connect_standby(PGconn *conn)
 {
-	PGresult   *result = PQexec(conn, "SELECT pg_current_wal_flush_lsn()");
+	PGresult   *result;
 	char		caught_up[200];
 	PGconn	   *standby;
 	bool		there = false;
 
+	/* what was committed asynchronously may not be flushed yet */
+	setup(conn, "BEGIN; SET LOCAL synchronous_commit = local; SELECT pg_current_xact_id(); COMMIT");
+	result = PQexec(conn, "SELECT pg_current_wal_flush_lsn()");
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die("%s", PQerrorMessage(conn));
 	snprintf(caught_up, sizeof(caught_up), "SELECT (NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= '%s')::int",

@@ -63,11 +63,11 @@ my $older = $script;
 $older = changed($older, qr/,\n    generated .*\n    -- .*\n    incarnation [^,\n]*(?=,\n    PRIMARY)/, '');
 $older = changed($older, qr/CREATE TABLE summary_cache\.reader .*?pg_roles\)'\);\n/s, '');
 1 while $older =~ s/^CREATE TRIGGER \w+\s+(?:AFTER|BEFORE) [A-Z ]+ ON summary_cache\.reader.*?ENABLE ALWAYS TRIGGER \w+;\n//ms;
-$older = changed($older, qr/,\n        OUT evictions bigint/, '');
+$older = changed($older, qr/,\n        OUT evictions bigint,\n        OUT forms_made .*?OUT form_bytes bigint/s, '');
 $older = changed($older, qr/,\n        OUT slots_refused bigint/, '');
 $older = changed($older, qr/,\n        run_query boolean DEFAULT true/, '');
 1 while $older =~ s/anycompatible, text, boolean\)/anycompatible, text)/;
-unlike($older, qr/reader\b(?! |s)|incarnation|generated boolean|evictions|run_query/, 'a version that has less is made up');
+unlike($older, qr/reader\b(?! |s)|incarnation|generated boolean|evictions|forms_made|run_query/, 'a version that has less is made up');
 
 my $upgrade = $guard . q{
 	DROP VIEW summary_cache_stats, summary_cache_server;

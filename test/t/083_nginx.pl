@@ -21,7 +21,7 @@ $node->start;
 $node->sql(q{
 	CREATE EXTENSION summary_cache;
 	CREATE ROLE state_service LOGIN;
-	GRANT EXECUTE ON FUNCTION summary_cache_fetch TO state_service;
+	GRANT EXECUTE ON FUNCTION summary_cache_fetch_encoded TO state_service;
 	CREATE TABLE t (n int);
 	INSERT INTO t VALUES (0);
 	SELECT summary_cache_define('state', 'core', 'SELECT n FROM t');
@@ -201,10 +201,10 @@ for my $case (
 	is($answer->{location}, undef, '... that leads nowhere else');
 	unlike($answer->{body}, qr/elsewhere/, '... and does not name the host');
 }
-$node->sql('REVOKE EXECUTE ON FUNCTION summary_cache_fetch FROM state_service');
+$node->sql('REVOKE EXECUTE ON FUNCTION summary_cache_fetch_encoded FROM state_service');
 $refused = get('?v=refused');
 is("$refused->{code} $refused->{'cache-control'}", '500 no-store', 'the service fails: 500, not to be stored');
-$node->sql('GRANT EXECUTE ON FUNCTION summary_cache_fetch TO state_service');
+$node->sql('GRANT EXECUTE ON FUNCTION summary_cache_fetch_encoded TO state_service');
 
 #
 # Requests that are half sent: nginx ends them, and the service hears of none.  Its times are shorter here, and
