@@ -267,9 +267,18 @@ CREATE FUNCTION summary_cache_stat_sections(
         OUT refresh text, OUT owner regrole, OUT state text, OUT reason text,
         OUT built_at timestamptz, OUT age interval, OUT build_ms double precision,
         OUT bytes bigint, OUT revision bigint, OUT pending integer, OUT fingerprint text,
-        OUT sources regclass[])
+        OUT sources regclass[], OUT parts integer)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_sections'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION summary_cache_stat_parts(
+        OUT summary name, OUT section name, OUT part integer, OUT keys text[],
+        OUT state text, OUT built_at timestamptz, OUT age interval, OUT build_ms double precision,
+        OUT bytes bigint, OUT revision bigint, OUT fingerprint text,
+        OUT sources regclass[], OUT query text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sc_stat_parts'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION summary_cache_stat_tables(
@@ -296,6 +305,8 @@ CREATE VIEW summary_cache_stats AS SELECT * FROM summary_cache_stat_summaries();
 COMMENT ON VIEW summary_cache_stats IS 'per summary: reads by status, builds, failures';
 CREATE VIEW summary_cache_sections AS SELECT * FROM summary_cache_stat_sections();
 COMMENT ON VIEW summary_cache_sections IS 'per section: what is cached, how old it is, whether it is current';
+CREATE VIEW summary_cache_parts AS SELECT * FROM summary_cache_stat_parts();
+COMMENT ON VIEW summary_cache_parts IS 'per part of a section, which is built by itself: its query, what it reads, whether it is current, what it took';
 CREATE VIEW summary_cache_tables AS SELECT * FROM summary_cache_stat_tables();
 COMMENT ON VIEW summary_cache_tables IS 'per source table: its revision and whether it can be proven unchanged';
 CREATE VIEW summary_cache_server AS SELECT * FROM summary_cache_stat_server();
@@ -325,10 +336,10 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 -- The functions of the views ask for SELECT on the view instead: see begin_rows() in stats.c.
 REVOKE ALL ON
-    summary_cache_stats, summary_cache_sections, summary_cache_tables, summary_cache_server
+    summary_cache_stats, summary_cache_sections, summary_cache_parts, summary_cache_tables, summary_cache_server
     FROM PUBLIC;
 GRANT SELECT ON
-    summary_cache_stats, summary_cache_sections, summary_cache_tables, summary_cache_server
+    summary_cache_stats, summary_cache_sections, summary_cache_parts, summary_cache_tables, summary_cache_server
     TO pg_monitor;
 
 -- A table with a column of this type would keep the extension from being dropped.  (The types of rows

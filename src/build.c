@@ -20,6 +20,13 @@
  * one: else the whole tree is locked.  If the query turns out to be executed by
  * another plan, the build is repeated with the whole tree.
  *
+ * A section that consists of parts (split.c) is built by them: those that are not
+ * current, in one snapshot.  Each has a label of its own, with the sources that its
+ * plan reads.  The others must be current for that very snapshot, which is found out
+ * after it was taken; else the section is built as a whole.  So what is published of
+ * a section is always what its query gives at one snapshot, also if it is no longer
+ * current.
+ *
  * What readers share is built where nothing of any reader's session matters: a
  * reader builds what runs nothing but PostgreSQL's own code (closed.c), and
  * leaves everything else to a worker.  For itself alone it builds that as well,
@@ -40,6 +47,7 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -60,6 +68,7 @@
 #include "reader.h"
 #include "request.h"
 #include "shmem.h"
+#include "split.h"
 #include "subtransaction.h"
 #include "track.h"
 
@@ -127,14 +136,17 @@ database_made_by(void)
  * printed, and the rest goes into the room before them.
  */
 static ScChunk *
-make_chunk(ScSectionDef *section, bool for_all, ScBody *body, const ScLabel *label,
-		   TimestampTz built_at, uint64 xmax, int64 build_ns)
+make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const ScLabel *label,
+		   TimestampTz built_at, uint64 xmax)
 {
 	ScChunk    *chunk = (ScChunk *) body->bytes;
 	char	   *p;
 
 	chunk->size = body->start + body->len;
 	chunk->section = section->name;
+	chunk->part = section->part;
+	chunk->nparts = nparts;
+	chunk->next = InvalidDsaPointer;
 	chunk->is_inline = section->is_inline;
 	chunk->for_all = for_all;
 	chunk->definition = section->hash;
@@ -145,7 +157,7 @@ make_chunk(ScSectionDef *section, bool for_all, ScBody *body, const ScLabel *lab
 	chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
 	chunk->built_at = built_at;
-	chunk->build_ns = build_ns;
+	chunk->build_ns = body->build_ns;
 	chunk->xmax = xmax;
 	chunk->nwords = label->nwords;
 	chunk->nkeys = body->nkeys;
@@ -226,15 +238,77 @@ check_cached_keys(const char *summary, int index, ScBuild *build)
 	check_keys(summary, others, nothers, build);
 }
 
+/* A part of a section, or a section that is one, which is to be built or is not. */
+typedef struct Unit
+{
+	ScSectionDef *def;
+	bool		wanted;
+	bool		by_plan;		/* what is locked is what its plan reads */
+	int64		expected;		/* not wanted, but another part of the section
+								 * is: when the label of the one was read that
+								 * is proven current */
+	ScLabel		label;
+	int		   *label_ends;		/* how many words the label has with each
+								 * source */
+} Unit;
+
 /* The sections that are to be built now, and a source that is locked. */
 typedef struct Sections
 {
 	ScSummaryDef *definition;
-	bool	   *wanted;
-	bool	   *by_plan;		/* what is locked is what its plan reads */
+	int			nunits;
+	Unit	   *units;			/* of one section after the other */
+	int		   *first;			/* of each section, and how many there are in
+								 * all */
 	bool		whole;			/* lock whole trees */
 	Oid			locked;
 } Sections;
+
+/* Lay out the parts of all sections; none is wanted. */
+static void
+begin_sections(Sections *sections, ScSummaryDef *definition)
+{
+	int			n = 0;
+
+	memset(sections, 0, sizeof(*sections));
+	sc_split_sections(definition);
+	sections->definition = definition;
+	sections->first = palloc(sizeof(int) * (definition->nsections + 1));
+	for (int s = 0; s < definition->nsections; s++)
+	{
+		sections->first[s] = n;
+		n += sc_section_nparts(&definition->sections[s]);
+	}
+	sections->first[definition->nsections] = n;
+	sections->nunits = n;
+	sections->units = palloc0(sizeof(Unit) * n);
+	for (int s = 0; s < definition->nsections; s++)
+		for (int u = sections->first[s]; u < sections->first[s + 1]; u++)
+			sections->units[u].def = sc_section_part(&definition->sections[s], u - sections->first[s]);
+}
+
+static inline int
+nparts_of(const Sections *sections, int s)
+{
+	return sections->first[s + 1] - sections->first[s];
+}
+
+static void
+want_all(Sections *sections, int s)
+{
+	for (int u = sections->first[s]; u < sections->first[s + 1]; u++)
+		sections->units[u].wanted = true;
+}
+
+/* Is any part of a section wanted? */
+static bool
+wants_any(const Sections *sections, int s)
+{
+	for (int u = sections->first[s]; u < sections->first[s + 1]; u++)
+		if (sections->units[u].wanted)
+			return true;
+	return false;
+}
 
 static bool
 lock_now(Oid relid, void *arg)
@@ -243,21 +317,37 @@ lock_now(Oid relid, void *arg)
 	return ConditionalLockRelationOid(relid, AccessShareLock);
 }
 
-/* Lock the sources of these sections; false if one is locked. */
+/* Is a source known not to be read by a part, and so neither locked nor in its label? */
+static inline bool
+is_left_out(const Unit *unit, int source)
+{
+	return unit->by_plan && unit->def->unread && unit->def->unread[source];
+}
+
+/* Lock the sources of what is to be built; false if one is locked. */
 static bool
 lock_sources(Sections *sections)
 {
-	for (int s = 0; s < sections->definition->nsections; s++)
+	for (int u = 0; u < sections->nunits; u++)
 	{
-		ScSectionDef *section = &sections->definition->sections[s];
+		Unit	   *unit = &sections->units[u];
+		ScSectionDef *def = unit->def;
+		List	   *plan_reads = NIL;
 
-		sections->by_plan[s] = false;
-		for (int i = 0; sections->wanted[s] && i < section->nsources; i++)
+		unit->by_plan = false;
+		if (!unit->wanted)
+			continue;
+		if (def->unread && !sections->whole)
+			unit->by_plan = sc_document_knows_reads(def, &plan_reads);
+		for (int i = 0; i < def->nsources; i++)
 		{
-			Oid			source = section->sources[i];
-			List	   *reads = sections->whole || sc_track_is_alone(source) ? NIL : sc_document_reads(section);
+			Oid			source = def->sources[i];
+			List	   *reads;
 
-			sections->by_plan[s] = sections->by_plan[s] || reads != NIL;
+			if (is_left_out(unit, i))
+				continue;
+			reads = sections->whole || sc_track_is_alone(source) ? NIL : sc_document_reads(def);
+			unit->by_plan = unit->by_plan || reads != NIL;
 			if (!sc_track_lock_tree(source, reads, lock_now, sections))
 				return false;
 		}
@@ -305,37 +395,120 @@ lock_wanted(Sections *sections)
 }
 
 /*
- * Add the words of a section's sources to the label that was begun for all
- * sections, which stays as it is.  Also notes whether a source has no slot.
+ * Add the words of the sources of what is to be built to the label that was begun for
+ * all, which stays as it is.  Also notes whether a source has no slot.
  */
-static ScLabel
-label_section(ScSectionDef *section, const ScLabel *begun, bool *lacks_slots)
+static void
+label_unit(Unit *unit, const ScLabel *begun, bool *lacks_slots)
 {
-	ScLabel		label = *begun;
+	ScLabel    *label = &unit->label;
+	ScSectionDef *def = unit->def;
 
+	*label = *begun;
 	/* with room for the word of one that is never current */
-	label.words = palloc(sizeof(ScWordSeen) * (begun->nwords + 1));
-	memcpy(label.words, begun->words, sizeof(ScWordSeen) * begun->nwords);
-	label.definition = section->hash;
-	for (int i = 0; i < section->nsources; i++)
+	label->words = palloc(sizeof(ScWordSeen) * (begun->nwords + 1));
+	memcpy(label->words, begun->words, sizeof(ScWordSeen) * begun->nwords);
+	label->definition = def->hash;
+	unit->label_ends = palloc(sizeof(int) * Max(def->nsources, 1));
+	for (int i = 0; i < def->nsources; i++)
 	{
 		ScSlotRef  *refs;
 		int			nrefs;
 
-		sc_track_slots(section->sources[i], &refs, &nrefs);
-		label.words = repalloc_huge(label.words, sizeof(ScWordSeen) * (label.nwords + nrefs + 1));
+		unit->label_ends[i] = label->nwords;
+		if (is_left_out(unit, i))
+			continue;
+		sc_track_slots(def->sources[i], &refs, &nrefs);
+		label->words = repalloc_huge(label->words, sizeof(ScWordSeen) * (label->nwords + nrefs + 1));
 		for (int r = 0; r < nrefs; r++)
-			if (!sc_label_add(&label, &refs[r]))
+			if (!sc_label_add(label, &refs[r]))
 				*lacks_slots = true;
-		if (sc_label_needs_files(&label) && !sc_track_enter_files(section->sources[i], &label))
-			sc_label_add_position(&label);
+		unit->label_ends[i] = label->nwords;
+		if (sc_label_needs_files(label) && !sc_track_enter_files(def->sources[i], label))
+			sc_label_add_position(label);
 	}
-	return label;
+}
+
+/* Does the label of a source stand for one of these tables?  Which ones it does is noted. */
+static bool
+covers_any(Oid source, const Oid *tables, int ntables, bool *covered)
+{
+	bool		any = false;
+
+	for (int i = 0; i < ntables; i++)
+		if (sc_track_covers(source, tables[i]))
+		{
+			any = true;
+			if (covered)
+				covered[i] = true;
+		}
+	return any;
 }
 
 /*
- * Can every change be noticed of what a section has read that was just built?
- * All sources are looked at: a trigger that is missing is put there.
+ * Find out which of the section's sources a part does not read, by the plan that was
+ * executed.  What is closed reads nothing else.  But a source that the section was given
+ * although no part of its query reads it counts for all parts, and so does each source
+ * for a part that reads what has no source: it was not left to us which changes matter.
+ */
+static void
+find_unread(ScSummaryDef *definition, ScSectionDef *part)
+{
+	List	   *reads;
+	ListCell   *lc;
+	int			nreads = 0;
+	Oid		   *tables;
+	bool	   *covered;
+	bool	   *unread;
+
+	if (part->unread)
+		pfree(part->unread);
+	part->unread = NULL;
+	if (!sc_document_knows_reads(part, &reads))
+		return;
+	tables = palloc(sizeof(Oid) * Max(list_length(reads), 1));
+	covered = palloc0(sizeof(bool) * Max(list_length(reads), 1));
+	/* a view is in a plan for the right to read it */
+	foreach(lc, reads)
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_VIEW)
+			tables[nreads++] = lfirst_oid(lc);
+	}
+	unread = MemoryContextAllocZero(definition->context, sizeof(bool) * Max(part->nsources, 1));
+	for (int i = 0; i < part->nsources; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		unread[i] = !covers_any(part->sources[i], tables, nreads, covered) &&
+			covers_any(part->sources[i], part->reads, part->nreads, NULL);
+	}
+	part->unread = unread;
+	for (int i = 0; i < nreads; i++)
+		if (!covered[i])
+			memset(unread, false, sizeof(bool) * part->nsources);
+}
+
+/* Of the label of a part that was built, take out the words of sources that it does not read. */
+static void
+trim_label(Unit *unit)
+{
+	ScLabel    *label = &unit->label;
+	int			n = SC_CATCH_ALLS;
+	int			from = SC_CATCH_ALLS;
+
+	for (int i = 0; i < unit->def->nsources; i++)
+	{
+		int			end = unit->label_ends[i];
+
+		for (; from < end; from++)
+			if (!unit->def->unread[i])
+				label->words[n++] = label->words[from];
+	}
+	label->nwords = n;
+}
+
+/*
+ * Can every change be noticed of what a section, or a part of it, has read that was just
+ * built?  All its sources are looked at: a trigger that is missing is put there.
  */
 static bool
 is_provable(ScSectionDef *section)
@@ -346,7 +519,7 @@ is_provable(ScSectionDef *section)
 
 	for (int i = 0; i < section->nsources; i++)
 	{
-		if (sc_track_is_alone(section->sources[i]))
+		if (sc_track_is_alone(section->sources[i]) || (section->unread && section->unread[i]))
 			continue;
 		if (!known)
 			reads = sc_document_reads(section);
@@ -357,26 +530,84 @@ is_provable(ScSectionDef *section)
 	return provable;
 }
 
-/* Is a section of the definition to be built? */
+/* Is a cached part, or a section that is one, to be built anew? */
 static bool
-is_wanted(ScSectionDef *section, ScLocal *local, ScWant want, Snapshot snapshot, int64 now)
+is_needed(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
 {
-	if (want == SC_WANT_ALL)
-		return true;
+	/* what is nearly too old is renewed along with the rest */
+	return sc_local_is_aging(local, mine->label.read_at, now) ||
+		sc_label_prove(&mine->label, snapshot) != SC_CURRENT;
+}
+
+/*
+ * What of a section is to be built?  If the cached document has other parts of it than
+ * it has now, all or nothing.
+ */
+static void
+want_section(Sections *sections, int s, ScLocal *local, ScWant want, Snapshot snapshot, int64 now)
+{
+	ScSectionDef *section = &sections->definition->sections[s];
+	int			nparts = nparts_of(sections, s);
+	Unit	   *units = &sections->units[sections->first[s]];
+	bool		is_cached = false;
+	bool		is_divided = true;
+	bool		any = false;
+
 	if (want == SC_WANT_INLINE && !section->is_inline)
-		return false;
-	for (int i = 0; i < local->nsections; i++)
+		return;
+	for (int i = 0; want != SC_WANT_ALL && i < local->nsections; i++)
 	{
 		ScLocalSection *mine = &local->sections[i];
 
 		if (strcmp(NameStr(mine->name), NameStr(section->name)) != 0)
 			continue;
 		if (mine->invalidated || mine->label.definition != section->hash)
-			return true;
-		/* what is nearly too old is renewed along with the rest */
-		if (sc_local_is_aging(local, mine->label.read_at, now))
-			return true;
-		return sc_label_prove(&mine->label, snapshot) != SC_CURRENT;
+		{
+			is_cached = false;
+			break;
+		}
+		is_cached = true;
+		if (mine->nparts != nparts)
+			is_divided = false;
+		else
+			units[mine->part].expected = mine->label.read_at;
+		if (is_needed(local, mine, snapshot, now))
+		{
+			/* a debug build may forget the others */
+			if (is_divided && !(any && SC_WEAK(SC_PROTOCOL_SPLICE)))
+				units[mine->part].wanted = true;
+			any = true;
+		}
+	}
+	if (!is_cached || (any && !is_divided))
+		want_all(sections, s);
+}
+
+/*
+ * Is what is not built, of sections of which something is, current for the snapshot of
+ * the build?
+ */
+static bool
+is_rest_current(const Sections *sections, ScLocal *local, Snapshot snapshot)
+{
+	if (SC_WEAK(SC_PROTOCOL_SPLICE))
+		return true;
+	for (int s = 0; s < sections->definition->nsections; s++)
+	{
+		const char *name = NameStr(sections->definition->sections[s].name);
+
+		if (nparts_of(sections, s) == 1 || !wants_any(sections, s))
+			continue;
+		for (int i = 0; i < local->nsections; i++)
+		{
+			ScLocalSection *mine = &local->sections[i];
+
+			if (strcmp(NameStr(mine->name), name) == 0 &&
+				mine->part < nparts_of(sections, s) &&
+				!sections->units[sections->first[s] + mine->part].wanted &&
+				sc_label_prove(&mine->label, snapshot) != SC_CURRENT)
+				return false;
+		}
 	}
 	return true;
 }
@@ -396,16 +627,17 @@ sc_build_match(ScLocal *local, ScSummaryDef *definition)
 	bool		related = false;
 	bool		loaded = false;
 	TransactionId here = InvalidTransactionId;
+	int			ordinal = -1;	/* of the section that the part is of */
 
 	if (definition == NULL)
 		return SC_MATCH_NOTHING;
-	if (local->nsections != definition->nsections)
-		match = SC_MATCH_SUMMARY;
 	for (int i = 0; i < local->nsections; i++)
 	{
 		ScLocalSection *mine = &local->sections[i];
 		ScSectionDef *defined = sc_definition_section(definition, NameStr(mine->name));
 
+		if (mine->part == 0)
+			ordinal++;
 		if (defined && mine->lineage != defined->lineage)
 			return SC_MATCH_NOTHING;
 		if (sc_label_is_loaded(&mine->label))
@@ -417,12 +649,14 @@ sc_build_match(ScLocal *local, ScSummaryDef *definition)
 				return SC_MATCH_NOTHING;
 		}
 		related = related || defined;
-		if (defined == NULL || defined - definition->sections != i ||
+		if (defined == NULL || defined - definition->sections != ordinal ||
 			mine->reading != defined->reading)
 			match = SC_MATCH_SUMMARY;
 		else if (mine->label.definition != defined->hash && match == SC_MATCH_WHOLE)
 			match = SC_MATCH_SECTIONS;
 	}
+	if (ordinal + 1 != definition->nsections)
+		match = SC_MATCH_SUMMARY;
 	if (loaded && match != SC_MATCH_WHOLE)
 		return SC_MATCH_NOTHING;
 	return related ? match : SC_MATCH_NOTHING;
@@ -534,29 +768,30 @@ sc_build_warn(const char *summary, const ScBuild *build)
  * error, as a build's that fails, if nobody could read it.
  */
 static bool
-publish(int index, uint64 generation, ScSummaryDef *definition, ScBuild *build, ScCause cause)
+publish(int index, uint64 generation, Sections *sections, ScBuild *build, ScCause cause)
 {
+	ScSummaryDef *definition = sections->definition;
+	int64	   *expected = palloc(sizeof(int64) * Max(sections->nunits, 1));
 	ScPublication publication = {
 		.summary = NameStr(definition->name),
 		.generation = generation,
-		.nsections = build->nchunks,
-		.names = palloc(sizeof(char *) * build->nchunks),
+		.nsections = definition->nsections,
+		.names = palloc(sizeof(char *) * definition->nsections),
+		.first = sections->first,
 		.chunks = build->chunks,
+		.expected = expected,
 		.complete = build->complete,
 		.of_inline = cause == SC_BUILD_INLINE && !build->complete,
 		.options = definition->options,
 	};
-	int64		build_ns = 0;
 	ScPutResult result;
 
-	for (int i = 0; i < build->nchunks; i++)
-	{
+	for (int i = 0; i < definition->nsections; i++)
 		publication.names[i] = NameStr(definition->sections[i].name);
-		if (build->chunks[i])
-			build_ns += build->chunks[i]->build_ns;
-	}
+	for (int u = 0; u < sections->nunits; u++)
+		expected[u] = sections->units[u].expected;
 	result = sc_store_put(index, &publication);
-	sc_store_account(index, publication.summary, cause, build_ns, result);
+	sc_store_account(index, publication.summary, cause, build->build_ns, result);
 
 	if (result == SC_PUT_TOO_LARGE)
 		ereport(ERROR,
@@ -622,12 +857,22 @@ may_run_all(const ScSectionDef *section)
 	return is_members(section) && !sc_subtransaction_is_ending();
 }
 
+/* Is a section known to be closed? */
+static bool
+is_closed(ScSectionDef *section)
+{
+	for (int p = 0; p < sc_section_nparts(section); p++)
+		if (sc_section_part(section, p)->closed != SC_CLOSED)
+			return false;
+	return true;
+}
+
 /* May this session build it all for itself alone, whatever it runs? */
 bool
 sc_build_may_be_alone(ScSummaryDef *definition)
 {
 	for (int i = 0; definition && i < definition->nsections; i++)
-		if (definition->sections[i].closed != SC_CLOSED && !may_run_all(&definition->sections[i]))
+		if (!is_closed(&definition->sections[i]) && !may_run_all(&definition->sections[i]))
 			return false;
 	return true;
 }
@@ -642,12 +887,91 @@ what_may_run(const ScSectionDef *section, bool for_others, bool in_section)
 }
 
 /*
+ * Build what is wanted of a section.  False if it may not be built here for others, or
+ * not like that.
+ */
+static bool
+build_section(Sections *sections, int s, bool for_others, bool in_section, Snapshot snapshot,
+			  TimestampTz built_at, ScBuild *build)
+{
+	ScSectionDef *section = &sections->definition->sections[s];
+	int			nparts = nparts_of(sections, s);
+	int			first = sections->first[s];
+	ScBody	   *bodies = palloc0(sizeof(ScBody) * nparts);
+	bool	   *wanted = palloc(sizeof(bool) * nparts);
+	int64		start = sc_clock_now();
+	int64		build_ns;
+	int64		bytes = 0;
+	uint64		xmax;
+
+	for (int p = 0; p < nparts; p++)
+	{
+		wanted[p] = sections->units[first + p].wanted;
+		/* with room for the word of one that is never current */
+		bodies[p].room = sc_chunk_keys_offset(sections->units[first + p].label.nwords + 1);
+	}
+	if (!sc_document_build(section, wanted, what_may_run(section, for_others, in_section), snapshot, bodies))
+	{
+		if (nparts > 1 && section->undivided)
+			build->must_repeat = true;
+		else
+			build->needs_worker = true;
+		return false;
+	}
+	build_ns = sc_clock_now() - start;
+
+	/*
+	 * Functions in the query may have taken snapshots of their own: what has
+	 * no xid yet is in none of them.
+	 */
+	xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
+	for (int p = 0; p < nparts; p++)
+	{
+		Unit	   *unit = &sections->units[first + p];
+		ScBody	   *body = &bodies[p];
+
+		if (!unit->wanted)
+			continue;
+		if (unit->by_plan && body->planned_anew)
+		{
+			build->must_repeat = true;
+			sections->whole = true;
+			return false;
+		}
+		if (nparts > 1 && for_others)
+		{
+			if (body->planned_anew || unit->def->unread == NULL)
+				find_unread(sections->definition, unit->def);
+			if (unit->def->unread)
+				trim_label(unit);
+		}
+
+		/* might something that it was built from change unnoticed? */
+		if (OidIsValid(body->stranger.table) || OidIsValid(body->stranger.function) ||
+			(for_others && !is_provable(unit->def)))
+			sc_label_add_never(&unit->label);
+		if (nparts == 1)
+			body->build_ns = build_ns;
+		build->chunks[first + p] = make_chunk(unit->def, nparts, !sections->definition->has_readers, body,
+											  &unit->label, built_at, xmax);
+		bytes += body->len;
+	}
+	build_ns = sc_clock_now() - start;
+	build->build_ns += build_ns;
+	if (sc_log_min_build_duration >= 0 && build_ns >= (int64) sc_log_min_build_duration * 1000000)
+		ereport(LOG,
+				(errmsg("built section \"%s\" of summary \"%s\" in %.3f ms, %lld bytes",
+						NameStr(section->name), NameStr(section->summary), build_ns / 1e6, (long long) bytes)));
+	return true;
+}
+
+/*
  * Build the wanted sections under a snapshot, with the labels that were read for
  * them before.  If one of them may not be built here for others, or not with what
  * is locked, it ends there.
  */
 static void
-build_sections(Sections *sections, ScLabel *labels, bool for_others, Snapshot snapshot, ScBuild *build)
+build_sections(Sections *sections, bool for_others, Snapshot snapshot, ScBuild *build)
 {
 	ScSummaryDef *definition = sections->definition;
 	Building	me;
@@ -656,57 +980,20 @@ build_sections(Sections *sections, ScLabel *labels, bool for_others, Snapshot sn
 	begin_building(&me, NameStr(definition->name));
 	PG_TRY();
 	{
-		build->nchunks = definition->nsections;
-		build->chunks = palloc0(sizeof(ScChunk *) * definition->nsections);
+		bool		done = true;
+
+		build->nchunks = sections->nunits;
+		build->chunks = palloc0(sizeof(ScChunk *) * Max(sections->nunits, 1));
+		build->build_ns = 0;
 		build->complete = true;
 		build->published = build->needs_worker = build->must_repeat = false;
 		build->put = SC_PUT_CHANGED;
-		for (int i = 0; i < definition->nsections; i++)
-		{
-			ScSectionDef *section = &definition->sections[i];
-			ScBody		body;
-			int64		start = sc_clock_now();
-			uint64		xmax;
-
-			if (!sections->wanted[i])
-			{
-				build->complete = false;
-				continue;
-			}
-			/* with room for the word of one that is never current */
-			if (!sc_document_build(section, what_may_run(section, for_others, me.outer != NULL),
-								   snapshot, sc_chunk_keys_offset(labels[i].nwords + 1), &body))
-			{
-				build->complete = false;
-				build->needs_worker = true;
-				break;
-			}
-			if (sections->by_plan[i] && body.planned_anew)
-			{
-				build->must_repeat = true;
-				break;
-			}
-
-			/* might something that it was built from change unnoticed? */
-			if (OidIsValid(body.stranger.table) || OidIsValid(body.stranger.function) ||
-				(for_others && !is_provable(section)))
-				sc_label_add_never(&labels[i]);
-
-			/*
-			 * Functions in the query may have taken snapshots of their own:
-			 * what has no xid yet is in none of them.
-			 */
-			xmax = U64FromFullTransactionId(ReadNextFullTransactionId());
-			build->chunks[i] = make_chunk(section, !definition->has_readers, &body, &labels[i], built_at,
-										  xmax, sc_clock_now() - start);
-			if (sc_log_min_build_duration >= 0 &&
-				build->chunks[i]->build_ns >= (int64) sc_log_min_build_duration * 1000000)
-				ereport(LOG,
-						(errmsg("built section \"%s\" of summary \"%s\" in %.3f ms, %u bytes",
-								NameStr(section->name), me.summary,
-								build->chunks[i]->build_ns / 1e6, build->chunks[i]->body_len)));
-		}
-		if (!build->needs_worker && !build->must_repeat)
+		for (int s = 0; done && s < definition->nsections; s++)
+			if (wants_any(sections, s))
+				done = build_section(sections, s, for_others, me.outer != NULL, snapshot, built_at, build);
+		for (int u = 0; u < sections->nunits; u++)
+			build->complete = build->complete && build->chunks[u];
+		if (done)
 			check_keys(me.summary, NULL, 0, build);
 	}
 	PG_FINALLY();
@@ -716,16 +1003,22 @@ build_sections(Sections *sections, ScLabel *labels, bool for_others, Snapshot sn
 	PG_END_TRY();
 }
 
-/* sc_build_shared(), whose locks are released after it; of whole trees, if that is said. */
+/* What a build does in any case, after it had to begin anew. */
+typedef struct Effort
+{
+	bool		whole_trees;	/* lock them */
+	bool		whole_sections; /* with all their parts */
+} Effort;
+
+/* sc_build_shared(), whose locks are released after it. */
 static void
-build_shared(ScLocal *local, ScWant want, ScCause cause, bool whole, ScBuild *build)
+build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild *build)
 {
 	const char *summary = NameStr(local->name);
 	ScSummaryDef *definition;
 	uint64		generation = sc_store_generation(local->index);
 	ScLabel		begun;
 	ScWordSeen	catch_alls[SC_CATCH_ALLS];
-	ScLabel    *labels;
 	Sections	sections;
 	bool		any = false;
 	ScMatch		match;
@@ -751,16 +1044,15 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, bool whole, ScBuild *bu
 	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
 
-	labels = palloc(sizeof(ScLabel) * definition->nsections);
-	sections.definition = definition;
-	sections.wanted = palloc(sizeof(bool) * definition->nsections);
-	sections.by_plan = palloc(sizeof(bool) * definition->nsections);
-	sections.whole = whole;
+	begin_sections(&sections, definition);
+	sections.whole = effort->whole_trees;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	for (int i = 0; i < definition->nsections; i++)
+	for (int s = 0; s < definition->nsections; s++)
 	{
-		sections.wanted[i] = is_wanted(&definition->sections[i], local, want, snapshot, begun.read_at);
-		any = any || sections.wanted[i];
+		want_section(&sections, s, local, want, snapshot, begun.read_at);
+		if (effort->whole_sections && wants_any(&sections, s))
+			want_all(&sections, s);
+		any = any || wants_any(&sections, s);
 	}
 	UnregisterSnapshot(snapshot);
 	if (!any)
@@ -774,18 +1066,28 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, bool whole, ScBuild *bu
 
 	lock_wanted(&sections);
 	build->lacks_slots = false;
-	for (int i = 0; i < definition->nsections; i++)
-		if (sections.wanted[i])
-			labels[i] = label_section(&definition->sections[i], &begun, &build->lacks_slots);
+	for (int u = 0; u < sections.nunits; u++)
+		if (sections.units[u].wanted)
+			label_unit(&sections.units[u], &begun, &build->lacks_slots);
 	if (sc_label_needs_files(&begun) && !sc_label_settle_files())
-		for (int i = 0; i < definition->nsections; i++)
-			if (sections.wanted[i])
-				sc_label_add_position(&labels[i]);
+		for (int u = 0; u < sections.nunits; u++)
+			if (sections.units[u].wanted)
+				sc_label_add_position(&sections.units[u].label);
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	build_sections(&sections, labels, true, snapshot, build);
+	if (is_rest_current(&sections, local, snapshot))
+		build_sections(&sections, true, snapshot, build);
+	else
+	{
+		build->chunks = NULL;
+		build->nchunks = 0;
+		build->needs_worker = false;
+		build->must_repeat = true;
+		effort->whole_sections = true;
+	}
 	UnregisterSnapshot(snapshot);
+	effort->whole_trees = sections.whole;
 	if (!build->needs_worker && !build->must_repeat)
 	{
 		if (!build->complete)
@@ -795,9 +1097,17 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, bool whole, ScBuild *bu
 
 		/* a function in a query may have taken an xid */
 		if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-			build->published = publish(local->index, generation, definition, build, cause);
+			build->published = publish(local->index, generation, &sections, build, cause);
 	}
 	sc_definition_unpin();
+}
+
+static void
+free_chunks(ScBuild *build)
+{
+	for (int i = 0; i < build->nchunks; i++)
+		if (build->chunks[i])
+			pfree(build->chunks[i]);
 }
 
 /*
@@ -808,19 +1118,19 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, bool whole, ScBuild *bu
 void
 sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 {
-	ResourceOwner scope = sc_subtransaction_begin_scope();
+	Effort		effort = {0};
 
-	build_shared(local, want, cause, false, build);
-	sc_subtransaction_end_scope(scope);
-	if (!build->must_repeat)
-		return;
+	for (;;)
+	{
+		ResourceOwner scope = sc_subtransaction_begin_scope();
 
-	for (int i = 0; i < build->nchunks; i++)
-		if (build->chunks[i])
-			pfree(build->chunks[i]);
-	scope = sc_subtransaction_begin_scope();
-	build_shared(local, want, cause, true, build);
-	sc_subtransaction_end_scope(scope);
+		build_shared(local, want, cause, &effort, build);
+		sc_subtransaction_end_scope(scope);
+		if (!build->must_repeat)
+			return;
+		free_chunks(build);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /* The definition that a snapshot sees, if the reader may read that. */
@@ -836,24 +1146,57 @@ define_privately(const char *summary, Snapshot snapshot, ScBuild *build)
 	return definition;
 }
 
-/* Build the wanted sections for nobody else. */
+/*
+ * What this session knows of a definition that it reads again and again: that sections
+ * cannot be divided.  It is told from the cached definition, and to that one.
+ */
+static void
+share_undivided(ScSummaryDef *definition)
+{
+	ScSummaryDef *cached = sc_shared ? sc_definition_get(NameStr(definition->name)) : NULL;
+
+	for (int s = 0; s < definition->nsections; s++)
+	{
+		ScSectionDef *mine = &definition->sections[s];
+		ScSectionDef *known = sc_definition_section(cached, NameStr(mine->name));
+
+		if (known && known->hash == mine->hash)
+			mine->undivided = known->undivided = mine->undivided || known->undivided;
+	}
+}
+
+/*
+ * Build the wanted sections for nobody else.  By their parts, so that the etag is that of
+ * the document which others share; but all of them: what is cached of a part may be
+ * newer than the snapshot.
+ */
 static void
 build_sections_privately(ScSummaryDef *definition, bool *wanted, Snapshot snapshot, ScBuild *build)
 {
-	Sections	sections = {definition, wanted};
-	ScLabel    *labels = palloc0(sizeof(ScLabel) * definition->nsections);
-
-	for (int i = 0; i < definition->nsections; i++)
+	share_undivided(definition);
+	for (;;)
 	{
-		/*
-		 * for nobody else, it stands for nothing; but a query may have
-		 * strangers
-		 */
-		labels[i].words = palloc(sizeof(ScWordSeen));
-		labels[i].read_at = sc_clock_now();
+		Sections	sections;
+
+		begin_sections(&sections, definition);
+		for (int s = 0; s < definition->nsections; s++)
+			if (wanted[s])
+				want_all(&sections, s);
+		for (int u = 0; u < sections.nunits; u++)
+		{
+			/*
+			 * for nobody else, it stands for nothing; but a query may have
+			 * strangers
+			 */
+			sections.units[u].label.words = palloc(sizeof(ScWordSeen));
+			sections.units[u].label.read_at = sc_clock_now();
+		}
+		build_sections(&sections, false, snapshot, build);
+		if (!build->must_repeat)
+			return;
+		free_chunks(build);
+		share_undivided(definition);
 	}
-	sections.by_plan = palloc0(sizeof(bool) * definition->nsections);
-	build_sections(&sections, labels, false, snapshot, build);
 }
 
 /*
@@ -911,9 +1254,7 @@ build_privately(ScSummaryDef *definition, bool *wanted, Snapshot *snapshot, ScBu
 			!are_rewritten(definition, wanted, *snapshot))
 			return;
 		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < build->nchunks; i++)
-			if (build->chunks[i])
-				pfree(build->chunks[i]);
+		free_chunks(build);
 		newest = RegisterSnapshot(GetLatestSnapshot());
 		/* of our own writes it sees what the caller does */
 		newest->curcid = (*snapshot)->curcid;
@@ -983,10 +1324,14 @@ sc_build_private_inline(ScLocal *local, ScBuild *build)
 	if (match == SC_MATCH_WHOLE || match == SC_MATCH_SECTIONS)
 	{
 		bool	   *wanted = palloc(sizeof(bool) * definition->nsections);
-		int64		now = sc_clock_now();
+		Sections	sections;
 
+		begin_sections(&sections, definition);
 		for (int i = 0; i < definition->nsections; i++)
-			wanted[i] = is_wanted(&definition->sections[i], local, SC_WANT_INLINE, snapshot, now);
+		{
+			want_section(&sections, i, local, SC_WANT_INLINE, snapshot, sc_clock_now());
+			wanted[i] = wants_any(&sections, i);
+		}
 		build_privately(definition, wanted, &snapshot, build);
 		is_built = !build->needs_worker;
 		if (is_built)
@@ -1024,7 +1369,8 @@ sc_build_once(ScSectionDef *section)
 												  ALLOCSET_DEFAULT_SIZES);
 	bool		pushed = false;
 	Snapshot	snapshot;
-	ScBody		body;
+	bool		wanted = true;
+	ScBody		body = {0};
 	volatile bool built = false;
 
 	if (!ActiveSnapshotSet())
@@ -1037,8 +1383,8 @@ sc_build_once(ScSectionDef *section)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
-		built = sc_document_build(section, what_may_run(section, false, me.outer != NULL),
-								  snapshot, 0, &body);
+		built = sc_document_build(section, &wanted, what_may_run(section, false, me.outer != NULL),
+								  snapshot, &body);
 		MemoryContextSwitchTo(caller_context);
 	}
 	PG_CATCH();

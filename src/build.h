@@ -31,16 +31,19 @@ typedef enum ScMatch
 	SC_MATCH_NOTHING			/* another summary; or there is no definition */
 } ScMatch;
 
-/* What a build made: a chunk for each section of the definition, or NULL. */
+/* What a build made: a chunk for each part of each section of the definition, or NULL. */
 typedef struct ScBuild
 {
 	int			nchunks;
 	ScChunk   **chunks;
+	int64		build_ns;
 	bool		complete;		/* no NULL */
 	bool		published;
 	bool		needs_worker;	/* this process may not build it for others:
 								 * see closed.c */
-	bool		must_repeat;	/* it may have read what was not locked */
+	bool		must_repeat;	/* it may have read what was not locked, or
+								 * what was not built was not as its snapshot
+								 * sees it, or a section is one part after all */
 	bool		hidden;			/* the reader may not read what was built */
 	bool		hides_errors;	/* nor know what went wrong */
 	bool		lacks_slots;	/* a source has no slot of its own */

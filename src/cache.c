@@ -79,10 +79,12 @@ typedef enum Flight
 	FLIGHT_INLINE = 2
 } Flight;
 
-/* A section of the cached document that is proven current, before something is built. */
+/* A section of the cached document, or a part of one, that is proven current, before something is built. */
 typedef struct Proven
 {
 	NameData	section;
+	int			part;
+	int			nparts;
 	int64		read_at;		/* of its label */
 } Proven;
 
@@ -470,18 +472,22 @@ take_content(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 /*
  * Since when a document is not what its queries give: the commit of the first change
  * that it lacks, or when it was built if that is not known; 0 if there was none.
- * Sections of the reader's own, or NULL, are not looked at.
+ * Sections of the reader's own build, or NULL, are not looked at.
  */
 static TimestampTz
-stale_since(ScLocal *local, ScChunk **own)
+stale_since(ScLocal *local, const ScBuild *own)
 {
 	TimestampTz since = DT_NOEND;
 
 	for (int i = 0; i < local->nsections; i++)
 	{
 		ScLocalSection *section = &local->sections[i];
+		bool		is_own = false;
 
-		if (own == NULL || own[i] == NULL)
+		for (int o = 0; own && o < own->nchunks; o++)
+			is_own = is_own || (own->chunks[o] &&
+								strcmp(NameStr(own->chunks[o]->section), NameStr(section->name)) == 0);
+		if (!is_own)
 			since = Min(since, section->invalidated ? DT_NOBEGIN : sc_label_changed_at(&section->label));
 	}
 	return since == DT_NOEND ? 0 : Max(since, local->built_at);
@@ -931,6 +937,8 @@ note_proven(Reader *reader)
 			sc_label_prove(&section->label, reader->snapshot) != SC_CURRENT)
 			continue;
 		reader->proven[reader->nproven].section = section->name;
+		reader->proven[reader->nproven].part = section->part;
+		reader->proven[reader->nproven].nparts = section->nparts;
 		reader->proven[reader->nproven++].read_at = section->label.read_at;
 	}
 }
@@ -952,6 +960,8 @@ is_as_built(Reader *reader)
 
 		for (int p = 0; !known && p < reader->nproven; p++)
 			known = section->label.read_at >= reader->proven[p].read_at &&
+				section->part == reader->proven[p].part &&
+				section->nparts == reader->proven[p].nparts &&
 				strcmp(NameStr(section->name), NameStr(reader->proven[p].section)) == 0;
 		if (!known)
 			return false;
@@ -1073,7 +1083,9 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 	if (build.published)
 	{
 		sc_local_sync(local, true);
+		/* what is there of a section may be proven current, and built before */
 		if (local->index >= 0 && is_as_built(reader) &&
+			(!reader->asked->force || local->label.read_at > reader->asked_at) &&
 			answer_reader(reader, decision->status, false, answer))
 		{
 			sc_build_warn(reader->summary, &build);
@@ -1208,11 +1220,11 @@ compose_answer(Reader *reader, ScBuild *build, ScAnswer *answer)
 	answer->document = NULL;
 	answer->status = SC_STALE;
 	if (reader->asked->forms)
-		answer->stale_since = stale_since(reader->local, build->chunks);
-	if (!sc_local_compose(reader->local, build->chunks, answer->etag, &answer->built_at, NULL))
+		answer->stale_since = stale_since(reader->local, build);
+	if (!sc_local_compose(reader->local, build->chunks, build->nchunks, answer->etag, &answer->built_at, NULL))
 		return false;
 	return !wants_document(reader->asked, answer->etag) ||
-		sc_local_compose(reader->local, build->chunks, answer->etag, &answer->built_at,
+		sc_local_compose(reader->local, build->chunks, build->nchunks, answer->etag, &answer->built_at,
 						 &answer->document);
 }
 

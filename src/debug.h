@@ -32,8 +32,11 @@ enum
 									 * counts for what was noted of it */
 	SC_PROTOCOL_WATCH_UNSETTLED,	/* wrong: who enters files does not wait
 									 * for a commit that is being replayed */
-	SC_PROTOCOL_ASSURE_ALL		/* wrong: a primary says of any DDL that it is
+	SC_PROTOCOL_ASSURE_ALL,		/* wrong: a primary says of any DDL that it is
 								 * about temporary relations only */
+	SC_PROTOCOL_SPLICE			/* wrong: of the parts of a section that have
+								 * changed, the first is built, and nothing is
+								 * proven of the others */
 };
 
 extern int	sc_debug_protocol;

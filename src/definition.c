@@ -874,13 +874,42 @@ sc_definition_section(ScSummaryDef *definition, const char *name)
 	return NULL;
 }
 
+/* The plans of a section, and of its parts. */
+static void
+free_plans(ScSectionDef *section)
+{
+	if (section->plan)
+		SPI_freeplan(section->plan);
+	for (int p = 0; p < section->nparts; p++)
+		free_plans(&section->parts[p]);
+}
+
 static void
 definition_free(ScSummaryDef *definition)
 {
 	for (int i = 0; i < definition->nsections; i++)
-		if (definition->sections[i].plan)
-			SPI_freeplan(definition->sections[i].plan);
+		free_plans(&definition->sections[i]);
 	MemoryContextDelete(definition->context);
+}
+
+static Size
+plan_size(SPIPlanPtr plan)
+{
+	Size		size;
+	ListCell   *lc;
+
+	if (plan == NULL)
+		return 0;
+	size = MemoryContextMemAllocated(GetMemoryChunkContext(plan), true);
+	foreach(lc, SPI_plan_get_plan_sources(plan))
+	{
+		CachedPlanSource *source = lfirst(lc);
+
+		size += MemoryContextMemAllocated(source->context, true);
+		if (source->gplan)
+			size += MemoryContextMemAllocated(source->gplan->context, true);
+	}
+	return size;
 }
 
 /* The memory of a definition and of the plans that hang on it. */
@@ -891,20 +920,11 @@ definition_size(ScSummaryDef *definition)
 
 	for (int i = 0; i < definition->nsections; i++)
 	{
-		SPIPlanPtr	plan = definition->sections[i].plan;
-		ListCell   *lc;
+		ScSectionDef *section = &definition->sections[i];
 
-		if (plan == NULL)
-			continue;
-		size += MemoryContextMemAllocated(GetMemoryChunkContext(plan), true);
-		foreach(lc, SPI_plan_get_plan_sources(plan))
-		{
-			CachedPlanSource *source = lfirst(lc);
-
-			size += MemoryContextMemAllocated(source->context, true);
-			if (source->gplan)
-				size += MemoryContextMemAllocated(source->gplan->context, true);
-		}
+		size += plan_size(section->plan);
+		for (int p = 0; p < section->nparts; p++)
+			size += plan_size(section->parts[p].plan);
 	}
 	return size;
 }

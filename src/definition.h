@@ -63,7 +63,34 @@ typedef struct ScSectionDef
 	bool		locks_by_name;	/* it is being defined: what it names is
 								 * locked before its analysis, so that it is
 								 * known for which table that waits */
+
+	/* Its parts, which are looked for when they are first needed: split.c. */
+	bool		was_split;		/* they were looked for */
+	bool		undivided;		/* it turned out that they cannot be built one
+								 * by one */
+	int			nparts;			/* 0: it is one */
+	struct ScSectionDef *parts; /* as this, but for the query, the plan, and
+								 * what follows from that */
+	int			part;			/* of a part: its number, from 0 */
+	bool	   *unread;			/* of a part: the sources that its plan does
+								 * not read; NULL: not known */
 } ScSectionDef;
+
+/* More columns than this are not worth a part each. */
+#define SC_MAX_PARTS	100
+
+/* The number of parts that a section is built in; of itself, if it is one. */
+static inline int
+sc_section_nparts(const ScSectionDef *section)
+{
+	return section->nparts > 0 && !section->undivided ? section->nparts : 1;
+}
+
+static inline ScSectionDef *
+sc_section_part(ScSectionDef *section, int part)
+{
+	return section->nparts > 0 && !section->undivided ? &section->parts[part] : section;
+}
 
 typedef struct ScSummaryDef
 {

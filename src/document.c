@@ -26,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -481,11 +482,11 @@ print_members(ScSectionDef *section, HeapTuple row, TupleDesc desc, Size room,
 typedef struct BuildArguments
 {
 	ScSectionDef *section;
+	const bool *wanted;			/* of its parts */
 	ScMayRun	may_run;
 	Snapshot	snapshot;
-	Size		room;
-	ScBody	   *body;
-	bool		ran;
+	ScBody	   *bodies;
+	bool		ran;			/* all of them */
 } BuildArguments;
 
 /*
@@ -552,28 +553,39 @@ is_planned(SPIPlanPtr plan)
  */
 #define MAX_READS	100
 
-List *
-sc_document_reads(ScSectionDef *section)
+bool
+sc_document_knows_reads(ScSectionDef *section, List **reads)
 {
-	ScOidList	reads = {0};
+	ScOidList	found = {0};
 	CachedPlan *cached;
 	ListCell   *lc;
 
+	*reads = NIL;
 	if (section->closed != SC_CLOSED || section->plan == NULL || !is_planned(section->plan))
-		return NIL;
+		return false;
 	/* it must be the one that was looked at */
 	cached = source_of(section->plan)->gplan;
 	if (cached->generation != section->plan_generation)
-		return NIL;
+		return false;
 	foreach(lc, linitial_node(PlannedStmt, cached->stmt_list)->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-		if (rte->rtekind == RTE_RELATION && sc_oid_list_add(&reads, rte->relid) &&
-			list_length(reads.list) > MAX_READS)
-			return NIL;
+		if (rte->rtekind == RTE_RELATION && sc_oid_list_add(&found, rte->relid) &&
+			list_length(found.list) > MAX_READS)
+			return false;
 	}
-	return reads.list;
+	*reads = found.list;
+	return true;
+}
+
+List *
+sc_document_reads(ScSectionDef *section)
+{
+	List	   *reads;
+
+	(void) sc_document_knows_reads(section, &reads);
+	return reads;
 }
 
 /* For nobody else, and in no process that builds for others: whatever it is. */
@@ -588,10 +600,8 @@ runs_anyhow(const BuildArguments *arguments)
  * if it is known that the section is not closed.
  */
 static bool
-may_run(BuildArguments *arguments, SPIPlanPtr plan)
+may_run(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan)
 {
-	ScSectionDef *section = arguments->section;
-
 	if (runs_anyhow(arguments))
 		return true;
 	if (section->closed == SC_CLOSED_UNKNOWN)
@@ -612,16 +622,34 @@ may_run(BuildArguments *arguments, SPIPlanPtr plan)
 }
 
 /*
- * The section's plan, kept or made now; NULL if the section may not be run here.
- * What would be planned anew is looked at before that.
+ * May what is prepared be run as a part, beside other parts that are not?  If it is
+ * closed, and nobody can tell how often or when it is run: what is volatile may lock
+ * something, say.  And it must return one row of its own: of columns that return sets,
+ * the longest decides how many rows there are.
+ */
+static bool
+stands_alone(ScSectionDef *part, SPIPlanPtr plan)
+{
+	Query	   *query = linitial_node(Query, source_of(plan)->query_list);
+
+	if (part->closed == SC_CLOSED_UNKNOWN)
+		part->closed = !query->hasTargetSRFs && !contain_volatile_functions((Node *) query) &&
+			sc_closed_is(source_of(plan)->query_list) ? SC_CLOSED : SC_OPEN;
+	return part->closed == SC_CLOSED;
+}
+
+/*
+ * The plan of a section, or a part of it, kept or made now; NULL if that may not be run
+ * here.  What would be planned anew is looked at before that.
  */
 static SPIPlanPtr
-plan_of(BuildArguments *arguments)
+plan_of(BuildArguments *arguments, ScSectionDef *section)
 {
-	ScSectionDef *section = arguments->section;
+	bool		is_part = section != arguments->section;
+	bool		reads_clock = false;
 	SPIPlanPtr	plan = section->plan;
 
-	if (plan && !runs_anyhow(arguments))
+	if (plan && (is_part || !runs_anyhow(arguments)))
 	{
 		AcceptInvalidationMessages();
 		if (!is_planned(plan))
@@ -635,36 +663,39 @@ plan_of(BuildArguments *arguments)
 	{
 		section->closed = SC_CLOSED_UNKNOWN;
 		section->plan_generation = 0;
-		if (!runs_anyhow(arguments) && sc_constant_runs_checks(section))
+		if ((is_part || !runs_anyhow(arguments)) && sc_constant_runs_checks(section))
 		{
 			section->closed = SC_OPEN;
-			if (!may_run(arguments, NULL))
+			if (is_part)
+				arguments->section->undivided = true;
+			if (is_part || !may_run(arguments, section, NULL))
 				return NULL;
 		}
 		plan = sc_query_prepare(section);
-		if (section->keep_plan &&
-			!sc_inspect_reads_clock(section, source_of(plan)->query_list))
+		reads_clock = (is_part || section->keep_plan) &&
+			sc_inspect_reads_clock(section, source_of(plan)->query_list);
+		if (section->keep_plan && !reads_clock)
 		{
 			SPI_keepplan(plan);
 			section->plan = plan;
 		}
 	}
 	sc_query_check_analyzed(section, plan);
-	return may_run(arguments, plan) ? plan : NULL;
+	if (is_part && (reads_clock || !stands_alone(section, plan)))
+	{
+		arguments->section->undivided = true;
+		return NULL;
+	}
+	return may_run(arguments, section, plan) ? plan : NULL;
 }
 
 /*
- * Run the query under the snapshot and make its JSON, in the current memory
- * context.  Inside the build environment.
+ * Run a plan of a section, or of a part of it, and make its JSON, in the given context.
+ * False if what was run may not be run here, or not by itself.
  */
-static void
-build_body(void *arg)
+static bool
+build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, MemoryContext context, ScBody *body)
 {
-	BuildArguments *arguments = arg;
-	ScSectionDef *section = arguments->section;
-	ScBody	   *body = arguments->body;
-	MemoryContext context = CurrentMemoryContext;
-	SPIPlanPtr	plan;
 	RowReceiver receiver = {
 		.pub = {.receiveSlot = row_receive,.rStartup = row_startup,.rShutdown = row_nothing,
 		.rDestroy = row_nothing,.mydest = DestTuplestore},
@@ -673,21 +704,9 @@ build_body(void *arg)
 	int			result;
 	CachedPlan *cached;
 	MemoryContext old;
+	bool		ran;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	PushActiveSnapshot(arguments->snapshot);
-
-	arguments->ran = false;
-	plan = plan_of(arguments);
-	if (plan == NULL)
-	{
-		PopActiveSnapshot();
-		SPI_finish();
-		return;
-	}
-
-	receiver.context = CurrentMemoryContext;
+	receiver.context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
@@ -706,7 +725,13 @@ build_body(void *arg)
 	}
 	body->stranger = section->stranger;
 	ReleaseCachedPlan(cached, section->plan ? CurrentResourceOwner : NULL);
-	arguments->ran = may_run(arguments, plan);
+	if (section != arguments->section && !stands_alone(section, plan))
+	{
+		arguments->section->undivided = true;
+		ran = false;
+	}
+	else
+		ran = may_run(arguments, section, plan);
 	sc_query_check_columns(section, receiver.desc);
 	sc_query_check_rows(section, receiver.nrows);
 
@@ -714,7 +739,50 @@ build_body(void *arg)
 	body->nkeys = receiver.desc->natts;
 	body->keys = sc_query_column_names(receiver.desc);
 	MemoryContextSwitchTo(old);
-	print_members(section, receiver.row, receiver.desc, arguments->room, context, body);
+	print_members(section, receiver.row, receiver.desc, body->room, context, body);
+	MemoryContextDelete(receiver.context);
+	return ran;
+}
+
+/*
+ * Run what is wanted of a section under the snapshot, in the current memory context.
+ * Inside the build environment.  Its parts are all prepared before one of them is run:
+ * if one does not stand alone, nothing was run for nothing.
+ */
+static void
+build_bodies(void *arg)
+{
+	BuildArguments *arguments = arg;
+	ScSectionDef *section = arguments->section;
+	int			nparts = sc_section_nparts(section);
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr *plans;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(arguments->snapshot);
+
+	plans = palloc0(sizeof(SPIPlanPtr) * nparts);
+	arguments->ran = true;
+	for (int p = 0; arguments->ran && p < nparts; p++)
+		if (arguments->wanted[p])
+		{
+			plans[p] = plan_of(arguments, sc_section_part(section, p));
+			arguments->ran = plans[p] != NULL;
+		}
+	for (int p = 0; arguments->ran && p < nparts; p++)
+	{
+		ScSectionDef *part = sc_section_part(section, p);
+		int64		start = sc_clock_now();
+
+		if (!arguments->wanted[p])
+			continue;
+		/* once more, right before it is run: others have taken their time */
+		if (nparts > 1 && part->plan)
+			plans[p] = plan_of(arguments, part);
+		arguments->ran = plans[p] && build_body(arguments, part, plans[p], context, &arguments->bodies[p]);
+		arguments->bodies[p].build_ns = sc_clock_now() - start;
+	}
 
 	PopActiveSnapshot();
 	SPI_finish();
@@ -810,19 +878,20 @@ sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg
 static void
 build_section(void *arg)
 {
-	sc_owner_run(((BuildArguments *) arg)->section, build_body, arg);
+	sc_owner_run(((BuildArguments *) arg)->section, build_bodies, arg);
 }
 
 /*
- * Build one section under the given snapshot.  The result is in the current
- * memory context, with so much room before it as is asked for, and for the keys.
- * Errors are those of the query, or say what is wrong with it; build_timeout
- * ends it like a cancel.  False if it is not to be built in this process.
+ * Build one section, or what is wanted of its parts, under the given snapshot.  The
+ * result is in the current memory context, with so much room before it as is asked
+ * for, and for the keys.  Errors are those of the query, or say what is wrong with it;
+ * build_timeout ends it like a cancel.  False if it is not to be built in this process,
+ * or not by its parts.
  */
 bool
-sc_document_build(ScSectionDef *section, ScMayRun may_run, Snapshot snapshot, Size room, ScBody *body)
+sc_document_build(ScSectionDef *section, const bool *wanted, ScMayRun may_run, Snapshot snapshot, ScBody *bodies)
 {
-	BuildArguments arguments = {section, may_run, snapshot, room, body};
+	BuildArguments arguments = {section, wanted, may_run, snapshot, bodies};
 	ErrorContextCallback callback;
 
 	callback.callback = error_callback;

@@ -14,6 +14,7 @@
 
 typedef struct ScBody
 {
+	Size		room;			/* asked for, before the keys */
 	char	   *bytes;			/* the room that was asked for, room for the
 								 * keys, and the members of the JSON object,
 								 * without the braces */
@@ -23,6 +24,7 @@ typedef struct ScBody
 	char	  **keys;
 	ScStranger	stranger;
 	bool		planned_anew;	/* not by a plan that was kept before */
+	int64		build_ns;
 } ScBody;
 
 /* What a build may run.  See closed.c. */
@@ -35,8 +37,16 @@ typedef enum ScMayRun
 } ScMayRun;
 
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */
-extern bool sc_document_build(ScSectionDef *section, ScMayRun may_run, Snapshot snapshot,
-							  Size room, ScBody *body);
+
+/* Of the parts of a section, or of it itself (sc_section_nparts()), those are built that
+ * are wanted, each into its body.  If it turns out that the parts cannot be built one by
+ * one, the section is marked so, and is to be built anew. */
+extern bool sc_document_build(ScSectionDef *section, const bool *wanted, ScMayRun may_run,
+							  Snapshot snapshot, ScBody *bodies);
+
+/* The tables that a section, or a part of one, reads, by the plan that is kept of it;
+ * false if that is not known. */
+extern bool sc_document_knows_reads(ScSectionDef *section, List **reads);
 extern List *sc_document_reads(ScSectionDef *section);
 extern bool sc_document_is_timeout(const ErrorData *error);
 extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);

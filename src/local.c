@@ -319,6 +319,8 @@ copy_sections(ScLocal *local, const ScView *view)
 		Size		bytes = sizeof(ScWordSeen) * chunk->nwords;
 
 		mine->name = chunk->section;
+		mine->part = chunk->part;
+		mine->nparts = chunk->nparts;
 		mine->is_inline = chunk->is_inline;
 		local->was_for_all = local->was_for_all && chunk->for_all;
 		mine->lineage = chunk->lineage;
@@ -507,15 +509,16 @@ sc_local_document(ScLocal *local)
 }
 
 /*
- * The document of the local version with sections of the caller's own in it: for
- * each section the chunk that stands in for the cached one, or NULL.  document is
- * NULL if only the rest is asked for.  False if the version is no longer there.
+ * The document of the local version with sections of the caller's own in it: the chunks
+ * of each section, or NULLs, stand in for the cached ones.  document is NULL if only the
+ * rest is asked for.  False if the version is no longer there.
  */
 bool
-sc_local_compose(ScLocal *local, ScChunk **own, ScEtag *etag, TimestampTz *built_at, text **document)
+sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, TimestampTz *built_at, text **document)
 {
 	ScView		view;
 	ScChunk   **chunks;
+	int			n = 0;
 	bool		is_there;
 
 	if (!sc_store_open(local->index, NameStr(local->name), &view))
@@ -523,16 +526,29 @@ sc_local_compose(ScLocal *local, ScChunk **own, ScEtag *etag, TimestampTz *built
 	is_there = view.version == local->version;
 	if (is_there)
 	{
-		chunks = palloc(sizeof(ScChunk *) * Max(view.nchunks, 1));
-		*built_at = PG_INT64_MAX;
+		chunks = palloc(sizeof(ScChunk *) * Max(view.nchunks + nown, 1));
 		for (int i = 0; i < view.nchunks; i++)
 		{
-			chunks[i] = own[i] ? own[i] : view.chunks[i];
-			*built_at = Min(*built_at, chunks[i]->built_at);
+			ScChunk    *chunk = view.chunks[i];
+			bool		is_own = false;
+
+			for (int o = 0; o < nown; o++)
+			{
+				if (own[o] == NULL || strcmp(NameStr(own[o]->section), NameStr(chunk->section)) != 0)
+					continue;
+				is_own = true;
+				if (chunk->part == 0)
+					chunks[n++] = own[o];
+			}
+			if (!is_own)
+				chunks[n++] = chunk;
 		}
-		sc_local_etag_prepare(etag, chunks, view.nchunks);
+		*built_at = PG_INT64_MAX;
+		for (int i = 0; i < n; i++)
+			*built_at = Min(*built_at, chunks[i]->built_at);
+		sc_local_etag_prepare(etag, chunks, n);
 		if (document)
-			*document = sc_local_assemble(chunks, view.nchunks);
+			*document = sc_local_assemble(chunks, n);
 	}
 	sc_store_close(local->index);
 	return is_there;

@@ -12,9 +12,12 @@
 
 #include "store.h"
 
+/* A section of the document, or a part of one. */
 typedef struct ScLocalSection
 {
 	NameData	name;
+	int			part;			/* from 0, in the document's order */
+	int			nparts;			/* of the section */
 	bool		is_inline;
 	bool		invalidated;
 	uint64		lineage;		/* of what it was built from: see ScSectionDef */
@@ -48,7 +51,7 @@ typedef struct ScLocal
 
 	/* What the version holds; in context. */
 	MemoryContext context;
-	int			nsections;		/* 0: nothing is cached */
+	int			nsections;		/* with each part of one; 0: nothing is cached */
 	ScLocalSection *sections;
 	ScLabel		label;			/* of all sections, each word once; read_at is
 								 * the oldest's */
@@ -84,7 +87,7 @@ extern ScLocal *sc_local_get(const char *summary, bool create);
 extern void sc_local_sync(ScLocal *local, bool create);
 extern text *sc_local_document(ScLocal *local);
 extern text *sc_local_assemble(ScChunk **chunks, int nchunks);
-extern bool sc_local_compose(ScLocal *local, ScChunk **own, ScEtag *etag, TimestampTz *built_at,
+extern bool sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, TimestampTz *built_at,
 							 text **document);
 extern void sc_local_sha256(const void *bytes, Size len, uint8 *digest);
 extern void sc_local_etag_prepare(ScEtag *etag, ScChunk **chunks, int nchunks);

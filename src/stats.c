@@ -33,11 +33,13 @@
 #include "reader.h"
 #include "request.h"
 #include "shmem.h"
+#include "split.h"
 #include "store.h"
 #include "track.h"
 
 PG_FUNCTION_INFO_V1(sc_stat_summaries);
 PG_FUNCTION_INFO_V1(sc_stat_sections);
+PG_FUNCTION_INFO_V1(sc_stat_parts);
 PG_FUNCTION_INFO_V1(sc_stat_tables);
 PG_FUNCTION_INFO_V1(sc_stat_server);
 PG_FUNCTION_INFO_V1(sc_reset_stats);
@@ -46,7 +48,8 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 
 /* What the views have, as the install script declares their functions. */
 #define SUMMARY_COLUMNS 40
-#define SECTION_COLUMNS 14
+#define SECTION_COLUMNS 15
+#define PART_COLUMNS	13
 #define TABLE_COLUMNS	7
 #define SERVER_COLUMNS	13
 
@@ -289,6 +292,117 @@ sc_stat_summaries(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* What is cached of a section: its chunks, which are parts of it, are beside each other. */
+typedef struct Cached
+{
+	ScChunk   **chunks;
+	int			nchunks;		/* 0: nothing */
+	bool		invalidated;
+} Cached;
+
+static Cached
+cached_section(const ScView *view, const ScSectionDef *section)
+{
+	Cached		cached = {NULL};
+
+	for (int i = 0; i < view->nchunks; i++)
+		if (strcmp(NameStr(view->chunks[i]->section), NameStr(section->name)) == 0)
+		{
+			if (cached.nchunks++ == 0)
+				cached.chunks = &view->chunks[i];
+			cached.invalidated = view->invalidated[i];
+		}
+	return cached;
+}
+
+/* Is what is cached of a section, or of a part of it, current for a view's snapshot?  In a word. */
+static const char *
+chunk_state(ScChunk *chunk, bool invalidated, const ScSectionDef *section)
+{
+	ScLabel		label = sc_chunk_label(chunk);
+	ScProof		proof;
+
+	if (chunk->definition != section->hash)
+		return invalidated ? "invalidated" : "redefined";
+	if (!sc_label_is_loaded(&label) && sc_label_is_never_current(&label))
+		return "unprovable";
+	if (invalidated)
+		return "invalidated";
+	proof = sc_label_prove(&label, GetActiveSnapshot());
+	return proof == SC_CURRENT ? "current" : proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
+}
+
+/* The chunk that a section's state is that of: the first whose state is the worst. */
+static ScChunk *
+worst_chunk(const Cached *cached, const ScSectionDef *section, const char **state)
+{
+	static const char *const order[] = {"current", "pending", "stale", "unprovable"};
+	ScChunk    *worst = cached->chunks[0];
+	int			rank = -1;
+
+	for (int i = 0; i < cached->nchunks; i++)
+	{
+		const char *mine = chunk_state(cached->chunks[i], cached->invalidated, section);
+		int			my_rank = lengthof(order);
+
+		for (int r = 0; r < lengthof(order); r++)
+			if (strcmp(mine, order[r]) == 0)
+				my_rank = r;
+		if (my_rank > rank)
+		{
+			rank = my_rank;
+			worst = cached->chunks[i];
+			*state = mine;
+		}
+	}
+	return worst;
+}
+
+/* The words that a section was built at, each once, and the greatest number that is pending of one. */
+static uint64
+add_revisions(const Cached *cached, uint64 *pending)
+{
+	List	   *slots = NIL;
+	uint64		revision = 0;
+
+	for (int i = 0; i < cached->nchunks; i++)
+		for (uint32 w = 0; w < cached->chunks[i]->nwords; w++)
+		{
+			ScWordSeen *seen = &cached->chunks[i]->words[w];
+			ScWordState word;
+
+			if (list_member_int(slots, (int) seen->slot))
+				continue;
+			slots = lappend_int(slots, (int) seen->slot);
+			sc_word_state(seen->slot, &word);
+			revision += seen->revision;
+			*pending = Max(*pending, word.pending);
+		}
+	return revision;
+}
+
+/* The fingerprints of a section's parts. */
+static char *
+cached_fingerprint(const Cached *cached)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int i = 0; i < cached->nchunks; i++)
+		appendStringInfo(&out, "%s%s", i > 0 ? "/" : "", fingerprint(cached->chunks[i]));
+	return out.data;
+}
+
+/* How many parts a section was built in; what it consists of, if it is not cached. */
+static int
+count_parts(const Cached *cached, ScSummaryDef *definition, const ScSectionDef *section)
+{
+	if (cached->nchunks > 0 && cached->chunks[0]->definition == section->hash)
+		return cached->nchunks;
+	sc_split_sections(definition);
+	return sc_section_nparts(section);
+}
+
 /*
  * A row for each section of a summary.  The revision is the sum of its words': it
  * moves with every change that concerns the section.
@@ -304,8 +418,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 	for (int s = 0; s < definition->nsections; s++)
 	{
 		ScSectionDef *section = &definition->sections[s];
-		ScChunk    *chunk = NULL;
-		bool		invalid = false;
+		Cached		cached = cached_section(&view, section);
 		const char *state = "empty";
 		const char *reason = NULL;
 		Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
@@ -313,30 +426,16 @@ put_sections(ScSummaryDef *definition, void *arg)
 		bool		nulls[SECTION_COLUMNS] = {0};
 		int			c = 0;
 
-		for (int i = 0; i < view.nchunks; i++)
-			if (strcmp(NameStr(view.chunks[i]->section), NameStr(section->name)) == 0)
-			{
-				chunk = view.chunks[i];
-				invalid = view.invalidated[i];
-			}
-		if (chunk)
+		if (cached.nchunks > 0)
 		{
-			ScLabel		label = sc_chunk_label(chunk);
-			ScProof		proof = sc_label_prove(&label, GetActiveSnapshot());
+			ScChunk    *chunk = worst_chunk(&cached, section, &state);
 
-			state = invalid ? "invalidated" :
-				chunk->definition != section->hash ? "redefined" :
-				proof == SC_CURRENT ? "current" :
-				proof == SC_PENDING_UNPROVEN ? "pending" : "stale";
 			if (chunk->definition != section->hash)
 				reason = redefined_reason(definition, index);
-			else if (sc_label_is_loaded(&label))
+			else if (sc_chunk_is_loaded(chunk))
 				reason = "it was loaded when the server started, and has not been built since";
-			else if (sc_label_is_never_current(&label))
-			{
-				state = "unprovable";
+			else if (strcmp(state, "unprovable") == 0)
 				reason = unprovable_reason(&chunk->stranger);
-			}
 		}
 		else if (view.nchunks > 0)
 			reason = redefined_reason(definition, index);
@@ -368,36 +467,45 @@ put_sections(ScSummaryDef *definition, void *arg)
 		nulls[c] = reason == NULL;
 		values[c++] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
 		for (int i = c; i <= c + 6; i++)
-			nulls[i] = chunk == NULL;
-		if (chunk)
+			nulls[i] = cached.nchunks == 0;
+		if (cached.nchunks > 0)
 		{
-			uint64		revision = 0;
 			uint64		pending = 0;
+			uint64		revision = add_revisions(&cached, &pending);
 			Interval   *age = palloc0(sizeof(Interval));
+			TimestampTz built_at = PG_INT64_MAX;
+			int64		labelled_at = PG_INT64_MAX;
+			int64		build_ns = 0;
+			int64		bytes = cached.nchunks - 1;
+			bool		has_position = false;
 
-			for (uint32 i = 0; i < chunk->nwords; i++)
+			for (int i = 0; i < cached.nchunks; i++)
 			{
-				ScWordState word;
+				ScChunk    *chunk = cached.chunks[i];
 
-				sc_word_state(chunk->words[i].slot, &word);
-				revision += chunk->words[i].revision;
-				pending = Max(pending, word.pending);
+				built_at = Min(built_at, chunk->built_at);
+				labelled_at = Min(labelled_at, chunk->labelled_at);
+				build_ns += chunk->build_ns;
+				bytes += chunk->body_len;
+				has_position = has_position || !XLogRecPtrIsInvalid(chunk->replayed);
 			}
-			age->time = (sc_clock_now() - chunk->labelled_at) / 1000;
-			values[c++] = TimestampTzGetDatum(chunk->built_at);
+			age->time = (sc_clock_now() - labelled_at) / 1000;
+			values[c++] = TimestampTzGetDatum(built_at);
 			values[c++] = IntervalPGetDatum(age);
-			values[c++] = Float8GetDatum(MS(chunk->build_ns));
-			values[c++] = Int64GetDatum((int64) chunk->body_len);
-			nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed) || sc_chunk_is_loaded(chunk);
+			values[c++] = Float8GetDatum(MS(build_ns));
+			values[c++] = Int64GetDatum(bytes);
+			nulls[c] = has_position || sc_chunk_is_loaded(cached.chunks[0]);
 			values[c++] = Int64GetDatum((int64) revision);
 			values[c++] = Int32GetDatum((int32) pending);
-			values[c++] = CStringGetTextDatum(fingerprint(chunk));
+			values[c++] = CStringGetTextDatum(cached_fingerprint(&cached));
 		}
 		else
-			while (c < SECTION_COLUMNS - 1)
+			while (c < SECTION_COLUMNS - 2)
 				values[c++] = (Datum) 0;
 		values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
 													  sizeof(Oid), true, TYPALIGN_INT));
+		values[c++] = Int32GetDatum(count_parts(&cached, definition, section));
+		Assert(c == SECTION_COLUMNS);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 }
@@ -411,6 +519,112 @@ sc_stat_sections(PG_FUNCTION_ARGS)
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
 	visit_definitions(put_sections, rsinfo);
+	return (Datum) 0;
+}
+
+/* The query of a section, or of a part of it, for those who may see it. */
+static Datum
+query_datum(ScSummaryDef *definition, const ScSectionDef *section)
+{
+	return CStringGetTextDatum(sc_reader_sees_errors(definition) ? section->query : "<insufficient privilege>");
+}
+
+/* The tables whose words are in the label of a part: those of its sources that can be told apart. */
+static Datum
+read_sources(const ScSectionDef *section, const ScChunk *chunk)
+{
+	Datum	   *sources = palloc(sizeof(Datum) * Max(section->nsources, 1));
+	int			n = 0;
+
+	for (int i = 0; i < section->nsources; i++)
+	{
+		ListCell   *lc;
+		bool		is_read = false;
+
+		foreach(lc, sc_track_words(section->sources[i]))
+		{
+			int			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), false);
+
+			/* without a slot, it is the catch-all's, which is in all labels */
+			is_read = is_read || slot == SC_SLOT_NONE;
+			for (uint32 w = 0; !is_read && w < chunk->nwords; w++)
+				is_read = (int) chunk->words[w].slot == slot;
+		}
+		if (is_read)
+			sources[n++] = ObjectIdGetDatum(section->sources[i]);
+	}
+	return PointerGetDatum(construct_array(sources, n, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+/* A row for each part of each section of a summary. */
+static void
+put_parts(ScSummaryDef *definition, void *arg)
+{
+	ReturnSetInfo *rsinfo = arg;
+	int			index = sc_shared ? sc_store_find(NameStr(definition->name), false) : -1;
+	ScView		view;
+
+	copy_view(index, NameStr(definition->name), &view);
+	sc_split_sections(definition);
+	for (int s = 0; s < definition->nsections; s++)
+	{
+		ScSectionDef *section = &definition->sections[s];
+		Cached		cached = cached_section(&view, section);
+		int			nparts = count_parts(&cached, definition, section);
+
+		for (int p = 0; p < nparts; p++)
+		{
+			ScSectionDef *part = nparts == section->nparts ? &section->parts[p] : section;
+			ScChunk    *chunk = p < cached.nchunks ? cached.chunks[p] : NULL;
+			Datum	   *keys = palloc(sizeof(Datum) * Max(part->nkeys, 1));
+			Datum		values[PART_COLUMNS] = {0};
+			bool		nulls[PART_COLUMNS] = {0};
+			int			c = 0;
+
+			/* of another definition it says nothing of this part */
+			if (chunk && chunk->definition != section->hash)
+				chunk = NULL;
+			for (int k = 0; k < part->nkeys; k++)
+				keys[k] = CStringGetTextDatum(part->keys[k]);
+			values[c++] = name_datum(NameStr(definition->name));
+			values[c++] = name_datum(NameStr(section->name));
+			values[c++] = Int32GetDatum(p + 1);
+			values[c++] = PointerGetDatum(construct_array(keys, part->nkeys, TEXTOID, -1, false, TYPALIGN_INT));
+			values[c++] = CStringGetTextDatum(chunk ? chunk_state(chunk, cached.invalidated, section) : "empty");
+			for (int i = c; i < PART_COLUMNS - 1; i++)
+				nulls[i] = chunk == NULL;
+			if (chunk)
+			{
+				Cached		mine = {&chunk, 1};
+				Interval   *age = palloc0(sizeof(Interval));
+				uint64		pending = 0;
+
+				age->time = (sc_clock_now() - chunk->labelled_at) / 1000;
+				values[c++] = TimestampTzGetDatum(chunk->built_at);
+				values[c++] = IntervalPGetDatum(age);
+				values[c++] = Float8GetDatum(MS(chunk->build_ns));
+				values[c++] = Int64GetDatum((int64) chunk->body_len);
+				nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed) || sc_chunk_is_loaded(chunk);
+				values[c++] = Int64GetDatum((int64) add_revisions(&mine, &pending));
+				values[c++] = CStringGetTextDatum(fingerprint(chunk));
+				nulls[c] = sc_chunk_is_loaded(chunk);
+				values[c++] = read_sources(section, chunk);
+			}
+			values[PART_COLUMNS - 1] = query_datum(definition, part);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		}
+	}
+}
+
+/* One row a part of a defined section. */
+Datum
+sc_stat_parts(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_parts", PART_COLUMNS);
+
+	if (sc_shared && !RecoveryInProgress())
+		sc_orphan_settle_finished();
+	visit_definitions(put_parts, rsinfo);
 	return (Datum) 0;
 }
 

@@ -76,7 +76,7 @@
 typedef struct Section
 {
 	NameData	name;
-	dsa_pointer chunk;
+	dsa_pointer chunk;			/* of its first part, the others follow */
 	bool		invalidated;	/* summary_cache_invalidate() of an inline one */
 	int			next;			/* index of the summary's next section, or -1;
 								 * of the next free one, under ScShared.lock */
@@ -312,9 +312,46 @@ sc_store_attach(void)
 }
 
 static ScChunk *
+chunk_at(dsa_pointer chunk)
+{
+	return DsaPointerIsValid(chunk) ? dsa_get_address(documents_area(), chunk) : NULL;
+}
+
+/* The first part of a section; NULL if nothing is there yet. */
+static ScChunk *
 chunk_of(const Section *section)
 {
-	return dsa_get_address(documents_area(), section->chunk);
+	return chunk_at(section->chunk);
+}
+
+/* The next part of the same section, or NULL. */
+static ScChunk *
+next_part(const ScChunk *chunk)
+{
+	return chunk_at(chunk->next);
+}
+
+/* One part of a section; NULL if it has other parts, or none. */
+static ScChunk *
+find_part(const Section *section, int part, int nparts)
+{
+	for (ScChunk *chunk = chunk_of(section); chunk && chunk->nparts == nparts; chunk = next_part(chunk))
+		if (chunk->part == part)
+			return chunk;
+	return NULL;
+}
+
+/* Give the bytes of a section back; caller holds the summary's lock, exclusive. */
+static void
+free_parts(Section *section)
+{
+	while (DsaPointerIsValid(section->chunk))
+	{
+		dsa_pointer next = chunk_of(section)->next;
+
+		dsa_free(documents_area(), section->chunk);
+		section->chunk = next;
+	}
 }
 
 /*-------------------------------------------------------------------------
@@ -445,9 +482,7 @@ section_take(void)
 static void
 section_release(int section)
 {
-	if (DsaPointerIsValid(sections[section].chunk))
-		dsa_free(documents_area(), sections[section].chunk);
-	sections[section].chunk = InvalidDsaPointer;
+	free_parts(&sections[section]);
 	sections[section].next = store->free_section;
 	store->free_section = section;
 }
@@ -904,17 +939,19 @@ sc_store_open(int index, const char *name, ScView *view)
 		return false;
 	}
 	for (int i = summary->sections; i >= 0; i = sections[i].next)
-		n++;
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+			n++;
 	view->nchunks = 0;
 	view->chunks = palloc(sizeof(ScChunk *) * Max(n, 1));
 	view->invalidated = palloc(sizeof(bool) * Max(n, 1));
 	view->version = sc_store_version_now(index);
 	view->max_stale_age = summary->options.max_stale_age;
 	for (int i = summary->sections; i >= 0; i = sections[i].next)
-	{
-		view->invalidated[view->nchunks] = sections[i].invalidated;
-		view->chunks[view->nchunks++] = chunk_of(&sections[i]);
-	}
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+		{
+			view->invalidated[view->nchunks] = sections[i].invalidated;
+			view->chunks[view->nchunks++] = chunk;
+		}
 	return true;
 }
 
@@ -929,18 +966,25 @@ sc_store_close(int index)
  *-------------------------------------------------------------------------
  */
 
+static int
+count_chunks(const ScPublication *publication)
+{
+	return publication->first[publication->nsections];
+}
+
 /*
- * Copy built sections into shared memory, without a lock.  False, with nothing
- * kept or copied, if there is no room for all of them.
+ * Copy what was built into shared memory, without a lock.  False, with nothing
+ * kept or copied, if there is no room for all of it.
  */
 static bool
 allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
 {
 	dsa_area   *area = documents_area();
+	int			n = count_chunks(publication);
 
-	for (int i = 0; i < publication->nsections; i++)
+	for (int i = 0; i < n; i++)
 		copies[i] = InvalidDsaPointer;
-	for (int i = 0; i < publication->nsections; i++)
+	for (int i = 0; i < n; i++)
 	{
 		ScChunk    *chunk = publication->chunks[i];
 
@@ -955,10 +999,13 @@ allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
 			return false;
 		}
 	}
-	for (int i = 0; i < publication->nsections; i++)
+	for (int i = 0; i < n; i++)
 		if (DsaPointerIsValid(copies[i]))
+		{
 			memcpy(dsa_get_address(area, copies[i]), publication->chunks[i],
 				   publication->chunks[i]->size);
+			chunk_at(copies[i])->next = InvalidDsaPointer;
+		}
 	return true;
 }
 
@@ -1023,36 +1070,142 @@ arrange_sections(Summary *summary, const ScPublication *publication)
 	return true;
 }
 
+/* What is published of a section. */
+typedef enum Extent
+{
+	PUBLISHES_NOTHING,
+	PUBLISHES_PARTS,
+	PUBLISHES_ALL
+} Extent;
+
+static Extent
+extent_of(const ScPublication *publication, int s)
+{
+	int			nbuilt = 0;
+
+	for (int i = publication->first[s]; i < publication->first[s + 1]; i++)
+		if (publication->chunks[i])
+			nbuilt++;
+	return nbuilt == 0 ? PUBLISHES_NOTHING :
+		nbuilt == publication->first[s + 1] - publication->first[s] ? PUBLISHES_ALL : PUBLISHES_PARTS;
+}
+
+/*
+ * Are the parts that were not built, in sections of which something was, the ones that
+ * were proven current?  Caller holds the entry's lock.
+ */
+static bool
+is_rest_there(const Summary *summary, const ScPublication *publication)
+{
+	for (int s = 0; s < publication->nsections; s++)
+	{
+		int			first = publication->first[s];
+		int			nparts = publication->first[s + 1] - first;
+		int			section = find_section(summary, publication->names[s]);
+
+		if (extent_of(publication, s) != PUBLISHES_PARTS)
+			continue;
+		if (section < 0 || sections[section].invalidated)
+			return false;
+		for (int p = 0; p < nparts; p++)
+		{
+			ScChunk    *there = find_part(&sections[section], p, nparts);
+
+			if (there == NULL ||
+				(publication->chunks[first + p] == NULL &&
+				 there->labelled_at != publication->expected[first + p]))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Was anything of a section built from a later label than what is to be published of it? */
+static bool
+is_newer(const Section *section, int64 labelled_at)
+{
+	for (ScChunk *chunk = chunk_of(section); chunk; chunk = next_part(chunk))
+		if (chunk->labelled_at > labelled_at)
+			return true;
+	return false;
+}
+
+/* When the label of what was built of a section was read. */
+static int64
+published_label(const ScPublication *publication, int s)
+{
+	int64		labelled_at = PG_INT64_MIN;
+
+	for (int i = publication->first[s]; i < publication->first[s + 1]; i++)
+		if (publication->chunks[i])
+			labelled_at = Max(labelled_at, publication->chunks[i]->labelled_at);
+	return labelled_at;
+}
+
+/*
+ * Swap copies of the parts of a section in.  Those that take no new one stay where they
+ * are.  Returns true if any bytes are new.
+ */
+static bool
+swap_parts(Section *section, const ScPublication *publication, int s, dsa_pointer *copies)
+{
+	int			nparts = publication->first[s + 1] - publication->first[s];
+	dsa_pointer old = section->chunk;
+	dsa_pointer *link = &section->chunk;
+	bool		is_same_list = find_part(section, 0, nparts) != NULL;
+	bool		changed = !is_same_list;
+
+	for (int i = publication->first[s]; i < publication->first[s + 1]; i++)
+	{
+		dsa_pointer place = old;
+
+		if (is_same_list)
+			old = chunk_at(place)->next;
+		if (publication->chunks[i])
+		{
+			if (is_same_list)
+			{
+				changed = changed ||
+					memcmp(chunk_at(place)->hash, publication->chunks[i]->hash, SC_HASH_BYTES) != 0;
+				dsa_free(documents_area(), place);
+			}
+			place = copies[i];
+			copies[i] = InvalidDsaPointer;
+		}
+		*link = place;
+		link = &chunk_at(place)->next;
+	}
+	*link = InvalidDsaPointer;
+	return changed;
+}
+
 /*
  * Swap the copies in.  What is swapped in is marked as invalid in the array of
- * copies.  A section that somebody has built from a later label in the meantime
- * stays.  Returns true if the bytes of any section are new.  Caller holds both
- * locks, exclusive.
+ * copies.  A section of which somebody has built something from a later label in the
+ * meantime stays as it is: what is there of a section is always of one snapshot.
+ * Returns true if the bytes of any section are new.  Caller holds both locks,
+ * exclusive, and has seen that the rest is there.
  */
 static bool
 swap_chunks(Summary *summary, const ScPublication *publication, dsa_pointer *copies)
 {
 	bool		changed = false;
 
-	for (int i = 0; i < publication->nsections; i++)
+	for (int s = 0; s < publication->nsections; s++)
 	{
-		ScChunk    *chunk = publication->chunks[i];
+		Extent		extent = extent_of(publication, s);
 		Section    *section;
-		ScChunk    *old;
 
-		if (chunk == NULL)
+		if (extent == PUBLISHES_NOTHING)
 			continue;
-		section = &sections[find_section(summary, publication->names[i])];
-		old = DsaPointerIsValid(section->chunk) ? chunk_of(section) : NULL;
-		if (old && old->labelled_at > chunk->labelled_at)
+		section = &sections[find_section(summary, publication->names[s])];
+		if (is_newer(section, published_label(publication, s)))
 			continue;
-		if (old == NULL || memcmp(old->hash, chunk->hash, SC_HASH_BYTES) != 0)
-			changed = true;
-		if (old)
-			dsa_free(documents_area(), section->chunk);
-		section->chunk = copies[i];
+		/* of other parts than these nothing stays */
+		if (find_part(section, 0, publication->first[s + 1] - publication->first[s]) == NULL)
+			free_parts(section);
+		changed = swap_parts(section, publication, s, copies) || changed;
 		section->invalidated = false;
-		copies[i] = InvalidDsaPointer;
 	}
 	return changed;
 }
@@ -1080,7 +1233,7 @@ note_publication(Summary *summary, const ScPublication *publication)
 	for (int i = 0; i < SC_ENCODINGS; i++)
 		if (summary->options.levels[i] == 0)
 			drop_form(summary, i);
-	for (int i = 0; i < publication->nsections; i++)
+	for (int i = 0; i < count_chunks(publication); i++)
 	{
 		ScChunk    *chunk = publication->chunks[i];
 		ScLabel		label;
@@ -1133,18 +1286,27 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 
 	*size = 0;
 	LWLockAcquire(&summary->lock, LW_SHARED);
-	for (int i = 0; i < publication->nsections; i++)
+	for (int s = 0; s < publication->nsections; s++)
 	{
-		ScChunk    *chunk = publication->chunks[i];
-		int			section;
+		int			section = is_for(publication, summary) ? find_section(summary, publication->names[s]) : -1;
+		ScChunk    *there = section >= 0 ? chunk_of(&sections[section]) : NULL;
+		Extent		extent = extent_of(publication, s);
 
-		if (chunk == NULL && is_for(publication, summary) &&
-			(section = find_section(summary, publication->names[i])) >= 0)
-			chunk = chunk_of(&sections[section]);
-		if (chunk == NULL)
-			continue;
-		*size += chunk->size;
-		body += chunk->body_len + 1;
+		/* what is built, and what is there and stays */
+		for (int i = publication->first[s]; i < publication->first[s + 1]; i++)
+			if (publication->chunks[i])
+			{
+				*size += publication->chunks[i]->size;
+				body += publication->chunks[i]->body_len + 1;
+			}
+		for (; there && extent != PUBLISHES_ALL; there = next_part(there))
+			if (extent == PUBLISHES_NOTHING ||
+				(there->part < publication->first[s + 1] - publication->first[s] &&
+				 publication->chunks[publication->first[s] + there->part] == NULL))
+			{
+				*size += there->size;
+				body += there->body_len + 1;
+			}
 	}
 	*others_give_way = summary->refused_size == 0 || *size < summary->refused_size ||
 		sc_clock_now() > summary->refused_at + REFUSED_NS;
@@ -1174,6 +1336,54 @@ drop_own_document(int index, const ScPublication *publication)
 }
 
 /*
+ * Make a publication whole: with copies of what was not built.  A section of which
+ * nothing was built may be there in other parts than it has now.  False, and the copies
+ * are to be given back all the same, if something is not there.
+ */
+static bool
+copy_rest(const Summary *summary, const ScPublication *publication, ScPublication *whole)
+{
+	int		   *first = palloc(sizeof(int) * (publication->nsections + 1));
+	int			room = count_chunks(publication);
+	int			n = 0;
+
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+			room++;
+	whole->first = first;
+	whole->chunks = palloc0(sizeof(ScChunk *) * Max(room, 1));
+	whole->expected = NULL;
+	for (int s = 0; s < publication->nsections; s++)
+	{
+		int			section = find_section(summary, publication->names[s]);
+		Extent		extent = extent_of(publication, s);
+
+		first[s] = n;
+		if (extent == PUBLISHES_ALL)
+		{
+			for (int i = publication->first[s]; i < publication->first[s + 1]; i++)
+				whole->chunks[n++] = publication->chunks[i];
+			continue;
+		}
+		if (section < 0 || sections[section].invalidated || chunk_of(&sections[section]) == NULL)
+			return false;
+		for (ScChunk *chunk = chunk_of(&sections[section]); chunk; chunk = next_part(chunk))
+		{
+			ScChunk    *built = extent == PUBLISHES_PARTS ? publication->chunks[publication->first[s] + chunk->part] : NULL;
+
+			if (built == NULL)
+			{
+				built = MemoryContextAllocHuge(CurrentMemoryContext, chunk->size);
+				memcpy(built, chunk, chunk->size);
+			}
+			whole->chunks[n++] = built;
+		}
+	}
+	first[publication->nsections] = n;
+	return true;
+}
+
+/*
  * The summary's own document makes room for the new one, which then has all
  * sections: of those that were not built there are copies.  The two need not fit
  * beside each other.  False, and nothing done, if it has none, or not this one.
@@ -1186,24 +1396,10 @@ replace_own_document(int index, const ScPublication *publication, ScPublication 
 
 	*whole = *publication;
 	whole->complete = true;
-	whole->chunks = palloc0(sizeof(ScChunk *) * publication->nsections);
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	have_all = summary->sections >= 0 && is_for(publication, summary);
-	for (int i = 0; have_all && i < publication->nsections; i++)
-	{
-		int			section = find_section(summary, publication->names[i]);
-
-		whole->chunks[i] = publication->chunks[i];
-		if (whole->chunks[i] == NULL && (section < 0 || sections[section].invalidated))
-			have_all = false;
-		else if (whole->chunks[i] == NULL)
-		{
-			ScChunk    *chunk = chunk_of(&sections[section]);
-
-			whole->chunks[i] = MemoryContextAllocHuge(CurrentMemoryContext, chunk->size);
-			memcpy(whole->chunks[i], chunk, chunk->size);
-		}
-	}
+	have_all = summary->sections >= 0 && is_for(publication, summary) && is_rest_there(summary, publication);
+	if (have_all)
+		have_all = copy_rest(summary, publication, whole);
 	if (have_all)
 		drop_document(summary);
 	LWLockRelease(&summary->lock);
@@ -1232,7 +1428,7 @@ static ScPutResult
 put_if_room(int index, const ScPublication *publication)
 {
 	Summary    *summary = &summaries[index];
-	dsa_pointer *copies = palloc(sizeof(dsa_pointer) * publication->nsections);
+	dsa_pointer *copies = palloc(sizeof(dsa_pointer) * Max(count_chunks(publication), 1));
 	ScPutResult result;
 
 	if (!allocate_chunks(publication, copies))
@@ -1240,7 +1436,7 @@ put_if_room(int index, const ScPublication *publication)
 
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	if (!is_for(publication, summary))
+	if (!is_for(publication, summary) || !is_rest_there(summary, publication))
 		result = SC_PUT_OUTDATED;
 	else if (publication->complete && !arrange_sections(summary, publication))
 		result = SC_PUT_NO_SECTIONS;
@@ -1265,11 +1461,26 @@ put_if_room(int index, const ScPublication *publication)
 	LWLockRelease(&sc_shared->lock);
 	LWLockRelease(&summary->lock);
 
-	for (int i = 0; i < publication->nsections; i++)
+	for (int i = 0; i < count_chunks(publication); i++)
 		if (DsaPointerIsValid(copies[i]))
 			dsa_free(documents_area(), copies[i]);
 	pfree(copies);
 	return result;
+}
+
+/* Give back what copy_rest() has copied. */
+static void
+free_copies(ScPublication *whole, const ScPublication *built)
+{
+	for (int i = 0; i < count_chunks(whole); i++)
+	{
+		bool		was_built = false;
+
+		for (int b = 0; b < count_chunks(built); b++)
+			was_built = was_built || whole->chunks[i] == built->chunks[b];
+		if (!was_built)
+			pfree(whole->chunks[i]);
+	}
 }
 
 /*
@@ -1303,9 +1514,8 @@ sc_store_put(int index, const ScPublication *publication)
 	}
 	if (result == SC_PUT_NO_MEMORY || result == SC_PUT_OVER_LIMIT)
 		drop_own_document(index, publication);
-	for (int i = 0; publication != built && i < built->nsections; i++)
-		if (built->chunks[i] == NULL)
-			pfree(publication->chunks[i]);
+	if (publication != built)
+		free_copies(&whole, built);
 	return result;
 }
 
@@ -1321,15 +1531,16 @@ form_of(const Summary *summary, ScEncoding encoding)
 		dsa_get_address(documents_area(), summary->forms[encoding]) : NULL;
 }
 
-/* Has the document sections with these hashes?  Caller holds the lock. */
+/* Has the document parts with these hashes?  Caller holds the lock. */
 static bool
 has_hashes(const Summary *summary, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
 {
 	int			n = 0;
 
-	for (int i = summary->sections; i >= 0; i = sections[i].next, n++)
-		if (n == nhashes || memcmp(chunk_of(&sections[i])->hash, hashes[n], SC_HASH_BYTES) != 0)
-			return false;
+	for (int i = summary->sections; i >= 0; i = sections[i].next)
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk), n++)
+			if (n == nhashes || memcmp(chunk->hash, hashes[n], SC_HASH_BYTES) != 0)
+				return false;
 	return n == nhashes;
 }
 
@@ -1356,7 +1567,8 @@ check_form(Summary *summary, const char *name, ScEncoding encoding,
 	if (!is_summary(summary, name) || !has_hashes(summary, hashes, nhashes))
 		return SC_PUT_OUTDATED;
 	for (int i = summary->sections; i >= 0; i = sections[i].next)
-		size += chunk_of(&sections[i])->size;
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+			size += chunk->size;
 	if (limit != SC_UNSET && size > (Size) limit * 1024)
 		return SC_PUT_OVER_LIMIT;
 	return size > store->largest ? SC_PUT_NO_MEMORY : SC_PUT_CHANGED;
@@ -1660,18 +1872,15 @@ look_at_words(const Summary *summary, bool *moved, bool *pending)
 	if (!sc_settings_is_eager(&summary->options))
 		return;
 	for (int s = summary->sections; s >= 0; s = sections[s].next)
-	{
-		ScChunk    *chunk = chunk_of(&sections[s]);
+		for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
+			for (uint32 w = 0; w < chunk->nwords; w++)
+			{
+				ScWordState state;
 
-		for (uint32 w = 0; w < chunk->nwords; w++)
-		{
-			ScWordState state;
-
-			sc_word_state(chunk->words[w].slot, &state);
-			*moved = *moved || state.revision != chunk->words[w].revision;
-			*pending = *pending || state.pending != 0;
-		}
-	}
+				sc_word_state(chunk->words[w].slot, &state);
+				*moved = *moved || state.revision != chunk->words[w].revision;
+				*pending = *pending || state.pending != 0;
+			}
 }
 
 bool
@@ -1795,12 +2004,9 @@ sc_store_settle_eager(void)
 		if (!settled)
 			break;
 		for (int s = summary->sections; s >= 0; s = sections[s].next)
-		{
-			ScChunk    *chunk = chunk_of(&sections[s]);
-
-			for (uint32 w = 0; w < chunk->nwords; w++)
-				eager[chunk->words[w].slot] |= eager_by(&summary->options);
-		}
+			for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
+				for (uint32 w = 0; w < chunk->nwords; w++)
+					eager[chunk->words[w].slot] |= eager_by(&summary->options);
 		LWLockRelease(&summary->lock);
 	}
 	for (int i = 0; settled && i < nslots; i++)
@@ -1834,6 +2040,7 @@ store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 	stored->nwords = LOADED_WORDS;
 	stored->words[0].slot = SC_CLUSTER_SLOT;
 	stored->words[0].revision = SC_NEVER_CURRENT;
+	stored->next = InvalidDsaPointer;
 	stored->replayed = InvalidXLogRecPtr;
 	stored->xmax = 0;
 	stored->labelled_at = now - chunk->labelled_at;
@@ -1861,7 +2068,8 @@ sc_store_copy(int index, ScStored *stored)
 			return false;
 		}
 		for (int i = summary->sections; i >= 0; i = sections[i].next)
-			stored->size += MAXALIGN(stored_size(chunk_of(&sections[i])));
+			for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+				stored->size += MAXALIGN(stored_size(chunk));
 		if (stored->size <= stored->room)
 			break;
 		LWLockRelease(&summary->lock);
@@ -1886,17 +2094,17 @@ sc_store_copy(int index, ScStored *stored)
 	now = sc_clock_now();
 	p = stored->bytes;
 	for (int i = summary->sections; i >= 0; i = sections[i].next)
-	{
-		ScChunk    *chunk = chunk_of(&sections[i]);
-		Size		size = MAXALIGN(stored_size(chunk));
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+		{
+			Size		size = MAXALIGN(stored_size(chunk));
 
-		/* what is between two chunks is written as well */
-		memset(p + size - MAXIMUM_ALIGNOF, 0, MAXIMUM_ALIGNOF);
-		store_chunk((ScChunk *) p, chunk, now);
-		stored->is_old = stored->is_old && sc_chunk_is_loaded(chunk);
-		stored->nchunks++;
-		p += size;
-	}
+			/* what is between two chunks is written as well */
+			memset(p + size - MAXIMUM_ALIGNOF, 0, MAXIMUM_ALIGNOF);
+			store_chunk((ScChunk *) p, chunk, now);
+			stored->is_old = stored->is_old && sc_chunk_is_loaded(chunk);
+			stored->nchunks++;
+			p += size;
+		}
 	LWLockRelease(&summary->lock);
 	return true;
 }
@@ -1922,6 +2130,18 @@ is_sound(ScChunk *chunk, Size size)
 			nkeys++;
 	return nkeys == chunk->nkeys &&
 		(nkeys == 0 ? chunk->keys_len == 0 : SC_CHUNK_KEYS(chunk)[chunk->keys_len - 1] == '\0');
+}
+
+/* Does a chunk come after another, as the parts of sections do?  NULL: nothing. */
+static bool
+is_next(const ScChunk *chunk, const ScChunk *before)
+{
+	bool		in_section = before && before->part + 1 < before->nparts;
+
+	if (chunk == NULL || !in_section)
+		return !in_section && (chunk == NULL || (chunk->part == 0 && chunk->nparts > 0));
+	return chunk->part == before->part + 1 && chunk->nparts == before->nparts &&
+		strcmp(NameStr(chunk->section), NameStr(before->section)) == 0;
 }
 
 /*
@@ -1988,6 +2208,7 @@ sc_store_load(const ScStored *stored)
 {
 	ScPublication publication = {.summary = NameStr(stored->name),.complete = true,.options = stored->options};
 	dsa_pointer *copies;
+	int		   *first;
 	char	   *p = stored->bytes;
 	Size		left = stored->size;
 	TimestampTz wall = GetCurrentTimestamp();
@@ -2001,20 +2222,18 @@ sc_store_load(const ScStored *stored)
 		memchr(NameStr(stored->name), '\0', NAMEDATALEN) == NULL ||
 		summary_lookup(stored->dboid, NameStr(stored->name)) >= 0)
 		return SC_LOAD_UNSOUND;
-	if (stored->nchunks > store->nsections)
-		return SC_LOAD_NO_ROOM;
-
-	publication.nsections = stored->nchunks;
 	publication.names = palloc(sizeof(char *) * stored->nchunks);
+	first = palloc(sizeof(int) * (stored->nchunks + 1));
+	publication.first = first;
 	publication.chunks = palloc(sizeof(ScChunk *) * stored->nchunks);
 	copies = palloc(sizeof(dsa_pointer) * stored->nchunks);
 	for (int i = 0; i < stored->nchunks; i++)
 	{
 		ScChunk    *chunk = (ScChunk *) p;
 
-		if (!is_sound(chunk, left))
+		if (!is_sound(chunk, left) || !is_next(chunk, i > 0 ? publication.chunks[i - 1] : NULL))
 			result = SC_LOAD_UNSOUND;
-		for (int j = 0; result != SC_LOAD_UNSOUND && j < i; j++)
+		for (int j = 0; result != SC_LOAD_UNSOUND && chunk->part == 0 && j < publication.nsections; j++)
 			if (strcmp(publication.names[j], NameStr(chunk->section)) == 0)
 				result = SC_LOAD_UNSOUND;
 		if (result == SC_LOAD_UNSOUND)
@@ -2022,11 +2241,18 @@ sc_store_load(const ScStored *stored)
 		chunk->labelled_at = labelled_at(chunk, wall, now);
 		chunk->words[0].slot = SC_CLUSTER_SLOT;
 		chunk->words[0].revision = SC_NEVER_CURRENT;
-		publication.names[i] = NameStr(chunk->section);
+		if (chunk->part == 0)
+		{
+			publication.names[publication.nsections] = NameStr(chunk->section);
+			first[publication.nsections++] = i;
+		}
 		publication.chunks[i] = chunk;
 		left -= Min(left, MAXALIGN(chunk->size));
 		p += MAXALIGN(chunk->size);
 	}
+	first[publication.nsections] = stored->nchunks;
+	if (result != SC_LOAD_UNSOUND && !is_next(NULL, publication.chunks[stored->nchunks - 1]))
+		result = SC_LOAD_UNSOUND;
 
 	if (result != SC_LOAD_UNSOUND && allocate_chunks(&publication, copies))
 	{
@@ -2039,10 +2265,11 @@ sc_store_load(const ScStored *stored)
 			summaries[index].is_wanted = stored->is_wanted;
 			result = SC_LOAD_DONE;
 		}
-		for (int i = 0; i < publication.nsections; i++)
+		for (int i = 0; i < stored->nchunks; i++)
 			if (DsaPointerIsValid(copies[i]))
 				dsa_free(documents_area(), copies[i]);
 	}
+	pfree(first);
 	pfree(publication.names);
 	pfree(publication.chunks);
 	pfree(copies);
@@ -2112,7 +2339,8 @@ sc_store_waits_for_replay(int index)
 	LWLockAcquire(&summary->lock, LW_SHARED);
 	waits = summary->sections >= 0;
 	for (int s = summary->sections; waits && s >= 0; s = sections[s].next)
-		waits = !sections[s].invalidated && sc_label_is_amid_replay(chunk_of(&sections[s])->replayed);
+		for (ScChunk *chunk = chunk_of(&sections[s]); waits && chunk; chunk = next_part(chunk))
+			waits = !sections[s].invalidated && sc_label_is_amid_replay(chunk->replayed);
 	LWLockRelease(&summary->lock);
 	return waits;
 }

@@ -11,6 +11,7 @@
 #define SC_STORE_H
 
 #include "storage/condition_variable.h"
+#include "utils/dsa.h"
 
 #include "counters.h"
 #include "label.h"
@@ -31,14 +32,19 @@ typedef struct ScStranger
 } ScStranger;
 
 /*
- * A built section: immutable once published, freed under the summary's lock.
+ * A built section, or a built part of one: immutable once published, but for what
+ * comes next, and freed under the summary's lock.  Of a section all parts are there.
  * Variable part: the label's words, then the keys (each with its terminating
  * zero), then the members of the JSON object without the braces.
  */
 typedef struct ScChunk
 {
 	Size		size;			/* of the whole, bytes */
+	dsa_pointer next;			/* the section's next part, in shared memory;
+								 * under the summary's lock */
 	NameData	section;
+	int32		part;			/* from 0, in the document's order */
+	int32		nparts;			/* that the section has */
 	bool		is_inline;
 	bool		for_all;		/* option readers was not set */
 	uint64		definition;		/* hash of what it was built from */
@@ -239,7 +245,12 @@ typedef struct ScPublication
 	uint64		generation;		/* as it was before the build */
 	int			nsections;		/* of the definition, in its order */
 	const char **names;			/* theirs */
-	ScChunk   **chunks;			/* theirs; NULL: not built */
+	const int  *first;			/* where the parts of each begin among the
+								 * chunks, and how many these are in all */
+	ScChunk   **chunks;			/* of their parts; NULL: not built */
+	const int64 *expected;		/* of a part that was not built, in a section
+								 * of which something was: when its label was
+								 * read.  Else it is not published */
 	bool		complete;		/* no NULL */
 	bool		of_inline;		/* inline sections alone, beside others */
 	ScOptions	options;

@@ -23,6 +23,7 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(test_slots);
 PG_FUNCTION_INFO_V1(test_store);
+PG_FUNCTION_INFO_V1(test_parts);
 PG_FUNCTION_INFO_V1(test_local);
 PG_FUNCTION_INFO_V1(test_save);
 
@@ -195,6 +196,7 @@ make(const char *section, const char *body, Size len, int64 labelled_at)
 
 	chunk->size = offset + len;
 	namestrcpy(&chunk->section, section);
+	chunk->nparts = 1;
 	chunk->labelled_at = labelled_at;
 	chunk->nwords = 1;
 	chunk->words[0].slot = SC_CLUSTER_SLOT;
@@ -211,12 +213,50 @@ make(const char *section, const char *body, Size len, int64 labelled_at)
 static ScPutResult
 put(int index, const char *summary, int n, const char **names, ScChunk **chunks)
 {
-	ScPublication publication = {summary, sc_store_generation(index), n, names, chunks, true};
+	static const int one_each[] = {0, 1, 2, 3, 4};
+	ScPublication publication = {summary, sc_store_generation(index), n, names, one_each, chunks, NULL, true};
 
 	sc_settings_unset(&publication.options);
 	for (int i = 0; i < n; i++)
 		publication.complete = publication.complete && chunks[i] != NULL;
 	return sc_store_put(index, &publication);
+}
+
+/* The same for one section of parts, with the labels of those that are not built. */
+static ScPutResult
+put_parts(int index, const char *summary, const char *name, int nparts, ScChunk **chunks, const int64 *expected)
+{
+	int			first[] = {0, nparts};
+	ScPublication publication = {summary, sc_store_generation(index), 1, &name, first, chunks, expected, true};
+
+	sc_settings_unset(&publication.options);
+	for (int i = 0; i < nparts; i++)
+	{
+		publication.complete = publication.complete && chunks[i] != NULL;
+		if (chunks[i] == NULL)
+			continue;
+		chunks[i]->part = i;
+		chunks[i]->nparts = nparts;
+	}
+	return sc_store_put(index, &publication);
+}
+
+/* The bytes of a document of small parts, one after the other. */
+static char *
+bytes_of(int index, const char *summary)
+{
+	StringInfoData bytes;
+	ScView		view;
+
+	initStringInfo(&bytes);
+	CHECK(sc_store_open(index, summary, &view));
+	for (int i = 0; i < view.nchunks; i++)
+	{
+		CHECK(view.chunks[i]->part == i && view.chunks[i]->nparts == view.nchunks);
+		appendBinaryStringInfo(&bytes, SC_CHUNK_BODY(view.chunks[i]), (int) view.chunks[i]->body_len);
+	}
+	sc_store_close(index);
+	return bytes.data;
 }
 
 /* The names of the sections of a document, one after the other. */
@@ -340,6 +380,7 @@ test_store(PG_FUNCTION_ARGS)
 	late.generation = sc_store_generation(s);
 	late.nsections = 2;
 	late.names = ab;
+	late.first = (int[]) {0, 1, 2};
 	late.chunks = none;
 	CHECK(sc_store_invalidate_section("s", "b") && !sc_store_invalidate_section("s", "d"));
 	CHECK(strcmp(names_of(s, "s"), "ab!") == 0);
@@ -385,6 +426,118 @@ test_store(PG_FUNCTION_ARGS)
 	/* what is forgotten gives its sections and bytes back */
 	sc_store_forget_database(MyDatabaseId);
 	CHECK(free_sections() == 3 && sc_store_next_used(-1, &dboid) < 0);
+	PG_RETURN_VOID();
+}
+
+/* Load what was copied of summary "s", in the place of what there is. */
+static ScLoad
+load_copy(const ScStored *stored)
+{
+	dsa_area   *mine = documents_area();
+	ScStored	copy = *stored;
+	ScLoad		result;
+
+	/* what is loaded gets other times */
+	copy.bytes = palloc(stored->size);
+	memcpy(copy.bytes, stored->bytes, stored->size);
+	sc_store_forget("s");
+	sc_store_load_begin();
+	result = sc_store_load(&copy);
+	sc_store_load_end();
+	attached_area = mine;
+	return result;
+}
+
+Datum
+test_parts(PG_FUNCTION_ARGS)
+{
+	const char *name = "a";
+	ScChunk    *chunks[3];
+	ScChunk    *one[] = {NULL, NULL, NULL};
+	int64		expected[] = {10, 10, 10};
+	int			s;
+	ScStored	stored = {0};
+	ScChunk    *second;
+
+	start(8, 3);
+	one[0] = make(name, "B", 1, 20);
+	s = sc_store_find("s", true);
+	for (int i = 0; i < 3; i++)
+		chunks[i] = make(name, &"abc"[i], 1, 10);
+	CHECK(put_parts(s, "s", name, 3, chunks, NULL) == SC_PUT_CHANGED);
+	CHECK(strcmp(bytes_of(s, "s"), "abc") == 0);
+
+	/* one part, beside the others that were proven */
+	chunks[0] = chunks[2] = NULL;
+	chunks[1] = make(name, "B", 1, 20);
+	CHECK(put_parts(s, "s", name, 3, chunks, expected) == SC_PUT_CHANGED);
+	CHECK(strcmp(bytes_of(s, "s"), "aBc") == 0);
+	chunks[1] = make(name, "B", 1, 25);
+	CHECK(put_parts(s, "s", name, 3, chunks, expected) == SC_PUT_SAME);
+
+	/* not beside one of another label, in a section of other parts, or one that was invalidated */
+	chunks[1] = make(name, "x", 1, 30);
+	expected[2] = 11;
+	CHECK(put_parts(s, "s", name, 3, chunks, expected) == SC_PUT_OUTDATED);
+	expected[2] = 10;
+	CHECK(put_parts(s, "s", name, 2, one, expected) == SC_PUT_OUTDATED);
+	CHECK(sc_store_invalidate_section("s", name));
+	CHECK(put_parts(s, "s", name, 3, chunks, expected) == SC_PUT_OUTDATED);
+	CHECK(strcmp(bytes_of(s, "s"), "aBc") == 0);
+
+	/* the whole of it replaces nothing that is newer, or everything */
+	for (int i = 0; i < 3; i++)
+		chunks[i] = make(name, &"def"[i], 1, 24);
+	CHECK(put_parts(s, "s", name, 3, chunks, NULL) == SC_PUT_SAME);
+	CHECK(strcmp(bytes_of(s, "s"), "aBc") == 0);
+	for (int i = 0; i < 3; i++)
+		chunks[i] = make(name, &"def"[i], 1, 25);
+	CHECK(put_parts(s, "s", name, 3, chunks, NULL) == SC_PUT_CHANGED);
+	CHECK(strcmp(bytes_of(s, "s"), "def") == 0);
+	for (int i = 0; i < 2; i++)
+		chunks[i] = make(name, &"xy"[i], 1, 30);
+	CHECK(put_parts(s, "s", name, 2, chunks, NULL) == SC_PUT_CHANGED);
+	CHECK(strcmp(bytes_of(s, "s"), "xy") == 0);
+
+	/* nothing stays behind, however often */
+	for (int n = 0; n < 1000; n++)
+	{
+		int			nparts = n % 3 == 0 ? 2 : 3;
+		int64		was[] = {100 + n, 100 + n, 100 + n};
+
+		for (int i = 0; i < nparts; i++)
+			chunks[i] = make(name, "z", 50000, 100 + n);
+		CHECK(put_parts(s, "s", name, nparts, chunks, NULL) == SC_PUT_CHANGED);
+		chunks[0] = make(name, "u", 60000, 100 + n);
+		chunks[1] = chunks[2] = NULL;
+		CHECK(put_parts(s, "s", name, nparts, chunks, was) == SC_PUT_CHANGED);
+	}
+
+	/* a part that fits only if the old one goes first: the others are kept */
+	for (int i = 0; i < 3; i++)
+		chunks[i] = make(name, "z", i == 0 ? 400000 : 100000, 2000);
+	CHECK(put_parts(s, "s", name, 3, chunks, NULL) == SC_PUT_CHANGED);
+	chunks[0] = make(name, "u", 410000, 2001);
+	chunks[1] = chunks[2] = NULL;
+	expected[1] = expected[2] = 2000;
+	CHECK(put_parts(s, "s", name, 3, chunks, expected) == SC_PUT_CHANGED);
+	CHECK(strlen(bytes_of(s, "s")) == 610000 && bytes_of(s, "s")[0] == 'u' && bytes_of(s, "s")[500000] == 'z');
+
+	/* saved and loaded again: all of them, in their order, or nothing */
+	for (int i = 0; i < 3; i++)
+		chunks[i] = make(name, &"abc"[i], 1, 3000);
+	CHECK(put_parts(s, "s", name, 3, chunks, NULL) == SC_PUT_CHANGED);
+	CHECK(sc_store_copy(s, &stored) && stored.nchunks == 3);
+	CHECK(load_copy(&stored) == SC_LOAD_DONE);
+	CHECK(strcmp(bytes_of(sc_store_find("s", false), "s"), "abc") == 0);
+	second = (ScChunk *) (stored.bytes + MAXALIGN(((ScChunk *) stored.bytes)->size));
+	second->part = 2;
+	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
+	second->part = 1;
+	stored.nchunks = 2;
+	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
+	stored.nchunks = 3;
+	CHECK(load_copy(&stored) == SC_LOAD_DONE);
 	PG_RETURN_VOID();
 }
 

@@ -32,7 +32,7 @@ WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_e
     AND classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass);
 SELECT attrelid::regclass, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
 FROM pg_attribute WHERE attrelid IN ('summary_cache.definition'::regclass, 'summary_cache.option'::regclass, 'summary_cache.reader'::regclass, 'summary_cache_stats'::regclass,
-    'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass) AND attnum > 0 AND NOT attisdropped
+    'summary_cache_sections'::regclass, 'summary_cache_parts'::regclass, 'summary_cache_tables'::regclass) AND attnum > 0 AND NOT attisdropped
 GROUP BY attrelid ORDER BY attrelid::regclass::text COLLATE "C";
 -- what pg_dump carries
 SELECT c::regclass, condition FROM pg_extension, unnest(extconfig, extcondition) AS u (c, condition)

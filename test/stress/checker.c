@@ -44,7 +44,8 @@
  *	         a transaction does not see its own changes
  *	differ   a REPEATABLE READ transaction got something else than its own
  *	         query gives it
- *	torn     a document without one of the numbers, or no document
+ *	torn     a document without one of the numbers, or no document; or a section
+ *	         whose parts are not of one snapshot
  *	cold     a summary that nothing concerns is read and is not a hit
  *	refused  a write, or a command of a user, ends in an error that the mode does
  *	         not provoke: also when it is a deadlock's victim, or waits longer for
@@ -129,6 +130,8 @@ const ModeInfo modes[MODES] =
 	/* a writer's own read would wait for who holds a table for long */
 	[M_EAGER] = {"eager", "the worker refreshes by itself, beside transactions that lock several sources in any order",
 	"", "", .alone = true, .bounded = true},
+	[M_PARTS] = {"parts", "sections of several parts: a document, stale or not, has each of them as of one snapshot",
+	"", "", .mixed = true},
 	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
 	"", "42883 42704 55000 40P01 XX000", .alone = true},
@@ -532,11 +535,50 @@ filler_is_whole(const char *document)
 		strspn(filler + strlen("\"filler\":\""), "x") == strtoul(size + strlen("\"size\":"), NULL, 10);
 }
 
+/* A writer's number under one of its other names; false if it is not there. */
+static bool
+find_named(const char *document, char letter, int writer, uint64_t *value)
+{
+	char		key[20];
+	const char *p;
+
+	snprintf(key, sizeof(key), "\"%c%d\"", letter, writer);
+	p = strstr(document, key);
+	if (p == NULL)
+		return false;
+	p += strlen(key);
+	while (*p == ' ' || *p == ':')
+		p++;
+	*value = strtoull(p, NULL, 10);
+	return isdigit((unsigned char) *p);
+}
+
+/*
+ * In mode parts, each transaction writes its number into tables of several parts: what
+ * two parts of one section have must be the same.
+ */
+static bool
+parts_agree(const char *document, const uint64_t *values)
+{
+	for (int w = 0; w < nwriters; w++)
+	{
+		uint64_t	twin;
+		uint64_t	left;
+		uint64_t	right;
+
+		if (!find_named(document, 't', w, &twin) || !find_named(document, 'l', w, &left) ||
+			!find_named(document, 'r', w, &right) || twin != values[w] || left != right)
+			return false;
+	}
+	return true;
+}
+
 /* A whole document; false if something is missing. */
 static bool
 parse(const char *document, uint64_t *values)
 {
-	return parse_numbers(document, values) && (mode != M_FULL || filler_is_whole(document));
+	return parse_numbers(document, values) && (mode != M_FULL || filler_is_whole(document)) &&
+		(mode != M_PARTS || parts_agree(document, values));
 }
 
 void
@@ -768,6 +810,31 @@ make_query(char *out, size_t size, int first, int step)
 	snprintf(out + n, size - n, ") x");
 }
 
+/* Sections of several parts: of each table one, and of those that have the same numbers. */
+static void
+define_parts(PGconn *conn)
+{
+	static const char *const pairs[] = {"twin", "left", "right"};
+	char	   *command = define_command;
+	size_t		size = sizeof(define_command);
+	size_t		n;
+
+	for (int i = 0; i < 3; i++)
+	{
+		setup(conn, "DROP TABLE IF EXISTS checker_%s; CREATE TABLE checker_%s (w int PRIMARY KEY, k text, v bigint)",
+			  pairs[i], pairs[i]);
+		for (int w = 0; w < nwriters; w++)
+			setup(conn, "INSERT INTO checker_%s VALUES (%d, '%c%d', 0)", pairs[i], w, pairs[i][0], w);
+	}
+	n = snprintf(command, size, "SELECT summary_cache_define('checker', 'numbers', $q$SELECT");
+	for (int t = 0; t < ntables; t++)
+		n += snprintf(command + n, size - n, " (SELECT json_object_agg(w, v ORDER BY w) FROM checker_%d) AS w%d,", t, t);
+	snprintf(command + n, size - n, " 'constant' AS constant, (SELECT json_object_agg(k, v ORDER BY w) FROM checker_twin) AS twin$q$)");
+	setup(conn, "%s", command);
+	setup(conn, "SELECT summary_cache_define('checker', 'others', $q$SELECT (SELECT json_object_agg(k, v ORDER BY w) FROM checker_left) AS l,"
+		  " (SELECT json_object_agg(k, v ORDER BY w) FROM checker_right) AS r$q$, refresh => 'inline')");
+}
+
 /* Tables that a writer truncates. */
 static void
 create_junk(PGconn *conn)
@@ -913,7 +980,10 @@ create_tables(PGconn *conn)
 	snprintf(define_command, sizeof(define_command),
 			 "SELECT summary_cache_define('checker', 'numbers', $q$SELECT (%s) AS w$q$%s)", half,
 			 mode == M_UNTRACKED ? ", '{}'" : "");
-	setup(conn, "%s", define_command);
+	if (mode == M_PARTS)
+		define_parts(conn);
+	else
+		setup(conn, "%s", define_command);
 	if (mode == M_INLINE)
 	{
 		make_query(half, sizeof(half), 1, 2);
@@ -1225,7 +1295,7 @@ run_mode(void)
 	random_state = seed + UINT64_C(1000003) * mode;
 	if (mode == M_PARTITION || mode == M_DDL || mode == M_INHERIT)
 		ntables = 1;
-	else if (mode == M_COPY || (mode == M_INLINE && ntables < 2))
+	else if (mode == M_COPY || ((mode == M_INLINE || mode == M_PARTS) && ntables < 2))
 		ntables = 2;
 	else if (mode == M_BULK)
 		ntables = nwriters;		/* each truncates its own */
@@ -1296,6 +1366,8 @@ run_mode(void)
 	drop_tables(conn);
 	for (int i = 0; i < LOCK_TABLES && mode == M_EAGER; i++)
 		setup(conn, "DROP TABLE checker_lock_%d", i);
+	if (mode == M_PARTS)
+		setup(conn, "DROP TABLE checker_twin, checker_left, checker_right");
 	close_schema(conn, false);
 	drop_junk(conn);
 	disconnect(conn);

@@ -37,7 +37,7 @@ rebuilder_main(void)
 				(void) execute(conn, "SELECT summary_cache_invalidate('checker', 'numbers')");
 				break;
 			case 2:
-				if (mode == M_INLINE)
+				if (mode == M_INLINE || mode == M_PARTS)
 					(void) execute(conn, "SELECT summary_cache_invalidate('checker', 'others')");
 				break;
 			default:

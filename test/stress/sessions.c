@@ -162,6 +162,14 @@ write_value(PGconn *conn, int w, uint64_t value)
 		case M_COPY:
 			return copy_row(conn, table, w, value);
 
+		case M_PARTS:
+			/* what is in two parts of a section; at times, of the other one */
+			if (one_in(2) && !(execute(conn, "UPDATE checker_left SET v = %llu WHERE w = %d", v, w) &&
+							   execute(conn, "UPDATE checker_right SET v = %llu WHERE w = %d", v, w)))
+				return false;
+			return execute(conn, "UPDATE checker_twin SET v = %llu WHERE w = %d", v, w) &&
+				execute(conn, "UPDATE checker_%d SET v = %llu WHERE w = %d", table, v, w);
+
 		default:
 			/* of a table that is no source */
 			if (mode == M_CLOSED && one_in(2) && !execute(conn, "INSERT INTO checker_free VALUES (%d)", w))

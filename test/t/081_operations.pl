@@ -366,7 +366,7 @@ for my $namespace (sort keys %$queries)
 }
 
 # What the views have and the exporter does not is so on purpose.
-my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources);
+my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources parts);
 my @columns = split /\n/, $node->sql(q{SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
 	('summary_cache_stats'::regclass, 'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass,
 	'summary_cache_server'::regclass)});

@@ -10,7 +10,7 @@ use Exporter 'import';
 use IPC::Run;
 use Test::More;
 
-our @EXPORT = qw(use_server use_conninfo use_standby checker passes passes_while caught $callback_module $seed);
+our @EXPORT = qw(use_server use_conninfo use_standby checker passes passes_while caught caught_by $callback_module $seed);
 
 my ($checker, $server, $conninfo, $server_log);
 my @read_conninfo;
@@ -148,16 +148,19 @@ sub passes_while
 	return $seconds;
 }
 
-# Runs one mode until a hit missed a commit; there may be other violations as well.
-sub caught
+# Runs one mode until one of these violations is found; there may be others as well.
+sub caught_by
 {
-	my ($mode, $name, $options, @arguments) = @_;
+	my ($kinds, $mode, $name, $options, @arguments) = @_;
 	my ($status, $report) = enough(sub {
 		my ($ended, $numbers) = @_;
-		return $ended == 1 && ($numbers->{lost} // 0) + ($numbers->{unseen} // 0) > 0;
+		return $ended == 1 && grep { ($numbers->{$_} // 0) > 0 } @$kinds;
 	}, $mode, $options, @arguments);
 	is($status, 1, "$name is caught (seed $seed)");
 	return $report;
 }
+
+# Until a hit missed a commit.
+sub caught { return caught_by([qw(lost unseen)], @_); }
 
 1;
