@@ -1043,7 +1043,8 @@ is_cores_own(const char *sql, const char *message, const char *context)
 		((context && strstr(context, "section \"")) || strstr(message, "could not be built")))
 		return true;
 	/* the row type of its answer, when the extension is dropped after the read */
-	if (strstr(sql, "summary_cache_fetch") && strstr(message, "could not open relation with OID") && !is_installed())
+	if (strstr(sql, "summary_cache_fetch") && !is_installed() &&
+		(strstr(message, "could not open relation with OID") || strstr(message, "cache lookup failed for type")))
 		return true;
 	if (calls_us(sql))
 		return false;
