@@ -146,6 +146,10 @@ for size in 2 256; do
 		if [ "$size$tables" = 213 ]; then
 			measure "unchanged, as a record" "SELECT 1" 1000 1 "$db" "" "SELECT summary_cache_fetch('state', :etag);"
 			measure "unchanged, true or false" "SELECT 1" 1000 1 "$db" "" "SELECT summary_cache_unchanged('state', :etag);"
+			sql -d "$db" -c "CREATE ROLE reader" -c "SELECT summary_cache_configure('state', 'readers', 'reader')" \
+				-c "SELECT state_summary(true)" >/dev/null
+			measure "hit, 2 KB, 13 tables, readers set" "hit, 2 KB, 13 tables" 1000 1 "$db" "" "SELECT state_summary();"
+			sql -d "$db" -c "SELECT summary_cache_configure('state', 'readers', NULL)" -c "SELECT state_summary(true)" >/dev/null
 			measure "materialized view, $size KB" "constant, $size KB" 1000 1 "$db" "" "SELECT doc FROM mv;"
 			measure "table row by key, $size KB" "constant, $size KB" 1000 1 "$db" "" "SELECT doc FROM kv WHERE key = 'state';"
 			measure "13 MAX, $size KB" "constant, $size KB" 300 1 "$db" "" \
