@@ -2,10 +2,13 @@
 # and beside the whole section's, and what a worker takes of a CPU under writes to all tables.
 # With BEFORE=directory, a source tree of another version, both are measured there as well, in turns with this
 # one.  The sample hub twice: `state` as need_hub() makes it, in which one key counts eleven tables, and
-# `attached` as summary_cache_attach_state_hub() generates it, with a key for each table.
+# `attached` as summary_cache_attach_state_hub() generates it, with a key for each table.  SCALES="1 50" measures these scales of the hub only.
 # shellcheck shell=bash disable=SC2154
 
 parts_tables="domains topics workplans tasks decisions workplan_dependencies managed_repos contributions capability_requests extension_points technical_debt sbom_snapshots progress_events"
+
+parts_scales=${SCALES:-}
+unset SCALES
 
 # What both versions need in a hub: the second summary, the queries to compare with, and what changes and measures.
 parts_hub() {
@@ -155,7 +158,9 @@ parts_load() {
 
 bench_parts() {
 	local builds=this build scale scales="1 10 50" r times=$((rounds < 5 ? rounds : 5)) passes=5 length=12 summary rate
-	if [ -n "$quick" ]; then scales=1 times=$((rounds < 3 ? rounds : 3)) passes=3 length=4; fi
+	if [ -n "$quick" ]; then scales=1; fi
+	scales=${parts_scales:-$scales}
+	if [ -n "$quick" ]; then times=$((rounds < 3 ? rounds : 3)) passes=3 length=4; fi
 	say "" "Parts: builds after a change of one table, beside the queries of the keys that it concerns"
 	header parts "build,scale,round,summary,changed,read_ms,build_ms,query_ms"
 	header parts_load "build,scale,round,summary,commits_per_s,commits,builds,worker_ms_per_commit"
