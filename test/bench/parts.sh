@@ -2,7 +2,8 @@
 # and beside the whole section's, and what a worker takes of a CPU under writes to all tables.
 # With BEFORE=directory, a source tree of another version, both are measured there as well, in turns with this
 # one.  The sample hub twice: `state` as need_hub() makes it, in which one key counts eleven tables, and
-# `attached` as summary_cache_attach_state_hub() generates it, with a key for each table.  SCALES="1 50" measures these scales of the hub only.
+# `attached` as summary_cache_attach_state_hub() generates it, with a key for each table.
+# SCALES="1 50" measures these scales of the hub only.
 # shellcheck shell=bash disable=SC2154
 
 parts_tables="domains topics workplans tasks decisions workplan_dependencies managed_repos contributions capability_requests extension_points technical_debt sbom_snapshots progress_events"
