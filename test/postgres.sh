@@ -246,7 +246,7 @@ read_differences() {
 
 # The patterns of a test's reasons.
 patterns() {
-	awk -v wanted=" ${reasons[$1]:-} " '
+	awk -v wanted=" ${reasons[$1]:-} ${reasons["*"]:-} " '
 		/^reason / { name = $2; sub(/:$/, "", name); take = index(wanted, " " name " ") }
 		/^\t/ && take { print substr($0, 2) }' "$top/test/postgres/differences"
 }
