@@ -944,6 +944,9 @@ disturber_main(int unused)
 
 static const char *const process_kinds[] = {"launcher", "worker", "client"};
 
+/* What a read or a build needs for a moment is given back: of so many looks the least counts. */
+#define LATEST	40
+
 typedef struct
 {
 	pid_t		pid;
@@ -952,7 +955,9 @@ typedef struct
 	int64_t		warm;			/* 0: not yet */
 	int64_t		last;
 	long		kb_warm;
-	long		kb_last;
+	long		kb_last;		/* the least of the latest */
+	long		kb_latest[LATEST];
+	int			nlooks;
 } Process;
 
 static Process processes[MAX_PROCESSES];
@@ -1005,11 +1010,15 @@ sample_memory(Session *session, int64_t warm_up)
 			process->seen = now();
 		}
 		process->last = now();
+		process->kb_latest[process->nlooks++ % LATEST] = kb;
 		process->kb_last = kb;
+		for (int look = 0; look < LATEST && look < process->nlooks; look++)
+			if (process->kb_latest[look] < process->kb_last)
+				process->kb_last = process->kb_latest[look];
 		if (process->warm == 0 && process->last > process->seen + warm_up)
 		{
 			process->warm = process->last;
-			process->kb_warm = kb;
+			process->kb_warm = process->kb_last;
 		}
 	}
 	PQclear(result);
