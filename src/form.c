@@ -114,7 +114,7 @@ sc_form_is_known(ScEtag *etag, const text *known, const ScFormsAsked *asked, ScE
 		if (len <= SC_ETAG_LEN + 1 || strncmp(name, own, SC_ETAG_LEN) != 0 || suffix[-1] != '-')
 			continue;
 		for (int i = 0; i < asked->n; i++)
-			if (is_name(suffix, len - SC_ETAG_LEN - 1, sc_settings_encoding_name(asked->wanted[i])))
+			if (asked->wanted[i] == sc_settings_encoding(suffix, len - SC_ETAG_LEN - 1))
 				best = Min(best, i);
 	}
 	*encoding = best < asked->n ? asked->wanted[best] : SC_ENCODINGS;

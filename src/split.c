@@ -37,6 +37,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "query.h"
 #include "split.h"
 
 /* Words and signs that a text is cut at.  The scanner returns signs as themselves. */
@@ -210,39 +211,17 @@ has_key_twice(List *columns)
  *-------------------------------------------------------------------------
  */
 
-typedef struct NameSearch
-{
-	const char *name;
-} NameSearch;
-
 /* Does a node name a WITH query?  In doubt, where the name may be another's, it does. */
 static bool
-names_query(Node *node, void *context)
+names_query(Node *node, void *name)
 {
-	NameSearch *search = context;
-
 	if (node == NULL)
 		return false;
 	check_stack_depth();
 	if (IsA(node, RangeVar))
 		return ((RangeVar *) node)->schemaname == NULL &&
-			strcmp(((RangeVar *) node)->relname, search->name) == 0;
-	if (IsA(node, CommonTableExpr) && ((CommonTableExpr *) node)->cycle_clause)
-	{
-		CTECycleClause *cycle = ((CommonTableExpr *) node)->cycle_clause;
-
-		if (names_query(cycle->cycle_mark_value, context) || names_query(cycle->cycle_mark_default, context))
-			return true;
-	}
-	return raw_expression_tree_walker(node, names_query, context);
-}
-
-static bool
-uses_query(Node *node, const CommonTableExpr *query)
-{
-	NameSearch	search = {query->ctename};
-
-	return names_query(node, &search);
+			strcmp(((RangeVar *) node)->relname, name) == 0;
+	return sc_query_walk_raw(node, names_query, name);
 }
 
 static void
@@ -270,7 +249,7 @@ assign_queries(SelectStmt *statement, WithQuery *queries, int nqueries)
 		queries[q].column = -1;
 		foreach(lc, statement->targetList)
 		{
-			if (uses_query(((ResTarget *) lfirst(lc))->val, queries[q].query))
+			if (names_query(((ResTarget *) lfirst(lc))->val, queries[q].query->ctename))
 				note_use(&queries[q], foreach_current_index(lc));
 		}
 	}
@@ -284,7 +263,7 @@ assign_queries(SelectStmt *statement, WithQuery *queries, int nqueries)
 				int			before = queries[u].column;
 
 				if (u == q || queries[q].column == -1 ||
-					!uses_query(queries[q].query->ctequery, queries[u].query))
+					!names_query(queries[q].query->ctequery, queries[u].query->ctename))
 					continue;
 				note_use(&queries[u], queries[q].column);
 				changed = changed || queries[u].column != before;

@@ -363,6 +363,7 @@ extern bool sc_store_open(int index, const char *name, ScView *view);
 extern void sc_store_close(int index);
 
 extern ScPutResult sc_store_put(int index, const ScPublication *publication);
+
 /* Keep a form of the document that has the sections with these hashes.
  * SC_PUT_OUTDATED if it is another one by now.  It pushes out nobody whose document
  * is read. */
