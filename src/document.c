@@ -755,6 +755,7 @@ build_bodies(void *arg)
 	BuildArguments *arguments = arg;
 	ScSectionDef *section = arguments->section;
 	int			nparts = sc_section_nparts(section);
+	int			nwanted = 0;
 	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr *plans;
 
@@ -769,6 +770,7 @@ build_bodies(void *arg)
 		{
 			plans[p] = plan_of(arguments, sc_section_part(section, p));
 			arguments->ran = plans[p] != NULL;
+			nwanted++;
 		}
 	for (int p = 0; arguments->ran && p < nparts; p++)
 	{
@@ -778,7 +780,7 @@ build_bodies(void *arg)
 		if (!arguments->wanted[p])
 			continue;
 		/* once more, right before it is run: others have taken their time */
-		if (nparts > 1 && part->plan)
+		if (nwanted > 1 && part->plan)
 			plans[p] = plan_of(arguments, part);
 		arguments->ran = plans[p] && build_body(arguments, part, plans[p], context, &arguments->bodies[p]);
 		arguments->bodies[p].build_ns = sc_clock_now() - start;
