@@ -107,6 +107,10 @@ run_tap() {
 	results=
 	if [ "$suite_failed" -gt 0 ]; then
 		for log in "$work"/src/tmp_check/log/*; do show "$log" 40; done
+		# once more at the end, where it is found by who has only the last lines
+		for log in $(sed -n 's,^failed test/t/\(.*\)\.pl .*,\1,p' "$work/tap.results"); do
+			failures+="$(grep -E -A 6 'not ok|Looks like|[Tt]imed out' "$work/src/tmp_check/log/regress_log_$log" | cut -c 1-300 | sed -n 1,20p || true)"$'\n'
+		done
 	fi
 }
 

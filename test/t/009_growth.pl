@@ -184,38 +184,35 @@ is($session->query(q{SELECT summary_cache_get('outer', true)::text || summary_ca
 $session->quit;
 
 #
-# The work of view summary_cache_tables, as the time that its session uses a processor: four times as many tables
-# take four times as long.  If it grew with their square it were sixteen.
+# The work of view summary_cache_tables, as the time that its session uses a processor: eight times as many tables
+# take about eight times as long.  If it grew with their square it were 64 times.
 #
-$node->sql('CREATE DATABASE tables');
-$node->sql('CREATE EXTENSION summary_cache', 'tables');
-sub define_tables
-{
-	my ($from, $to) = @_;
-	$node->sql("DO 'BEGIN FOR i IN $from .. $to LOOP EXECUTE format(''CREATE TABLE t%s (n int)'', i); END LOOP; END';
-		SELECT count(summary_cache_define('t' || g, 'main', format('SELECT count(*) AS n FROM t%s', g))) FROM generate_series($from, $to) g", 'tables');
-	return;
-}
 SKIP:
 {
 	skip 'needs /proc', 3 unless -r "/proc/$$/schedstat";
-	my %ns;
-	for my $tables (500, 2000)
+	my (%viewer, %ns);
+	for my $tables (250, 2000)
 	{
-		define_tables(keys %ns ? 501 : 1, $tables);
-		my $viewer = Session->new($node, 'tables');
-		is($viewer->query('SELECT count(*) FROM summary_cache_tables WHERE provable'), $tables, "$tables tables");
-		for my $time (1 .. 5)
-		{
-			my ($before) = slurp_file('/proc/' . $viewer->pid . '/schedstat') =~ /^(\d+)/;
-			$viewer->query('SELECT count(*) FROM summary_cache_tables');
-			my ($after) = slurp_file('/proc/' . $viewer->pid . '/schedstat') =~ /^(\d+)/;
-			$ns{$tables} = $after - $before if !$ns{$tables} || $after - $before < $ns{$tables};
-		}
-		$viewer->quit;
+		my $db = "tables_$tables";
+		$node->sql("CREATE DATABASE $db");
+		$node->sql('CREATE EXTENSION summary_cache', $db);
+		$node->sql("DO 'BEGIN FOR i IN 1 .. $tables LOOP EXECUTE format(''CREATE TABLE t%s (n int)'', i); END LOOP; END';
+			SELECT count(summary_cache_define('t' || g, 'main', format('SELECT count(*) AS n FROM t%s', g))) FROM generate_series(1, $tables) g", $db);
+		$viewer{$tables} = Session->new($node, $db);
+		is($viewer{$tables}->query('SELECT count(*) FROM summary_cache_tables WHERE provable'), $tables, "$tables tables");
 	}
+	# by turns, so that what else the machine does is the same for both; the least is that without it
+	for my $tables ((sort { $a <=> $b } keys %viewer) x 7)
+	{
+		my $used = sub { (slurp_file('/proc/' . $viewer{$tables}->pid . '/schedstat') =~ /^(\d+)/)[0] };
+		my $before = $used->();
+		$viewer{$tables}->query('SELECT count(*) FROM summary_cache_tables');
+		my $time = $used->() - $before;
+		$ns{$tables} = $time if !$ns{$tables} || $time < $ns{$tables};
+	}
+	$_->quit for values %viewer;
 	note(join ', ', map { sprintf '%d tables: %.1f ms', $_, $ns{$_} / 1e6 } sort { $a <=> $b } keys %ns);
-	cmp_ok($ns{2000} / $ns{500}, '<', 8, 'the work of summary_cache_tables grows as the number of tables');
+	cmp_ok($ns{2000} / $ns{250}, '<', 24, 'the work of summary_cache_tables grows as the number of tables');
 }
 
 $node->stop;

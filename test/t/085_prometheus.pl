@@ -473,7 +473,9 @@ lasting('main:NotCached');
 $main->sql(q{UPDATE big SET n = 480000; SELECT length(summary_cache_get('big', true)::text)});
 fires('main:TablesNearLimit main:SectionsNearLimit main:MemoryNearLimit standby:TablesNearLimit standby:SectionsNearLimit',
 	'a document that did not fit, and limits that are near');
-$main->sql(q{SELECT summary_cache_define('twin', 'main', 'SELECT repeat(''x'', n) AS x FROM big')});
+$main->sql(q{SELECT summary_cache_define('twin', 'main', 'SELECT repeat(''x'', n) AS x FROM big'); SELECT length(summary_cache_get('twin')::text)});
+# what a counter had before Prometheus saw it is no increase
+scraped();
 $main->sql(q{SELECT length(summary_cache_get('twin')::text); SELECT length(summary_cache_get('big')::text)}) for 1 .. 8;
 lasting('main:Evicted');
 fires('main:TablesNearLimit main:SectionsNearLimit main:MemoryNearLimit standby:TablesNearLimit standby:SectionsNearLimit',
