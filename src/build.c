@@ -250,6 +250,10 @@ typedef struct Unit
 	ScLabel		label;
 	int		   *label_ends;		/* how many words the label has with each
 								 * source */
+	ScMemberSeen **members;		/* of each source, if it is in a tree of
+								 * partitions: words of members of that, one
+								 * of which the label may have instead */
+	int		   *nmembers;
 } Unit;
 
 /* The sections that are to be built now, and a source that is locked. */
@@ -395,6 +399,76 @@ lock_wanted(Sections *sections)
 }
 
 /*
+ * A source in a tree of partitions: read the words of its members, one of which may
+ * turn out to be enough.  Known to be enough is that of the lowest member that all is
+ * below which the plan reads.  Who writes a row of that marks its word as well as the
+ * root's (track.c), and what is above it is locked and examined in any case.
+ */
+static void
+read_members(Unit *unit, int source)
+{
+	ScSectionDef *def = unit->def;
+	Oid			root;
+	Oid			member;
+	int			max;
+
+	/* a standby knows one word for a file */
+	if (RecoveryInProgress() || sc_track_is_alone(def->sources[source]))
+		return;
+	root = sc_track_root(def->sources[source]);
+	if (get_rel_relkind(root) != RELKIND_PARTITIONED_TABLE)
+		return;
+	member = unit->by_plan ? sc_track_member(def->sources[source], sc_document_reads(def)) : InvalidOid;
+	if (unit->by_plan && !OidIsValid(member))
+		return;
+	max = OidIsValid(member) ? 1 : SC_MAX_MEMBERS;
+	if (OidIsValid(member))
+		sc_member_want(SC_KEY_HERE(root), SC_KEY_HERE(member));
+	unit->members[source] = palloc(sizeof(ScMemberSeen) * max);
+	unit->nmembers[source] = sc_member_read(SC_KEY_HERE(root), OidIsValid(member) ? SC_KEY_HERE(member) : 0,
+											unit->members[source], max);
+}
+
+/* Does a section's query name a source?  Any other concerns the section since somebody wanted that. */
+static bool
+is_named(const ScSectionDef *def, Oid source)
+{
+	for (int i = 0; i < def->nreads; i++)
+		if (def->reads[i] == source)
+			return true;
+	return false;
+}
+
+/*
+ * The words of members take the place of their roots' in the label of what was built,
+ * by the plan that was executed.  A member that has none yet gets one for the next time.
+ */
+static void
+choose_members(Unit *unit)
+{
+	ScSectionDef *def = unit->def;
+	List	   *reads = sc_document_reads(def);
+
+	for (int i = 0; i < def->nsources; i++)
+	{
+		int			begin = i > 0 ? unit->label_ends[i - 1] : SC_CATCH_ALLS;
+		Oid			root;
+		Oid			member;
+
+		if (unit->members[i] == NULL || unit->label_ends[i] != begin + 1 || !is_named(def, def->sources[i]))
+			continue;
+		root = sc_track_root(def->sources[i]);
+		member = sc_track_member(def->sources[i], reads);
+		if (!OidIsValid(member))
+			continue;
+		sc_member_want(SC_KEY_HERE(root), SC_KEY_HERE(member));
+		for (int m = 0; m < unit->nmembers[i]; m++)
+			if (unit->members[i][m].key == SC_KEY_HERE(member))
+				unit->label.words[begin] = unit->members[i][m].word;
+	}
+}
+
+/*
  * Add the words of the sources of what is to be built to the label that was begun for
  * all, which stays as it is.  Also notes whether a source has no slot.
  */
@@ -410,6 +484,8 @@ label_unit(Unit *unit, const ScLabel *begun, bool *lacks_slots)
 	memcpy(label->words, begun->words, sizeof(ScWordSeen) * begun->nwords);
 	label->definition = def->hash;
 	unit->label_ends = palloc(sizeof(int) * Max(def->nsources, 1));
+	unit->members = palloc0(sizeof(ScMemberSeen *) * Max(def->nsources, 1));
+	unit->nmembers = palloc0(sizeof(int) * Max(def->nsources, 1));
 	for (int i = 0; i < def->nsources; i++)
 	{
 		ScSlotRef  *refs;
@@ -424,6 +500,7 @@ label_unit(Unit *unit, const ScLabel *begun, bool *lacks_slots)
 			if (!sc_label_add(label, &refs[r]))
 				*lacks_slots = true;
 		unit->label_ends[i] = label->nwords;
+		read_members(unit, i);
 		if (sc_label_needs_files(label) && !sc_track_enter_files(def->sources[i], label))
 			sc_label_add_position(label);
 	}
@@ -938,6 +1015,8 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 			sections->whole = true;
 			return false;
 		}
+		if (for_others)
+			choose_members(unit);
 		if (nparts > 1 && for_others)
 		{
 			if (body->planned_anew || unit->def->unread == NULL)

@@ -88,6 +88,19 @@ static bool untracked_write = false;	/* see
 static bool own_rows = false;	/* see sc_commit_note_own_rows() */
 
 /*
+ * What of trees of partitions it has written, of which a mark has the root: these
+ * members, or any.  Which of them have words is looked up when the roots' words have
+ * the transaction pending, and not before: see word.c.
+ */
+#define MAX_MEMBERS		16
+
+static uint64 members[MAX_MEMBERS];
+static int	nmembers = 0;
+static bool all_members = false;
+static int	nrouting = 0;		/* plans that have begun to write through a
+								 * table above, and have not ended */
+
+/*
  * The revisions that this session's own commits made, by slot, for
  * read-your-writes; when it last committed, on the monotonic clock; and when it
  * finished a prepared transaction, whose tables it cannot know.
@@ -122,6 +135,43 @@ mark_place(ScSlotRef *mark)
 	}
 }
 
+static bool mark_add(int slot, uint64 key);
+
+/* A member that was written has a word, which is kept until this returns: step 1 for that. */
+static void
+member_place(int slot, uint64 key)
+{
+	for (int i = 0; i < nmarks; i++)
+		if (marks[i].key == key)
+			return;
+	sc_word_add_pending(slot);
+	if (mark_add(slot, key))
+		nplaced = nmarks;
+	else
+		sc_word_withdraw(slot);
+}
+
+/* Step 1 for the words of members: all that has been marked is placed. */
+static void
+members_place(void)
+{
+	int			n = nplaced;
+
+	SC_POINT("member-look");
+	for (int i = 0; i < n; i++)
+	{
+		int			root = marks[i].slot;
+
+		/* the add to the root's word was a full barrier */
+		if (root == SC_CLUSTER_SLOT || sc_slot_first_member(root) == SC_SLOT_NONE)
+			continue;
+		if (all_members || nrouting > 0)
+			sc_member_visit(root, 0, member_place);
+		for (int m = 0; !all_members && m < nmembers; m++)
+			sc_member_visit(root, members[m], member_place);
+	}
+}
+
 /* Step 1 for all marks that are not placed yet. */
 static void
 marks_place(void)
@@ -150,6 +200,7 @@ marks_place(void)
 
 	while (nplaced < nmarks)
 		mark_place(&marks[nplaced++]);
+	members_place();
 	if (marks_overflow && !overflow_placed)
 	{
 		overflow_placed = true;
@@ -158,22 +209,12 @@ marks_place(void)
 }
 
 /*
- * Mark one slot.  This runs inside somebody's write, so it raises nothing:
- * without memory the cluster's word stands for the mark.
+ * One more mark.  This runs inside somebody's write, so it raises nothing:
+ * without memory the cluster's word stands for the mark; then it returns false.
  */
-static void
-mark_slot(int slot, uint64 key)
+static bool
+mark_add(int slot, uint64 key)
 {
-	if (SC_WEAK(SC_PROTOCOL_AT_WRITE) && slot >= 0)
-	{
-		pg_atomic_fetch_add_u64(&sc_slot_at(slot)->word, SC_REVISION_ONE);
-		return;
-	}
-
-	for (int i = 0; i < nmarks; i++)
-		if (marks[i].key == key)
-			return;
-
 	if (nmarks == max_marks || SC_FAILS("marks"))
 	{
 		int			new_max = Max(max_marks * 2, 64);
@@ -184,7 +225,7 @@ mark_slot(int slot, uint64 key)
 		if (bigger == NULL || SC_FAILS("marks"))
 		{
 			marks_overflow = true;
-			return;
+			return false;
 		}
 		if (marks)
 		{
@@ -197,6 +238,23 @@ mark_slot(int slot, uint64 key)
 	marks[nmarks].slot = slot;
 	marks[nmarks].key = key;
 	nmarks++;
+	return true;
+}
+
+/* Mark one slot, if it is not marked.  Raises nothing. */
+static void
+mark_slot(int slot, uint64 key)
+{
+	if (SC_WEAK(SC_PROTOCOL_AT_WRITE) && slot >= 0)
+	{
+		pg_atomic_fetch_add_u64(&sc_slot_at(slot)->word, SC_REVISION_ONE);
+		return;
+	}
+
+	for (int i = 0; i < nmarks; i++)
+		if (marks[i].key == key)
+			return;
+	(void) mark_add(slot, key);
 }
 
 /*
@@ -209,6 +267,47 @@ sc_commit_mark(const ScSlotRef *ref)
 	mark_slot(ref->slot, ref->key);
 	if (committing)
 		marks_place();
+}
+
+/*
+ * A member of a tree of partitions is written, or what is below it; its root is
+ * marked after this.  Raises nothing.
+ */
+void
+sc_commit_note_member(uint64 key)
+{
+	for (int i = 0; i < nmembers; i++)
+		if (members[i] == key)
+			return;
+	if (nmembers < MAX_MEMBERS)
+		members[nmembers++] = key;
+	else
+		all_members = true;
+}
+
+/* Of the trees whose roots are marked, any member may have been written. */
+void
+sc_commit_note_all_members(void)
+{
+	all_members = true;
+}
+
+/*
+ * A plan begins to write through a table above members, or has ended, and all members
+ * that it has written are noted.  One that fails does not end: then any may have been
+ * written, which costs a needless rebuild.
+ */
+void
+sc_commit_begin_routing(void)
+{
+	nrouting++;
+}
+
+void
+sc_commit_end_routing(void)
+{
+	if (nrouting > 0)
+		nrouting--;
 }
 
 /*
@@ -310,7 +409,18 @@ sc_commit_sees_own(void)
 	return nmarks > 0 || own_rows || wrote_unmarked();
 }
 
-/* Has this transaction begun to write what the label stands for? */
+/* Has the slot of a word that was seen become another table's, or another root's member? */
+static inline bool
+was_given_away(const ScWordSeen *seen)
+{
+	return seen->revision < pg_atomic_read_u64(&sc_slot_at((int) seen->slot)->born) &&
+		seen->revision != SC_NEVER_CURRENT;
+}
+
+/*
+ * Has this transaction begun to write what the label stands for?  Who has written any
+ * of a tree is not answered by the words of its members.
+ */
 bool
 sc_commit_wrote(const ScLabel *label)
 {
@@ -323,7 +433,8 @@ sc_commit_wrote(const ScLabel *label)
 			pg_atomic_read_u64(&sc_slot_at(marks[m].slot)->key) != marks[m].key)
 			return true;
 		for (int i = 0; i < label->nwords; i++)
-			if (label->words[i].slot == (uint32) marks[m].slot)
+			if (label->words[i].slot == (uint32) marks[m].slot ||
+				sc_member_is_of(&label->words[i], marks[m].slot) || was_given_away(&label->words[i]))
 				return true;
 	}
 	return false;
@@ -380,6 +491,9 @@ marks_reset(void)
 	overflow_placed = false;
 	committing = false;
 	untracked_write = false;
+	nmembers = 0;
+	all_members = false;
+	nrouting = 0;
 }
 
 /* Does a mark stand for DDL, or for what has no word of its own? */

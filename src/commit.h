@@ -16,6 +16,10 @@ extern void sc_commit_init(void);	/* from _PG_init */
 
 /* Marks raise nothing. */
 extern void sc_commit_mark(const ScSlotRef *ref);
+extern void sc_commit_note_member(uint64 key);
+extern void sc_commit_note_all_members(void);
+extern void sc_commit_begin_routing(void);
+extern void sc_commit_end_routing(void);
 extern void sc_commit_mark_catch_all(void);
 extern void sc_commit_mark_cluster(void);
 extern bool sc_commit_begin_untracked_write(void);

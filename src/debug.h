@@ -34,6 +34,10 @@ enum
 									 * for a commit that is being replayed */
 	SC_PROTOCOL_ASSURE_ALL,		/* wrong: a primary says of any DDL that it is
 								 * about temporary relations only */
+	SC_PROTOCOL_MEMBER_UNSETTLED,	/* wrong: the word of a member is in
+									 * labels as soon as it is there */
+	SC_PROTOCOL_MEMBER_NAMED,	/* wrong: who writes through a table above a
+								 * member marks that table only */
 	SC_PROTOCOL_SPLICE			/* wrong: of the parts of a section that have
 								 * changed, the first is built, and nothing is
 								 * proven of the others */

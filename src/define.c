@@ -343,7 +343,8 @@ detach_unneeded(List *dropped, Detach how)
 	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!sc_track_needs_slot(needed, relid))
+		if (!sc_track_needs_slot(needed, relid) &&
+			!(sc_slot_is_member(slot) && sc_track_is_covered(needed, relid)))
 			sc_release_slot(slot, relid);
 	}
 }
@@ -433,7 +434,10 @@ sweep_slots(void)
 
 	for (int slot = SC_CLUSTER_SLOT; (slot = sc_slot_next(slot, MyDatabaseId, &relid)) != SC_SLOT_NONE;)
 		if (get_rel_name(relid) == NULL)
+		{
 			(void) sc_slot_want(slot, false);
+			sc_member_forget(slot);
+		}
 }
 
 /*

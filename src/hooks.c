@@ -6,7 +6,8 @@
  * Triggers alone are not enough.  A data-modifying plan writes from its start:
  * a user's row trigger may read the summary in the middle of it, and a plan
  * that is stopped early (SPI with a row count and RETURNING) never fires its
- * statement triggers.  So ExecutorStart marks what a plan may write.
+ * statement triggers.  So ExecutorStart marks what a plan may write.  Of a tree of
+ * partitions it marks the root, and ExecutorEnd notes which of the members were written.
  *
  * DDL has no triggers at all.  It marks the catch-all word of the database,
  * before it is executed and once more after, since some commands commit in
@@ -55,6 +56,7 @@
 #include "track.h"
 
 static ExecutorStart_hook_type prev_ExecutorStart;
+static ExecutorEnd_hook_type prev_ExecutorEnd;
 static ProcessUtility_hook_type prev_ProcessUtility;
 
 /* Is anything of this database cached, or could it be? */
@@ -79,6 +81,18 @@ mark_ddl(ScDdlScope scope)
 	}
 }
 
+/* May a plan write partitions that it does not name? */
+static bool
+routes_rows(PlannedStmt *stmt)
+{
+	SC_FOREACH_RESULT(index, stmt)
+	{
+		if (rt_fetch(index, stmt->rtable)->relkind == RELKIND_PARTITIONED_TABLE)
+			return true;
+	}
+	return false;
+}
+
 static void
 executor_start(QueryDesc *queryDesc, int eflags)
 {
@@ -91,6 +105,8 @@ executor_start(QueryDesc *queryDesc, int eflags)
 	{
 		ResultRelInfo **results = queryDesc->estate->es_result_relations;
 
+		if (routes_rows(queryDesc->plannedstmt))
+			sc_commit_begin_routing();
 		SC_FOREACH_RESULT(index, queryDesc->plannedstmt)
 		{
 			Oid			relid = rt_fetch(index, queryDesc->plannedstmt->rtable)->relid;
@@ -101,6 +117,19 @@ executor_start(QueryDesc *queryDesc, int eflags)
 				sc_track_plan(relid, results && results[index - 1] ? results[index - 1]->ri_TrigDesc : NULL);
 		}
 	}
+}
+
+static void
+executor_end(QueryDesc *queryDesc)
+{
+	EState	   *estate = queryDesc->estate;
+
+	if (estate && !(estate->es_top_eflags & EXEC_FLAG_EXPLAIN_ONLY) && routes_rows(queryDesc->plannedstmt))
+		sc_track_end_routing(estate->es_tuple_routing_result_relations);
+	if (prev_ExecutorEnd)
+		prev_ExecutorEnd(queryDesc);
+	else
+		standard_ExecutorEnd(queryDesc);
 }
 
 typedef struct Action
@@ -494,6 +523,8 @@ sc_hooks_init(void)
 {
 	prev_ExecutorStart = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
+	prev_ExecutorEnd = ExecutorEnd_hook;
+	ExecutorEnd_hook = executor_end;
 	prev_ProcessUtility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 }

@@ -96,7 +96,9 @@ sc_release_database(Oid dboid)
 void
 sc_release_slot(int slot, Oid relid)
 {
-	if (sc_slot_want(slot, false))
+	bool		wanted = sc_slot_want(slot, false);
+
+	if (wanted || sc_slot_is_member(slot))
 		note(NOTE_SLOT, NULL, relid);
 }
 
@@ -139,8 +141,10 @@ release_slot(Oid relid)
 {
 	int			slot = sc_slot_find(SC_KEY_HERE(relid), false);
 
-	if (slot != SC_SLOT_NONE)
-		(void) sc_slot_want(slot, false);
+	if (slot == SC_SLOT_NONE)
+		return;
+	(void) sc_slot_want(slot, false);
+	sc_member_forget(slot);
 }
 
 static void

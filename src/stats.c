@@ -548,7 +548,7 @@ read_sources(const ScSectionDef *section, const ScChunk *chunk)
 			/* without a slot, it is the catch-all's, which is in all labels */
 			is_read = is_read || slot == SC_SLOT_NONE;
 			for (uint32 w = 0; !is_read && w < chunk->nwords; w++)
-				is_read = (int) chunk->words[w].slot == slot;
+				is_read = (int) chunk->words[w].slot == slot || sc_member_is_of(&chunk->words[w], slot);
 		}
 		if (is_read)
 			sources[n++] = ObjectIdGetDatum(section->sources[i]);

@@ -26,6 +26,14 @@
  * are is found out after the label was begun; what changes it later is DDL, which
  * moves the catch-all word of the label.
  *
+ * A member of a tree of partitions that a section reads by itself has a word beside
+ * its root's (word.c).  Who writes a partition marks the words of all that it is a
+ * part of, and of itself, as far as there are any.  Who writes a table that has
+ * partitions may write any of them: the executor shows which, when a plan has ended;
+ * for everything else, all members of the tree count.  So a label that has a member's
+ * word instead of the root's is moved by whatever may have changed a row below the
+ * member.
+ *
  * Another session's temporary table may inherit from a source.  Nobody else ever
  * reads it, so it has no trigger, and no label has its word.  A session with such
  * a table of its own reads the source privately.
@@ -54,6 +62,7 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -83,6 +92,9 @@
 #define TRIGGER_TGTYPE	(TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | \
 						 TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
 
+/* A tree of partitions that is deeper is one to who writes its lowest ones. */
+#define MAX_PATH	4
+
 /*
  * What this backend knows of a table, by relid; forgotten when the table's
  * relcache entry is invalidated.
@@ -92,6 +104,11 @@ typedef struct TrackedTable
 	Oid			relid;			/* hash key */
 	bool		valid;			/* cleared by an invalidation of the table */
 	bool		alone;			/* not a partition */
+	bool		has_partitions; /* or could have some */
+	int8		npath;			/* of a partition: how many members of the
+								 * tree it is a part of, itself included but
+								 * not the root; -1: too many */
+	Oid			path[MAX_PATH]; /* and which ones */
 	uint64		read_at;		/* invalidations when it was read */
 	bool		tracked;
 	bool		catch_all;		/* its writes concern every summary */
@@ -233,6 +250,55 @@ sc_track_root(Oid relid)
 	while (OidIsValid(parent = partitioned_by(relid)))
 		relid = parent;
 	return relid;
+}
+
+/* A partition and all that it is a part of, without the root. */
+static List *
+path_below_root(Oid relid)
+{
+	List	   *path = NIL;
+	Oid			parent;
+
+	for (; OidIsValid(parent = partitioned_by(relid)); relid = parent)
+		path = lappend_oid(path, relid);
+	return path;
+}
+
+/*
+ * The lowest member of a source's tree of partitions that all are below, or are,
+ * which a query reads there; InvalidOid if that is the root, or if it is not known
+ * what is read.  What has partitions has no rows of its own.
+ */
+Oid
+sc_track_member(Oid source, List *read)
+{
+	Oid			root = sc_track_root(source);
+	List	   *common = NIL;
+	bool		any = false;
+	ListCell   *lc;
+
+	if (get_rel_relkind(root) != RELKIND_PARTITIONED_TABLE)
+		return InvalidOid;
+	foreach(lc, read)
+	{
+		Oid			relid = lfirst_oid(lc);
+		List	   *path;
+		ListCell   *step;
+
+		if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE || sc_track_root(relid) != root)
+			continue;
+		path = path_below_root(relid);
+		if (!any)
+			common = path;
+		any = true;
+		foreach(step, common)
+		{
+			if (!list_member_oid(path, lfirst_oid(step)))
+				common = foreach_delete_current(common, step);
+		}
+	}
+	/* from the lowest on */
+	return common ? linitial_oid(common) : InvalidOid;
 }
 
 /* A table and all that it inherits from, or is a partition of, directly or not. */
@@ -588,6 +654,22 @@ is_valid(const TrackedTable *table)
 		(table->alone || table->read_at == invalidations);
 }
 
+/* Of a partition, what it is a part of.  Attached or detached it is only while nobody writes it. */
+static void
+note_path(TrackedTable *table)
+{
+	List	   *path = path_below_root(table->relid);
+	ListCell   *lc;
+
+	table->npath = list_length(path) <= MAX_PATH ? 0 : -1;
+	if (table->npath == 0)
+		foreach(lc, path)
+	{
+		table->path[table->npath++] = lfirst_oid(lc);
+	}
+	list_free(path);
+}
+
 /*
  * What we know of a table that is open and locked by its writer; NULL
  * without memory.  The first look at a partition reads pg_inherits like any
@@ -628,6 +710,8 @@ table_lookup(Oid relid)
 	table->tracked = table->catch_all = true;
 	table->function = InvalidOid;
 	table->alone = false;
+	table->has_partitions = true;
+	table->npath = -1;
 	table->provable = false;
 	table->read_at = invalidations;
 	table->valid = true;
@@ -649,6 +733,7 @@ table_lookup(Oid relid)
 		trigger = NULL;
 	function = trigger ? trigger->tgfoid : InvalidOid;
 	table->has_children = rel->rd_rel->relhassubclass;
+	table->has_partitions = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	catch_all = trigger && trigger->tgnargs > 0;
 	tracked = trigger != NULL;
 	RelationClose(rel);
@@ -660,6 +745,7 @@ table_lookup(Oid relid)
 		table->ref.key = SC_KEY_HERE(root);
 		table->ref.slot = sc_slot_find(table->ref.key, true);
 		table->alone = root == relid;
+		note_path(table);
 	}
 	else
 		table->alone = true;
@@ -669,12 +755,30 @@ table_lookup(Oid relid)
 	return table;
 }
 
+/* Of a tree of partitions, note which members are written, before the root is marked. */
+static void
+note_members(const TrackedTable *table, bool is_routed)
+{
+	if (table->has_partitions && !SC_WEAK(SC_PROTOCOL_MEMBER_NAMED))
+	{
+		/* during the commit, what is noted when the plan has ended is too late */
+		if (!is_routed || sc_commit_has_begun())
+			sc_commit_note_all_members();
+		return;
+	}
+	if (table->npath < 0)
+		sc_commit_note_all_members();
+	for (int i = 0; i < table->npath; i++)
+		sc_commit_note_member(SC_KEY_HERE(table->path[i]));
+}
+
 /*
  * The current transaction writes a table, which is locked.  Mark it if it is
- * tracked.
+ * tracked.  Is it known later which partitions of it were written?  See
+ * sc_track_end_routing().
  */
 static void
-track_write(Oid relid)
+track_write(Oid relid, bool is_routed)
 {
 	TrackedTable *table = table_lookup(relid);
 
@@ -685,13 +789,19 @@ track_write(Oid relid)
 	}
 	if (!table->tracked)
 		return;
+	if (table->has_partitions)
+		note_members(table, is_routed);
 	/* during the commit a mark that was made before it is yet to be placed */
 	if (table->marked_lxid == SC_MY_LXID && !sc_commit_has_begun())
 		return;
 	if (table->catch_all)
 		sc_commit_mark_catch_all();
 	else
+	{
+		if (!table->has_partitions)
+			note_members(table, is_routed);
 		sc_commit_mark(&table->ref);
+	}
 	table->marked_lxid = SC_MY_LXID;
 }
 
@@ -706,7 +816,7 @@ sc_track_plan(Oid relid, TriggerDesc *desc)
 {
 	TrackedTable *table;
 
-	track_write(relid);
+	track_write(relid, true);
 	if (desc == NULL || (table = table_lookup(relid)) == NULL || !table->tracked)
 		return;
 	for (int i = 0; i < desc->numtriggers; i++)
@@ -716,6 +826,30 @@ sc_track_plan(Oid relid, TriggerDesc *desc)
 	desc->trig_insert_after_statement = false;
 	desc->trig_update_after_statement = false;
 	desc->trig_delete_after_statement = false;
+}
+
+/*
+ * A plan that writes through a table with partitions has ended: these are the ones
+ * that it has put rows into, beside those that it names.
+ */
+void
+sc_track_end_routing(List *results)
+{
+	ListCell   *lc;
+
+	foreach(lc, results)
+	{
+		Oid			relid = RelationGetRelid(((ResultRelInfo *) lfirst(lc))->ri_RelationDesc);
+		TrackedTable *table = table_lookup(relid);
+
+		if (SC_WEAK(SC_PROTOCOL_MEMBER_NAMED))
+			break;
+		if (table == NULL || !table->tracked)
+			sc_commit_note_all_members();
+		else
+			track_write(relid, true);
+	}
+	sc_commit_end_routing();
 }
 
 bool
@@ -776,7 +910,7 @@ mark_applied(void)
 
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, tables[i]);
 		if (SC_LOCK_HELD(&tag, RowExclusiveLock))
-			track_write(tables[i]);
+			track_write(tables[i], false);
 	}
 }
 
@@ -836,7 +970,7 @@ sc_touch(PG_FUNCTION_ARGS)
 	{
 		TriggerData *trigdata = (TriggerData *) fcinfo->context;
 
-		track_write(RelationGetRelid(trigdata->tg_relation));
+		track_write(RelationGetRelid(trigdata->tg_relation), false);
 	}
 	return PointerGetDatum(NULL);
 }

@@ -21,6 +21,10 @@ extern PGDLLEXPORT Datum sc_touch(PG_FUNCTION_ARGS);	/* the trigger function */
 
 /* A plan begins to write a table, which is locked. */
 extern void sc_track_plan(Oid relid, struct TriggerDesc *desc);
+
+/* One that wrote through a table with partitions (sc_commit_begin_routing()) has
+ * ended; the ResultRelInfos of those that it has found rows for. */
+extern void sc_track_end_routing(List *results);
 extern bool sc_track_is_tracked(Oid relid);
 
 /* An error if a table cannot be a source. */
@@ -48,6 +52,7 @@ extern List *sc_track_tables(bool definitions);
  * the members of a tree that concern a query which reads these tables. */
 extern Oid	sc_track_root(Oid relid);
 extern List *sc_track_words(Oid relid);
+extern Oid	sc_track_member(Oid source, List *read);
 extern bool sc_track_covers(Oid source, Oid relid);
 
 /* A set of sources, for many questions about what they cover. */

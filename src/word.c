@@ -17,6 +17,16 @@
  * fallback before would go on moving that, and a document built later have the
  * new slot in its label only.
  *
+ * A *member* of a tree of partitions may have a word beside its root's.  The root's
+ * word stands for all of the tree.  A transaction that has written a member adds to
+ * the root's word first, and then looks whether the member has a word, to add to that
+ * as well.  So a word that is new may be missed by transactions that have looked
+ * before it was there.  All of these are pending on the root's word until they are
+ * over: the member's word is *settled*, and may be in a label without the root's,
+ * when nothing is pending there at some time after it was made.  A word that is no
+ * longer looked for there moves first, so that no label has it.  Who needs a slot for
+ * anything else may take a member's: its documents then have the root's again.
+ *
  * Nothing here runs SQL, opens a relation or depends on the database that the
  * process is connected to, but for the few functions that say so.
  *
@@ -127,6 +137,9 @@ words_init(int tranche)
 		pg_atomic_init_u64(&sc_slot_at(i)->key, SC_KEY_FREE);
 		pg_atomic_init_u64(&sc_slot_at(i)->last_change, 0);
 		pg_atomic_init_u64(&sc_slot_at(i)->published, 0);
+		pg_atomic_init_u32(&sc_slot_at(i)->first_member, (uint32) SC_SLOT_NONE);
+		pg_atomic_init_u32(&sc_slot_at(i)->root, (uint32) SC_SLOT_NONE);
+		pg_atomic_init_u64(&sc_slot_at(i)->born, 0);
 		for (int c = 0; c < SC_SLOT_CHANGES; c++)
 			pg_atomic_init_u64(&sc_slot_at(i)->changes[c], 0);
 		/* nobody need say so of a fallback */
@@ -204,8 +217,47 @@ slot_tell_others(uint64 key)
 }
 
 /*
+ * A member's slot is no longer one, and writers will not find it by its root: labels
+ * that have its word must not be current any more.  Caller holds the lock, exclusive.
+ */
+static void
+member_unlink(int member)
+{
+	ScSlot	   *it = sc_slot_at(member);
+	int			root = sc_slot_root(member);
+	int			next = root == SC_SLOT_NONE ? SC_SLOT_NONE : sc_slot_first_member(root);
+
+	if (root == SC_SLOT_NONE)
+		return;
+	pg_atomic_write_u64(&it->born,
+						SC_REVISION(pg_atomic_fetch_add_u64(&it->word, SC_REVISION_ONE)) + 1);
+	if (next == member)
+		pg_atomic_write_u32(&sc_slot_at(root)->first_member, (uint32) it->next_member);
+	else
+	{
+		while (sc_slot_at(next)->next_member != member)
+			next = sc_slot_at(next)->next_member;
+		sc_slot_at(next)->next_member = it->next_member;
+	}
+	it->settled = false;
+	pg_atomic_write_u32(&it->root, (uint32) SC_SLOT_NONE);
+}
+
+/* A slot is given away: its table is in no tree.  Caller holds the lock, exclusive. */
+static void
+slot_leave_tree(int slot)
+{
+	int			member;
+
+	member_unlink(slot);
+	while ((member = sc_slot_first_member(slot)) != SC_SLOT_NONE)
+		member_unlink(member);
+}
+
+/*
  * Take a slot into use: a free one, or one that nobody wants any more and
- * that no committing transaction counts on.  Caller holds the lock.
+ * that no committing transaction counts on.  A member's is one of these, since
+ * everything else comes before it; but not for another member.  Caller holds the lock.
  *
  * A writer adds to a word without the lock and looks at the key afterwards.
  * So the key is first made one that nobody looks for, and the word then
@@ -214,7 +266,7 @@ slot_tell_others(uint64 key)
  * own, takes its count back and comes here for the lock.
  */
 static int
-slot_take(uint64 key)
+slot_take(uint64 key, bool for_member)
 {
 	bool		found = false;
 
@@ -232,6 +284,8 @@ slot_take(uint64 key)
 
 			if (unwanted ? slot->wanted : old_key != SC_KEY_FREE)
 				continue;
+			if (for_member && sc_slot_is_member(i))
+				continue;
 			found = true;
 
 			word = pg_atomic_read_u64(&slot->word);
@@ -248,7 +302,11 @@ slot_take(uint64 key)
 				continue;
 			}
 
-			slot_tell_others(key);
+			slot_leave_tree(i);
+			/* who writes a member marks its root as well */
+			if (!for_member)
+				slot_tell_others(key);
+			pg_atomic_write_u64(&slot->born, revision);
 			pg_atomic_write_u64(&slot->key, key);
 			SC_POINT("slot-key");
 			if (old_key != SC_KEY_FREE)
@@ -259,11 +317,12 @@ slot_take(uint64 key)
 			slot->eager = 0;
 			slot->listened = false;
 			/* in use until somebody says otherwise */
-			slot->wanted = true;
+			slot->wanted = !for_member;
 			return i;
 		}
 	}
-	sc_words->none_to_take = !found;
+	if (!for_member)
+		sc_words->none_to_take = !found;
 	return SC_SLOT_NONE;
 }
 
@@ -292,6 +351,23 @@ slot_refuse(uint64 key)
 	return fallback;
 }
 
+/* A key has a slot that was taken; false, if that cannot be.  Caller holds the lock, exclusive. */
+static bool
+slot_enter(uint64 key, int slot)
+{
+	SlotEntry  *entry = hash_search(slot_hash, &key, HASH_ENTER_NULL, NULL);
+
+	if (entry)
+	{
+		entry->slot = slot;
+		return true;
+	}
+	/* cannot be: the hash has room for every slot */
+	pg_atomic_write_u64(&sc_slot_at(slot)->key, SC_KEY_FREE);
+	slot_set_wanted(slot, false);
+	return false;
+}
+
 int
 sc_slot_find(uint64 key, bool create)
 {
@@ -306,22 +382,10 @@ sc_slot_find(uint64 key, bool create)
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	slot = slot_lookup(key);
 	if (slot == SC_SLOT_NONE)
-		slot = slot_take(key);
-	if (slot == SC_SLOT_NONE)
-		slot = slot_refuse(key);
-	else if (slot < sc_words->nslots)
 	{
-		SlotEntry  *entry = hash_search(slot_hash, &key, HASH_ENTER_NULL, NULL);
-
-		if (entry)
-			entry->slot = slot;
-		else
-		{
-			/* cannot be: the hash has room for every slot */
-			pg_atomic_write_u64(&sc_slot_at(slot)->key, SC_KEY_FREE);
-			slot_set_wanted(slot, false);
+		slot = slot_take(key, false);
+		if (slot == SC_SLOT_NONE || !slot_enter(key, slot))
 			slot = slot_refuse(key);
-		}
 	}
 	LWLockRelease(&sc_shared->lock);
 	return slot;
@@ -376,7 +440,8 @@ sc_slot_next(int slot, Oid dboid, Oid *relid)
 		uint64		key = pg_atomic_read_u64(&sc_slot_at(slot)->key);
 
 		*relid = SC_KEY_RELATION(key);
-		if (SC_KEY_DATABASE(key) == dboid && OidIsValid(*relid) && sc_slot_at(slot)->wanted)
+		if (SC_KEY_DATABASE(key) == dboid && OidIsValid(*relid) &&
+			(sc_slot_at(slot)->wanted || sc_slot_is_member(slot)))
 			return slot;
 	}
 	return SC_SLOT_NONE;
@@ -440,6 +505,145 @@ sc_slot_is_listened(void)
 	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
 
 	return catch_all != SC_SLOT_NONE && sc_slot_at(catch_all)->listened;
+}
+
+/*-------------------------------------------------------------------------
+ * Members
+ *-------------------------------------------------------------------------
+ */
+
+/* The slot of a tree's root that may have members; caller holds the lock. */
+static int
+root_lookup(uint64 key)
+{
+	int			slot = slot_lookup(key);
+
+	return slot > SC_CLUSTER_SLOT && slot < sc_words->nslots ? slot : SC_SLOT_NONE;
+}
+
+static int
+count_members(int root)
+{
+	int			n = 0;
+
+	for (int i = sc_slot_first_member(root); i != SC_SLOT_NONE; i = sc_slot_at(i)->next_member)
+		n++;
+	return n;
+}
+
+void
+sc_member_want(uint64 root, uint64 member)
+{
+	int			root_slot;
+	int			slot;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	root_slot = root_lookup(root);
+	slot = slot_lookup(member);
+	if (root_slot != SC_SLOT_NONE && root_slot != slot &&
+		(slot == SC_SLOT_NONE || sc_slot_root(slot) != root_slot) &&
+		count_members(root_slot) < SC_MAX_MEMBERS)
+	{
+		if (slot == SC_SLOT_NONE)
+		{
+			slot = slot_take(member, true);
+			if (slot != SC_SLOT_NONE && !slot_enter(member, slot))
+				slot = SC_SLOT_NONE;
+		}
+		else
+			member_unlink(slot);
+		/* the slot may have been the root's, which nobody wants any more */
+		if (slot != SC_SLOT_NONE && root_lookup(root) == root_slot)
+		{
+			sc_slot_at(slot)->settled = false;
+			sc_slot_at(slot)->next_member = sc_slot_first_member(root_slot);
+			pg_atomic_write_u32(&sc_slot_at(slot)->root, (uint32) root_slot);
+			pg_atomic_write_u32(&sc_slot_at(root_slot)->first_member, (uint32) slot);
+		}
+	}
+	LWLockRelease(&sc_shared->lock);
+}
+
+/*
+ * May labels have a member's word?  Whoever has not found it when it was made is
+ * pending on the root's word, or over.  Caller holds the lock, exclusive.
+ */
+static void
+member_settle(int root, int member)
+{
+	/* who adds to the root's word from here on finds the member */
+	pg_memory_barrier();
+	if (SC_PENDING(pg_atomic_read_u64(&sc_slot_at(root)->word)) == 0 || SC_WEAK(SC_PROTOCOL_MEMBER_UNSETTLED))
+		sc_slot_at(member)->settled = true;
+}
+
+int
+sc_member_read(uint64 root, uint64 member, ScMemberSeen *seen, int max)
+{
+	int			n = 0;
+	int			root_slot;
+
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	root_slot = root_lookup(root);
+	for (int i = root_slot == SC_SLOT_NONE ? SC_SLOT_NONE : sc_slot_first_member(root_slot);
+		 i != SC_SLOT_NONE && n < max; i = sc_slot_at(i)->next_member)
+	{
+		uint64		key = pg_atomic_read_u64(&sc_slot_at(i)->key);
+
+		if (member != 0 && key != member)
+			continue;
+		if (!sc_slot_at(i)->settled)
+			member_settle(root_slot, i);
+		if (!sc_slot_at(i)->settled)
+			continue;
+		seen[n].key = key;
+		seen[n].word.slot = (uint32) i;
+		seen[n++].word.revision = sc_word_revision(i);
+	}
+	LWLockRelease(&sc_shared->lock);
+	return n;
+}
+
+void
+sc_member_forget(int slot)
+{
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	member_unlink(slot);
+	LWLockRelease(&sc_shared->lock);
+}
+
+bool
+sc_slot_is_member(int slot)
+{
+	return sc_slot_root(slot) != SC_SLOT_NONE;
+}
+
+bool
+sc_member_is_of(const ScWordSeen *seen, int root)
+{
+	return sc_slot_root((int) seen->slot) == root;
+}
+
+/*
+ * Under the lock no slot is given away.  "found" must add to the word before that is
+ * released, and raises nothing.
+ */
+void
+sc_member_visit(int root, uint64 member, void (*found) (int slot, uint64 key))
+{
+	int			slot;
+
+	LWLockAcquire(&sc_shared->lock, LW_SHARED);
+	if (member != 0)
+	{
+		slot = slot_lookup(member);
+		if (slot != SC_SLOT_NONE && sc_slot_root(slot) == root)
+			found(slot, member);
+	}
+	else
+		for (slot = sc_slot_first_member(root); slot != SC_SLOT_NONE; slot = sc_slot_at(slot)->next_member)
+			found(slot, pg_atomic_read_u64(&sc_slot_at(slot)->key));
+	LWLockRelease(&sc_shared->lock);
 }
 
 /*-------------------------------------------------------------------------

@@ -78,11 +78,38 @@ extern bool sc_slot_all_taken(void);
  * a commit.  A database is refused one once, a table each time. */
 extern uint64 sc_slot_refusals(void);
 
+/*
+ * A member of a tree of partitions may have a word beside its root's: see word.c.
+ * Keys are those of the root and the member.
+ */
+#define SC_MAX_MEMBERS	256		/* of a root: who may have written any moves all */
+
+typedef struct ScMemberSeen
+{
+	uint64		key;
+	ScWordSeen	word;
+} ScMemberSeen;
+
+/* Give a member a word, if there is a slot that nobody else has use for. */
+extern void sc_member_want(uint64 root, uint64 member);
+
+/* Read the words of the members of a root, or of one member, that a label may have
+ * instead of the root's; returns how many.  To be called before the snapshot is taken. */
+extern int	sc_member_read(uint64 root, uint64 member, ScMemberSeen *seen, int max);
+
+/* Labels are not to have it any more. */
+extern void sc_member_forget(int slot);
+
+/* Is a slot a member's, and is a word that was seen that of a member of this root?  Both
+ * read without a lock. */
+extern bool sc_slot_is_member(int slot);
+extern bool sc_member_is_of(const ScWordSeen *seen, int root);
+
 /* The number of slots, fallbacks included: more than any slot. */
 extern int	sc_slot_count(void);
 
-/* The next slot of a database after this one that is a table's and is wanted, or
- * SC_SLOT_NONE; begin with SC_CLUSTER_SLOT.  Reads without a lock. */
+/* The next slot of a database after this one that is a table's and is wanted, or is a
+ * member's, or SC_SLOT_NONE; begin with SC_CLUSTER_SLOT.  Reads without a lock. */
 extern int	sc_slot_next(int slot, Oid dboid, Oid *relid);
 
 /* A database is gone: its slots may be reused.  Until they are, writers go on

@@ -52,8 +52,8 @@
 #define SC_SLOT_CHANGES		8
 
 /*
- * One per tracked table (partitions share their root's) and one per
- * database.  A cache line each, so that writers of different tables do not
+ * One per tracked table (partitions share their root's; some have one beside it)
+ * and one per database.  A cache line each, so that writers of different tables do not
  * contend.
  */
 typedef struct ScSlot
@@ -85,6 +85,19 @@ typedef struct ScSlot
 								 * prepared when the server started are
 								 * entered.  Read too early, it is entered
 								 * under the lock after another look */
+	bool		settled;		/* a member's, under ScShared.lock: labels may
+								 * have its word instead of its root's */
+	pg_atomic_uint32 first_member;	/* a root's, written under ScShared.lock,
+									 * exclusive; who has added to the word
+									 * reads it without: slot of a member, or
+									 * SC_SLOT_NONE */
+	pg_atomic_uint32 root;		/* a member's, written likewise, read
+								 * without: the slot of its root, or
+								 * SC_SLOT_NONE */
+	int32		next_member;	/* of the same root, under ScShared.lock */
+	pg_atomic_uint64 born;		/* the first revision that it had for its key
+								 * and its root, written likewise, read
+								 * without */
 } ScSlot;
 
 typedef union ScSlotPadded
@@ -225,6 +238,22 @@ sc_word_withdraw(int slot)
 extern void sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots, bool found);
 extern void sc_orphan_enter_found(int catch_all, uint64 *xids, int nxids);
 extern bool sc_slot_may_cover(int catch_all, Oid dboid);
+
+/* A slot that is the root of members, or the root that a slot is a member of; SC_SLOT_NONE. */
+static inline int
+sc_slot_first_member(int slot)
+{
+	return (int) pg_atomic_read_u32(&sc_slot_at(slot)->first_member);
+}
+
+static inline int
+sc_slot_root(int slot)
+{
+	return (int) pg_atomic_read_u32(&sc_slot_at(slot)->root);
+}
+
+/* Of a root that the caller has added to: give each slot of a member, or that of one member. */
+extern void sc_member_visit(int root, uint64 member, void (*found) (int slot, uint64 key));
 extern ScProof sc_word_prove(const ScWordSeen *seen, int n, Snapshot snapshot);
 
 #endif							/* SC_WORD_INTERNAL_H */

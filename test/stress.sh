@@ -19,7 +19,7 @@
 duration=${DURATION:-600}
 seed=${SEED:-$(date +%s)}
 read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash \
-	restart full oom callback ddl inherit closed temporary bulk eager parts extension database}"
+	restart full oom callback ddl inherit closed temporary bulk eager parts members extension database}"
 case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
 all_ways="asis points flush callback scarce standby"
 read -r -a ways <<<"${WAYS:-$all_ways}"
@@ -105,8 +105,9 @@ for protocol in at-write after-commit; do
 	[ -n "${caught[$protocol]:-}" ] || status=1
 done
 
-# That a tree has one word is caught where trees change; that parts are taken without a proof, where there are any.
-for weak in "tree-word inherit" "splice parts"; do
+# That a tree has one word is caught where trees change; that parts are taken without a proof, where there are any; that
+# who writes through a root marks no member, where sections read single ones.
+for weak in "tree-word inherit" "member-named members" "splice parts"; do
 	read -r protocol mode <<<"$weak"
 	as_server tee "$data/way.conf" <<<"summary_cache.debug_protocol = '$protocol'" >/dev/null
 	run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"

@@ -132,6 +132,8 @@ const ModeInfo modes[MODES] =
 	"", "", .alone = true, .bounded = true},
 	[M_PARTS] = {"parts", "sections of several parts: a document, stale or not, has each of them as of one snapshot",
 	"", "", .mixed = true},
+	[M_MEMBERS] = {"members", "sections over single partitions, beside writes through the root, to them, and from one to another",
+	"", ""},
 	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
 	"", "42883 42704 55000 40P01 XX000", .alone = true},
@@ -784,7 +786,7 @@ make_query(char *out, size_t size, int first, int step)
 	size_t		n = snprintf(out, size, "SELECT json_object_agg(w, v ORDER BY w) FROM (");
 
 	for (int t = first; t < ntables; t += step)
-		n += snprintf(out + n, size - n, mode == M_COPY || mode == M_BULK ?
+		n += snprintf(out + n, size - n, mode == M_COPY || mode == M_BULK || mode == M_MEMBERS ?
 					  "%sSELECT w, max(v) AS v FROM checker_%d GROUP BY w" :
 					  mode == M_DDL ? "%sSELECT w, sum(v) AS v FROM checker_%d GROUP BY w" :
 					  "%sSELECT w, v FROM checker_%d", t > first ? " UNION ALL " : "", t);
@@ -833,6 +835,17 @@ define_parts(PGconn *conn)
 	setup(conn, "%s", command);
 	setup(conn, "SELECT summary_cache_define('checker', 'others', $q$SELECT (SELECT json_object_agg(k, v ORDER BY w) FROM checker_left) AS l,"
 		  " (SELECT json_object_agg(k, v ORDER BY w) FROM checker_right) AS r$q$, refresh => 'inline')");
+}
+
+/* A section of which each part reads one partition, by its key or by its name. */
+static void
+define_members(PGconn *conn)
+{
+	snprintf(define_command, sizeof(define_command),
+			 "SELECT summary_cache_define('checker', 'numbers', $q$SELECT"
+			 " (SELECT json_object_agg(w, v ORDER BY w) FROM (SELECT w, max(v) AS v FROM checker_0 WHERE part = 0 GROUP BY w) x) AS p,"
+			 " (SELECT json_object_agg(w, v ORDER BY w) FROM (SELECT w, max(v) AS v FROM checker_0_1 GROUP BY w) x) AS q$q$)");
+	setup(conn, "%s", define_command);
 }
 
 /* Tables that a writer truncates. */
@@ -929,6 +942,12 @@ create_still(PGconn *conn)
 		die("the summary of a table that nobody writes does not become a hit");
 }
 
+static bool
+has_partitions(void)
+{
+	return mode == M_PARTITION || mode == M_MEMBERS || mode == M_DDL;
+}
+
 static void
 create_tables(PGconn *conn)
 {
@@ -944,13 +963,13 @@ create_tables(PGconn *conn)
 
 	for (int t = 0; t < ntables; t++)
 	{
-		if (mode == M_PARTITION || mode == M_DDL)
+		if (has_partitions())
 			setup(conn, "CREATE TABLE checker_%d (w int, v bigint, part int) PARTITION BY LIST (part);"
 				  "CREATE TABLE checker_%d_0 PARTITION OF checker_%d FOR VALUES IN (0);"
 				  "CREATE TABLE checker_%d_1 PARTITION OF checker_%d FOR VALUES IN (1)", t, t, t, t, t);
 		else
 			setup(conn, "CREATE TABLE checker_%d (w int, v bigint)", t);
-		setup(conn, mode == M_COPY || mode == M_BULK ? "CREATE INDEX ON checker_%d (w, v)" : "CREATE INDEX ON checker_%d (w)", t);
+		setup(conn, mode == M_COPY || mode == M_BULK || mode == M_MEMBERS ? "CREATE INDEX ON checker_%d (w, v)" : "CREATE INDEX ON checker_%d (w)", t);
 	}
 	/* the rows are below checker_0, and never above it */
 	if (mode == M_INHERIT)
@@ -959,7 +978,7 @@ create_tables(PGconn *conn)
 	for (int w = 0; w < (mode == M_INHERIT ? nnumbers : nwriters); w++)
 		if (mode == M_INHERIT)
 			setup(conn, "INSERT INTO checker_0_0 VALUES (%d, 0)", w);
-		else if (mode == M_PARTITION || mode == M_DDL)
+		else if (has_partitions())
 			setup(conn, "INSERT INTO checker_0 VALUES (%d, 0, %d)", w, w % 2);
 		else
 			setup(conn, "INSERT INTO checker_%d VALUES (%d, 0)", w % ntables, w);
@@ -982,6 +1001,8 @@ create_tables(PGconn *conn)
 			 mode == M_UNTRACKED ? ", '{}'" : "");
 	if (mode == M_PARTS)
 		define_parts(conn);
+	else if (mode == M_MEMBERS)
+		define_members(conn);
 	else
 		setup(conn, "%s", define_command);
 	if (mode == M_INLINE)
@@ -1293,7 +1314,7 @@ run_mode(void)
 
 	memset(shared, 0, sizeof(*shared));
 	random_state = seed + UINT64_C(1000003) * mode;
-	if (mode == M_PARTITION || mode == M_DDL || mode == M_INHERIT)
+	if (has_partitions() || mode == M_INHERIT)
 		ntables = 1;
 	else if (mode == M_COPY || ((mode == M_INLINE || mode == M_PARTS) && ntables < 2))
 		ntables = 2;

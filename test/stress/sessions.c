@@ -155,6 +155,17 @@ write_value(PGconn *conn, int w, uint64_t value)
 			/* moves the row: a delete and an insert */
 			return execute(conn, "UPDATE checker_0 SET v = %llu, part = 1 - part WHERE w = %d", v, w);
 
+		case M_MEMBERS:
+			/* by the root alone, to a partition that the statement does not name: the row stays */
+			if (w % 4 == 0)
+				return execute(conn, "INSERT INTO checker_0 VALUES (%d, %llu, %d)", w, v, w / 4 % 2);
+			/* moves the row, which no other writer's is in the partition of */
+			if (w % 4 == 1)
+				return execute(conn, "UPDATE checker_0 SET v = %llu, part = 1 - part WHERE w = %d", v, w);
+			if (w % 4 == 2)
+				return execute(conn, "UPDATE checker_0_%d SET v = %llu WHERE w = %d", w % 2, v, w);
+			return execute(conn, "UPDATE checker_0 SET v = %llu WHERE w = %d AND part = %d", v, w, w % 2);
+
 		case M_INHERIT:
 			/* not through the table above, which ALTER TABLE locks: see inherit_main() */
 			return execute(conn, "UPDATE checker_0_0 SET v = %llu WHERE w = %d", v, w);
@@ -191,7 +202,7 @@ value_now(PGconn **conn, int w)
 
 	for (;;)
 	{
-		if (mode == M_COPY)
+		if (mode == M_COPY || mode == M_MEMBERS)
 			snprintf(sql, sizeof(sql), "SELECT max(v) FROM checker_%d WHERE w = %d", w % ntables, w);
 		else
 			snprintf(sql, sizeof(sql), "SELECT v FROM checker_%d WHERE w = %d FOR UPDATE",

@@ -31,6 +31,8 @@ passes('rr', 'rr', { builds => 50, private => 10 }, '', '--seconds=2', '--pause=
 passes('inline', 'inline', { builds => 50, inline => 10 }, '', '--seconds=1');
 # of a section, some parts are rebuilt
 passes('parts', 'parts', { builds => 50, inline => 10 }, '', '--seconds=2', '--commit-delay=500');
+# of a tree, each part reads one partition
+passes('members', 'members', { builds => 50 }, '', '--seconds=2', '--commit-delay=500');
 # the middle of a tree gets other parents beside writers
 passes('inherit', 'inherit', { builds => 50, faults => 20 }, '', '--seconds=2', '--commit-delay=500');
 # a summary that nothing concerns stays a hit beside all of that
@@ -58,7 +60,7 @@ if ($ENV{SC_DEBUG_CONF})
 	use_server($node);
 	my $delays = '-c summary_cache.debug_point=all -c summary_cache.debug_sleep=300';
 
-	passes($_, "$_ with delays", { builds => 50 }, "options='$delays'", '--seconds=2') for qw(plain 2pc parts);
+	passes($_, "$_ with delays", { builds => 50 }, "options='$delays'", '--seconds=2') for qw(plain 2pc parts members);
 	for my $case ([ 'at-write', 'commit-pending' ], [ 'after-commit', 'commit-visible' ])
 	{
 		my ($protocol, $point) = @$case;
@@ -71,6 +73,11 @@ if ($ENV{SC_DEBUG_CONF})
 	$node->restart;
 	$report = caught('inherit', 'one word a tree', '', '--seconds=2');
 	cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0), '>', 0, 'one word a tree: by a hit that misses a commit');
+	# who writes through the root marks no member
+	$node->append_conf('postgresql.conf', "summary_cache.debug_protocol = 'member-named'");
+	$node->restart;
+	$report = caught('members', 'members by name', '', '--seconds=2');
+	cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0), '>', 0, 'members by name: by a hit that misses a commit');
 	# parts that are taken as they are, whatever has happened to them
 	$node->append_conf('postgresql.conf', "summary_cache.debug_protocol = 'splice'");
 	$node->restart;
