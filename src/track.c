@@ -761,8 +761,7 @@ note_members(const TrackedTable *table, bool is_routed)
 {
 	if (table->has_partitions && !SC_WEAK(SC_PROTOCOL_MEMBER_NAMED))
 	{
-		/* during the commit, what is noted when the plan has ended is too late */
-		if (!is_routed || sc_commit_has_begun())
+		if (!is_routed)
 			sc_commit_note_all_members();
 		return;
 	}

@@ -88,7 +88,7 @@ make_work
 
 jobs=${JOBS:-$(nproc)}
 case $jobs in '' | 0 | *[!0-9]*) die "JOBS is a whole number" ;; esac
-read -r -a names <<<"${MODELS:-commit prepare slot ddl fallback tree restart standby replay}"
+read -r -a names <<<"${MODELS:-commit prepare slot ddl fallback tree member restart standby replay}"
 
 # What is to be checked: model, variant, description.
 list=$work/list

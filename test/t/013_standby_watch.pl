@@ -15,6 +15,7 @@ use Test::More;
 my %query = (
 	t => q{SELECT json_agg(json_build_array(id, n, length(big), md5(big)) ORDER BY id) AS t FROM t},
 	parts => q{SELECT json_agg(json_build_array(n, m) ORDER BY n, m) AS parts FROM parts},
+	leaf => q{SELECT json_agg(json_build_array(n, m) ORDER BY n, m) AS leaf FROM parts WHERE n = 1},
 	family => q{SELECT json_agg(n ORDER BY n) AS family FROM family},
 	mv => q{SELECT json_agg(n ORDER BY n) AS mv FROM mv});
 my $fetch = q{SELECT status, document::text FROM summary_cache_fetch('s')};

@@ -125,6 +125,7 @@ moves('INSERT through the root', "INSERT INTO event VALUES (2, 5, $u)", 'all our
 moves('INSERT into a member', "INSERT INTO event_1 VALUES (1, 5, $u)", 'all one ours');
 moves('INSERT into a member in the middle', "INSERT INTO event_3 VALUES (3, 5, $u)", 'all three');
 moves('INSERT below that', 'INSERT INTO event_3_low VALUES (3, 5, -1)', 'all low three');
+moves('INSERT below that, beside', 'INSERT INTO event_3_high VALUES (3, 5, 1000000)', 'all three');
 moves('INSERT through the root, to a member below a member', 'INSERT INTO event VALUES (3, 5, -2)', 'all low three');
 moves('INSERT into the default partition', "INSERT INTO event VALUES (7, 5, $u)", 'all');
 moves('INSERT of several members', "INSERT INTO event VALUES (1, 5, $u), (3, 5, $u)", 'all one ours three');
@@ -239,6 +240,25 @@ ready();
 is($node->sql(q{SELECT string_agg(sources::text, ' ' ORDER BY part) FROM summary_cache_parts WHERE summary = 'ours'}), '{event,event_2} {event,event_2}',
 	'the view of the parts names the sources that may concern them');
 
+# who names a source that the query does not wants all of it to count
+$node->sql(q{SELECT summary_cache_define('given', 'main', 'SELECT coalesce(sum(n), 0) AS n FROM event_1', '{event}')});
+ready('given');
+written("INSERT INTO event VALUES (2, 5, $u)");
+isnt($node->sql(state_of('given')), 'current', 'a source that was given concerns a section with all its members');
+$node->sql(q{SELECT summary_cache_drop('given')});
+
+# what others define does not take the members' words away
+ready();
+$node->sql(q{CREATE TABLE unrelated (n int); SELECT summary_cache_define('unrelated', 'main', 'SELECT count(*) AS n FROM unrelated')});
+$node->sql(q{SELECT summary_cache_drop('unrelated')});
+{
+	my $fresh = Session->new($node);
+	$fresh->query(forced('one'));
+	written("INSERT INTO event VALUES (2, 5, $u)");
+	is($node->sql(state_of('one')), 'current', 'members keep their words when other tables are defined and dropped');
+	$fresh->quit;
+}
+
 #
 # DDL
 #
@@ -327,6 +347,58 @@ moves('no slots', "INSERT INTO event VALUES (2, 5, $u)", $everything);
 $node->sql("SELECT summary_cache_drop('needs_$_')") for 1 .. 5;
 moves('slots again', "INSERT INTO event VALUES (2, 5, $u)", 'all ours two', 1);
 
+# One slot is left for a member: the first to come keeps it, until its table is dropped.
+$node->append_conf('postgresql.conf', 'summary_cache.save = off');
+$node->sql("SELECT summary_cache_define('needs_$_', 'main', 'SELECT count(*) AS n FROM needs_$_')") for 1 .. 4;
+$node->restart;
+sub sessions
+{
+	$_->quit for $builder, $writer;
+	$builder = Session->new($node);
+	$writer = Session->new($node);
+	return;
+}
+sessions();
+$node->sql(fetch($_)) for map { "needs_$_" } 1 .. 4;
+for my $tenant (40 .. 42)
+{
+	$node->sql("CREATE TABLE event_$tenant PARTITION OF event FOR VALUES IN ($tenant);"
+		  . "SELECT summary_cache_define('the_first', 'main', 'SELECT count(*) AS n FROM event WHERE tenant = $tenant')");
+	ready('the_first', 'two');
+	written("INSERT INTO event VALUES (3, 5, $u)");
+	is($node->sql(state_of('the_first')), 'current', "member $tenant has the slot");
+	isnt($node->sql(state_of('two')), 'current', '... and another member has none');
+	$node->sql("SELECT summary_cache_drop('the_first')");
+	$node->sql("DROP TABLE event_$tenant");
+}
+
+# The slot of the root is given away to a neighbour and the root gets another one, which no DDL here shows.
+{
+	$node->append_conf('postgresql.conf', 'summary_cache.max_workers = 1');
+	$node->sql("SELECT summary_cache_drop('needs_$_')") for 1 .. 4;
+	$node->sql('CREATE DATABASE neighbour');
+	$node->sql('CREATE EXTENSION summary_cache', 'neighbour');
+	$node->sql("CREATE TABLE n$_ (n int); SELECT summary_cache_define('n$_', 'main', 'SELECT count(*) AS n FROM n$_')", 'neighbour') for 1 .. 3;
+	$node->sql('CREATE TABLE n4 (n int)', 'neighbour');
+	$node->sql(q{SELECT summary_cache_configure('two', 'min_refresh_interval', '1h')});
+	$node->restart;
+	sessions();
+	$node->sql(fetch("n$_"), 'neighbour') for 1 .. 3;
+	$builder->query(forced('two')) for 1 .. 3;
+	$writer->query("INSERT INTO event VALUES (3, 5, $u)");
+	is($node->sql(state_of('two')), 'current', 'the slots are the cluster\'s, the neighbour\'s, its three tables\', ours, and the root\'s and a member\'s');
+	$node->sql('BEGIN; ' . join('', map { "SELECT summary_cache_drop('$_'); " } @summaries) . 'ROLLBACK');
+	$node->sql(q{SELECT summary_cache_define('n4', 'main', 'SELECT count(*) AS n FROM n4')}, 'neighbour');
+	$node->sql(q{SELECT summary_cache_drop('n1')}, 'neighbour');
+	my $n = $node->sql($truth{two});
+	$writer->query("BEGIN; INSERT INTO event VALUES (2, 5, $u)");
+	is($writer->query(fetch('two')), 'private ' . ($n + 5), 'a writer reads what it wrote in a tree whose root has lost its slot');
+	$writer->query('COMMIT');
+	isnt($node->sql(state_of('two')), 'current', '... which moves what reads the member');
+	$node->sql(q{SELECT summary_cache_configure('two', 'min_refresh_interval', NULL)});
+	$node->append_conf('postgresql.conf', 'summary_cache.max_workers = 0');
+}
+
 #
 # Windows
 #
@@ -335,6 +407,12 @@ if ($ENV{SC_DEBUG_CONF})
 	# in commit when the member gets its word, after it has looked for it
 	$node->append_conf('postgresql.conf', 'summary_cache.max_tables = 100');
 	$node->restart;
+	sessions();
+	# another library's callback writes when we have placed what was written
+	moves('a late write through the root', q{BEGIN; SET LOCAL summary_cache.debug_commit_sql = 'INSERT INTO event VALUES (2, 5, 900)'; DELETE FROM fed; COMMIT},
+		'all ours two', 1);
+	moves('a late write beside another', q{BEGIN; SET LOCAL summary_cache.debug_commit_sql = 'INSERT INTO event VALUES (2, 5, 901)'; DELETE FROM event_1; COMMIT},
+		'all one ours two', 1);
 	for my $case ([ 'member-look', 8 ], [ 'commit-pending', 9 ])
 	{
 		my ($point, $tenant) = @$case;
