@@ -252,15 +252,16 @@ sc_track_root(Oid relid)
 	return relid;
 }
 
-/* A partition and all that it is a part of, without the root. */
+/* A partition and all that it is a part of, without the root, which is returned apart. */
 static List *
-path_below_root(Oid relid)
+path_below_root(Oid relid, Oid *root)
 {
 	List	   *path = NIL;
 	Oid			parent;
 
 	for (; OidIsValid(parent = partitioned_by(relid)); relid = parent)
 		path = lappend_oid(path, relid);
+	*root = relid;
 	return path;
 }
 
@@ -282,12 +283,15 @@ sc_track_member(Oid source, List *read)
 	foreach(lc, read)
 	{
 		Oid			relid = lfirst_oid(lc);
+		Oid			its_root;
 		List	   *path;
 		ListCell   *step;
 
-		if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE || sc_track_root(relid) != root)
+		if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
 			continue;
-		path = path_below_root(relid);
+		path = path_below_root(relid, &its_root);
+		if (its_root != root)
+			continue;
 		if (!any)
 			common = path;
 		any = true;
@@ -296,6 +300,8 @@ sc_track_member(Oid source, List *read)
 			if (!list_member_oid(path, lfirst_oid(step)))
 				common = foreach_delete_current(common, step);
 		}
+		if (common == NIL)
+			break;
 	}
 	/* from the lowest on */
 	return common ? linitial_oid(common) : InvalidOid;
@@ -654,11 +660,15 @@ is_valid(const TrackedTable *table)
 		(table->alone || table->read_at == invalidations);
 }
 
-/* Of a partition, what it is a part of.  Attached or detached it is only while nobody writes it. */
-static void
+/*
+ * The root of a table's tree, and of a partition what it is a part of below that.  It
+ * is attached or detached only while nobody writes it.
+ */
+static Oid
 note_path(TrackedTable *table)
 {
-	List	   *path = path_below_root(table->relid);
+	Oid			root;
+	List	   *path = path_below_root(table->relid, &root);
 	ListCell   *lc;
 
 	table->npath = list_length(path) <= MAX_PATH ? 0 : -1;
@@ -668,6 +678,7 @@ note_path(TrackedTable *table)
 		table->path[table->npath++] = lfirst_oid(lc);
 	}
 	list_free(path);
+	return root;
 }
 
 /*
@@ -740,12 +751,11 @@ table_lookup(Oid relid)
 
 	if (tracked && !catch_all)
 	{
-		Oid			root = sc_track_root(relid);
+		Oid			root = note_path(table);
 
 		table->ref.key = SC_KEY_HERE(root);
 		table->ref.slot = sc_slot_find(table->ref.key, true);
 		table->alone = root == relid;
-		note_path(table);
 	}
 	else
 		table->alone = true;

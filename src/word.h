@@ -82,7 +82,7 @@ extern uint64 sc_slot_refusals(void);
  * A member of a tree of partitions may have a word beside its root's: see word.c.
  * Keys are those of the root and the member.
  */
-#define SC_MAX_MEMBERS	256		/* of a root: who may have written any moves all */
+#define SC_MAX_MEMBERS	256		/* of a root: some writers move them all */
 
 typedef struct ScMemberSeen
 {

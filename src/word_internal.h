@@ -91,9 +91,8 @@ typedef struct ScSlot
 									 * exclusive; who has added to the word
 									 * reads it without: slot of a member, or
 									 * SC_SLOT_NONE */
-	pg_atomic_uint32 root;		/* a member's, written likewise, read
-								 * without: the slot of its root, or
-								 * SC_SLOT_NONE */
+	pg_atomic_uint32 root;		/* a member's, written likewise, read without:
+								 * the slot of its root, or SC_SLOT_NONE */
 	int32		next_member;	/* of the same root, under ScShared.lock */
 	pg_atomic_uint64 born;		/* the first revision that it had for its key
 								 * and its root, written likewise, read

@@ -130,6 +130,9 @@ moves('INSERT through the root, to a member below a member', 'INSERT INTO event 
 moves('INSERT into the default partition', "INSERT INTO event VALUES (7, 5, $u)", 'all');
 moves('INSERT of several members', "INSERT INTO event VALUES (1, 5, $u), (3, 5, $u)", 'all one ours three');
 moves('UPDATE of a member through the root', 'UPDATE event SET n = n + 1 WHERE tenant = 2', 'all ours two');
+moves('a plan for a parameter', 'PREPARE custom (int) AS UPDATE event SET n = n + 1 WHERE tenant = $1; SET plan_cache_mode = force_custom_plan; EXECUTE custom (2)',
+	'all ours two');
+moves('a plan for any parameter', 'SET plan_cache_mode = force_generic_plan; EXECUTE custom (2); RESET plan_cache_mode', 'all ours two', 1);
 moves('DELETE of a member through the root', 'DELETE FROM event WHERE tenant = 1 AND u = 11', 'all one ours');
 moves('rows that move through the root', 'UPDATE event SET tenant = 3 WHERE tenant = 2 AND u = 21', 'all ours three two', 1);
 moves('rows that move into a member', 'UPDATE event SET tenant = 1 WHERE tenant = 0 AND u = 1', 'all one ours');
