@@ -429,6 +429,23 @@ read_members(Unit *unit, int source)
 											unit->members[source], max);
 }
 
+/* Has every table that a plan reads a source?  If not, it was not left to us which changes matter. */
+static bool
+reads_sources_only(const ScSectionDef *def, List *reads)
+{
+	ScCover    *cover = sc_track_cover();
+	ListCell   *lc;
+
+	sc_track_cover_add(cover, def->sources, def->nsources);
+	foreach(lc, reads)
+	{
+		/* a view is in a plan for the right to read it */
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_VIEW && !sc_track_is_covered(cover, lfirst_oid(lc)))
+			return false;
+	}
+	return true;
+}
+
 /* Does a section's query name a source?  Any other concerns the section since somebody wanted that. */
 static bool
 is_named(const ScSectionDef *def, Oid source)
@@ -461,6 +478,8 @@ choose_members(Unit *unit)
 		member = sc_track_member(def->sources[i], reads);
 		if (!OidIsValid(member))
 			continue;
+		if (!reads_sources_only(def, reads))
+			return;
 		sc_member_want(SC_KEY_HERE(root), SC_KEY_HERE(member));
 		for (int m = 0; m < unit->nmembers[i]; m++)
 			if (unit->members[i][m].key == SC_KEY_HERE(member))

@@ -249,6 +249,13 @@ ready('given');
 written("INSERT INTO event VALUES (2, 5, $u)");
 isnt($node->sql(state_of('given')), 'current', 'a source that was given concerns a section with all its members');
 $node->sql(q{SELECT summary_cache_drop('given')});
+$node->sql(q{
+	CREATE TABLE untold (n int);
+	SELECT summary_cache_define('given', 'main', 'SELECT coalesce(sum(n), 0) + (SELECT count(*) FROM untold) AS n FROM event_1', '{event_1}')});
+ready('given');
+written("INSERT INTO event VALUES (2, 5, $u)");
+isnt($node->sql(state_of('given')), 'current', '... and so does one beside a table that is to be none');
+$node->sql(q{SELECT summary_cache_drop('given')});
 
 # what others define does not take the members' words away
 ready();
