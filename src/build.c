@@ -154,6 +154,7 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	chunk->reading = section->reading;
 	chunk->database = database_made_by();
 	chunk->stranger = body->stranger;
+	chunk->meaning = body->meaning;
 	chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
 	chunk->built_at = built_at;
@@ -175,6 +176,26 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	chunk->keys_len = p - SC_CHUNK_KEYS(chunk);
 	Assert(p <= SC_CHUNK_BODY(chunk));
 	sc_local_sha256(SC_CHUNK_BODY(chunk), body->len, chunk->hash);
+	return chunk;
+}
+
+/*
+ * The same of what is cached, and is as its query would make it now: only its label is
+ * new, of which the words of its sources are those that it has.
+ */
+static ScChunk *
+relabel_chunk(ScChunk *chunk, ScSectionDef *section, bool for_all, const ScLabel *label,
+			  TimestampTz built_at, uint64 xmax)
+{
+	chunk->next = InvalidDsaPointer;
+	chunk->is_inline = section->is_inline;
+	chunk->for_all = for_all;
+	chunk->database = database_made_by();
+	chunk->labelled_at = label->read_at;
+	chunk->replayed = label->replayed;
+	chunk->built_at = built_at;
+	chunk->xmax = xmax;
+	memcpy(chunk->words, label->words, sizeof(ScWordSeen) * SC_CATCH_ALLS);
 	return chunk;
 }
 
@@ -247,6 +268,9 @@ typedef struct Unit
 	int64		expected;		/* not wanted, but another part of the section
 								 * is: when the label of the one was read that
 								 * is proven current */
+	bool		may_be_same;	/* wanted, but cached, and nothing has changed
+								 * but what names mean */
+	ScChunk    *kept;			/* then a copy of what is cached */
 	ScLabel		label;
 	int		   *label_ends;		/* how many words the label has with each
 								 * source */
@@ -260,6 +284,7 @@ typedef struct Sections
 	Unit	   *units;			/* of one section after the other */
 	int		   *first;			/* of each section, and how many there are in
 								 * all */
+	ScWant		want;
 	bool		whole;			/* lock whole trees */
 	Oid			locked;
 } Sections;
@@ -378,8 +403,11 @@ wait_for_sources(void *arg)
 	CurrentResourceOwner = outer;
 }
 
-/* Lock the sources of the wanted sections, as the head of this file says. */
-static void
+/*
+ * Lock the sources of the wanted sections, as the head of this file says.  False if a
+ * proof would have to wait for one.
+ */
+static bool
 lock_wanted(Sections *sections)
 {
 	ResourceOwner outer = CurrentResourceOwner;
@@ -387,11 +415,17 @@ lock_wanted(Sections *sections)
 
 	if (!lock_sources(sections))
 	{
+		if (sections->want == SC_WANT_PROOF)
+		{
+			CurrentResourceOwner = outer;
+			return false;
+		}
 		sc_document_give_way();
 		sc_subtransaction_end_scope(scope);
 		sc_document_run_timed(NameStr(sections->definition->name), wait_for_sources, sections);
 	}
 	CurrentResourceOwner = outer;
+	return true;
 }
 
 /*
@@ -539,6 +573,14 @@ is_needed(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
 		sc_label_prove(&mine->label, snapshot) != SC_CURRENT;
 }
 
+/* Is a part that is needed perhaps what would be built? */
+static bool
+may_be_same(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
+{
+	return mine->has_meaning && !sc_local_is_aging(local, mine->label.read_at, now) &&
+		sc_label_holds_but_for_names(&mine->label, snapshot);
+}
+
 /*
  * What of a section is to be built?  If the cached document has other parts of it than
  * it has now, all or nothing.
@@ -573,6 +615,8 @@ want_section(Sections *sections, int s, ScLocal *local, ScWant want, Snapshot sn
 			units[mine->part].expected = mine->label.read_at;
 		if (is_needed(local, mine, snapshot, now))
 		{
+			if (mine->nparts == nparts)
+				units[mine->part].may_be_same = may_be_same(local, mine, snapshot, now);
 			/* a debug build may forget the others */
 			if (is_divided && !(any && SC_WEAK(SC_PROTOCOL_SPLICE)))
 				units[mine->part].wanted = true;
@@ -609,6 +653,61 @@ is_rest_current(const Sections *sections, ScLocal *local, Snapshot snapshot)
 				return false;
 		}
 	}
+	return true;
+}
+
+/*
+ * Copy what is cached of the parts that may be the same, as far as that is so for the
+ * snapshot of the build.
+ */
+static void
+keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
+{
+	ScSummaryDef *definition = sections->definition;
+	bool		any = false;
+	ScView		view;
+
+	for (int i = 0; i < local->nsections; i++)
+	{
+		ScLocalSection *mine = &local->sections[i];
+		ScSectionDef *section = sc_definition_section(definition, NameStr(mine->name));
+		int			s = section ? section - definition->sections : -1;
+		Unit	   *unit = s >= 0 && mine->part < nparts_of(sections, s) ?
+			&sections->units[sections->first[s] + mine->part] : NULL;
+
+		if (unit && unit->may_be_same)
+		{
+			unit->may_be_same = sc_label_holds_but_for_names(&mine->label, snapshot);
+			any = any || unit->may_be_same;
+		}
+	}
+	if (!any || !sc_store_open(local->index, NameStr(definition->name), &view))
+		return;
+	for (int i = 0; i < view.nchunks; i++)
+	{
+		ScChunk    *chunk = view.chunks[i];
+		ScSectionDef *section = sc_definition_section(definition, NameStr(chunk->section));
+		int			s = section ? section - definition->sections : -1;
+		Unit	   *unit = s >= 0 && chunk->nparts == nparts_of(sections, s) ?
+			&sections->units[sections->first[s] + chunk->part] : NULL;
+
+		/* the one that was looked at, and not one that was built since */
+		if (unit == NULL || !unit->wanted || !unit->may_be_same || view.invalidated[i] ||
+			chunk->labelled_at != unit->expected || chunk->definition != section->hash)
+			continue;
+		unit->kept = MemoryContextAllocHuge(CurrentMemoryContext, chunk->size);
+		memcpy(unit->kept, chunk, chunk->size);
+	}
+	sc_store_close(local->index);
+}
+
+/* Is all that is wanted cached, and perhaps the same? */
+static bool
+is_all_kept(const Sections *sections)
+{
+	for (int u = 0; u < sections->nunits; u++)
+		if (sections->units[u].wanted && sections->units[u].kept == NULL)
+			return false;
 	return true;
 }
 
@@ -791,7 +890,7 @@ publish(int index, uint64 generation, Sections *sections, ScBuild *build, ScCaus
 	for (int u = 0; u < sections->nunits; u++)
 		expected[u] = sections->units[u].expected;
 	result = sc_store_put(index, &publication);
-	sc_store_account(index, publication.summary, cause, build->build_ns, result);
+	sc_store_account(index, publication.summary, cause, build->ran, build->build_ns, result);
 
 	if (result == SC_PUT_TOO_LARGE)
 		ereport(ERROR,
@@ -879,8 +978,10 @@ sc_build_may_be_alone(ScSummaryDef *definition)
 
 /* What may a build of a section run?  A section's query that reads a summary is a reader like any other. */
 static ScMayRun
-what_may_run(const ScSectionDef *section, bool for_others, bool in_section)
+what_may_run(const ScSectionDef *section, ScWant want, bool for_others, bool in_section)
 {
+	if (want == SC_WANT_PROOF)
+		return SC_RUN_NOTHING;
 	if (!for_others)
 		return may_run_all(section) ? SC_RUN_ALL : SC_RUN_CLOSED;
 	return sc_request_is_worker() && !in_section ? SC_RUN_ONE_OWNERS : SC_RUN_CLOSED;
@@ -909,8 +1010,11 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 		wanted[p] = sections->units[first + p].wanted;
 		/* with room for the word of one that is never current */
 		bodies[p].room = sc_chunk_keys_offset(sections->units[first + p].label.nwords + 1);
+		if (sections->units[first + p].kept)
+			bodies[p].meaning = sections->units[first + p].kept->meaning;
 	}
-	if (!sc_document_build(section, wanted, what_may_run(section, for_others, in_section), snapshot, bodies))
+	if (!sc_document_build(section, wanted, what_may_run(section, sections->want, for_others, in_section),
+						   snapshot, bodies))
 	{
 		if (nparts > 1 && section->undivided)
 			build->must_repeat = true;
@@ -932,6 +1036,17 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 
 		if (!unit->wanted)
 			continue;
+		if (body->is_same)
+		{
+			build->chunks[first + p] = relabel_chunk(unit->kept, unit->def, !sections->definition->has_readers,
+													 &unit->label, built_at, xmax);
+			unit->kept = NULL;
+			continue;
+		}
+		build->ran = true;
+		if (unit->kept)
+			pfree(unit->kept);
+		unit->kept = NULL;
 		if (unit->by_plan && body->planned_anew)
 		{
 			build->must_repeat = true;
@@ -958,7 +1073,7 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 	}
 	build_ns = sc_clock_now() - start;
 	build->build_ns += build_ns;
-	if (sc_log_min_build_duration >= 0 && build_ns >= (int64) sc_log_min_build_duration * 1000000)
+	if (bytes > 0 && sc_log_min_build_duration >= 0 && build_ns >= (int64) sc_log_min_build_duration * 1000000)
 		ereport(LOG,
 				(errmsg("built section \"%s\" of summary \"%s\" in %.3f ms, %lld bytes",
 						NameStr(section->name), NameStr(section->summary), build_ns / 1e6, (long long) bytes)));
@@ -985,6 +1100,7 @@ build_sections(Sections *sections, bool for_others, Snapshot snapshot, ScBuild *
 		build->nchunks = sections->nunits;
 		build->chunks = palloc0(sizeof(ScChunk *) * Max(sections->nunits, 1));
 		build->build_ns = 0;
+		build->ran = false;
 		build->complete = true;
 		build->published = build->needs_worker = build->must_repeat = false;
 		build->put = SC_PUT_CHANGED;
@@ -1041,11 +1157,12 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 	build->hidden = !sc_reader_may_read(definition);
 	build->hides_errors = !sc_reader_sees_errors(definition);
 	match = sc_build_match(local, definition);
-	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
+	if (match != SC_MATCH_WHOLE && want != SC_WANT_PROOF && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
 
 	begin_sections(&sections, definition);
 	sections.whole = effort->whole_trees;
+	sections.want = want;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int s = 0; s < definition->nsections; s++)
 	{
@@ -1064,7 +1181,12 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 		return;
 	}
 
-	lock_wanted(&sections);
+	if (!lock_wanted(&sections))
+	{
+		memset(build, 0, sizeof(*build));
+		sc_definition_unpin();
+		return;
+	}
 	build->lacks_slots = false;
 	for (int u = 0; u < sections.nunits; u++)
 		if (sections.units[u].wanted)
@@ -1076,14 +1198,15 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (is_rest_current(&sections, local, snapshot))
+	keep_same(&sections, local, snapshot);
+	if (is_rest_current(&sections, local, snapshot) && (want != SC_WANT_PROOF || is_all_kept(&sections)))
 		build_sections(&sections, true, snapshot, build);
 	else
 	{
 		build->chunks = NULL;
 		build->nchunks = 0;
-		build->needs_worker = false;
-		build->must_repeat = true;
+		build->needs_worker = want == SC_WANT_PROOF;
+		build->must_repeat = want != SC_WANT_PROOF;
 		effort->whole_sections = true;
 	}
 	UnregisterSnapshot(snapshot);
@@ -1383,7 +1506,7 @@ sc_build_once(ScSectionDef *section)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
-		built = sc_document_build(section, &wanted, what_may_run(section, false, me.outer != NULL),
+		built = sc_document_build(section, &wanted, what_may_run(section, SC_WANT_ALL, false, me.outer != NULL),
 								  snapshot, &body);
 		MemoryContextSwitchTo(caller_context);
 	}

@@ -101,6 +101,7 @@ typedef struct Reader
 	bool		alone;			/* nor can a worker, now: for nobody else */
 	ErrorData  *error;			/* of its own build; NULL: none */
 	bool		hides_error;	/* which it may not see */
+	bool		proof_tried;	/* that its queries mean what they meant */
 	bool		inline_tried;	/* to rebuild for all, before a stale answer */
 	bool		inline_settled; /* that is done, or no use; else it may
 								 * rebuild for itself */
@@ -118,6 +119,7 @@ typedef struct Decision
 	ScStatus	status;
 	ScPrivateCause cause;		/* of SC_PRIVATE */
 	ScWant		want;			/* of SC_MISS and SC_INLINE */
+	bool		may_be_same;	/* nothing has moved but what names mean */
 	bool		renew_inline;	/* of SC_STALE: what is inline and has changed
 								 * is rebuilt first */
 } Decision;
@@ -259,7 +261,8 @@ is_before_ddl(ScLocal *local)
 		ScWordSeen *seen = &local->label.words[i];
 		ScWordState state;
 
-		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all)
+		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all &&
+			(int) seen->slot != sc_slot_of_names())
 			continue;
 		named = named || (int) seen->slot == catch_all;
 		sc_word_state((int) seen->slot, &state);
@@ -337,6 +340,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	ScMatch		match = SC_MATCH_WHOLE;
 	bool		background_moved = false;
 	bool		inline_moved = false;
+	bool		changed = false;
 	bool		current;
 
 	if (must_be_private(local, decision))
@@ -387,6 +391,9 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 		if (!section->invalidated &&
 			sc_label_prove(&section->label, reader->snapshot) == SC_CURRENT)
 			continue;
+		if (section->invalidated || !section->has_meaning ||
+			!sc_label_holds_but_for_names(&section->label, reader->snapshot))
+			changed = true;
 		defined = sc_definition_section(definition, NameStr(section->name));
 		if (section->is_inline && defined && defined->is_inline)
 			inline_moved = true;
@@ -405,6 +412,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 			decision->status = SC_STALE;
 		return;
 	}
+	decision->may_be_same = !changed && match == SC_MATCH_WHOLE;
 	/* also if what was in commit before is over */
 	if (!background_moved && !inline_moved)
 	{
@@ -1173,6 +1181,61 @@ renew_inline(Reader *reader)
 	return true;
 }
 
+/* May this reader build what is not current, for all? */
+static bool
+may_refresh(Reader *reader)
+{
+	ScSummaryDef *definition = sc_definition_get(reader->summary);
+
+	return !sc_build_needs_worker(definition, SC_WANT_NEEDED) &&
+		sc_build_may_publish(definition, SC_WANT_NEEDED);
+}
+
+/*
+ * DDL has moved what names mean, and nothing else has moved: find out whether the
+ * queries mean what they meant.  Then the document is current.  That takes no
+ * execution, and waits for nobody: not for another who finds it out, nor for a lock.
+ * True if the reader is to decide again.  What went wrong is the worker's to report.
+ */
+static bool
+prove_anew(Reader *reader)
+{
+	ScLocal    *local = reader->local;
+	ScBuild		build = {0};
+	ErrorData  *error;
+	int			outer = LockTimeout;
+
+	if (reader->proof_tried || reader->needs_worker || sc_build_is_running() ||
+		sc_subtransaction_is_ending() || sc_store_lacks_room(local->index) ||
+		sc_local_failed_proof(local) || !may_refresh(reader))
+		return false;
+	if (reader->flight == FLIGHT_NONE)
+	{
+		reader->proof_tried = !flight_lock(reader->summary, FLIGHT_BACKGROUND, false);
+		if (!reader->proof_tried)
+			reader->flight = FLIGHT_BACKGROUND;
+		return !reader->proof_tried;
+	}
+	reader->proof_tried = true;
+	LockTimeout = 1;
+	PG_TRY();
+	{
+		error = try_build(local, SC_WANT_PROOF, SC_BUILD_BACKGROUND, &build);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = outer;
+	}
+	PG_END_TRY();
+	land(reader);
+	free_build(&build);
+	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		throw_build_error(reader->summary, build.hides_errors, error);
+	if (error || !build.published)
+		sc_local_note_failed_proof(local);
+	return true;
+}
+
 typedef struct PrivateInlineArguments
 {
 	ScLocal    *local;
@@ -1228,16 +1291,6 @@ compose_answer(Reader *reader, ScBuild *build, ScAnswer *answer)
 						 &answer->document);
 }
 
-/* May this reader build what is not current, for all? */
-static bool
-may_refresh(Reader *reader)
-{
-	ScSummaryDef *definition = sc_definition_get(reader->summary);
-
-	return !sc_build_needs_worker(definition, SC_WANT_NEEDED) &&
-		sc_build_may_publish(definition, SC_WANT_NEEDED);
-}
-
 /*
  * A read by all the rules; sc_cache_read() has the short way for the usual one.
  */
@@ -1279,6 +1332,9 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		decide(local, &reader, &decision);
 		if (first)
 			reader.first_status = decision.status;
+
+		if (decision.may_be_same && decision.status != SC_HIT && prove_anew(&reader))
+			continue;
 
 		/*
 		 * What belongs into a stale answer first, then the request: a worker

@@ -17,6 +17,7 @@ extern void sc_commit_init(void);	/* from _PG_init */
 /* Marks raise nothing. */
 extern void sc_commit_mark(const ScSlotRef *ref);
 extern void sc_commit_mark_catch_all(void);
+extern void sc_commit_mark_names(void);
 extern void sc_commit_mark_cluster(void);
 extern bool sc_commit_begin_untracked_write(void);
 extern void sc_commit_end_untracked_write(bool before);

@@ -186,6 +186,13 @@
 /* Does DROP OWNED revoke roles that the role has granted, which count in all databases? */
 #define SC_DROP_OWNED_REVOKES_ROLES (PG_VERSION_NUM >= 160000)
 
+/* May the current user read what a query has in FROM?  Else raises the error. */
+#if PG_VERSION_NUM >= 160000
+#define SC_CHECK_RIGHTS(query) (void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true)
+#else
+#define SC_CHECK_RIGHTS(query) (void) ExecCheckRTPerms((query)->rtable, true)
+#endif
+
 /* The parameters of a hash table's allocator. */
 #if PG_VERSION_NUM >= 190000
 #define SC_HASH_ALLOC_PARAMS Size size, void *arg

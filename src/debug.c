@@ -56,6 +56,7 @@ static const struct config_enum_entry protocols[] = {
 	{"watch-all-known", SC_PROTOCOL_WATCH_ALL_KNOWN, false},
 	{"watch-unsettled", SC_PROTOCOL_WATCH_UNSETTLED, false},
 	{"assure-all", SC_PROTOCOL_ASSURE_ALL, false},
+	{"names-unseen", SC_PROTOCOL_NAMES_UNSEEN, false},
 	{"splice", SC_PROTOCOL_SPLICE, false},
 	{NULL, 0, false}
 };

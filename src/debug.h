@@ -34,6 +34,8 @@ enum
 									 * for a commit that is being replayed */
 	SC_PROTOCOL_ASSURE_ALL,		/* wrong: a primary says of any DDL that it is
 								 * about temporary relations only */
+	SC_PROTOCOL_NAMES_UNSEEN,	/* wrong: whatever a query means since DDL, its
+								 * document is as it was */
 	SC_PROTOCOL_SPLICE			/* wrong: of the parts of a section that have
 								 * changed, the first is built, and nothing is
 								 * proven of the others */

@@ -611,6 +611,7 @@ may_run(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan)
 	switch (arguments->may_run)
 	{
 		case SC_RUN_CLOSED:
+		case SC_RUN_NOTHING:
 			return false;
 		case SC_RUN_ONE_OWNERS:
 			return enter_owner(section->owner);
@@ -690,6 +691,45 @@ plan_of(BuildArguments *arguments, ScSectionDef *section)
 }
 
 /*
+ * Does a query that was just analysed mean what it meant when it gave what is cached of
+ * it, and may its owner still read that?  If not, that is an error.
+ */
+static bool
+is_same(ScSectionDef *section, SPIPlanPtr plan, const ScBody *body)
+{
+	List	   *queries = source_of(plan)->query_list;
+	ScMeaning	meaning;
+
+	if (!sc_meaning_is_known(&body->meaning) || section->closed != SC_CLOSED)
+		return false;
+	sc_meaning_find(queries, &meaning);
+	if (!sc_meaning_is_same(&meaning, &body->meaning) && !SC_WEAK(SC_PROTOCOL_NAMES_UNSEEN))
+		return false;
+	sc_meaning_check_rights(queries);
+	return true;
+}
+
+/*
+ * Find out what a query means that is about to be run.  It is planned for that: what is
+ * analysed anew from here on gets another plan, by whose generation that is known.
+ */
+static void
+find_meaning(ScSectionDef *section, SPIPlanPtr plan)
+{
+	CachedPlan *cached;
+
+	if (section->plan == NULL || section->closed != SC_CLOSED)
+		return;
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached == NULL)
+		return;
+	if (section->meaning_generation != cached->generation)
+		sc_meaning_find(source_of(plan)->query_list, &section->meaning);
+	section->meaning_generation = cached->generation;
+	ReleaseCachedPlan(cached, CurrentResourceOwner);
+}
+
+/*
  * Run a plan of a section, or of a part of it, and make its JSON, in the given context.
  * False if what was run may not be run here, or not by itself.
  */
@@ -707,6 +747,7 @@ build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, Me
 	bool		ran;
 
 	receiver.context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
+	find_meaning(section, plan);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
@@ -724,6 +765,9 @@ build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, Me
 		section->plan_generation = cached->generation;
 	}
 	body->stranger = section->stranger;
+	memset(&body->meaning, 0, sizeof(body->meaning));
+	if (section->plan && section->closed == SC_CLOSED && section->meaning_generation == cached->generation)
+		body->meaning = section->meaning;
 	ReleaseCachedPlan(cached, section->plan ? CurrentResourceOwner : NULL);
 	if (section != arguments->section && !stands_alone(section, plan))
 	{
@@ -768,16 +812,20 @@ build_bodies(void *arg)
 	for (int p = 0; arguments->ran && p < nparts; p++)
 		if (arguments->wanted[p])
 		{
+			ScBody	   *body = &arguments->bodies[p];
+
 			plans[p] = plan_of(arguments, sc_section_part(section, p));
-			arguments->ran = plans[p] != NULL;
-			nwanted++;
+			body->is_same = plans[p] && is_same(sc_section_part(section, p), plans[p], body);
+			arguments->ran = plans[p] && (body->is_same || arguments->may_run != SC_RUN_NOTHING);
+			if (!body->is_same)
+				nwanted++;
 		}
 	for (int p = 0; arguments->ran && p < nparts; p++)
 	{
 		ScSectionDef *part = sc_section_part(section, p);
 		int64		start = sc_clock_now();
 
-		if (!arguments->wanted[p])
+		if (!arguments->wanted[p] || arguments->bodies[p].is_same)
 			continue;
 		/* once more, right before it is run: others have taken their time */
 		if (nwanted > 1 && part->plan)

@@ -23,6 +23,7 @@ typedef struct ScLocalSection
 	uint64		lineage;		/* of what it was built from: see ScSectionDef */
 	uint64		reading;
 	TransactionId database;		/* see ScChunk */
+	bool		has_meaning;	/* what its query means is known */
 	ScLabel		label;
 } ScLocalSection;
 
@@ -73,6 +74,10 @@ typedef struct ScLocal
 	Oid			reader;			/* this role, at the version of the roles */
 	uint64		reader_version;
 
+	/* At which version and names word its queries were found to mean something else. */
+	uint64		unproven_version;
+	uint64		unproven_names;
+
 	/* The document itself, of document_version; NULL: not kept here. */
 	text	   *document;
 	uint64		document_version;
@@ -85,6 +90,12 @@ typedef struct ScLocal
 
 extern ScLocal *sc_local_get(const char *summary, bool create);
 extern void sc_local_sync(ScLocal *local, bool create);
+
+/* It was looked, in vain, whether the queries of this version mean what they meant
+ * when it was built: that need not be done again until other DDL comes. */
+extern void sc_local_note_failed_proof(ScLocal *local);
+extern bool sc_local_failed_proof(const ScLocal *local);
+
 extern text *sc_local_document(ScLocal *local);
 extern text *sc_local_assemble(ScChunk **chunks, int nchunks);
 extern bool sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, TimestampTz *built_at,

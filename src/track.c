@@ -726,6 +726,62 @@ sc_track_is_tracked(Oid relid)
 	return table && table->tracked;
 }
 
+/* The catch-all word of the database if nothing is pending on it. */
+static uint64
+settled_catch_all(void)
+{
+	int			slot = sc_slot_find(SC_KEY_CATCH_ALL, false);
+	ScWordState state;
+
+	if (slot == SC_SLOT_NONE)
+		return SC_NEVER_CURRENT;
+	sc_word_state(slot, &state);
+	return state.pending > 0 ? SC_NEVER_CURRENT : state.revision;
+}
+
+/*
+ * First the word, then the list.  A table that becomes tracked meanwhile moves the word:
+ * who makes it that has the table locked until it is pending there.
+ */
+void
+sc_track_note(ScTracked *tracked)
+{
+	tracked->catch_all = settled_catch_all();
+	pg_read_barrier();
+	if (tracked->catch_all == SC_NEVER_CURRENT)
+		return;
+	/* who rewrites it has it locked for long */
+	if (ConditionalLockRelationOid(TriggerRelationId, AccessShareLock))
+	{
+		tracked->tables = sc_track_tables(true);
+		UnlockRelationOid(TriggerRelationId, AccessShareLock);
+	}
+	else
+		tracked->catch_all = SC_NEVER_CURRENT;
+}
+
+bool
+sc_track_may_be_changed(const ScTracked *tracked)
+{
+	ListCell   *lc;
+
+	pg_read_barrier();
+	if (tracked->catch_all == SC_NEVER_CURRENT || settled_catch_all() != tracked->catch_all)
+		return true;
+	foreach(lc, tracked->tables)
+	{
+		for (int mode = ShareUpdateExclusiveLock; mode <= AccessExclusiveLock; mode++)
+		{
+			LOCKTAG		tag;
+
+			SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
+			if (SC_LOCK_HELD(&tag, mode))
+				return true;
+		}
+	}
+	return false;
+}
+
 /*
  * Mark what a transaction that applies another server's changes has written:
  * see the head of this file.  The lock shows it, also for a partition whose

@@ -21,6 +21,24 @@ extern PGDLLEXPORT Datum sc_touch(PG_FUNCTION_ARGS);	/* the trigger function */
 
 /* A plan begins to write a table, which is locked. */
 extern void sc_track_plan(Oid relid, struct TriggerDesc *desc);
+/*
+ * The tracked tables of the database before a command, and the state of the catch-all
+ * word, which moves whenever they become more or fewer.
+ */
+typedef struct ScTracked
+{
+	List	   *tables;			/* of Oid */
+	uint64		catch_all;		/* SC_NEVER_CURRENT: it was moving */
+} ScTracked;
+
+/*
+ * Before a command, which is in this transaction, and after it: may it have changed a
+ * tracked table?  Who changes one has locked it more strongly than a writer.  All
+ * zero: it was not noted, and may have.
+ */
+extern void sc_track_note(ScTracked *tracked);
+extern bool sc_track_may_be_changed(const ScTracked *tracked);
+
 extern bool sc_track_is_tracked(Oid relid);
 
 /* An error if a table cannot be a source. */

@@ -78,7 +78,7 @@ StaticAssertDecl(4 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for 
 static Size
 slots_size(void)
 {
-	return mul_size(sizeof(ScSlotPadded), add_size(sc_max_tables, SC_FALLBACKS));
+	return mul_size(sizeof(ScSlotPadded), add_size(sc_max_tables, SC_FALLBACKS + SC_NAMES_SLOTS));
 }
 
 static Size
@@ -129,7 +129,7 @@ words_init(int tranche)
 		pg_atomic_init_u64(&sc_slot_at(i)->published, 0);
 		for (int c = 0; c < SC_SLOT_CHANGES; c++)
 			pg_atomic_init_u64(&sc_slot_at(i)->changes[c], 0);
-		/* nobody need say so of a fallback */
+		/* nobody need say so of what is not given away */
 		sc_slot_at(i)->wanted = i >= sc_words->nslots;
 	}
 	pg_atomic_write_u64(&sc_slot_at(SC_CLUSTER_SLOT)->key, SC_KEY_CLUSTER);
@@ -343,7 +343,13 @@ sc_slot_want(int slot, bool wanted)
 int
 sc_slot_count(void)
 {
-	return sc_words->nslots + SC_FALLBACKS;
+	return sc_words->nslots + SC_FALLBACKS + SC_NAMES_SLOTS;
+}
+
+int
+sc_slot_of_names(void)
+{
+	return sc_words->nslots + SC_FALLBACKS + (int) (MyDatabaseId % SC_NAMES_SLOTS);
 }
 
 bool
@@ -637,7 +643,8 @@ sc_word_read(ScWordSeen *seen, uint64 key, int slot)
 			slot = sc_slot_find(key, true);
 		if (slot == SC_SLOT_NONE)
 			return false;
-		SC_POINT(slot != SC_CLUSTER_SLOT && OidIsValid((Oid) key) ? "label-found" : "catch-all-found");
+		SC_POINT(key != SC_KEY_CLUSTER && key != SC_KEY_NAMES && OidIsValid((Oid) key) ?
+				 "label-found" : "catch-all-found");
 		seen->slot = slot;
 		seen->revision = SC_REVISION(pg_atomic_read_u64(&sc_slot_at(slot)->word));
 		pg_read_barrier();

@@ -17,13 +17,15 @@
 /*
  * A slot's key: database and relation.  The catch-all word of a database has
  * relation 0.  Slot 0 is the cluster's own catch-all: it takes DDL on roles, and
- * marks that there is no memory for.  Every label has both.
+ * marks that there is no memory for.  A database's names word takes DDL that changes
+ * what names mean, and nothing else: see meaning.c.  Every label has the three.
  */
 #define SC_KEY(dboid, relid) (((uint64) (dboid) << 32) | (uint64) (relid))
 #define SC_KEY_DATABASE(key)	((Oid) ((key) >> 32))
 #define SC_KEY_RELATION(key)	((Oid) (key))
 #define SC_KEY_HERE(relid)		SC_KEY(MyDatabaseId, relid)
 #define SC_KEY_CATCH_ALL		SC_KEY_HERE(InvalidOid)
+#define SC_KEY_NAMES			(~UINT64CONST(0) - 1)
 #define SC_CLUSTER_SLOT		0
 #define SC_KEY_CLUSTER		(~UINT64CONST(0))
 
@@ -78,7 +80,10 @@ extern bool sc_slot_all_taken(void);
  * a commit.  A database is refused one once, a table each time. */
 extern uint64 sc_slot_refusals(void);
 
-/* The number of slots, fallbacks included: more than any slot. */
+/* The slot of this database's names word.  It is always there. */
+extern int	sc_slot_of_names(void);
+
+/* The number of slots, with fallbacks and names words: more than any slot. */
 extern int	sc_slot_count(void);
 
 /* The next slot of a database after this one that is a table's and is wanted, or
