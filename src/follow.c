@@ -643,8 +643,11 @@ add_all_going(Renamed *renamed, Going *going)
 
 	foreach(lc, going->objects)
 	{
-		add_related(going, lfirst(lc), false);
-		add_related(going, lfirst(lc), true);
+		/* the list is moved when it grows */
+		const ObjectAddress *object = lfirst(lc);
+
+		add_related(going, object, false);
+		add_related(going, object, true);
 	}
 	foreach(lc, going->objects)
 	{

@@ -200,6 +200,13 @@ ALTER TABLE u DROP x2;
 ALTER TABLE u DROP x;
 SELECT count(*) > 0 AS it_ran FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND pid = pg_backend_pid();
 
+--
+-- What many objects depend on (with assertions: a list that moves when it grows)
+--
+CREATE TABLE wide (n int);
+DO $$ BEGIN FOR i IN 1 .. 200 LOOP EXECUTE format('ALTER TABLE wide ADD CHECK (n > %s)', i); END LOOP; END $$;
+DROP TABLE wide;
+
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_breaks, regress_breaks2 CASCADE;
 DROP OWNED BY regress_breaks_owner;
