@@ -758,6 +758,7 @@ sc_track_note(ScTracked *tracked)
 	}
 	else
 		tracked->catch_all = SC_NEVER_CURRENT;
+	SC_POINT("ddl-noted");
 }
 
 bool

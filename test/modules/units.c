@@ -412,10 +412,10 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(waited > SC_NS_PER_S && waited <= 2 * SC_NS_PER_S);
 
 	/* statistics are this summary's only, and a reset leaves nothing */
-	sc_store_account(s, "s", SC_BUILD_MISS, 5, SC_PUT_CHANGED);
-	sc_store_account(s, "s", SC_BUILD_MISS, 3, SC_PUT_SAME);
-	sc_store_account(s, "s", SC_BUILD_MISS, 4, SC_PUT_NO_MEMORY);
-	sc_store_account(s, "t", SC_BUILD_MISS, 1, SC_PUT_CHANGED);
+	sc_store_account(s, "s", SC_BUILD_MISS, true, 5, SC_PUT_CHANGED);
+	sc_store_account(s, "s", SC_BUILD_MISS, true, 3, SC_PUT_SAME);
+	sc_store_account(s, "s", SC_BUILD_MISS, true, 4, SC_PUT_NO_MEMORY);
+	sc_store_account(s, "t", SC_BUILD_MISS, true, 1, SC_PUT_CHANGED);
 	sc_store_statistics(s, &stats);
 	CHECK(stats.builds[SC_BUILD_MISS] == 3 && stats.ns_min == 3 && stats.ns_max == 5 && stats.ns_total == 12);
 	CHECK(stats.wasted == 1 && stats.unpublished == 1 && stats.failed == 12 && sc_store_lacks_room(s));
