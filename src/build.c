@@ -403,11 +403,8 @@ wait_for_sources(void *arg)
 	CurrentResourceOwner = outer;
 }
 
-/*
- * Lock the sources of the wanted sections, as the head of this file says.  False if a
- * proof would have to wait for one.
- */
-static bool
+/* Lock the sources of the wanted sections, as the head of this file says. */
+static void
 lock_wanted(Sections *sections)
 {
 	ResourceOwner outer = CurrentResourceOwner;
@@ -415,17 +412,11 @@ lock_wanted(Sections *sections)
 
 	if (!lock_sources(sections))
 	{
-		if (sections->want == SC_WANT_PROOF)
-		{
-			CurrentResourceOwner = outer;
-			return false;
-		}
 		sc_document_give_way();
 		sc_subtransaction_end_scope(scope);
 		sc_document_run_timed(NameStr(sections->definition->name), wait_for_sources, sections);
 	}
 	CurrentResourceOwner = outer;
-	return true;
 }
 
 /*
@@ -692,7 +683,7 @@ keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 			&sections->units[sections->first[s] + chunk->part] : NULL;
 
 		/* the one that was looked at, and not one that was built since */
-		if (unit == NULL || !unit->wanted || !unit->may_be_same || view.invalidated[i] ||
+		if (unit == NULL || !unit->wanted || !unit->may_be_same ||
 			chunk->labelled_at != unit->expected || chunk->definition != section->hash)
 			continue;
 		unit->kept = MemoryContextAllocHuge(CurrentMemoryContext, chunk->size);
@@ -1181,12 +1172,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 		return;
 	}
 
-	if (!lock_wanted(&sections))
-	{
-		memset(build, 0, sizeof(*build));
-		sc_definition_unpin();
-		return;
-	}
+	lock_wanted(&sections);
 	build->lacks_slots = false;
 	for (int u = 0; u < sections.nunits; u++)
 		if (sections.units[u].wanted)

@@ -691,17 +691,18 @@ plan_of(BuildArguments *arguments, ScSectionDef *section)
 }
 
 /*
- * Does a query that was just analysed mean what it meant when it gave what is cached of
- * it, and may its owner still read that?  If not, that is an error.
+ * Does a query mean what it meant when it gave what is cached of it, which was closed,
+ * and may its owner still read that?  If not, that is an error.
  */
 static bool
-is_same(ScSectionDef *section, SPIPlanPtr plan, const ScBody *body)
+is_same(ScSectionDef *section, const ScBody *body)
 {
-	List	   *queries = source_of(plan)->query_list;
 	ScMeaning	meaning;
+	List	   *queries;
 
-	if (!sc_meaning_is_known(&body->meaning) || section->closed != SC_CLOSED)
+	if (!sc_meaning_is_known(&body->meaning) || sc_constant_runs_checks(section))
 		return false;
+	queries = sc_query_rewrite(section);
 	sc_meaning_find(queries, &meaning);
 	if (!sc_meaning_is_same(&meaning, &body->meaning) && !SC_WEAK(SC_PROTOCOL_NAMES_UNSEEN))
 		return false;
@@ -814,11 +815,13 @@ build_bodies(void *arg)
 		{
 			ScBody	   *body = &arguments->bodies[p];
 
-			plans[p] = plan_of(arguments, sc_section_part(section, p));
-			body->is_same = plans[p] && is_same(sc_section_part(section, p), plans[p], body);
-			arguments->ran = plans[p] && (body->is_same || arguments->may_run != SC_RUN_NOTHING);
-			if (!body->is_same)
-				nwanted++;
+			body->is_same = is_same(sc_section_part(section, p), body);
+			if (body->is_same)
+				continue;
+			if (arguments->may_run != SC_RUN_NOTHING)
+				plans[p] = plan_of(arguments, sc_section_part(section, p));
+			arguments->ran = plans[p] != NULL;
+			nwanted++;
 		}
 	for (int p = 0; arguments->ran && p < nparts; p++)
 	{

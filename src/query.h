@@ -14,6 +14,8 @@
 #include "utils/plancache.h"
 
 /* Inside sc_owner_run() and SPI. */
+/* The same, analysed and rewritten only: what it means, and no plan. */
+extern List *sc_query_rewrite(ScSectionDef *section);
 extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
 extern Query *sc_query_analyze(ScSectionDef *section);
 

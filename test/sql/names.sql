@@ -110,6 +110,20 @@ DROP VIEW w;
 SELECT after('DROP VIEW');
 
 --
+-- A write beside such a command
+--
+CREATE TABLE regress_names.created (n int);
+INSERT INTO t VALUES (3, 'glad');
+SELECT after('INSERT');
+SELECT summary_cache_get('two'), summary_cache_get('one');
+BEGIN;
+DELETE FROM t WHERE n = 3;
+DROP TABLE created;
+COMMIT;
+SELECT after('DELETE and DROP TABLE');
+SELECT summary_cache_get('two'), summary_cache_get('one');
+
+--
 -- What changes the meaning of a query
 --
 CREATE OR REPLACE VIEW regress_names.v AS SELECT n + 100 AS n, m FROM t;
@@ -152,9 +166,14 @@ SELECT after('a new member of a tree');
 DROP TABLE leaf1;
 SELECT after('DROP of a member');
 SELECT summary_cache_get('tree');
+CREATE VIEW regress_names.below AS SELECT 1 AS n;
+CREATE VIEW regress_names.above AS SELECT n FROM below;
+SELECT after('CREATE VIEW');
+DROP VIEW below CASCADE;
+SELECT after('CASCADE');
 DROP VIEW v CASCADE;
 SELECT summary_cache_drop('view'), summary_cache_drop('viewrows');
-SELECT after('CASCADE');
+SELECT after('summary_cache_drop');
 ALTER TABLE t ALTER COLUMN n TYPE int USING n * 10;
 SELECT after('ALTER TYPE of a column, to the same type');
 SELECT summary_cache_get('two');
@@ -194,6 +213,10 @@ GRANT EXECUTE ON FUNCTION pg_catalog.lower(text) TO regress_names_other;
 SELECT after('GRANT on a function of PostgreSQL''s');
 REVOKE EXECUTE ON FUNCTION pg_catalog.lower(text) FROM regress_names_other;
 SELECT after('REVOKE');
+CREATE FUNCTION pg_catalog.regress_names(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+SELECT after('CREATE FUNCTION among PostgreSQL''s');
+DROP FUNCTION pg_catalog.regress_names(int);
+SELECT after('DROP FUNCTION');
 ALTER FUNCTION summary_cache_get(text, boolean) COST 2;
 SELECT after('ALTER FUNCTION of ours');
 

@@ -27,6 +27,8 @@ $node->sql(q{
 	CREATE VIEW v AS SELECT n FROM t;
 	INSERT INTO t VALUES (1);
 	INSERT INTO late VALUES (1);
+	CREATE SCHEMA earlier;
+	SET search_path = earlier, public;
 	SELECT summary_cache_define('s', 'main', 'SELECT n FROM v');
 	SELECT summary_cache_define('u', 'main', 'SELECT n FROM t');
 });
@@ -85,6 +87,14 @@ $other->query('COMMIT');
 is($reader->query(fetch('s')) =~ s/hit-revision 101/stale 1/r, 'stale 1', 'it is another view then, and no hit before the document is built');
 at_rest('... as it is', 101);
 
+# it costs no reader a build, if the query means something else
+$node->quiet;
+$other->query('CREATE OR REPLACE VIEW v AS SELECT n + 101 AS n FROM t');
+is($reader->query(fetch('s')), 'stale 101', 'a view was replaced: a worker builds');
+at_rest('... what it is', 102);
+$other->query('CREATE OR REPLACE VIEW v AS SELECT n + 100 AS n FROM t');
+at_rest('and back', 101);
+
 #
 # A cancel ends it
 #
@@ -97,7 +107,7 @@ like($reader->error, qr/canceling statement due to user request/, 'the reader is
 ok($node->sql(fetch('s')) =~ /^(hit-revision|stale) 101$/, 'others are served after a cancel');
 
 #
-# The word moves after the invalidations are sent: what a session has cached of a view shows
+# The word moves after the invalidations are sent: else a session would not find what a name means by now
 #
 $reader->quit;
 $reader = Session->new($node);
@@ -106,9 +116,9 @@ is($reader->query(fetch('s')), 'hit-revision 101', 'the session has it');
 names_move();
 is($reader->query(fetch('s')), 'hit-revision 101', '... and has looked at it');
 $other->query("SET summary_cache.debug_sleep = '2000000000'; SET summary_cache.debug_point = 'commit-published'");
-$other->send_sql('CREATE OR REPLACE VIEW v AS SELECT n + 200 AS n FROM t');
+$other->send_sql('CREATE VIEW earlier.v AS SELECT n + 200 AS n FROM t');
 $node->poll('SELECT wait_event FROM pg_stat_activity WHERE pid = ' . $other->pid, 'PgSleep') or die 'never there';
-isnt($reader->query(fetch('s')), 'hit-revision 101', 'a view is replaced');
+isnt($reader->query(fetch('s')), 'hit-revision 101', 'a name is another view\'s');
 $other->wake;
 $other->query('RESET summary_cache.debug_point');
 isnt($reader->query(fetch('s')), 'hit-revision 101', '... and stays so');
