@@ -160,6 +160,7 @@ static const struct
 	int			max_level;		/* those of zstd beyond it take much memory,
 								 * also of who decodes */
 }			encodings[SC_ENCODINGS] =
+
 {
 	[SC_GZIP] = {"gzip", 6, 9},
 	[SC_ZSTD] = {"zstd", 3, 19},
