@@ -14,6 +14,9 @@
 #include "utils/plancache.h"
 
 /* Inside sc_owner_run() and SPI. */
+/* An error context callback, of which the argument is a section. */
+extern void sc_query_error_callback(void *arg);
+
 extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
 extern Query *sc_query_analyze(ScSectionDef *section);
 
