@@ -74,15 +74,6 @@ static bool code_of_several = false;
 static bool build_ran_code = false;
 
 static void
-error_callback(void *arg)
-{
-	ScSectionDef *section = arg;
-
-	errcontext("section \"%s\" of summary \"%s\"",
-			   NameStr(section->name), NameStr(section->summary));
-}
-
-static void
 build_timeout_handler(void)
 {
 	sc_document_timed_out = true;
@@ -947,7 +938,7 @@ sc_document_build(ScSectionDef *section, const bool *wanted, ScMayRun may_run, S
 	BuildArguments arguments = {section, wanted, may_run, snapshot, bodies};
 	ErrorContextCallback callback;
 
-	callback.callback = error_callback;
+	callback.callback = sc_query_error_callback;
 	callback.arg = section;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;

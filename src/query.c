@@ -476,6 +476,15 @@ sc_query_reads_clock(const char *text, List *queries)
 										  queries);
 }
 
+void
+sc_query_error_callback(void *arg)
+{
+	ScSectionDef *section = arg;
+
+	errcontext("section \"%s\" of summary \"%s\"",
+			   NameStr(section->name), NameStr(section->summary));
+}
+
 /*
  * Prepare a section's query and see that it is of the right kind.  Inside SPI
  * and the build environment.

@@ -1104,7 +1104,7 @@ is_rest_there(const Summary *summary, const ScPublication *publication)
 
 		if (extent_of(publication, s) != PUBLISHES_PARTS)
 			continue;
-		if (section < 0 || sections[section].invalidated)
+		if (publication->expected == NULL || section < 0 || sections[section].invalidated)
 			return false;
 		for (int p = 0; p < nparts; p++)
 		{

@@ -458,6 +458,7 @@ test_parts(PG_FUNCTION_ARGS)
 	int			s;
 	ScStored	stored = {0};
 	ScChunk    *second;
+	ScChunk    *four[4];
 
 	start(8, 3);
 	one[0] = make(name, "B", 1, 20);
@@ -538,6 +539,16 @@ test_parts(PG_FUNCTION_ARGS)
 	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
 	stored.nchunks = 3;
 	CHECK(load_copy(&stored) == SC_LOAD_DONE);
+	/* of four, two can have changed places between the first and the last */
+	for (int i = 0; i < 4; i++)
+		four[i] = make(name, &"abcd"[i], 1, 3000);
+	CHECK(put_parts(sc_store_find("s", false), "s", name, 4, four, NULL) == SC_PUT_CHANGED);
+	CHECK(sc_store_copy(sc_store_find("s", false), &stored) && stored.nchunks == 4);
+	CHECK(load_copy(&stored) == SC_LOAD_DONE);
+	second = (ScChunk *) (stored.bytes + MAXALIGN(((ScChunk *) stored.bytes)->size));
+	second->part = 2;
+	((ScChunk *) ((char *) second + MAXALIGN(second->size)))->part = 1;
+	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
 	PG_RETURN_VOID();
 }
 
