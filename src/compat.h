@@ -12,6 +12,11 @@
 #error "summary_cache needs PostgreSQL 15 or later"
 #endif
 
+/* From 16 on, postgres.h has no variable-length types any more. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* This backend's number, from 0: below MaxBackends for all that run transactions. */
 #if PG_VERSION_NUM >= 170000
 #define SC_MY_BACKEND	((int) MyProcNumber)
