@@ -155,7 +155,7 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	chunk->database = database_made_by();
 	chunk->stranger = body->stranger;
 	chunk->meaning = body->meaning;
-	chunk->labelled_at = label->read_at;
+	chunk->executed_at = chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
 	chunk->built_at = built_at;
 	chunk->build_ns = body->build_ns;
@@ -181,20 +181,17 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 
 /*
  * The same of what is cached, and is as its query would make it now: only its label is
- * new, of which the words of its sources are those that it has.
+ * new, of which the words of its sources are those that it has.  Its age, what it was
+ * built from and who had to be finished for that stay.
  */
 static ScChunk *
-relabel_chunk(ScChunk *chunk, ScSectionDef *section, bool for_all, const ScLabel *label,
-			  TimestampTz built_at, uint64 xmax)
+relabel_chunk(ScChunk *chunk, bool for_all, const ScLabel *label)
 {
 	chunk->next = InvalidDsaPointer;
-	chunk->is_inline = section->is_inline;
 	chunk->for_all = for_all;
 	chunk->database = database_made_by();
 	chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
-	chunk->built_at = built_at;
-	chunk->xmax = xmax;
 	memcpy(chunk->words, label->words, sizeof(ScWordSeen) * SC_CATCH_ALLS);
 	return chunk;
 }
@@ -560,7 +557,7 @@ static bool
 is_needed(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
 {
 	/* what is nearly too old is renewed along with the rest */
-	return sc_local_is_aging(local, mine->label.read_at, now) ||
+	return sc_local_is_aging(local, mine->executed_at, now) ||
 		sc_label_prove(&mine->label, snapshot) != SC_CURRENT;
 }
 
@@ -568,7 +565,7 @@ is_needed(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
 static bool
 may_be_same(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
 {
-	return mine->has_meaning && !sc_local_is_aging(local, mine->label.read_at, now) &&
+	return mine->has_meaning && !sc_local_is_aging(local, mine->executed_at, now) &&
 		sc_label_holds_but_for_names(&mine->label, snapshot);
 }
 
@@ -1029,8 +1026,7 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 			continue;
 		if (body->is_same)
 		{
-			build->chunks[first + p] = relabel_chunk(unit->kept, unit->def, !sections->definition->has_readers,
-													 &unit->label, built_at, xmax);
+			build->chunks[first + p] = relabel_chunk(unit->kept, !sections->definition->has_readers, &unit->label);
 			unit->kept = NULL;
 			continue;
 		}
@@ -1172,7 +1168,9 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 		return;
 	}
 
-	lock_wanted(&sections);
+	/* what executes nothing reads no source */
+	if (want != SC_WANT_PROOF)
+		lock_wanted(&sections);
 	build->lacks_slots = false;
 	for (int u = 0; u < sections.nunits; u++)
 		if (sections.units[u].wanted)

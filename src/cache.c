@@ -186,9 +186,9 @@ flight_unlock(const char *summary, Flight flight)
 static bool
 too_old(ScLocal *local, Reader *reader, int extra)
 {
-	if (sc_local_stale_age(local) < 0 || local->label.read_at > reader->asked_at)
+	if (sc_local_stale_age(local) < 0 || local->executed_at > reader->asked_at)
 		return false;
-	return sc_clock_now() - local->label.read_at >
+	return sc_clock_now() - local->executed_at >
 		((int64) sc_local_stale_age(local) + extra) * SC_NS_PER_S;
 }
 
@@ -371,7 +371,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 
 	decision->status = SC_MISS;
 	decision->want = SC_WANT_ALL;
-	if (local->nsections == 0 || (reader->asked->force && local->label.read_at <= reader->asked_at))
+	if (local->nsections == 0 || (reader->asked->force && local->executed_at <= reader->asked_at))
 		return;
 
 	/* a definition that is gone, or another's, has nothing to do with these */
@@ -549,7 +549,7 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 	if (status == SC_STALE && asked->forms)
 		answer->stale_since = stale_since(local, NULL);
 	/* with a stale one it was requested */
-	if (status != SC_STALE && unlikely(sc_local_is_aging(local, local->label.read_at, now)))
+	if (status != SC_STALE && unlikely(sc_local_is_aging(local, local->executed_at, now)))
 		(void) sc_request_refresh(local->index);
 	return true;
 }
@@ -584,7 +584,7 @@ request_for_others(Reader *reader, ScPrivateCause cause)
 		 cause != SC_PRIVATE_MAY_NOT_PUBLISH))
 		return;
 	if ((local->nsections == 0 || !local->consistent ||
-		 sc_local_is_aging(local, local->label.read_at, sc_clock_now()) ||
+		 sc_local_is_aging(local, local->executed_at, sc_clock_now()) ||
 		 sc_label_prove(&local->label, reader->snapshot) != SC_CURRENT) &&
 		!sc_build_is_blocked_here(sc_definition_get(reader->summary)))
 		(void) sc_request_refresh(local->index);
@@ -1004,7 +1004,7 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 		/* unless it was invalidated since, or given away */
 		sc_local_sync(local, true);
 		if (local->index == index && is_as_built(reader) &&
-			(!anew || local->label.read_at > reader->asked_at) &&
+			(!anew || local->executed_at > reader->asked_at) &&
 			answer_reader(reader, decision->status, false, answer))
 			return true;
 	}
@@ -1093,7 +1093,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		sc_local_sync(local, true);
 		/* what is there of a section may be proven current, and built before */
 		if (local->index >= 0 && is_as_built(reader) &&
-			(!reader->asked->force || local->label.read_at > reader->asked_at) &&
+			(!reader->asked->force || local->executed_at > reader->asked_at) &&
 			answer_reader(reader, decision->status, false, answer))
 		{
 			sc_build_warn(reader->summary, &build);
@@ -1541,7 +1541,7 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 
 		/* the coarse clock may be behind: 0 is not to be compared with it */
 		if ((limit < 0 ||
-			 (limit > 0 && now - local->label.read_at <= (int64) limit * SC_NS_PER_S)) &&
+			 (limit > 0 && now - local->executed_at <= (int64) limit * SC_NS_PER_S)) &&
 			answer_from_cache(local, asked, SC_HIT, now, false, answer))
 			return;
 	}

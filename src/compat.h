@@ -191,11 +191,11 @@
 /* Does DROP OWNED revoke roles that the role has granted, which count in all databases? */
 #define SC_DROP_OWNED_REVOKES_ROLES (PG_VERSION_NUM >= 160000)
 
-/* May the current user read what a query has in FROM?  Else raises the error. */
+/* May the current user read what a query has in FROM? */
 #if PG_VERSION_NUM >= 160000
-#define SC_CHECK_RIGHTS(query) (void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true)
+#define SC_MAY_READ(query) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, false)
 #else
-#define SC_CHECK_RIGHTS(query) (void) ExecCheckRTPerms((query)->rtable, true)
+#define SC_MAY_READ(query) ExecCheckRTPerms((query)->rtable, false)
 #endif
 
 /* The parameters of a hash table's allocator. */

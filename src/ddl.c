@@ -31,7 +31,6 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_depend.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
@@ -39,7 +38,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "parser/parse_func.h"
 #include "parser/parse_type.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -511,53 +509,11 @@ changes_login(AlterRoleStmt *stmt)
  * The queries of sections are analysed again after such a command.  So it may
  * create and drop, rename and redefine what a text can name, and give and take
  * rights.  What it must not change is what is behind an oid that stays, and of
- * which the meaning of a closed query says nothing: PostgreSQL's own functions, types
- * other than those of rows, operators and casts, and, of tracked tables, everything.
+ * which the meaning of a closed query says nothing: functions, types other than those
+ * of rows, operators and casts, and, of tracked tables, everything.
  * The last is found out by their locks (track.c).  CASCADE may reach anything.
  *-------------------------------------------------------------------------
  */
-
-/* Is a schema one of those that come with the server, but for public? */
-static bool
-is_servers_schema(Oid namespace)
-{
-	return OidIsValid(namespace) && namespace < FirstNormalObjectId && namespace != PG_PUBLIC_NAMESPACE;
-}
-
-/* May a function be that of our triggers?  Who changes that changes all tracked tables. */
-static bool
-is_ours(const char *name)
-{
-	return strncmp(name, SC_NAME, strlen(SC_NAME)) == 0;
-}
-
-/* May the function that a command creates replace one of PostgreSQL's own, or of ours? */
-static bool
-may_replace_known_function(List *names)
-{
-	char	   *schema;
-	char	   *name;
-	List	   *path;
-
-	DeconstructQualifiedName(names, &schema, &name);
-	if (is_ours(name))
-		return true;
-	if (schema)
-		return is_servers_schema(get_namespace_oid(schema, true));
-	path = fetch_search_path(false);
-	return path == NIL || is_servers_schema(linitial_oid(path));
-}
-
-/* Is a function neither PostgreSQL's own nor ours?  One that is not found is not known. */
-static bool
-is_users_function(ObjectType type, Node *object)
-{
-	Oid			oid = IsA(object, ObjectWithArgs) ?
-		LookupFuncWithArgs(type, (ObjectWithArgs *) object, true) : InvalidOid;
-	char	   *name = oid >= FirstNormalObjectId ? get_func_name(oid) : NULL;
-
-	return name && !is_ours(name);
-}
 
 static bool
 drops_names(DropStmt *stmt)
@@ -583,31 +539,12 @@ drops_names(DropStmt *stmt)
 	}
 }
 
+/* The right to use a schema decides at run time, too, how names are found and shown. */
 static bool
 grants_names(GrantStmt * stmt)
 {
-	ListCell   *lc;
-
-	switch (stmt->objtype)
-	{
-		case OBJECT_TABLE:
-		case OBJECT_SEQUENCE:
-		case OBJECT_SCHEMA:
-			return stmt->targtype != ACL_TARGET_DEFAULTS;
-		case OBJECT_FUNCTION:
-		case OBJECT_PROCEDURE:
-		case OBJECT_ROUTINE:
-			if (stmt->targtype != ACL_TARGET_OBJECT || stmt->behavior == DROP_CASCADE)
-				return false;
-			foreach(lc, stmt->objects)
-			{
-				if (!is_users_function(stmt->objtype, lfirst(lc)))
-					return false;
-			}
-			return true;
-		default:
-			return false;
-	}
+	return (stmt->objtype == OBJECT_TABLE || stmt->objtype == OBJECT_SEQUENCE) &&
+		stmt->targtype != ACL_TARGET_DEFAULTS;
 }
 
 /* CONCURRENTLY commits halfway, when what was locked is not looked at yet. */
@@ -640,7 +577,7 @@ alters_names(AlterTableStmt *stmt)
 
 /* The object of RENAME, OWNER TO and SET SCHEMA. */
 static bool
-is_name_only(ObjectType type, Node *object)
+is_name_only(ObjectType type)
 {
 	switch (type)
 	{
@@ -655,10 +592,6 @@ is_name_only(ObjectType type, Node *object)
 		case OBJECT_POLICY:
 		case OBJECT_TABCONSTRAINT:
 			return true;
-		case OBJECT_FUNCTION:
-		case OBJECT_PROCEDURE:
-		case OBJECT_ROUTINE:
-			return is_users_function(type, object);
 		default:
 			return false;
 	}
@@ -676,16 +609,15 @@ changes_names_only(Node *parsetree)
 		case T_ViewStmt:
 		case T_CreateSeqStmt:
 		case T_AlterSeqStmt:
-		case T_CreateTrigStmt:
 		case T_RuleStmt:
 		case T_CreatePolicyStmt:
 		case T_AlterPolicyStmt:
 			return true;
 		case T_CreateFunctionStmt:
-			return !may_replace_known_function(((CreateFunctionStmt *) parsetree)->funcname);
-		case T_AlterFunctionStmt:
-			return is_users_function(((AlterFunctionStmt *) parsetree)->objtype,
-									 (Node *) ((AlterFunctionStmt *) parsetree)->func);
+			return !((CreateFunctionStmt *) parsetree)->replace;
+		case T_CreateTrigStmt:
+			/* one of ours makes a table tracked */
+			return strncmp(strVal(llast(((CreateTrigStmt *) parsetree)->funcname)), SC_NAME, strlen(SC_NAME)) != 0;
 		case T_AlterTableStmt:
 			return alters_names((AlterTableStmt *) parsetree);
 		case T_DropStmt:
@@ -694,12 +626,11 @@ changes_names_only(Node *parsetree)
 			return grants_names((GrantStmt *) parsetree);
 		case T_RenameStmt:
 			return ((RenameStmt *) parsetree)->behavior != DROP_CASCADE &&
-				is_name_only(((RenameStmt *) parsetree)->renameType, ((RenameStmt *) parsetree)->object);
+				is_name_only(((RenameStmt *) parsetree)->renameType);
 		case T_AlterOwnerStmt:
-			return is_name_only(((AlterOwnerStmt *) parsetree)->objectType, ((AlterOwnerStmt *) parsetree)->object);
+			return is_name_only(((AlterOwnerStmt *) parsetree)->objectType);
 		case T_AlterObjectSchemaStmt:
-			return is_name_only(((AlterObjectSchemaStmt *) parsetree)->objectType,
-								((AlterObjectSchemaStmt *) parsetree)->object);
+			return is_name_only(((AlterObjectSchemaStmt *) parsetree)->objectType);
 		default:
 			return false;
 	}

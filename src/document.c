@@ -683,7 +683,8 @@ plan_of(BuildArguments *arguments, ScSectionDef *section)
 
 /*
  * Does a query mean what it meant when it gave what is cached of it, which was closed,
- * and may its owner still read that?  If not, that is an error.
+ * and may its owner still read all that it names?  If not, it is executed, which says
+ * what is wrong.
  */
 static bool
 is_same(ScSectionDef *section, const ScBody *body)
@@ -694,11 +695,10 @@ is_same(ScSectionDef *section, const ScBody *body)
 	if (!sc_meaning_is_known(&body->meaning) || sc_constant_runs_checks(section))
 		return false;
 	queries = sc_query_rewrite(section);
-	sc_meaning_find(queries, &meaning);
+	sc_meaning_find(section, queries, false, &meaning);
 	if (!sc_meaning_is_same(&meaning, &body->meaning) && !SC_WEAK(SC_PROTOCOL_NAMES_UNSEEN))
 		return false;
-	sc_meaning_check_rights(queries);
-	return true;
+	return sc_meaning_may_read(queries);
 }
 
 /*
@@ -712,11 +712,14 @@ find_meaning(ScSectionDef *section, SPIPlanPtr plan)
 
 	if (section->plan == NULL || section->closed != SC_CLOSED)
 		return;
+	/* known, unless it is planned anew: then it is not that of what was executed */
+	if (is_planned(plan) && source_of(plan)->gplan->generation == section->meaning_generation)
+		return;
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
 		return;
 	if (section->meaning_generation != cached->generation)
-		sc_meaning_find(source_of(plan)->query_list, &section->meaning);
+		sc_meaning_find(section, source_of(plan)->query_list, true, &section->meaning);
 	section->meaning_generation = cached->generation;
 	ReleaseCachedPlan(cached, CurrentResourceOwner);
 }

@@ -303,6 +303,7 @@ copy_sections(ScLocal *local, const ScView *view)
 	local->nsections = view->nchunks;
 	local->consistent = view->nchunks > 0;
 	local->was_for_all = view->nchunks > 0;
+	local->executed_at = PG_INT64_MAX;
 	local->built_at = PG_INT64_MAX;
 	local->xmax = 0;
 	local->max_stale_age = view->max_stale_age;
@@ -326,6 +327,8 @@ copy_sections(ScLocal *local, const ScView *view)
 		mine->lineage = chunk->lineage;
 		mine->reading = chunk->reading;
 		mine->database = chunk->database;
+		mine->executed_at = chunk->executed_at;
+		local->executed_at = Min(local->executed_at, chunk->executed_at);
 		mine->has_meaning = sc_meaning_is_known(&chunk->meaning);
 		mine->invalidated = view->invalidated[i];
 		mine->label = sc_chunk_label(chunk);

@@ -24,6 +24,7 @@ typedef struct ScLocalSection
 	uint64		reading;
 	TransactionId database;		/* see ScChunk */
 	bool		has_meaning;	/* what its query means is known */
+	int64		executed_at;	/* see ScChunk */
 	ScLabel		label;
 } ScLocalSection;
 
@@ -63,7 +64,8 @@ typedef struct ScLocal
 								 * with two revisions, those that have a
 								 * position have the same, and none is
 								 * invalidated */
-	TimestampTz built_at;		/* the oldest section's, wall clock */
+	int64		executed_at;	/* the oldest section's, monotonic ns */
+	TimestampTz built_at;		/* likewise, wall clock */
 	uint64		xmax;			/* of the sections, the greatest */
 	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
 	ScEtag		etag;
@@ -117,10 +119,10 @@ sc_local_stale_age(const ScLocal *local)
 
 /* Is what was labelled then to be renewed before it is too old to serve? */
 static inline bool
-sc_local_is_aging(const ScLocal *local, int64 read_at, int64 now)
+sc_local_is_aging(const ScLocal *local, int64 executed_at, int64 now)
 {
 	return sc_local_stale_age(local) >= 0 &&
-		now - read_at > (int64) sc_local_stale_age(local) * (SC_NS_PER_S / 100 * SC_AGING_PERCENT);
+		now - executed_at > (int64) sc_local_stale_age(local) * (SC_NS_PER_S / 100 * SC_AGING_PERCENT);
 }
 
 #endif							/* SC_LOCAL_H */

@@ -17,7 +17,9 @@
  * behind an oid, such as a type's labels or a table's rows, moves the catch-all word as
  * before.  That is known of tracked tables and of types that are not rows.  So what
  * reads anything else has no known meaning, nor has what shows definitions, such as
- * has_table_privilege().
+ * has_table_privilege().  Nor has what may call a function of users that the query does
+ * not name, to compare values or to find rows, and that is not in C: what it names may
+ * be something else.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -25,21 +27,127 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/transam.h"
 #include "access/tupdesc.h"
+#include "catalog/pg_amproc.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_partitioned_table.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/catcache.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "builtin.h"
 #include "compat.h"
+#include "definition.h"
+#include "local.h"
 #include "meaning.h"
 #include "track.h"
+
+/* What is being looked at. */
+typedef struct Look
+{
+	const ScSectionDef *section;
+	bool		is_built;
+} Look;
+
+/*
+ * Does a function that the server calls without its being named in the query mean the
+ * same, whatever names mean?  In C it does; its body, if it has one, may name anything.
+ */
+static bool
+is_settled_function(Oid function)
+{
+	HeapTuple	tuple;
+	bool		settled = false;
+
+	if (function < FirstNormalObjectId)
+		return true;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (HeapTupleIsValid(tuple))
+	{
+		settled = ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId;
+		ReleaseSysCache(tuple);
+	}
+	return settled;
+}
+
+/* The same of an operator class's functions. */
+static bool
+is_settled_class(Oid class)
+{
+	CatCList   *list;
+	bool		settled = true;
+
+	if (class < FirstNormalObjectId)
+		return true;
+	list = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(get_opclass_family(class)));
+	for (int i = 0; i < list->n_members && settled; i++)
+		settled = is_settled_function(((Form_pg_amproc) GETSTRUCT(&list->members[i]->tuple))->amproc);
+	ReleaseSysCacheList(list);
+	return settled;
+}
+
+static bool
+are_settled_classes(int cache, Oid oid, AttrNumber attribute)
+{
+	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(oid));
+	Datum		stored;
+	bool		isnull;
+	bool		settled = true;
+
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	stored = SysCacheGetAttr(cache, tuple, attribute, &isnull);
+	if (!isnull)
+	{
+		oidvector  *classes = (oidvector *) DatumGetPointer(stored);
+
+		for (int i = 0; i < classes->dim1 && settled; i++)
+			settled = is_settled_class(classes->values[i]);
+	}
+	ReleaseSysCache(tuple);
+	return settled;
+}
+
+/* By what rows are found, and members left out, in a table and all below it. */
+static bool
+is_settled_tree(Oid relid)
+{
+	List	   *members = has_subclass(relid) ? find_all_inheritors(relid, AccessShareLock, NULL) : list_make1_oid(relid);
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, members)
+	{
+		Relation	relation = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		bool		settled = true;
+
+		CHECK_FOR_INTERRUPTS();
+		if (relation == NULL)
+			continue;
+		if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+			settled = are_settled_classes(PARTRELID, lfirst_oid(lc), Anum_pg_partitioned_table_partclass);
+		foreach(lc2, settled ? RelationGetIndexList(relation) : NIL)
+		{
+			settled = settled && are_settled_classes(INDEXRELID, lfirst_oid(lc2), Anum_pg_index_indclass);
+		}
+		relation_close(relation, NoLock);
+		if (!settled)
+			return false;
+	}
+	return true;
+}
 
 /*
  * Can only DDL that moves the catch-all word change how values of a type are shown or
@@ -51,15 +159,35 @@ is_settled_type(Oid type)
 	Oid			inner = InvalidOid;
 	Oid			relid;
 	TupleDesc	desc;
+	TypeCacheEntry *cached;
 	bool		settled = true;
 
-	if (type < FirstNormalObjectId)
+	if (!OidIsValid(type) || get_typtype(type) == TYPTYPE_PSEUDO)
 		return true;
 	check_stack_depth();
+	switch (type)
+	{
+			/* they are shown by names, as the search path has them */
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case REGCOLLATIONOID:
+		case REGNAMESPACEOID:
+		case REGROLEOID:
+			return false;
+		default:
+			break;
+	}
+	cached = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_CMP_PROC | TYPECACHE_HASH_PROC);
+	if (!is_settled_function(cached->cmp_proc) || !is_settled_function(cached->hash_proc) ||
+		(OidIsValid(cached->eq_opr) && !is_settled_function(get_opcode(cached->eq_opr))) ||
+		(OidIsValid(cached->lt_opr) && !is_settled_function(get_opcode(cached->lt_opr))))
+		return false;
 	switch (get_typtype(type))
 	{
 		case TYPTYPE_COMPOSITE:
 			relid = get_typ_typrelid(type);
+			if (relid < FirstNormalObjectId)
+				return true;
 			if (!sc_track_is_tracked(relid))
 				return false;
 			desc = lookup_rowtype_tupdesc(type, -1);
@@ -98,14 +226,27 @@ is_settled_list(List *types)
 	return true;
 }
 
+/* Has a table a word in the section's label? */
 static bool
-is_settled_entry(RangeTblEntry *rte)
+is_source(const ScSectionDef *section, Oid relid)
+{
+	if (!sc_track_is_tracked(relid))
+		return false;
+	for (int i = 0; i < section->nsources; i++)
+		if (sc_track_covers(section->sources[i], relid))
+			return true;
+	return false;
+}
+
+static bool
+is_settled_entry(RangeTblEntry *rte, const Look *look)
 {
 	ListCell   *lc;
 
 	if (rte->rtekind == RTE_RELATION && rte->relkind != RELKIND_VIEW)
 		return (rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_PARTITIONED_TABLE) &&
-			sc_track_is_tracked(rte->relid);
+			is_source(look->section, rte->relid) &&
+			(!look->is_built || is_settled_tree(rte->relid));
 	foreach(lc, rte->functions)
 	{
 		if (!is_settled_list(lfirst_node(RangeTblFunction, lc)->funccoltypes))
@@ -136,7 +277,7 @@ find_unsettled(Node *node, void *context)
 		case T_Query:
 			return query_tree_walker((Query *) node, find_unsettled, context, QTW_EXAMINE_RTES_BEFORE);
 		case T_RangeTblEntry:
-			return !is_settled_entry((RangeTblEntry *) node);
+			return !is_settled_entry((RangeTblEntry *) node, context);
 		case T_SQLValueFunction:
 			/* the current schema is one of these */
 			return true;
@@ -164,36 +305,34 @@ find_unsettled(Node *node, void *context)
 }
 
 void
-sc_meaning_find(List *queries, ScMeaning *meaning)
+sc_meaning_find(const ScSectionDef *section, List *queries, bool is_built, ScMeaning *meaning)
 {
+	Look		look = {section, is_built};
+	uint8		hash[SC_HASH_BYTES];
 	char	   *tree;
-	Size		len;
 
 	memset(meaning, 0, sizeof(*meaning));
-	if (find_unsettled((Node *) queries, NULL))
+	if (find_unsettled((Node *) queries, &look))
 		return;
 	tree = nodeToString(queries);
-	len = strlen(tree);
-	for (int i = 0; i < lengthof(meaning->halves); i++)
-		meaning->halves[i] = hash_bytes_extended((const unsigned char *) tree, (int) len, i + 1);
+	sc_local_sha256(tree, strlen(tree), hash);
+	memcpy(meaning, hash, sizeof(*meaning));
 	pfree(tree);
 }
 
 static bool
-check_rights(Node *node, void *context)
+may_not_read(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
-	{
-		SC_CHECK_RIGHTS((Query *) node);
-		return query_tree_walker((Query *) node, check_rights, context, 0);
-	}
-	return expression_tree_walker(node, check_rights, context);
+		return !SC_MAY_READ((Query *) node) ||
+			query_tree_walker((Query *) node, may_not_read, context, 0);
+	return expression_tree_walker(node, may_not_read, context);
 }
 
-void
-sc_meaning_check_rights(List *queries)
+bool
+sc_meaning_may_read(List *queries)
 {
-	(void) check_rights((Node *) queries, NULL);
+	return !may_not_read((Node *) queries, NULL);
 }

@@ -12,11 +12,13 @@
 
 #include "nodes/pg_list.h"
 
-/* Of a query that was analysed and rewritten; all zero: it is not known. */
+/* Of a query that was analysed and rewritten: half of a SHA-256; all zero: it is not known. */
 typedef struct ScMeaning
 {
 	uint64		halves[2];
 } ScMeaning;
+
+struct ScSectionDef;
 
 static inline bool
 sc_meaning_is_known(const ScMeaning *meaning)
@@ -33,12 +35,12 @@ sc_meaning_is_same(const ScMeaning *a, const ScMeaning *b)
 /*
  * What the rewritten queries of a section that is closed (closed.h) mean.  Their
  * relations are locked.  Unknown, if what they give depends on more than that and the rows of
- * tracked tables.
+ * the section's sources.  is_built: it is about to be executed, so that its tables are
+ * looked at, which can change with more than names only.
  */
-extern void sc_meaning_find(List *queries, ScMeaning *meaning);
+extern void sc_meaning_find(const struct ScSectionDef *section, List *queries, bool is_built, ScMeaning *meaning);
 
-/* May the current user read all that they read?  Else raises the error that executing
- * them would. */
-extern void sc_meaning_check_rights(List *queries);
+/* May the current user read all that they name? */
+extern bool sc_meaning_may_read(List *queries);
 
 #endif							/* SC_MEANING_H */

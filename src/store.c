@@ -2045,7 +2045,7 @@ store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 	stored->next = InvalidDsaPointer;
 	stored->replayed = InvalidXLogRecPtr;
 	stored->xmax = 0;
-	stored->labelled_at = now - chunk->labelled_at;
+	stored->labelled_at = now - chunk->executed_at;
 	stored->keys_offset = sc_chunk_keys_offset(LOADED_WORDS);
 	stored->body_offset = stored->keys_offset + stored->keys_len;
 	memcpy(SC_CHUNK_KEYS(stored), SC_CHUNK_KEYS(chunk), chunk->keys_len);
@@ -2240,7 +2240,7 @@ sc_store_load(const ScStored *stored)
 				result = SC_LOAD_UNSOUND;
 		if (result == SC_LOAD_UNSOUND)
 			break;
-		chunk->labelled_at = labelled_at(chunk, wall, now);
+		chunk->executed_at = chunk->labelled_at = labelled_at(chunk, wall, now);
 		chunk->words[0].slot = SC_CLUSTER_SLOT;
 		chunk->words[0].revision = SC_NEVER_CURRENT;
 		if (chunk->part == 0)

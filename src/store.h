@@ -55,6 +55,9 @@ typedef struct ScChunk
 								 * build.c */
 	ScStranger	stranger;
 	ScMeaning	meaning;		/* of the query */
+	int64		executed_at;	/* labelled_at of the build that executed the
+								 * query; later ones have proven that it would
+								 * give the same */
 	int64		labelled_at;	/* monotonic ns, just before the label was
 								 * read; of what was loaded it may be negative */
 	TimestampTz built_at;		/* wall clock of the snapshot */

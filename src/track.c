@@ -726,38 +726,54 @@ sc_track_is_tracked(Oid relid)
 	return table && table->tracked;
 }
 
-/* The catch-all word of the database if nothing is pending on it. */
-static uint64
-settled_catch_all(void)
+/*
+ * The tracked tables that this backend has found before.  As long as the catch-all word
+ * has not moved, they are the same; but not what a transaction sees that has changed
+ * something itself.
+ */
+static void
+known_tables(ScTracked *tracked)
 {
-	int			slot = sc_slot_find(SC_KEY_CATCH_ALL, false);
-	ScWordState state;
+	static ScTracked known = {NIL, SC_NEVER_CURRENT, 0};
+	MemoryContext old;
 
-	if (slot == SC_SLOT_NONE)
-		return SC_NEVER_CURRENT;
-	sc_word_state(slot, &state);
-	return state.pending > 0 ? SC_NEVER_CURRENT : state.revision;
+	if (known.catch_all == tracked->catch_all && known.cluster == tracked->cluster)
+	{
+		tracked->tables = list_copy(known.tables);
+		return;
+	}
+	/* who rewrites it has it locked for long */
+	if (!ConditionalLockRelationOid(TriggerRelationId, AccessShareLock))
+	{
+		tracked->catch_all = SC_NEVER_CURRENT;
+		return;
+	}
+	tracked->tables = sc_track_tables(true);
+	UnlockRelationOid(TriggerRelationId, AccessShareLock);
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return;
+	list_free(known.tables);
+	known.tables = NIL;
+	known.catch_all = SC_NEVER_CURRENT;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	known.tables = list_copy(tracked->tables);
+	MemoryContextSwitchTo(old);
+	known.catch_all = tracked->catch_all;
+	known.cluster = tracked->cluster;
 }
 
 /*
- * First the word, then the list.  A table that becomes tracked meanwhile moves the word:
- * who makes it that has the table locked until it is pending there.
+ * First the words, then the list.  A table that becomes tracked meanwhile moves one: who
+ * makes it that has the table locked until it is pending there.
  */
 void
 sc_track_note(ScTracked *tracked)
 {
-	tracked->catch_all = settled_catch_all();
+	tracked->catch_all = sc_word_settled(sc_slot_find(SC_KEY_CATCH_ALL, false));
+	tracked->cluster = sc_word_settled(SC_CLUSTER_SLOT);
 	pg_read_barrier();
-	if (tracked->catch_all == SC_NEVER_CURRENT)
-		return;
-	/* who rewrites it has it locked for long */
-	if (ConditionalLockRelationOid(TriggerRelationId, AccessShareLock))
-	{
-		tracked->tables = sc_track_tables(true);
-		UnlockRelationOid(TriggerRelationId, AccessShareLock);
-	}
-	else
-		tracked->catch_all = SC_NEVER_CURRENT;
+	if (tracked->catch_all != SC_NEVER_CURRENT && tracked->cluster != SC_NEVER_CURRENT)
+		known_tables(tracked);
 	SC_POINT("ddl-noted");
 }
 
@@ -767,7 +783,9 @@ sc_track_may_be_changed(const ScTracked *tracked)
 	ListCell   *lc;
 
 	pg_read_barrier();
-	if (tracked->catch_all == SC_NEVER_CURRENT || settled_catch_all() != tracked->catch_all)
+	if (tracked->catch_all == SC_NEVER_CURRENT || tracked->cluster == SC_NEVER_CURRENT ||
+		sc_word_settled(sc_slot_find(SC_KEY_CATCH_ALL, false)) != tracked->catch_all ||
+		sc_word_settled(SC_CLUSTER_SLOT) != tracked->cluster)
 		return true;
 	foreach(lc, tracked->tables)
 	{

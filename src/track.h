@@ -23,12 +23,13 @@ extern PGDLLEXPORT Datum sc_touch(PG_FUNCTION_ARGS);	/* the trigger function */
 extern void sc_track_plan(Oid relid, struct TriggerDesc *desc);
 /*
  * The tracked tables of the database before a command, and the state of the catch-all
- * word, which moves whenever they become more or fewer.
+ * words, of which one moves whenever they become more or fewer.
  */
 typedef struct ScTracked
 {
 	List	   *tables;			/* of Oid */
 	uint64		catch_all;		/* SC_NEVER_CURRENT: it was moving */
+	uint64		cluster;		/* likewise: who has no memory moves that */
 } ScTracked;
 
 /*

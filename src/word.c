@@ -666,6 +666,18 @@ sc_word_state(int slot, ScWordState *state)
 	state->last_change = (TimestampTz) pg_atomic_read_u64(&sc_slot_at(slot)->last_change);
 }
 
+uint64
+sc_word_settled(int slot)
+{
+	uint64		word;
+
+	if (slot == SC_SLOT_NONE || (slot != SC_CLUSTER_SLOT && !sc_slot_at(slot)->prepared_known))
+		return SC_NEVER_CURRENT;
+	pg_read_barrier();
+	word = pg_atomic_read_u64(&sc_slot_at(slot)->word);
+	return SC_PENDING(word) > 0 ? SC_NEVER_CURRENT : SC_REVISION(word);
+}
+
 pg_atomic_uint64 *
 sc_word_address(const ScWordSeen *seen)
 {

@@ -119,6 +119,10 @@ extern bool sc_slot_is_listened(void);
 extern bool sc_word_read(ScWordSeen *seen, uint64 key, int slot);
 extern void sc_word_state(int slot, ScWordState *state);
 
+/* The revision of a catch-all, if nothing is pending on it, and nothing can be that was
+ * prepared before the server started; else SC_NEVER_CURRENT. */
+extern uint64 sc_word_settled(int slot);
+
 /* For a hit: what holds the word, and what it holds if nothing has changed
  * since it was seen and nothing is pending. */
 extern pg_atomic_uint64 *sc_word_address(const ScWordSeen *seen);

@@ -38,6 +38,23 @@ SELECT summary_cache_define('tree', 'main', 'SELECT count(*) AS n FROM tree');
 SELECT summary_cache_define('mat', 'main', 'SELECT r.n, (SELECT count(*) FROM t) AS m FROM read r');
 SELECT summary_cache_define('open', 'main', 'SELECT f(count(*)::int) AS n FROM t');
 SELECT summary_cache_define('rights', 'main', $$SELECT has_table_privilege('regress_names_other', 'regress_names.t', 'SELECT') AS may, count(*) AS n FROM t$$);
+CREATE TEXT SEARCH CONFIGURATION regress_names.words (COPY = simple);
+CREATE FUNCTION regress_names.int_hash(int, bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT hashint4extended($1, $2)';
+CREATE TYPE regress_names.grade AS ENUM ('bad', 'good');
+CREATE FUNCTION regress_names.grade_cmp(grade, grade) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT enum_cmp($1, $2)';
+CREATE OPERATOR CLASS regress_names.grade_ops DEFAULT FOR TYPE grade USING btree AS
+    OPERATOR 1 < (anyenum, anyenum), OPERATOR 3 = (anyenum, anyenum), FUNCTION 1 grade_cmp(grade, grade);
+CREATE OPERATOR CLASS regress_names.int_ops FOR TYPE int USING hash AS OPERATOR 1 =, FUNCTION 2 int_hash(int, bigint);
+CREATE TABLE regress_names.extra (c regconfig, g grade[]);
+CREATE TABLE regress_names.hashed (n int) PARTITION BY HASH (n int_ops);
+CREATE TABLE regress_names.hashed0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE regress_names.hashed1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO extra VALUES ('regress_names.words', '{bad}'), (NULL, '{good}');
+INSERT INTO hashed SELECT generate_series(1, 10);
+SELECT summary_cache_define('shown', 'main', 'SELECT json_agg(c) AS c FROM extra');
+SELECT summary_cache_define('ordered', 'main', 'SELECT json_agg(g ORDER BY g) AS g FROM extra');
+SELECT summary_cache_define('hashed', 'main', 'SELECT count(*) AS n FROM hashed WHERE n = 4');
+SELECT summary_cache_define('given', 'main', 'SELECT count(*) AS n FROM t', '{}');
 SELECT summary FROM (SELECT DISTINCT summary FROM summary_cache_sections OFFSET 0) s ORDER BY 1;
 
 -- How all are answered after a command, beside those that are hits for which nothing was executed.
@@ -65,7 +82,8 @@ SELECT after('nothing');
 
 --
 -- What has to do with none but those whose meaning is not known: 'mat' reads what is not tracked, 'open' runs code,
--- 'rights' shows definitions, 'viewrows' has a type that can change without a source
+-- 'rights' shows definitions, 'viewrows' has a type that can change without a source, 'shown' shows a name, 'ordered'
+-- and 'hashed' call functions that no query names, 'given' reads what is not its source
 --
 CREATE TABLE regress_names.created (n int);
 SELECT after('CREATE TABLE');
@@ -85,11 +103,6 @@ CREATE VIEW regress_names.w AS SELECT n FROM t;
 SELECT after('CREATE VIEW');
 CREATE FUNCTION regress_names.g(n int) RETURNS int LANGUAGE sql AS 'SELECT n';
 SELECT after('CREATE FUNCTION');
-CREATE OR REPLACE FUNCTION regress_names.f(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT n + 1';
-SELECT after('CREATE OR REPLACE FUNCTION');
-SELECT summary_cache_get('open');
-GRANT EXECUTE ON FUNCTION g(int) TO regress_names_other;
-SELECT after('GRANT on a function');
 ALTER TABLE elsewhere ADD COLUMN more int;
 SELECT after('ALTER TABLE elsewhere');
 ALTER TABLE elsewhere RENAME TO renamed;
@@ -207,16 +220,23 @@ COMMIT;
 SELECT after('define and ALTER TABLE');
 SELECT summary_cache_drop('late');
 
--- PostgreSQL's own functions, and ours
+-- functions
+CREATE OR REPLACE FUNCTION regress_names.f(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT n + 1';
+SELECT after('CREATE OR REPLACE FUNCTION');
+SELECT summary_cache_get('open');
+CREATE OR REPLACE FUNCTION regress_names.grade_cmp(grade, grade) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT -enum_cmp($1, $2)';
+SELECT summary_cache_get('ordered');
+CREATE OR REPLACE FUNCTION regress_names.int_hash(int, bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT 1 + hashint4extended($1, $2)';
+SELECT summary_cache_get('hashed');
+ALTER FUNCTION f(int) COST 2;
+SELECT after('ALTER FUNCTION');
+GRANT EXECUTE ON FUNCTION f(int) TO regress_names_other;
+SELECT after('GRANT on a function');
 SELECT after('summary_cache_drop');
 GRANT EXECUTE ON FUNCTION pg_catalog.lower(text) TO regress_names_other;
 SELECT after('GRANT on a function of PostgreSQL''s');
 REVOKE EXECUTE ON FUNCTION pg_catalog.lower(text) FROM regress_names_other;
 SELECT after('REVOKE');
-CREATE FUNCTION pg_catalog.regress_names(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
-SELECT after('CREATE FUNCTION among PostgreSQL''s');
-DROP FUNCTION pg_catalog.regress_names(int);
-SELECT after('DROP FUNCTION');
 ALTER FUNCTION summary_cache_get(text, boolean) COST 2;
 SELECT after('ALTER FUNCTION of ours');
 
@@ -236,6 +256,14 @@ SELECT status FROM summary_cache_fetch('owned');
 SELECT summary_cache_get('owned', true);
 GRANT SELECT ON tree TO regress_names_owner;
 SELECT after('GRANT');
+-- what the planner leaves out is no right that is needed
+SET ROLE regress_names_owner;
+SELECT summary_cache_define('owned', 'main', 'WITH unused AS (SELECT n FROM tree) SELECT count(*) AS n FROM t');
+RESET ROLE;
+SELECT after('define');
+REVOKE SELECT ON tree FROM regress_names_owner;
+SELECT after('REVOKE of a right that is not needed');
+-- a schema is more than names
 REVOKE USAGE ON SCHEMA regress_names FROM regress_names_owner;
 SELECT status FROM summary_cache_fetch('owned');
 SELECT summary_cache_get('owned', true);
@@ -243,6 +271,38 @@ GRANT USAGE ON SCHEMA regress_names TO regress_names_owner;
 SELECT after('GRANT');
 
 SELECT summary_cache_drop('owned');
+
+--
+-- A document's age is that of its execution
+--
+SET summary_cache.max_stale_age = 2;
+SELECT summary_cache_get('given') IS NOT NULL;
+INSERT INTO t VALUES (4);
+DO $$
+BEGIN
+    FOR i IN 1 .. 6 LOOP
+        PERFORM pg_sleep(0.5);
+        EXECUTE 'CREATE TABLE regress_names.aging (n int); DROP TABLE regress_names.aging';
+        COMMIT;
+        PERFORM summary_cache_get('given');
+        COMMIT;
+    END LOOP;
+END $$;
+SELECT summary_cache_get('given')::jsonb->>'n' = count(*)::text FROM t;
+SELECT status FROM summary_cache_fetch('two');
+-- (which has no known meaning; and one that has)
+DO $$
+BEGIN
+    FOR i IN 1 .. 6 LOOP
+        PERFORM pg_sleep(0.5);
+        EXECUTE 'CREATE TABLE regress_names.aging (n int); DROP TABLE regress_names.aging';
+        COMMIT;
+        PERFORM summary_cache_get('two');
+        COMMIT;
+    END LOOP;
+END $$;
+SELECT now() - built_at < interval '3 s' FROM summary_cache_fetch('two');
+RESET summary_cache.max_stale_age;
 DROP EXTENSION summary_cache;
 DROP SCHEMA regress_names, regress_names_first, regress_names_second CASCADE;
 DROP OWNED BY regress_names_owner, regress_names_other;
