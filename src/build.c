@@ -154,7 +154,8 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	chunk->reading = section->reading;
 	chunk->database = database_made_by();
 	chunk->stranger = body->stranger;
-	chunk->labelled_at = label->read_at;
+	chunk->meaning = body->meaning;
+	chunk->executed_at = chunk->labelled_at = label->read_at;
 	chunk->replayed = label->replayed;
 	chunk->built_at = built_at;
 	chunk->build_ns = body->build_ns;
@@ -175,6 +176,23 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	chunk->keys_len = p - SC_CHUNK_KEYS(chunk);
 	Assert(p <= SC_CHUNK_BODY(chunk));
 	sc_local_sha256(SC_CHUNK_BODY(chunk), body->len, chunk->hash);
+	return chunk;
+}
+
+/*
+ * The same of what is cached, and is as its query would make it now: only its label is
+ * new, of which the words of its sources are those that it has.  Its age, what it was
+ * built from and who had to be finished for that stay.
+ */
+static ScChunk *
+relabel_chunk(ScChunk *chunk, bool for_all, const ScLabel *label)
+{
+	chunk->next = InvalidDsaPointer;
+	chunk->for_all = for_all;
+	chunk->database = database_made_by();
+	chunk->labelled_at = label->read_at;
+	chunk->replayed = label->replayed;
+	memcpy(chunk->words, label->words, sizeof(ScWordSeen) * SC_CATCH_ALLS);
 	return chunk;
 }
 
@@ -247,6 +265,9 @@ typedef struct Unit
 	int64		expected;		/* not wanted, but another part of the section
 								 * is: when the label of the one was read that
 								 * is proven current */
+	bool		may_be_same;	/* wanted, but cached, and nothing has changed
+								 * but what names mean */
+	ScChunk    *kept;			/* then a copy of what is cached */
 	ScLabel		label;
 	int		   *label_ends;		/* how many words the label has with each
 								 * source */
@@ -264,6 +285,7 @@ typedef struct Sections
 	Unit	   *units;			/* of one section after the other */
 	int		   *first;			/* of each section, and how many there are in
 								 * all */
+	ScWant		want;
 	bool		whole;			/* lock whole trees */
 	Oid			locked;
 } Sections;
@@ -631,8 +653,16 @@ static bool
 is_needed(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
 {
 	/* what is nearly too old is renewed along with the rest */
-	return sc_local_is_aging(local, mine->label.read_at, now) ||
+	return sc_local_is_aging(local, mine->executed_at, now) ||
 		sc_label_prove(&mine->label, snapshot) != SC_CURRENT;
+}
+
+/* Is a part that is needed perhaps what would be built? */
+static bool
+may_be_same(ScLocal *local, ScLocalSection *mine, Snapshot snapshot, int64 now)
+{
+	return mine->has_meaning && !sc_local_is_aging(local, mine->executed_at, now) &&
+		sc_label_holds_but_for_names(&mine->label, snapshot);
 }
 
 /*
@@ -669,6 +699,8 @@ want_section(Sections *sections, int s, ScLocal *local, ScWant want, Snapshot sn
 			units[mine->part].expected = mine->label.read_at;
 		if (is_needed(local, mine, snapshot, now))
 		{
+			if (mine->nparts == nparts)
+				units[mine->part].may_be_same = may_be_same(local, mine, snapshot, now);
 			/* a debug build may forget the others */
 			if (is_divided && !(any && SC_WEAK(SC_PROTOCOL_SPLICE)))
 				units[mine->part].wanted = true;
@@ -705,6 +737,61 @@ is_rest_current(const Sections *sections, ScLocal *local, Snapshot snapshot)
 				return false;
 		}
 	}
+	return true;
+}
+
+/*
+ * Copy what is cached of the parts that may be the same, as far as that is so for the
+ * snapshot of the build.
+ */
+static void
+keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
+{
+	ScSummaryDef *definition = sections->definition;
+	bool		any = false;
+	ScView		view;
+
+	for (int i = 0; i < local->nsections; i++)
+	{
+		ScLocalSection *mine = &local->sections[i];
+		ScSectionDef *section = sc_definition_section(definition, NameStr(mine->name));
+		int			s = section ? section - definition->sections : -1;
+		Unit	   *unit = s >= 0 && mine->part < nparts_of(sections, s) ?
+			&sections->units[sections->first[s] + mine->part] : NULL;
+
+		if (unit && unit->may_be_same)
+		{
+			unit->may_be_same = sc_label_holds_but_for_names(&mine->label, snapshot);
+			any = any || unit->may_be_same;
+		}
+	}
+	if (!any || !sc_store_open(local->index, NameStr(definition->name), &view))
+		return;
+	for (int i = 0; i < view.nchunks; i++)
+	{
+		ScChunk    *chunk = view.chunks[i];
+		ScSectionDef *section = sc_definition_section(definition, NameStr(chunk->section));
+		int			s = section ? section - definition->sections : -1;
+		Unit	   *unit = s >= 0 && chunk->nparts == nparts_of(sections, s) ?
+			&sections->units[sections->first[s] + chunk->part] : NULL;
+
+		/* the one that was looked at, and not one that was built since */
+		if (unit == NULL || !unit->wanted || !unit->may_be_same ||
+			chunk->labelled_at != unit->expected || chunk->definition != section->hash)
+			continue;
+		unit->kept = MemoryContextAllocHuge(CurrentMemoryContext, chunk->size);
+		memcpy(unit->kept, chunk, chunk->size);
+	}
+	sc_store_close(local->index);
+}
+
+/* Is all that is wanted cached, and perhaps the same? */
+static bool
+is_all_kept(const Sections *sections)
+{
+	for (int u = 0; u < sections->nunits; u++)
+		if (sections->units[u].wanted && sections->units[u].kept == NULL)
+			return false;
 	return true;
 }
 
@@ -887,7 +974,7 @@ publish(int index, uint64 generation, Sections *sections, ScBuild *build, ScCaus
 	for (int u = 0; u < sections->nunits; u++)
 		expected[u] = sections->units[u].expected;
 	result = sc_store_put(index, &publication);
-	sc_store_account(index, publication.summary, cause, build->build_ns, result);
+	sc_store_account(index, publication.summary, cause, build->ran, build->build_ns, result);
 
 	if (result == SC_PUT_TOO_LARGE)
 		ereport(ERROR,
@@ -975,8 +1062,10 @@ sc_build_may_be_alone(ScSummaryDef *definition)
 
 /* What may a build of a section run?  A section's query that reads a summary is a reader like any other. */
 static ScMayRun
-what_may_run(const ScSectionDef *section, bool for_others, bool in_section)
+what_may_run(const ScSectionDef *section, ScWant want, bool for_others, bool in_section)
 {
+	if (want == SC_WANT_PROOF)
+		return SC_RUN_NOTHING;
 	if (!for_others)
 		return may_run_all(section) ? SC_RUN_ALL : SC_RUN_CLOSED;
 	return sc_request_is_worker() && !in_section ? SC_RUN_ONE_OWNERS : SC_RUN_CLOSED;
@@ -1005,8 +1094,11 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 		wanted[p] = sections->units[first + p].wanted;
 		/* with room for the word of one that is never current */
 		bodies[p].room = sc_chunk_keys_offset(sections->units[first + p].label.nwords + 1);
+		if (sections->units[first + p].kept)
+			bodies[p].meaning = sections->units[first + p].kept->meaning;
 	}
-	if (!sc_document_build(section, wanted, what_may_run(section, for_others, in_section), snapshot, bodies))
+	if (!sc_document_build(section, wanted, what_may_run(section, sections->want, for_others, in_section),
+						   snapshot, bodies))
 	{
 		if (nparts > 1 && section->undivided)
 			build->must_repeat = true;
@@ -1028,6 +1120,16 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 
 		if (!unit->wanted)
 			continue;
+		if (body->is_same)
+		{
+			build->chunks[first + p] = relabel_chunk(unit->kept, !sections->definition->has_readers, &unit->label);
+			unit->kept = NULL;
+			continue;
+		}
+		build->ran = true;
+		if (unit->kept)
+			pfree(unit->kept);
+		unit->kept = NULL;
 		if (unit->by_plan && body->planned_anew)
 		{
 			build->must_repeat = true;
@@ -1056,7 +1158,7 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 	}
 	build_ns = sc_clock_now() - start;
 	build->build_ns += build_ns;
-	if (sc_log_min_build_duration >= 0 && build_ns >= (int64) sc_log_min_build_duration * 1000000)
+	if (bytes > 0 && sc_log_min_build_duration >= 0 && build_ns >= (int64) sc_log_min_build_duration * 1000000)
 		ereport(LOG,
 				(errmsg("built section \"%s\" of summary \"%s\" in %.3f ms, %lld bytes",
 						NameStr(section->name), NameStr(section->summary), build_ns / 1e6, (long long) bytes)));
@@ -1083,6 +1185,7 @@ build_sections(Sections *sections, bool for_others, Snapshot snapshot, ScBuild *
 		build->nchunks = sections->nunits;
 		build->chunks = palloc0(sizeof(ScChunk *) * Max(sections->nunits, 1));
 		build->build_ns = 0;
+		build->ran = false;
 		build->complete = true;
 		build->published = build->needs_worker = build->must_repeat = false;
 		build->put = SC_PUT_CHANGED;
@@ -1139,11 +1242,12 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 	build->hidden = !sc_reader_may_read(definition);
 	build->hides_errors = !sc_reader_sees_errors(definition);
 	match = sc_build_match(local, definition);
-	if (match != SC_MATCH_WHOLE && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
+	if (match != SC_MATCH_WHOLE && want != SC_WANT_PROOF && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
 
 	begin_sections(&sections, definition);
 	sections.whole = effort->whole_trees;
+	sections.want = want;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	for (int s = 0; s < definition->nsections; s++)
 	{
@@ -1162,7 +1266,9 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 		return;
 	}
 
-	lock_wanted(&sections);
+	/* what executes nothing reads no source */
+	if (want != SC_WANT_PROOF)
+		lock_wanted(&sections);
 	build->lacks_slots = false;
 	for (int u = 0; u < sections.nunits; u++)
 		if (sections.units[u].wanted)
@@ -1174,14 +1280,15 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 
 	SC_POINT("build-labelled");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (is_rest_current(&sections, local, snapshot))
+	keep_same(&sections, local, snapshot);
+	if (is_rest_current(&sections, local, snapshot) && (want != SC_WANT_PROOF || is_all_kept(&sections)))
 		build_sections(&sections, true, snapshot, build);
 	else
 	{
 		build->chunks = NULL;
 		build->nchunks = 0;
-		build->needs_worker = false;
-		build->must_repeat = true;
+		build->needs_worker = want == SC_WANT_PROOF;
+		build->must_repeat = want != SC_WANT_PROOF;
 		effort->whole_sections = true;
 	}
 	UnregisterSnapshot(snapshot);
@@ -1481,7 +1588,7 @@ sc_build_once(ScSectionDef *section)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
-		built = sc_document_build(section, &wanted, what_may_run(section, false, me.outer != NULL),
+		built = sc_document_build(section, &wanted, what_may_run(section, SC_WANT_ALL, false, me.outer != NULL),
 								  snapshot, &body);
 		MemoryContextSwitchTo(caller_context);
 	}

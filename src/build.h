@@ -17,7 +17,9 @@ typedef enum ScWant
 {
 	SC_WANT_ALL,				/* every section */
 	SC_WANT_NEEDED,				/* those that are not proven current, or aged */
-	SC_WANT_INLINE				/* the inline ones of those */
+	SC_WANT_INLINE,				/* the inline ones of those */
+	SC_WANT_PROOF				/* that those need not be built: their queries
+								 * mean what they meant */
 } ScWant;
 
 /* How a cached document and the definition of today go together. */
@@ -38,6 +40,7 @@ typedef struct ScBuild
 	ScChunk   **chunks;
 	int64		build_ns;
 	bool		complete;		/* no NULL */
+	bool		ran;			/* a query was executed */
 	bool		published;
 	bool		needs_worker;	/* this process may not build it for others:
 								 * see closed.c */

@@ -107,16 +107,21 @@ static const char *const proven[] = {
 	"timestamptz_mi_interval", "timestamptz_ne_date", "timestamptz_ne_timestamp",
 	"timestamptz_out", "timestamptz_pl_interval", "timetz", "timetz_in", "timezone", "to_char",
 	"to_date", "to_json", "to_jsonb", "to_number", "to_timestamp", "to_tsquery", "to_tsvector",
-	"ts_debug", "ts_headline", "ts_match_tq", "ts_match_tt", "ts_parse", "ts_token_type",
+	"ts_debug", "ts_headline", "ts_match_tq", "ts_match_tt",
 	"websearch_to_tsquery", "xml", "xml_in", "xml_is_well_formed",
 
-	/*
-	 * They look at definitions, roles and grants, whose changes ddl.c counts,
-	 * by number or as the owner.  Not those that show what VACUUM, CREATE
-	 * INDEX, COMMENT and the like change; that ask for a database, tablespace
-	 * or parameter, which another database's session can grant; or that look
-	 * for any object by a name, and so find an index or a temporary object
-	 */
+	/* they change with a restart, which no document outlives */
+	"getdatabaseencoding", "pg_postmaster_start_time", "version",
+};
+
+/*
+ * Likewise, and they look at definitions, roles and grants, whose changes ddl.c
+ * counts, by number or as the owner.  Not those that show what VACUUM, CREATE INDEX,
+ * COMMENT and the like change; that ask for a database, tablespace or parameter, which
+ * another database's session can grant; or that look for any object by a name, and so
+ * find an index or a temporary object.
+ */
+static const char *const proven_by_ddl[] = {
 	"aclexplode", "aclitemin", "aclitemout", "current_database", "current_schema",
 	"current_user", "format_type", "getpgusername", "has_any_column_privilege",
 	"has_column_privilege", "has_foreign_data_wrapper_privilege", "has_function_privilege",
@@ -131,11 +136,24 @@ static const char *const proven[] = {
 	"pg_partition_tree", "pg_relation_is_updatable", "pg_sequence_parameters", "pg_typeof",
 	"regclassout", "regcollationout", "regconfigout", "regdictionaryout", "regnamespaceout",
 	"regoperatorout", "regoperout", "regprocedureout", "regprocout", "regroleout",
-	"regtypeout", "row_security_active",
-
-	/* they change with a restart, which no document outlives */
-	"getdatabaseencoding", "pg_postmaster_start_time", "version",
+	"regtypeout", "row_security_active", "ts_parse", "ts_token_type",
 };
+
+static bool
+is_among(const char *name, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+bool
+sc_builtin_shows_ddl(Oid function)
+{
+	return func_volatile(function) != PROVOLATILE_IMMUTABLE &&
+		is_among(get_func_name(function), proven_by_ddl, lengthof(proven_by_ddl));
+}
 
 bool
 sc_builtin_depends(Oid function)
@@ -156,8 +174,5 @@ sc_builtin_depends(Oid function)
 	if (func_volatile(function) == PROVOLATILE_IMMUTABLE)
 		return false;
 	name = get_func_name(function);
-	for (int i = 0; i < (int) lengthof(proven); i++)
-		if (strcmp(proven[i], name) == 0)
-			return false;
-	return true;
+	return !is_among(name, proven, lengthof(proven)) && !is_among(name, proven_by_ddl, lengthof(proven_by_ddl));
 }

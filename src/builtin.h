@@ -21,4 +21,7 @@ extern bool sc_builtin_reads(Oid function);
 /* May its result change although no table and no definition does? */
 extern bool sc_builtin_depends(Oid function);
 
+/* May it change with any definition, role or grant, whatever its arguments are? */
+extern bool sc_builtin_shows_ddl(Oid function);
+
 #endif							/* SC_BUILTIN_H */

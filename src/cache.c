@@ -101,6 +101,7 @@ typedef struct Reader
 	bool		alone;			/* nor can a worker, now: for nobody else */
 	ErrorData  *error;			/* of its own build; NULL: none */
 	bool		hides_error;	/* which it may not see */
+	bool		proof_tried;	/* that its queries mean what they meant */
 	bool		inline_tried;	/* to rebuild for all, before a stale answer */
 	bool		inline_settled; /* that is done, or no use; else it may
 								 * rebuild for itself */
@@ -118,6 +119,7 @@ typedef struct Decision
 	ScStatus	status;
 	ScPrivateCause cause;		/* of SC_PRIVATE */
 	ScWant		want;			/* of SC_MISS and SC_INLINE */
+	bool		may_be_same;	/* nothing has moved but what names mean */
 	bool		renew_inline;	/* of SC_STALE: what is inline and has changed
 								 * is rebuilt first */
 } Decision;
@@ -184,9 +186,9 @@ flight_unlock(const char *summary, Flight flight)
 static bool
 too_old(ScLocal *local, Reader *reader, int extra)
 {
-	if (sc_local_stale_age(local) < 0 || local->label.read_at > reader->asked_at)
+	if (sc_local_stale_age(local) < 0 || local->executed_at > reader->asked_at)
 		return false;
-	return sc_clock_now() - local->label.read_at >
+	return sc_clock_now() - local->executed_at >
 		((int64) sc_local_stale_age(local) + extra) * SC_NS_PER_S;
 }
 
@@ -259,7 +261,8 @@ is_before_ddl(ScLocal *local)
 		ScWordSeen *seen = &local->label.words[i];
 		ScWordState state;
 
-		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all)
+		if (seen->slot != SC_CLUSTER_SLOT && (int) seen->slot != catch_all &&
+			(int) seen->slot != sc_slot_of_names())
 			continue;
 		named = named || (int) seen->slot == catch_all;
 		sc_word_state((int) seen->slot, &state);
@@ -337,6 +340,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	ScMatch		match = SC_MATCH_WHOLE;
 	bool		background_moved = false;
 	bool		inline_moved = false;
+	bool		changed = false;
 	bool		current;
 
 	if (must_be_private(local, decision))
@@ -367,7 +371,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 
 	decision->status = SC_MISS;
 	decision->want = SC_WANT_ALL;
-	if (local->nsections == 0 || (reader->asked->force && local->label.read_at <= reader->asked_at))
+	if (local->nsections == 0 || (reader->asked->force && local->executed_at <= reader->asked_at))
 		return;
 
 	/* a definition that is gone, or another's, has nothing to do with these */
@@ -387,6 +391,9 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 		if (!section->invalidated &&
 			sc_label_prove(&section->label, reader->snapshot) == SC_CURRENT)
 			continue;
+		if (section->invalidated || !section->has_meaning ||
+			!sc_label_holds_but_for_names(&section->label, reader->snapshot))
+			changed = true;
 		defined = sc_definition_section(definition, NameStr(section->name));
 		if (section->is_inline && defined && defined->is_inline)
 			inline_moved = true;
@@ -405,6 +412,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 			decision->status = SC_STALE;
 		return;
 	}
+	decision->may_be_same = !changed && match == SC_MATCH_WHOLE;
 	/* also if what was in commit before is over */
 	if (!background_moved && !inline_moved)
 	{
@@ -541,7 +549,7 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 	if (status == SC_STALE && asked->forms)
 		answer->stale_since = stale_since(local, NULL);
 	/* with a stale one it was requested */
-	if (status != SC_STALE && unlikely(sc_local_is_aging(local, local->label.read_at, now)))
+	if (status != SC_STALE && unlikely(sc_local_is_aging(local, local->executed_at, now)))
 		(void) sc_request_refresh(local->index);
 	return true;
 }
@@ -576,7 +584,7 @@ request_for_others(Reader *reader, ScPrivateCause cause)
 		 cause != SC_PRIVATE_MAY_NOT_PUBLISH))
 		return;
 	if ((local->nsections == 0 || !local->consistent ||
-		 sc_local_is_aging(local, local->label.read_at, sc_clock_now()) ||
+		 sc_local_is_aging(local, local->executed_at, sc_clock_now()) ||
 		 sc_label_prove(&local->label, reader->snapshot) != SC_CURRENT) &&
 		!sc_build_is_blocked_here(sc_definition_get(reader->summary)))
 		(void) sc_request_refresh(local->index);
@@ -996,7 +1004,7 @@ answer_from_worker(Reader *reader, Decision *decision, ScAnswer *answer)
 		/* unless it was invalidated since, or given away */
 		sc_local_sync(local, true);
 		if (local->index == index && is_as_built(reader) &&
-			(!anew || local->label.read_at > reader->asked_at) &&
+			(!anew || local->executed_at > reader->asked_at) &&
 			answer_reader(reader, decision->status, false, answer))
 			return true;
 	}
@@ -1085,7 +1093,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 		sc_local_sync(local, true);
 		/* what is there of a section may be proven current, and built before */
 		if (local->index >= 0 && is_as_built(reader) &&
-			(!reader->asked->force || local->label.read_at > reader->asked_at) &&
+			(!reader->asked->force || local->executed_at > reader->asked_at) &&
 			answer_reader(reader, decision->status, false, answer))
 		{
 			sc_build_warn(reader->summary, &build);
@@ -1173,6 +1181,61 @@ renew_inline(Reader *reader)
 	return true;
 }
 
+/* May this reader build what is not current, for all? */
+static bool
+may_refresh(Reader *reader)
+{
+	ScSummaryDef *definition = sc_definition_get(reader->summary);
+
+	return !sc_build_needs_worker(definition, SC_WANT_NEEDED) &&
+		sc_build_may_publish(definition, SC_WANT_NEEDED);
+}
+
+/*
+ * DDL has moved what names mean, and nothing else has moved: find out whether the
+ * queries mean what they meant.  Then the document is current.  That takes no
+ * execution, and waits for nobody: not for another who finds it out, nor for a lock.
+ * True if the reader is to decide again.  What went wrong is the worker's to report.
+ */
+static bool
+prove_anew(Reader *reader)
+{
+	ScLocal    *local = reader->local;
+	ScBuild		build = {0};
+	ErrorData  *error;
+	int			outer = LockTimeout;
+
+	if (reader->proof_tried || reader->needs_worker || sc_build_is_running() ||
+		sc_subtransaction_is_ending() || sc_store_lacks_room(local->index) ||
+		sc_local_failed_proof(local) || !may_refresh(reader))
+		return false;
+	if (reader->flight == FLIGHT_NONE)
+	{
+		reader->proof_tried = !flight_lock(reader->summary, FLIGHT_BACKGROUND, false);
+		if (!reader->proof_tried)
+			reader->flight = FLIGHT_BACKGROUND;
+		return !reader->proof_tried;
+	}
+	reader->proof_tried = true;
+	LockTimeout = 1;
+	PG_TRY();
+	{
+		error = try_build(local, SC_WANT_PROOF, SC_BUILD_BACKGROUND, &build);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = outer;
+	}
+	PG_END_TRY();
+	land(reader);
+	free_build(&build);
+	if (error && is_cancel(error) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		throw_build_error(reader->summary, build.hides_errors, error);
+	if (error || !build.published)
+		sc_local_note_failed_proof(local);
+	return true;
+}
+
 typedef struct PrivateInlineArguments
 {
 	ScLocal    *local;
@@ -1228,16 +1291,6 @@ compose_answer(Reader *reader, ScBuild *build, ScAnswer *answer)
 						 &answer->document);
 }
 
-/* May this reader build what is not current, for all? */
-static bool
-may_refresh(Reader *reader)
-{
-	ScSummaryDef *definition = sc_definition_get(reader->summary);
-
-	return !sc_build_needs_worker(definition, SC_WANT_NEEDED) &&
-		sc_build_may_publish(definition, SC_WANT_NEEDED);
-}
-
 /*
  * A read by all the rules; sc_cache_read() has the short way for the usual one.
  */
@@ -1279,6 +1332,9 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		decide(local, &reader, &decision);
 		if (first)
 			reader.first_status = decision.status;
+
+		if (decision.may_be_same && decision.status != SC_HIT && prove_anew(&reader))
+			continue;
 
 		/*
 		 * What belongs into a stale answer first, then the request: a worker
@@ -1485,7 +1541,7 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 
 		/* the coarse clock may be behind: 0 is not to be compared with it */
 		if ((limit < 0 ||
-			 (limit > 0 && now - local->label.read_at <= (int64) limit * SC_NS_PER_S)) &&
+			 (limit > 0 && now - local->executed_at <= (int64) limit * SC_NS_PER_S)) &&
 			answer_from_cache(local, asked, SC_HIT, now, false, answer))
 			return;
 	}

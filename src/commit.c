@@ -322,6 +322,16 @@ sc_commit_mark_catch_all(void)
 		marks_place();
 }
 
+/* Mark what names mean in this database. */
+void
+sc_commit_mark_names(void)
+{
+	sc_assure_refuse();
+	mark_slot(sc_slot_of_names(), SC_KEY_NAMES);
+	if (committing)
+		marks_place();
+}
+
 /* Mark everything in the cluster: DDL on shared objects. */
 void
 sc_commit_mark_cluster(void)
@@ -500,7 +510,8 @@ marks_reset(void)
 static inline bool
 is_catch_all(const ScSlotRef *mark)
 {
-	return mark->key == SC_KEY_CLUSTER || !OidIsValid(SC_KEY_RELATION(mark->key));
+	return mark->key == SC_KEY_CLUSTER || mark->key == SC_KEY_NAMES ||
+		!OidIsValid(SC_KEY_RELATION(mark->key));
 }
 
 /* Step 3, for the catch-all words or for the others. */

@@ -21,6 +21,7 @@ extern void sc_commit_note_all_members(void);
 extern void sc_commit_begin_routing(void);
 extern void sc_commit_end_routing(void);
 extern void sc_commit_mark_catch_all(void);
+extern void sc_commit_mark_names(void);
 extern void sc_commit_mark_cluster(void);
 extern bool sc_commit_begin_untracked_write(void);
 extern void sc_commit_end_untracked_write(bool before);

@@ -12,6 +12,11 @@
 #error "summary_cache needs PostgreSQL 15 or later"
 #endif
 
+/* From 16 on, postgres.h has no variable-length types any more. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* This backend's number, from 0: below MaxBackends for all that run transactions. */
 #if PG_VERSION_NUM >= 170000
 #define SC_MY_BACKEND	((int) MyProcNumber)
@@ -185,6 +190,13 @@
 
 /* Does DROP OWNED revoke roles that the role has granted, which count in all databases? */
 #define SC_DROP_OWNED_REVOKES_ROLES (PG_VERSION_NUM >= 160000)
+
+/* May the current user read what a query has in FROM? */
+#if PG_VERSION_NUM >= 160000
+#define SC_MAY_READ(query) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, false)
+#else
+#define SC_MAY_READ(query) ExecCheckRTPerms((query)->rtable, false)
+#endif
 
 /* The parameters of a hash table's allocator. */
 #if PG_VERSION_NUM >= 190000

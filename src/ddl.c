@@ -20,6 +20,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
@@ -502,6 +503,148 @@ changes_login(AlterRoleStmt *stmt)
 	return true;
 }
 
+/*-------------------------------------------------------------------------
+ * What changes names only
+ *
+ * The queries of sections are analysed again after such a command.  So it may
+ * create and drop, rename and redefine what a text can name, and give and take
+ * rights.  What it must not change is what is behind an oid that stays, and of
+ * which the meaning of a closed query says nothing: functions, types other than those
+ * of rows, operators and casts, and, of tracked tables, everything.
+ * The last is found out by their locks (track.c).  CASCADE may reach anything.
+ *-------------------------------------------------------------------------
+ */
+
+static bool
+drops_names(DropStmt *stmt)
+{
+	if (stmt->behavior == DROP_CASCADE || stmt->concurrent)
+		return false;
+	switch (stmt->removeType)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_SEQUENCE:
+		case OBJECT_INDEX:
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+		case OBJECT_TRIGGER:
+		case OBJECT_RULE:
+		case OBJECT_POLICY:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* The right to use a schema decides at run time, too, how names are found and shown. */
+static bool
+grants_names(GrantStmt * stmt)
+{
+	return (stmt->objtype == OBJECT_TABLE || stmt->objtype == OBJECT_SEQUENCE) &&
+		stmt->targtype != ACL_TARGET_DEFAULTS;
+}
+
+/* CONCURRENTLY commits halfway, when what was locked is not looked at yet. */
+static bool
+alters_names(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	switch (stmt->objtype)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_SEQUENCE:
+		case OBJECT_INDEX:
+			break;
+		default:
+			return false;
+	}
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
+
+		if (cmd->behavior == DROP_CASCADE || cmd->subtype == AT_DetachPartitionFinalize ||
+			(cmd->subtype == AT_DetachPartition && castNode(PartitionCmd, cmd->def)->concurrent))
+			return false;
+	}
+	return true;
+}
+
+/* The object of RENAME, OWNER TO and SET SCHEMA. */
+static bool
+is_name_only(ObjectType type)
+{
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_SEQUENCE:
+		case OBJECT_INDEX:
+		case OBJECT_COLUMN:
+		case OBJECT_TRIGGER:
+		case OBJECT_RULE:
+		case OBJECT_POLICY:
+		case OBJECT_TABCONSTRAINT:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+changes_names_only(Node *parsetree)
+{
+	switch (nodeTag(parsetree))
+	{
+		case T_CreateSchemaStmt:
+		case T_CreateStmt:
+		case T_CreateTableAsStmt:
+		case T_RefreshMatViewStmt:
+		case T_ViewStmt:
+		case T_CreateSeqStmt:
+		case T_AlterSeqStmt:
+		case T_RuleStmt:
+		case T_CreatePolicyStmt:
+		case T_AlterPolicyStmt:
+			return true;
+		case T_CreateFunctionStmt:
+			return !((CreateFunctionStmt *) parsetree)->replace;
+		case T_CreateTrigStmt:
+			/* one of ours makes a table tracked */
+			return strncmp(strVal(llast(((CreateTrigStmt *) parsetree)->funcname)), SC_NAME, strlen(SC_NAME)) != 0;
+		case T_AlterTableStmt:
+			return alters_names((AlterTableStmt *) parsetree);
+		case T_DropStmt:
+			return drops_names((DropStmt *) parsetree);
+		case T_GrantStmt:
+			return grants_names((GrantStmt *) parsetree);
+		case T_RenameStmt:
+			return ((RenameStmt *) parsetree)->behavior != DROP_CASCADE &&
+				is_name_only(((RenameStmt *) parsetree)->renameType);
+		case T_AlterOwnerStmt:
+			return is_name_only(((AlterOwnerStmt *) parsetree)->objectType);
+		case T_AlterObjectSchemaStmt:
+			return is_name_only(((AlterObjectSchemaStmt *) parsetree)->objectType);
+		default:
+			return false;
+	}
+}
+
+/* What does a command change that is DDL of this database? */
+static ScDdlScope
+database_scope(Node *parsetree)
+{
+	if (is_temporary(parsetree))
+		return SC_DDL_NONE;
+	return changes_names_only(parsetree) ? SC_DDL_NAMES : SC_DDL_DATABASE;
+}
+
 /* What may this command change the result of? */
 static ScDdlScope
 ddl_scope(Node *parsetree)
@@ -579,7 +722,7 @@ ddl_scope(Node *parsetree)
 		case T_AlterOwnerStmt:
 			if (((AlterOwnerStmt *) parsetree)->objectType == OBJECT_DATABASE)
 				return SC_DDL_CLUSTER;
-			return is_temporary(parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
+			return database_scope(parsetree);
 
 			/* a superuser may write catalogs so */
 		case T_CopyStmt:
@@ -593,10 +736,10 @@ ddl_scope(Node *parsetree)
 				return SC_DDL_NONE;
 			if (((RenameStmt *) parsetree)->renameType == OBJECT_ROLE)
 				return SC_DDL_CLUSTER;
-			return is_temporary(parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
+			return database_scope(parsetree);
 
 		default:
-			return is_temporary(parsetree) ? SC_DDL_NONE : SC_DDL_DATABASE;
+			return database_scope(parsetree);
 	}
 }
 

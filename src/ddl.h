@@ -18,6 +18,9 @@ typedef enum ScDdlScope
 {
 	/* in ascending order */
 	SC_DDL_NONE,				/* changes the result of no query */
+	SC_DDL_NAMES,				/* changes no more than what the text of one
+								 * means, and who may read, unless it has
+								 * locked a tracked table: see meaning.c */
 	SC_DDL_DATABASE,
 	SC_DDL_CLUSTER
 } ScDdlScope;

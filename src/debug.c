@@ -58,6 +58,7 @@ static const struct config_enum_entry protocols[] = {
 	{"assure-all", SC_PROTOCOL_ASSURE_ALL, false},
 	{"member-unsettled", SC_PROTOCOL_MEMBER_UNSETTLED, false},
 	{"member-named", SC_PROTOCOL_MEMBER_NAMED, false},
+	{"names-unseen", SC_PROTOCOL_NAMES_UNSEEN, false},
 	{"splice", SC_PROTOCOL_SPLICE, false},
 	{NULL, 0, false}
 };

@@ -874,21 +874,28 @@ sc_definition_section(ScSummaryDef *definition, const char *name)
 	return NULL;
 }
 
-/* The plans of a section, and of its parts. */
+/* The plans of a section and of its parts, and what was found out with them. */
 static void
-free_plans(ScSectionDef *section)
+forget_plans(ScSectionDef *section)
 {
 	if (section->plan)
 		SPI_freeplan(section->plan);
+	if (section->unread)
+		pfree(section->unread);
+	section->plan = NULL;
+	section->unread = NULL;
+	section->plan_generation = section->meaning_generation = 0;
+	section->closed = SC_CLOSED_UNKNOWN;
+	section->undivided = false;
 	for (int p = 0; p < section->nparts; p++)
-		free_plans(&section->parts[p]);
+		forget_plans(&section->parts[p]);
 }
 
 static void
 definition_free(ScSummaryDef *definition)
 {
 	for (int i = 0; i < definition->nsections; i++)
-		free_plans(&definition->sections[i]);
+		forget_plans(&definition->sections[i]);
 	MemoryContextDelete(definition->context);
 }
 
@@ -992,6 +999,23 @@ sc_definition_unpin(void)
 }
 
 /*
+ * Has only DDL come since a definition was read that changes what names mean?  Then it
+ * is as it was, but for what is known of its queries.
+ */
+static bool
+names_have_moved(CachedDefinition *cached)
+{
+	ScSummaryDef *definition = cached->definition;
+
+	if ((pins > 0 && pins_lxid == SC_MY_LXID) || !sc_label_holds_but_for_names(&cached->label, NULL))
+		return false;
+	(void) sc_word_read(&cached->words[SC_NAMES_WORD], SC_KEY_NAMES, sc_slot_of_names());
+	for (int i = 0; i < definition->nsections; i++)
+		forget_plans(&definition->sections[i]);
+	return sc_label_prove(&cached->label, NULL) == SC_CURRENT;
+}
+
+/*
  * The newest committed definition, or the one of this transaction.
  */
 ScSummaryDef *
@@ -1031,7 +1055,7 @@ sc_definition_get(const char *summary)
 	namestrcpy(&name, summary);
 	cached = hash_search(cached_definitions, NameStr(name), HASH_FIND, NULL);
 	if (cached && !sc_commit_wrote(&cached->label) &&
-		sc_label_prove(&cached->label, NULL) == SC_CURRENT)
+		(sc_label_prove(&cached->label, NULL) == SC_CURRENT || names_have_moved(cached)))
 	{
 		dlist_move_head(&by_use, &cached->node);
 		cached->size_is_known = false;

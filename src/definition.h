@@ -56,6 +56,9 @@ typedef struct ScSectionDef
 	int			plan_generation;	/* of the plan in which strangers were
 									 * looked for, 0: of none */
 	ScStranger	stranger;		/* and what was found */
+	int			meaning_generation; /* of the plan that was made of a query
+									 * with this meaning; 0: of none */
+	ScMeaning	meaning;
 	ScClosed	closed;
 	bool		is_inline;
 	bool		generated;		/* by summary_cache_attach_state_hub() */

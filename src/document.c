@@ -74,15 +74,6 @@ static bool code_of_several = false;
 static bool build_ran_code = false;
 
 static void
-error_callback(void *arg)
-{
-	ScSectionDef *section = arg;
-
-	errcontext("section \"%s\" of summary \"%s\"",
-			   NameStr(section->name), NameStr(section->summary));
-}
-
-static void
 build_timeout_handler(void)
 {
 	sc_document_timed_out = true;
@@ -611,6 +602,7 @@ may_run(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan)
 	switch (arguments->may_run)
 	{
 		case SC_RUN_CLOSED:
+		case SC_RUN_NOTHING:
 			return false;
 		case SC_RUN_ONE_OWNERS:
 			return enter_owner(section->owner);
@@ -690,6 +682,49 @@ plan_of(BuildArguments *arguments, ScSectionDef *section)
 }
 
 /*
+ * Does a query mean what it meant when it gave what is cached of it, which was closed,
+ * and may its owner still read all that it names?  If not, it is executed, which says
+ * what is wrong.
+ */
+static bool
+is_same(ScSectionDef *section, const ScBody *body)
+{
+	ScMeaning	meaning;
+	List	   *queries;
+
+	if (!sc_meaning_is_known(&body->meaning) || sc_constant_runs_checks(section))
+		return false;
+	queries = sc_query_rewrite(section);
+	sc_meaning_find(section, queries, false, &meaning);
+	if (!sc_meaning_is_same(&meaning, &body->meaning) && !SC_WEAK(SC_PROTOCOL_NAMES_UNSEEN))
+		return false;
+	return sc_meaning_may_read(queries);
+}
+
+/*
+ * Find out what a query means that is about to be run.  It is planned for that: what is
+ * analysed anew from here on gets another plan, by whose generation that is known.
+ */
+static void
+find_meaning(ScSectionDef *section, SPIPlanPtr plan)
+{
+	CachedPlan *cached;
+
+	if (section->plan == NULL || section->closed != SC_CLOSED)
+		return;
+	/* known, unless it is planned anew: then it is not that of what was executed */
+	if (is_planned(plan) && source_of(plan)->gplan->generation == section->meaning_generation)
+		return;
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached == NULL)
+		return;
+	if (section->meaning_generation != cached->generation)
+		sc_meaning_find(section, source_of(plan)->query_list, true, &section->meaning);
+	section->meaning_generation = cached->generation;
+	ReleaseCachedPlan(cached, CurrentResourceOwner);
+}
+
+/*
  * Run a plan of a section, or of a part of it, and make its JSON, in the given context.
  * False if what was run may not be run here, or not by itself.
  */
@@ -707,6 +742,7 @@ build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, Me
 	bool		ran;
 
 	receiver.context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
+	find_meaning(section, plan);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
@@ -724,6 +760,9 @@ build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, Me
 		section->plan_generation = cached->generation;
 	}
 	body->stranger = section->stranger;
+	memset(&body->meaning, 0, sizeof(body->meaning));
+	if (section->plan && section->closed == SC_CLOSED && section->meaning_generation == cached->generation)
+		body->meaning = section->meaning;
 	ReleaseCachedPlan(cached, section->plan ? CurrentResourceOwner : NULL);
 	if (section != arguments->section && !stands_alone(section, plan))
 	{
@@ -768,7 +807,13 @@ build_bodies(void *arg)
 	for (int p = 0; arguments->ran && p < nparts; p++)
 		if (arguments->wanted[p])
 		{
-			plans[p] = plan_of(arguments, sc_section_part(section, p));
+			ScBody	   *body = &arguments->bodies[p];
+
+			body->is_same = is_same(sc_section_part(section, p), body);
+			if (body->is_same)
+				continue;
+			if (arguments->may_run != SC_RUN_NOTHING)
+				plans[p] = plan_of(arguments, sc_section_part(section, p));
 			arguments->ran = plans[p] != NULL;
 			nwanted++;
 		}
@@ -777,7 +822,7 @@ build_bodies(void *arg)
 		ScSectionDef *part = sc_section_part(section, p);
 		int64		start = sc_clock_now();
 
-		if (!arguments->wanted[p])
+		if (!arguments->wanted[p] || arguments->bodies[p].is_same)
 			continue;
 		/* once more, right before it is run: others have taken their time */
 		if (nwanted > 1 && part->plan)
@@ -896,7 +941,7 @@ sc_document_build(ScSectionDef *section, const bool *wanted, ScMayRun may_run, S
 	BuildArguments arguments = {section, wanted, may_run, snapshot, bodies};
 	ErrorContextCallback callback;
 
-	callback.callback = error_callback;
+	callback.callback = sc_query_error_callback;
 	callback.arg = section;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;

@@ -25,6 +25,10 @@ typedef struct ScBody
 	ScStranger	stranger;
 	bool		planned_anew;	/* not by a plan that was kept before */
 	int64		build_ns;
+	ScMeaning	meaning;		/* asked for: what the query meant that gave
+								 * what is cached and holds; then what it
+								 * means */
+	bool		is_same;		/* that is the same, so it was not run */
 } ScBody;
 
 /* What a build may run.  See closed.c. */
@@ -33,7 +37,8 @@ typedef enum ScMayRun
 	SC_RUN_ALL,					/* for nobody else */
 	SC_RUN_ONE_OWNERS,			/* for others, by a worker, which runs the
 								 * code of one owner only */
-	SC_RUN_CLOSED				/* for others, by anybody */
+	SC_RUN_CLOSED,				/* for others, by anybody */
+	SC_RUN_NOTHING				/* but find out what means the same */
 } ScMayRun;
 
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */

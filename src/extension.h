@@ -61,7 +61,7 @@ extern void sc_extension_find_columns(const char *what, TupleDesc desc, const ch
 									  AttrNumber *numbers);
 
 /* The error for what cannot be done with the SQL objects of the version before. */
-extern void sc_extension_need_update(const char *kind, const char *name) pg_attribute_noreturn();
+SC_NORETURN extern void sc_extension_need_update(const char *kind, const char *name);
 
 /* The table of the definitions; InvalidOid if the extension is not there. */
 extern Oid	sc_extension_definition_table(void);

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "debug.h"
 #include "encode.h"
 #include "form.h"

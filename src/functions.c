@@ -234,6 +234,14 @@ sc_unchanged(PG_FUNCTION_ARGS)
 
 #define REFRESH_HINT "Use 'background' or 'inline'."
 
+/* Around the conversion of names, whose errors are the server's own. */
+static void
+hint_sources(void *arg)
+{
+	if (geterrcode() == ERRCODE_UNDEFINED_TABLE || geterrcode() == ERRCODE_UNDEFINED_SCHEMA)
+		errhint("Name existing tables in \"sources\".");
+}
+
 /*
  * The sources, as an array of regclass.  The argument is declared with a type
  * that any other fits.  As regclass[], PostgreSQL would refuse a way to refresh
@@ -249,6 +257,8 @@ sources_argument(FunctionCallInfo fcinfo, int n)
 	Oid			element;
 	bool		is_varlena;
 	char	   *string;
+	ErrorContextCallback callback = {0};
+	ArrayType  *sources;
 
 	if (!OidIsValid(type))
 		elog(ERROR, "could not determine the type of argument \"sources\"");
@@ -267,7 +277,12 @@ sources_argument(FunctionCallInfo fcinfo, int n)
 				 errmsg("argument \"sources\" is not an array of source tables"),
 				 errhint("Give an array, such as '{orders, items}'. NULL stands for the tables that the query reads.")));
 	getTypeInputInfo(REGCLASSARRAYOID, &function, &element);
-	return DatumGetArrayTypeP(OidInputFunctionCall(function, string, element, -1));
+	callback.callback = hint_sources;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	sources = DatumGetArrayTypeP(OidInputFunctionCall(function, string, element, -1));
+	error_context_stack = callback.previous;
+	return sources;
 }
 
 Datum

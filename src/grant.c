@@ -75,6 +75,8 @@ sc_grant_close_tables(void)
 static const char *
 role_argument(FunctionCallInfo fcinfo)
 {
+	const char *name;
+
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -85,7 +87,13 @@ role_argument(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to change who may use extension \"%s\"", SC_NAME),
 				 errhint("Only its owner and superusers may.")));
-	return GetUserNameFromId(PG_GETARG_OID(0), false);
+	name = GetUserNameFromId(PG_GETARG_OID(0), true);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role with OID %u does not exist", PG_GETARG_OID(0)),
+				 errhint("Name the role that owns the application's tables.")));
+	return name;
 }
 
 /* The functions and views in the extension's schema; what is internal is in that of the tables. */

@@ -70,11 +70,18 @@ database_concerned(void)
 static void
 mark_ddl(ScDdlScope scope)
 {
+	if (scope == SC_DDL_NONE)
+		return;
 	if (scope == SC_DDL_CLUSTER)
 		sc_commit_mark_cluster();
-	else if (scope == SC_DDL_DATABASE && IsTransactionState() && database_concerned())
-		sc_commit_mark_catch_all();
-	else if (scope == SC_DDL_DATABASE)
+	else if (IsTransactionState() && database_concerned())
+	{
+		if (scope == SC_DDL_NAMES)
+			sc_commit_mark_names();
+		else
+			sc_commit_mark_catch_all();
+	}
+	else
 	{
 		/* by the time that it commits, a standby may be concerned */
 		sc_assure_refuse();
@@ -291,6 +298,7 @@ typedef struct Before
 	ScFollowers *followers;		/* NULL: no section is concerned */
 	bool		is_alone;		/* in no transaction block: what it locks is
 								 * locked for a moment */
+	ScTracked	tracked;		/* if it may change no more than names */
 } Before;
 
 static void
@@ -407,6 +415,8 @@ before_command(Node *parsetree, const ScDdlEffect *effect, Before *before)
 	 * done.
 	 */
 	mark_ddl(Min(effect->scope, SC_DDL_DATABASE));
+	if (effect->scope == SC_DDL_NAMES && IsTransactionState() && database_concerned())
+		sc_track_note(&before->tracked);
 }
 
 /*
@@ -450,7 +460,8 @@ after_command(Node *parsetree, const ScDdlEffect *effect, const Before *before)
 	if (effect->scope == SC_DDL_NONE)
 		return;
 
-	mark_ddl(effect->scope);
+	mark_ddl(effect->scope == SC_DDL_NAMES && sc_track_may_be_changed(&before->tracked) ?
+			 SC_DDL_DATABASE : effect->scope);
 	if (!IsTransactionState())
 		return;
 	if (IsA(parsetree, ReassignOwnedStmt))

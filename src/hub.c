@@ -852,7 +852,17 @@ sc_attach_state_hub(PG_FUNCTION_ARGS)
 			schemas = list_append_unique_oid(schemas, attached);
 	}
 	else
-		schemas = list_make1_oid(LookupExplicitNamespace(NameStr(*PG_GETARG_NAME(0)), false));
+	{
+		const char *schema = NameStr(*PG_GETARG_NAME(0));
+		Oid			oid = LookupExplicitNamespace(schema, true);
+
+		if (!OidIsValid(oid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_SCHEMA),
+					 errmsg("schema \"%s\" does not exist", schema),
+					 errhint("Name the schema of the State Hub's tables.")));
+		schemas = list_make1_oid(oid);
+	}
 
 	sc_hub_attach(schemas, !PG_ARGISNULL(0), ERROR);
 	PG_RETURN_VOID();

@@ -902,6 +902,7 @@ inspect_query(void *arg)
 	PlannedStmt *planned;
 	QueryReads	reads;
 	BodyWalk	walk = {0};
+	ErrorContextCallback callback;
 	ListCell   *lc;
 
 	sc_subtransaction_limit_waiting(1);
@@ -925,9 +926,15 @@ inspect_query(void *arg)
 			sc_track_check_source(lfirst_oid(lc));
 	}
 
+	/* it may evaluate expressions, whose errors have no position */
+	callback.callback = sc_query_error_callback;
+	callback.arg = section;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 	cached = SPI_plan_get_cached_plan(plan);
 	if (cached == NULL)
 		elog(ERROR, "could not plan the query");
+	error_context_stack = callback.previous;
 	planned = linitial_node(PlannedStmt, cached->stmt_list);
 
 	old = MemoryContextSwitchTo(context);

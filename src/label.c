@@ -98,7 +98,7 @@ enter_prepared(int catch_all)
 	SPI_finish();
 }
 
-/* Read the words of both catch-alls, which are always there: first the cluster's. */
+/* Read the words of the catch-alls, which are always there: first the cluster's. */
 static void
 read_catch_alls(ScWordSeen *words, bool find_prepared)
 {
@@ -106,6 +106,7 @@ read_catch_alls(ScWordSeen *words, bool find_prepared)
 	for (;;)
 	{
 		(void) sc_word_read(&words[1], SC_KEY_CATCH_ALL, SC_SLOT_NONE);
+		(void) sc_word_read(&words[SC_NAMES_WORD], SC_KEY_NAMES, sc_slot_of_names());
 		if (!find_prepared || sc_slot_at(words[1].slot)->prepared_known)
 			return;
 		enter_prepared(words[1].slot);
@@ -304,7 +305,19 @@ sc_label_prove(const ScLabel *label, Snapshot snapshot)
 	return sc_word_prove(label->words, label->nwords, snapshot);
 }
 
-/* The same for one word. */
+/*
+ * What is replayed on a standby says nothing of names, so there the catch-all word
+ * moves with all DDL.
+ */
+bool
+sc_label_holds_but_for_names(const ScLabel *label, Snapshot snapshot)
+{
+	return label->nwords >= SC_CATCH_ALLS && !sc_label_has_position(label) &&
+		sc_word_prove(label->words, SC_NAMES_WORD, snapshot) == SC_CURRENT &&
+		sc_word_prove(label->words + SC_NAMES_WORD + 1, label->nwords - SC_NAMES_WORD - 1, snapshot) == SC_CURRENT;
+}
+
+/* When a word has first changed since it was seen: see sc_label_changed_at(). */
 static TimestampTz
 word_changed_at(const ScWordSeen *seen)
 {

@@ -30,8 +30,9 @@ typedef struct ScLabel
 								 * stands for several sections */
 } ScLabel;
 
-/* The catch-alls' words. */
-#define SC_CATCH_ALLS	2
+/* The catch-alls' words: the cluster's, the database's, and that of its names. */
+#define SC_CATCH_ALLS	3
+#define SC_NAMES_WORD	2
 
 /* Does it hold only as long as nothing is replayed? */
 static inline bool
@@ -75,6 +76,9 @@ extern void sc_label_add_position(ScLabel *label);
 /* Is what was built at a label all that the snapshot sees?  Call it after the
  * snapshot was taken; a NULL one sees what is visible now. */
 extern ScProof sc_label_prove(const ScLabel *label, Snapshot snapshot);
+
+/* Is it, if the queries still mean what they meant, and their owners may run them? */
+extern bool sc_label_holds_but_for_names(const ScLabel *label, Snapshot snapshot);
 
 /* The time of the first commit after a label was read that it has a word of;
  * DT_NOEND: there was none, DT_NOBEGIN: it is not known.  Now, if one is just

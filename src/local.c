@@ -303,6 +303,7 @@ copy_sections(ScLocal *local, const ScView *view)
 	local->nsections = view->nchunks;
 	local->consistent = view->nchunks > 0;
 	local->was_for_all = view->nchunks > 0;
+	local->executed_at = PG_INT64_MAX;
 	local->built_at = PG_INT64_MAX;
 	local->xmax = 0;
 	local->max_stale_age = view->max_stale_age;
@@ -326,6 +327,9 @@ copy_sections(ScLocal *local, const ScView *view)
 		mine->lineage = chunk->lineage;
 		mine->reading = chunk->reading;
 		mine->database = chunk->database;
+		mine->executed_at = chunk->executed_at;
+		local->executed_at = Min(local->executed_at, chunk->executed_at);
+		mine->has_meaning = sc_meaning_is_known(&chunk->meaning);
 		mine->invalidated = view->invalidated[i];
 		mine->label = sc_chunk_label(chunk);
 		mine->label.words = palloc(Max(bytes, 1));
@@ -470,6 +474,28 @@ sc_local_sync(ScLocal *local, bool create)
 		local->index = -1;
 	}
 	forget_document(local);
+}
+
+static uint64
+names_revision(void)
+{
+	ScWordState state;
+
+	sc_word_state(sc_slot_of_names(), &state);
+	return state.revision;
+}
+
+void
+sc_local_note_failed_proof(ScLocal *local)
+{
+	local->unproven_version = local->version;
+	local->unproven_names = names_revision();
+}
+
+bool
+sc_local_failed_proof(const ScLocal *local)
+{
+	return local->unproven_version == local->version && local->unproven_names == names_revision();
 }
 
 /* Is the copy that is kept of the local version? */

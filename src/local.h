@@ -23,6 +23,8 @@ typedef struct ScLocalSection
 	uint64		lineage;		/* of what it was built from: see ScSectionDef */
 	uint64		reading;
 	TransactionId database;		/* see ScChunk */
+	bool		has_meaning;	/* what its query means is known */
+	int64		executed_at;	/* see ScChunk */
 	ScLabel		label;
 } ScLocalSection;
 
@@ -62,7 +64,8 @@ typedef struct ScLocal
 								 * with two revisions, those that have a
 								 * position have the same, and none is
 								 * invalidated */
-	TimestampTz built_at;		/* the oldest section's, wall clock */
+	int64		executed_at;	/* the oldest section's, monotonic ns */
+	TimestampTz built_at;		/* likewise, wall clock */
 	uint64		xmax;			/* of the sections, the greatest */
 	int			max_stale_age;	/* s, of this summary; SC_UNSET: the setting */
 	ScEtag		etag;
@@ -72,6 +75,10 @@ typedef struct ScLocal
 	bool		for_all;		/* everybody */
 	Oid			reader;			/* this role, at the version of the roles */
 	uint64		reader_version;
+
+	/* At which version and names word its queries were found to mean something else. */
+	uint64		unproven_version;
+	uint64		unproven_names;
 
 	/* The document itself, of document_version; NULL: not kept here. */
 	text	   *document;
@@ -85,6 +92,12 @@ typedef struct ScLocal
 
 extern ScLocal *sc_local_get(const char *summary, bool create);
 extern void sc_local_sync(ScLocal *local, bool create);
+
+/* It was looked, in vain, whether the queries of this version mean what they meant
+ * when it was built: that need not be done again until other DDL comes. */
+extern void sc_local_note_failed_proof(ScLocal *local);
+extern bool sc_local_failed_proof(const ScLocal *local);
+
 extern text *sc_local_document(ScLocal *local);
 extern text *sc_local_assemble(ScChunk **chunks, int nchunks);
 extern bool sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, TimestampTz *built_at,
@@ -106,10 +119,10 @@ sc_local_stale_age(const ScLocal *local)
 
 /* Is what was labelled then to be renewed before it is too old to serve? */
 static inline bool
-sc_local_is_aging(const ScLocal *local, int64 read_at, int64 now)
+sc_local_is_aging(const ScLocal *local, int64 executed_at, int64 now)
 {
 	return sc_local_stale_age(local) >= 0 &&
-		now - read_at > (int64) sc_local_stale_age(local) * (SC_NS_PER_S / 100 * SC_AGING_PERCENT);
+		now - executed_at > (int64) sc_local_stale_age(local) * (SC_NS_PER_S / 100 * SC_AGING_PERCENT);
 }
 
 #endif							/* SC_LOCAL_H */

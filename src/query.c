@@ -29,6 +29,7 @@
 #include "parser/parse_type.h"
 #include "parser/parser.h"
 #include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -475,6 +476,15 @@ sc_query_reads_clock(const char *text, List *queries)
 										  queries);
 }
 
+void
+sc_query_error_callback(void *arg)
+{
+	ScSectionDef *section = arg;
+
+	errcontext("section \"%s\" of summary \"%s\"",
+			   NameStr(section->name), NameStr(section->summary));
+}
+
 /*
  * Prepare a section's query and see that it is of the right kind.  Inside SPI
  * and the build environment.
@@ -506,6 +516,17 @@ sc_query_prepare(ScSectionDef *section)
 	if (query->hasModifyingCTE)
 		sc_query_refuse(ERRCODE_SYNTAX_ERROR, section, "changes data");
 	return plan;
+}
+
+List *
+sc_query_rewrite(ScSectionDef *section)
+{
+	List	   *statements = raw_parser(section->query, RAW_PARSE_DEFAULT);
+
+	if (list_length(statements) != 1)
+		sc_query_refuse(ERRCODE_SYNTAX_ERROR, section, "is not one statement");
+	return pg_analyze_and_rewrite_withcb(linitial_node(RawStmt, statements), section->query,
+										 before_analysis, section, NULL);
 }
 
 /* Does an analysed query name a temporary type?  If so, leaves its name. */

@@ -14,7 +14,13 @@
 #include "utils/plancache.h"
 
 /* Inside sc_owner_run() and SPI. */
+/* An error context callback, of which the argument is a section. */
+extern void sc_query_error_callback(void *arg);
+
 extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
+
+/* Analysed and rewritten only: what it means, and no plan. */
+extern List *sc_query_rewrite(ScSectionDef *section);
 extern Query *sc_query_analyze(ScSectionDef *section);
 
 /* An error if the text names a temporary object: before each analysis. */

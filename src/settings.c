@@ -160,6 +160,7 @@ static const struct
 	int			max_level;		/* those of zstd beyond it take much memory,
 								 * also of who decodes */
 }			encodings[SC_ENCODINGS] =
+
 {
 	[SC_GZIP] = {"gzip", 6, 9},
 	[SC_ZSTD] = {"zstd", 3, 19},
@@ -220,7 +221,7 @@ parse_encodings(const char *list, int *levels)
 			/* two of them at most, so that it fits */
 			if (digits < 1 || digits > 2 || (int) strspn(colon + 1, "0123456789") < digits)
 				return false;
-			level = atoi(colon + 1);
+			level = (int) strtol(colon + 1, NULL, 10);
 		}
 		if (level < 1 || level > encodings[encoding].max_level)
 			return false;

@@ -474,7 +474,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 			uint64		revision = add_revisions(&cached, &pending);
 			Interval   *age = palloc0(sizeof(Interval));
 			TimestampTz built_at = PG_INT64_MAX;
-			int64		labelled_at = PG_INT64_MAX;
+			int64		executed_at = PG_INT64_MAX;
 			int64		build_ns = 0;
 			int64		bytes = cached.nchunks - 1;
 			bool		has_position = false;
@@ -484,12 +484,12 @@ put_sections(ScSummaryDef *definition, void *arg)
 				ScChunk    *chunk = cached.chunks[i];
 
 				built_at = Min(built_at, chunk->built_at);
-				labelled_at = Min(labelled_at, chunk->labelled_at);
+				executed_at = Min(executed_at, chunk->executed_at);
 				build_ns += chunk->build_ns;
 				bytes += chunk->body_len;
 				has_position = has_position || !XLogRecPtrIsInvalid(chunk->replayed);
 			}
-			age->time = (sc_clock_now() - labelled_at) / 1000;
+			age->time = (sc_clock_now() - executed_at) / 1000;
 			values[c++] = TimestampTzGetDatum(built_at);
 			values[c++] = IntervalPGetDatum(age);
 			values[c++] = Float8GetDatum(MS(build_ns));
@@ -599,7 +599,7 @@ put_parts(ScSummaryDef *definition, void *arg)
 				Interval   *age = palloc0(sizeof(Interval));
 				uint64		pending = 0;
 
-				age->time = (sc_clock_now() - chunk->labelled_at) / 1000;
+				age->time = (sc_clock_now() - chunk->executed_at) / 1000;
 				values[c++] = TimestampTzGetDatum(chunk->built_at);
 				values[c++] = IntervalPGetDatum(age);
 				values[c++] = Float8GetDatum(MS(chunk->build_ns));

@@ -849,17 +849,16 @@ sc_store_note_read(int index)
 static uint64
 ddl_revision(void)
 {
-	uint64		keys[] = {SC_KEY_CLUSTER, SC_KEY_CATCH_ALL};
+	int			slots[] = {SC_CLUSTER_SLOT, sc_slot_find(SC_KEY_CATCH_ALL, false), sc_slot_of_names()};
 	uint64		sum = 0;
 
-	for (int i = 0; i < lengthof(keys); i++)
+	for (int i = 0; i < lengthof(slots); i++)
 	{
-		int			slot = sc_slot_find(keys[i], false);
 		ScWordState state;
 
-		if (slot == SC_SLOT_NONE)
+		if (slots[i] == SC_SLOT_NONE)
 			continue;
-		sc_word_state(slot, &state);
+		sc_word_state(slots[i], &state);
 		sum += state.revision;
 	}
 	return sum;
@@ -1105,7 +1104,7 @@ is_rest_there(const Summary *summary, const ScPublication *publication)
 
 		if (extent_of(publication, s) != PUBLISHES_PARTS)
 			continue;
-		if (section < 0 || sections[section].invalidated)
+		if (publication->expected == NULL || section < 0 || sections[section].invalidated)
 			return false;
 		for (int p = 0; p < nparts; p++)
 		{
@@ -1697,7 +1696,7 @@ sc_store_forms_size(int index, const char *name)
 
 /* Count a build, and what came of it. */
 void
-sc_store_account(int index, const char *name, ScCause cause, int64 build_ns, ScPutResult result)
+sc_store_account(int index, const char *name, ScCause cause, bool ran, int64 build_ns, ScPutResult result)
 {
 	Summary    *summary = &summaries[index];
 	ScBuildStats *stats = &summary->stats;
@@ -1705,15 +1704,18 @@ sc_store_account(int index, const char *name, ScCause cause, int64 build_ns, ScP
 	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
 	if (is_summary(summary, name))
 	{
-		stats->builds[cause]++;
-		stats->ns_min = stats->ns_total == 0 ? build_ns : Min(stats->ns_min, build_ns);
-		stats->ns_max = Max(stats->ns_max, build_ns);
-		stats->ns_total += build_ns;
 		summary->no_room = sc_store_lacked_room(result);
-		if (summary->no_room)
-			stats->unpublished++;
-		else if (result == SC_PUT_SAME)
-			stats->wasted++;
+		if (ran)
+		{
+			stats->builds[cause]++;
+			stats->ns_min = stats->ns_total == 0 ? build_ns : Min(stats->ns_min, build_ns);
+			stats->ns_max = Max(stats->ns_max, build_ns);
+			stats->ns_total += build_ns;
+			if (summary->no_room)
+				stats->unpublished++;
+			else if (result == SC_PUT_SAME)
+				stats->wasted++;
+		}
 	}
 	LWLockRelease(&summary->lock);
 }
@@ -2043,7 +2045,7 @@ store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 	stored->next = InvalidDsaPointer;
 	stored->replayed = InvalidXLogRecPtr;
 	stored->xmax = 0;
-	stored->labelled_at = now - chunk->labelled_at;
+	stored->labelled_at = now - chunk->executed_at;
 	stored->keys_offset = sc_chunk_keys_offset(LOADED_WORDS);
 	stored->body_offset = stored->keys_offset + stored->keys_len;
 	memcpy(SC_CHUNK_KEYS(stored), SC_CHUNK_KEYS(chunk), chunk->keys_len);
@@ -2238,7 +2240,7 @@ sc_store_load(const ScStored *stored)
 				result = SC_LOAD_UNSOUND;
 		if (result == SC_LOAD_UNSOUND)
 			break;
-		chunk->labelled_at = labelled_at(chunk, wall, now);
+		chunk->executed_at = chunk->labelled_at = labelled_at(chunk, wall, now);
 		chunk->words[0].slot = SC_CLUSTER_SLOT;
 		chunk->words[0].revision = SC_NEVER_CURRENT;
 		if (chunk->part == 0)

@@ -15,6 +15,7 @@
 
 #include "counters.h"
 #include "label.h"
+#include "meaning.h"
 #include "settings.h"
 
 #define SC_HASH_BYTES	32		/* SHA-256 */
@@ -53,6 +54,10 @@ typedef struct ScChunk
 	TransactionId database;		/* that made or altered the database: see
 								 * build.c */
 	ScStranger	stranger;
+	ScMeaning	meaning;		/* of the query */
+	int64		executed_at;	/* labelled_at of the build that executed the
+								 * query; later ones have proven that it would
+								 * give the same */
 	int64		labelled_at;	/* monotonic ns, just before the label was
 								 * read; of what was loaded it may be negative */
 	TimestampTz built_at;		/* wall clock of the snapshot */
@@ -388,7 +393,7 @@ extern void sc_store_note_forms(int index, const char *summary, uint64 made, uin
 /* Bytes of all forms that a summary has. */
 extern Size sc_store_forms_size(int index, const char *summary);
 
-extern void sc_store_account(int index, const char *summary, ScCause cause, int64 build_ns,
+extern void sc_store_account(int index, const char *summary, ScCause cause, bool ran, int64 build_ns,
 							 ScPutResult result);
 extern bool sc_store_invalidate_section(const char *summary, const char *section);
 extern bool sc_store_note_etag(int index, const char *etag);

@@ -870,6 +870,81 @@ sc_track_is_tracked(Oid relid)
 }
 
 /*
+ * The tracked tables that this backend has found before.  As long as the catch-all word
+ * has not moved, they are the same; but not what a transaction sees that has changed
+ * something itself.
+ */
+static void
+known_tables(ScTracked *tracked)
+{
+	static ScTracked known = {NIL, SC_NEVER_CURRENT, 0};
+	MemoryContext old;
+
+	if (known.catch_all == tracked->catch_all && known.cluster == tracked->cluster)
+	{
+		tracked->tables = list_copy(known.tables);
+		return;
+	}
+	/* who rewrites it has it locked for long */
+	if (!ConditionalLockRelationOid(TriggerRelationId, AccessShareLock))
+	{
+		tracked->catch_all = SC_NEVER_CURRENT;
+		return;
+	}
+	tracked->tables = sc_track_tables(true);
+	UnlockRelationOid(TriggerRelationId, AccessShareLock);
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return;
+	list_free(known.tables);
+	known.tables = NIL;
+	known.catch_all = SC_NEVER_CURRENT;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	known.tables = list_copy(tracked->tables);
+	MemoryContextSwitchTo(old);
+	known.catch_all = tracked->catch_all;
+	known.cluster = tracked->cluster;
+}
+
+/*
+ * First the words, then the list.  A table that becomes tracked meanwhile moves one: who
+ * makes it that has the table locked until it is pending there.
+ */
+void
+sc_track_note(ScTracked *tracked)
+{
+	tracked->catch_all = sc_word_settled(sc_slot_find(SC_KEY_CATCH_ALL, false));
+	tracked->cluster = sc_word_settled(SC_CLUSTER_SLOT);
+	pg_read_barrier();
+	if (tracked->catch_all != SC_NEVER_CURRENT && tracked->cluster != SC_NEVER_CURRENT)
+		known_tables(tracked);
+	SC_POINT("ddl-noted");
+}
+
+bool
+sc_track_may_be_changed(const ScTracked *tracked)
+{
+	ListCell   *lc;
+
+	pg_read_barrier();
+	if (tracked->catch_all == SC_NEVER_CURRENT || tracked->cluster == SC_NEVER_CURRENT ||
+		sc_word_settled(sc_slot_find(SC_KEY_CATCH_ALL, false)) != tracked->catch_all ||
+		sc_word_settled(SC_CLUSTER_SLOT) != tracked->cluster)
+		return true;
+	foreach(lc, tracked->tables)
+	{
+		for (int mode = ShareUpdateExclusiveLock; mode <= AccessExclusiveLock; mode++)
+		{
+			LOCKTAG		tag;
+
+			SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
+			if (SC_LOCK_HELD(&tag, mode))
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
  * Mark what a transaction that applies another server's changes has written:
  * see the head of this file.  The lock shows it, also for a partition whose
  * root was not opened.  A session that has a table locked has seen the invalidations that

@@ -25,6 +25,25 @@ extern void sc_track_plan(Oid relid, struct TriggerDesc *desc);
 /* One that wrote through a table with partitions (sc_commit_begin_routing()) has
  * ended; the ResultRelInfos of those that it has found rows for. */
 extern void sc_track_end_routing(List *results);
+/*
+ * The tracked tables of the database before a command, and the state of the catch-all
+ * words, of which one moves whenever they become more or fewer.
+ */
+typedef struct ScTracked
+{
+	List	   *tables;			/* of Oid */
+	uint64		catch_all;		/* SC_NEVER_CURRENT: it was moving */
+	uint64		cluster;		/* likewise: who has no memory moves that */
+} ScTracked;
+
+/*
+ * Before a command, which is in this transaction, and after it: may it have changed a
+ * tracked table?  Who changes one has locked it more strongly than a writer.  All
+ * zero: it was not noted, and may have.
+ */
+extern void sc_track_note(ScTracked *tracked);
+extern bool sc_track_may_be_changed(const ScTracked *tracked);
+
 extern bool sc_track_is_tracked(Oid relid);
 
 /* An error if a table cannot be a source. */

@@ -88,7 +88,7 @@ StaticAssertDecl(4 * (uint64) MAX_BACKENDS < SC_PENDING_MASK, "too few bits for 
 static Size
 slots_size(void)
 {
-	return mul_size(sizeof(ScSlotPadded), add_size(sc_max_tables, SC_FALLBACKS));
+	return mul_size(sizeof(ScSlotPadded), add_size(sc_max_tables, SC_FALLBACKS + SC_NAMES_SLOTS));
 }
 
 static Size
@@ -142,7 +142,7 @@ words_init(int tranche)
 		pg_atomic_init_u64(&sc_slot_at(i)->born, 0);
 		for (int c = 0; c < SC_SLOT_CHANGES; c++)
 			pg_atomic_init_u64(&sc_slot_at(i)->changes[c], 0);
-		/* nobody need say so of a fallback */
+		/* nobody need say so of what is not given away */
 		sc_slot_at(i)->wanted = i >= sc_words->nslots;
 	}
 	pg_atomic_write_u64(&sc_slot_at(SC_CLUSTER_SLOT)->key, SC_KEY_CLUSTER);
@@ -407,7 +407,13 @@ sc_slot_want(int slot, bool wanted)
 int
 sc_slot_count(void)
 {
-	return sc_words->nslots + SC_FALLBACKS;
+	return sc_words->nslots + SC_FALLBACKS + SC_NAMES_SLOTS;
+}
+
+int
+sc_slot_of_names(void)
+{
+	return sc_words->nslots + SC_FALLBACKS + (int) (MyDatabaseId % SC_NAMES_SLOTS);
 }
 
 bool
@@ -841,7 +847,8 @@ sc_word_read(ScWordSeen *seen, uint64 key, int slot)
 			slot = sc_slot_find(key, true);
 		if (slot == SC_SLOT_NONE)
 			return false;
-		SC_POINT(slot != SC_CLUSTER_SLOT && OidIsValid((Oid) key) ? "label-found" : "catch-all-found");
+		SC_POINT(key != SC_KEY_CLUSTER && key != SC_KEY_NAMES && OidIsValid((Oid) key) ?
+				 "label-found" : "catch-all-found");
 		seen->slot = slot;
 		seen->revision = SC_REVISION(pg_atomic_read_u64(&sc_slot_at(slot)->word));
 		pg_read_barrier();
@@ -861,6 +868,18 @@ sc_word_state(int slot, ScWordState *state)
 	state->revision = SC_REVISION(word);
 	state->pending = SC_PENDING(word);
 	state->last_change = (TimestampTz) pg_atomic_read_u64(&sc_slot_at(slot)->last_change);
+}
+
+uint64
+sc_word_settled(int slot)
+{
+	uint64		word;
+
+	if (slot == SC_SLOT_NONE || (slot != SC_CLUSTER_SLOT && !sc_slot_at(slot)->prepared_known))
+		return SC_NEVER_CURRENT;
+	pg_read_barrier();
+	word = pg_atomic_read_u64(&sc_slot_at(slot)->word);
+	return SC_PENDING(word) > 0 ? SC_NEVER_CURRENT : SC_REVISION(word);
 }
 
 pg_atomic_uint64 *

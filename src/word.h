@@ -17,13 +17,15 @@
 /*
  * A slot's key: database and relation.  The catch-all word of a database has
  * relation 0.  Slot 0 is the cluster's own catch-all: it takes DDL on roles, and
- * marks that there is no memory for.  Every label has both.
+ * marks that there is no memory for.  A database's names word takes DDL that changes
+ * what names mean, and nothing else: see meaning.c.  Every label has the three.
  */
 #define SC_KEY(dboid, relid) (((uint64) (dboid) << 32) | (uint64) (relid))
 #define SC_KEY_DATABASE(key)	((Oid) ((key) >> 32))
 #define SC_KEY_RELATION(key)	((Oid) (key))
 #define SC_KEY_HERE(relid)		SC_KEY(MyDatabaseId, relid)
 #define SC_KEY_CATCH_ALL		SC_KEY_HERE(InvalidOid)
+#define SC_KEY_NAMES			(~UINT64CONST(0) - 1)
 #define SC_CLUSTER_SLOT		0
 #define SC_KEY_CLUSTER		(~UINT64CONST(0))
 
@@ -105,7 +107,10 @@ extern void sc_member_forget(int slot);
 extern bool sc_slot_is_member(int slot);
 extern bool sc_member_is_of(const ScWordSeen *seen, int root);
 
-/* The number of slots, fallbacks included: more than any slot. */
+/* The slot of this database's names word.  It is always there. */
+extern int	sc_slot_of_names(void);
+
+/* The number of slots, with fallbacks and names words: more than any slot. */
 extern int	sc_slot_count(void);
 
 /* The next slot of a database after this one that is a table's and is wanted, or is a
@@ -140,6 +145,10 @@ extern bool sc_slot_is_listened(void);
 /* False if the key is a table's that has no slot. */
 extern bool sc_word_read(ScWordSeen *seen, uint64 key, int slot);
 extern void sc_word_state(int slot, ScWordState *state);
+
+/* The revision of a catch-all, if nothing is pending on it, and nothing can be that was
+ * prepared before the server started; else SC_NEVER_CURRENT. */
+extern uint64 sc_word_settled(int slot);
 
 /* For a hit: what holds the word, and what it holds if nothing has changed
  * since it was seen and nothing is pending. */

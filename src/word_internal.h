@@ -37,6 +37,9 @@
  */
 #define SC_FALLBACKS		127
 
+/* Behind them stand the names words, which databases have by their oid as well. */
+#define SC_NAMES_SLOTS		127
+
 /*
  * When a commit made a revision: its low bits, and the time in ms, which is not
  * negative.  They are read and written as one.
@@ -140,7 +143,7 @@ StaticAssertDecl(sizeof(ScCellPadded) == PG_CACHE_LINE_SIZE, "a cell is one cach
 typedef struct ScWords
 {
 	int			nslots;			/* the counts never change; without the
-								 * fallbacks, which follow */
+								 * fallbacks and names words, which follow */
 	int			ncells;			/* backends' cells first, then orphans';
 								 * behind them one for the startup process */
 	int			nbackends;
@@ -168,7 +171,8 @@ sc_slot_at(int slot)
 }
 
 /*
- * Is a slot, found for a key, still that key's?  A fallback is not given away.
+ * Is a slot, found for a key, still that key's?  A fallback is not given away, nor a
+ * names word.
  */
 static inline bool
 sc_slot_is_of(int slot, uint64 key)

@@ -90,6 +90,9 @@ static bool refreshing_awaited; /* when it began, a reader waited for it */
 /* The summary whose listeners are being notified; -1: none. */
 static int	notifying = -1;
 
+/* The summary whose listeners wait for the forms that are being made; -1: none. */
+static int	owing = -1;
+
 /* This process has run code of an owner, and another's is to be run. */
 static bool must_leave = false;
 
@@ -158,6 +161,25 @@ take_back_notification(void)
 	(void) sc_store_note_etag(notifying, "");
 	pg_atomic_write_u32(&sc_store_requests(notifying)->notify, 1);
 	notifying = -1;
+}
+
+/*
+ * Listeners of a summary whose forms are made here are notified when these are there: not
+ * by another worker, which the launcher would start for that, in the meantime.
+ */
+static void
+owe_notification(int index)
+{
+	if (pg_atomic_exchange_u32(&sc_store_requests(index)->notify, 0) != 0)
+		owing = index;
+}
+
+static void
+give_back_owed(void)
+{
+	if (owing >= 0)
+		pg_atomic_write_u32(&sc_store_requests(owing)->notify, 1);
+	owing = -1;
 }
 
 /* In an interrupt handler: how long may what is being refreshed wait for a lock that a reader may hold? */
@@ -336,6 +358,7 @@ worker_exit(int code, Datum arg)
 		sc_store_record_failure(refreshing, NameStr(refreshing_name), &begun, &error, refreshing_inline);
 	}
 	take_back_notification();
+	give_back_owed();
 	if (refreshing >= 0)
 		sc_store_note_try(refreshing, NameStr(refreshing_name), refreshing_inline, begun.at,
 						  failed ? SC_TRY_FAILED : SC_TRY_GAVE_WAY);
@@ -491,12 +514,20 @@ serve_forms(void)
 		if (next < 0 || (next <= last && i > last))
 			next = i;
 	}
-	if (next < 0 || pg_atomic_exchange_u32(&sc_store_requests(next)->forms, 0) == 0)
+	if (next < 0)
 		return false;
+	/* first: with no forms to be made, others notify */
+	owe_notification(next);
+	if (pg_atomic_exchange_u32(&sc_store_requests(next)->forms, 0) == 0)
+	{
+		give_back_owed();
+		return false;
+	}
 	last = next;
 	sc_request_begin_work();
 	make_forms(next);
 	sc_request_end_work();
+	give_back_owed();
 	(void) serve_notify(next);
 	return true;
 }

@@ -19,7 +19,7 @@
 duration=${DURATION:-600}
 seed=${SEED:-$(date +%s)}
 read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash \
-	restart full oom callback ddl inherit closed temporary bulk eager parts members extension database}"
+	restart full oom callback ddl inherit closed temporary bulk eager parts members names extension database}"
 case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
 all_ways="asis points flush callback scarce standby"
 read -r -a ways <<<"${WAYS:-$all_ways}"
@@ -70,7 +70,7 @@ declare -A caught
 standby=$work/stress-standby
 stop_standby() { run_logged as_server "$bindir/pg_ctl" stop -s -m fast -D "$standby"; }
 # The others disturb the server that is read from, or need it to be the one that is written to.
-standby_modes=" plain 2pc savepoint sync rr inline partition copy ddl inherit temporary parts "
+standby_modes=" plain 2pc savepoint sync rr inline partition copy ddl inherit temporary parts names "
 start_standby() {
 	as_server rm -rf "$standby"
 	as_server mkdir -p "$sock.standby"
@@ -106,8 +106,9 @@ for protocol in at-write after-commit; do
 done
 
 # That a tree has one word is caught where trees change; that parts are taken without a proof, where there are any; that
-# who writes through a root marks no member, where sections read single ones.
-for weak in "tree-word inherit" "member-named members" "splice parts"; do
+# who writes through a root marks no member, where sections read single ones; that DDL is not looked at, where names
+# change.
+for weak in "tree-word inherit" "member-named members" "splice parts" "names-unseen names"; do
 	read -r protocol mode <<<"$weak"
 	as_server tee "$data/way.conf" <<<"summary_cache.debug_protocol = '$protocol'" >/dev/null
 	run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"

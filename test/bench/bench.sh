@@ -10,7 +10,7 @@
 #   ROUNDS=10 SECONDS_EACH=2
 #                      rounds, an even number, and length of one run
 #   RESULTS=directory  where CSV and plots go; otherwise doc/bench
-#   BEFORE=directory   for the parts "workers", "parts" and "growth", which is in "scale": the source of another version beside this one
+#   BEFORE=directory   for the parts "workers", "parts", "ddl" and "growth", which is in "scale": the source of another version beside this one
 #   NO_INSTALL=1       do not install what the server and the build need
 # Redis, pgpool-II and gnuplot are used if they are there, and never installed.
 
@@ -24,7 +24,7 @@ rounds=${ROUNDS:-10}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
 # by name only
-extra_parts="growth parts standby standby_ddl replay hot web"
+extra_parts="growth parts ddl standby standby_ddl replay hot web"
 for part in $parts; do
 	case " $all_parts $extra_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts $extra_parts" ;; esac
 done
@@ -198,6 +198,8 @@ at_exit=stop_peers
 . "$bench/growth.sh"
 # shellcheck source=test/bench/parts.sh
 . "$bench/parts.sh"
+# shellcheck source=test/bench/ddl.sh
+. "$bench/ddl.sh"
 # shellcheck source=test/bench/large.sh
 . "$bench/large.sh"
 # shellcheck source=test/bench/workers.sh

@@ -26,8 +26,6 @@ test_proven(PG_FUNCTION_ARGS)
 {
 	char	   *name = NameStr(*PG_GETARG_NAME(0));
 
-	for (int i = 0; i < (int) lengthof(proven); i++)
-		if (strcmp(proven[i], name) == 0)
-			PG_RETURN_BOOL(true);
-	PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(is_among(name, proven, lengthof(proven)) ||
+				   is_among(name, proven_by_ddl, lengthof(proven_by_ddl)));
 }

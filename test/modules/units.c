@@ -412,10 +412,10 @@ test_store(PG_FUNCTION_ARGS)
 	CHECK(waited > SC_NS_PER_S && waited <= 2 * SC_NS_PER_S);
 
 	/* statistics are this summary's only, and a reset leaves nothing */
-	sc_store_account(s, "s", SC_BUILD_MISS, 5, SC_PUT_CHANGED);
-	sc_store_account(s, "s", SC_BUILD_MISS, 3, SC_PUT_SAME);
-	sc_store_account(s, "s", SC_BUILD_MISS, 4, SC_PUT_NO_MEMORY);
-	sc_store_account(s, "t", SC_BUILD_MISS, 1, SC_PUT_CHANGED);
+	sc_store_account(s, "s", SC_BUILD_MISS, true, 5, SC_PUT_CHANGED);
+	sc_store_account(s, "s", SC_BUILD_MISS, true, 3, SC_PUT_SAME);
+	sc_store_account(s, "s", SC_BUILD_MISS, true, 4, SC_PUT_NO_MEMORY);
+	sc_store_account(s, "t", SC_BUILD_MISS, true, 1, SC_PUT_CHANGED);
 	sc_store_statistics(s, &stats);
 	CHECK(stats.builds[SC_BUILD_MISS] == 3 && stats.ns_min == 3 && stats.ns_max == 5 && stats.ns_total == 12);
 	CHECK(stats.wasted == 1 && stats.unpublished == 1 && stats.failed == 12 && sc_store_lacks_room(s));
@@ -458,6 +458,7 @@ test_parts(PG_FUNCTION_ARGS)
 	int			s;
 	ScStored	stored = {0};
 	ScChunk    *second;
+	ScChunk    *four[4];
 
 	start(8, 3);
 	one[0] = make(name, "B", 1, 20);
@@ -538,6 +539,16 @@ test_parts(PG_FUNCTION_ARGS)
 	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
 	stored.nchunks = 3;
 	CHECK(load_copy(&stored) == SC_LOAD_DONE);
+	/* of four, two can have changed places between the first and the last */
+	for (int i = 0; i < 4; i++)
+		four[i] = make(name, &"abcd"[i], 1, 3000);
+	CHECK(put_parts(sc_store_find("s", false), "s", name, 4, four, NULL) == SC_PUT_CHANGED);
+	CHECK(sc_store_copy(sc_store_find("s", false), &stored) && stored.nchunks == 4);
+	CHECK(load_copy(&stored) == SC_LOAD_DONE);
+	second = (ScChunk *) (stored.bytes + MAXALIGN(((ScChunk *) stored.bytes)->size));
+	second->part = 2;
+	((ScChunk *) ((char *) second + MAXALIGN(second->size)))->part = 1;
+	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
 	PG_RETURN_VOID();
 }
 

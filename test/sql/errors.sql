@@ -380,6 +380,8 @@ RESET lock_timeout;
 SELECT summary_cache_drop('sleeps');
 
 -- any error of its own: it says which section of which summary
+-- also at its definition, where the planner meets it, and nothing is executed
+SELECT summary_cache_define('fails', 'core', 'SELECT 1 / 0 AS a', run_query => false);
 SELECT summary_cache_define('fails', 'core', 'SELECT 1 / n AS a FROM task WHERE n = 0', '{task}', run_query => false);
 INSERT INTO task VALUES (10, 0);
 SELECT summary_cache_get('fails');

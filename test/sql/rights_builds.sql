@@ -171,7 +171,10 @@ SELECT summary_cache_define('traced' || n, 'core', query) FROM unnest(ARRAY[
     'SELECT app.traced(1) AS x']) WITH ORDINALITY AS q (query, n);
 SELECT pg_advisory_unlock_all();
 SET ROLE regress_builds_reader;
+-- (for whom what it has run would be in the worker's way)
+SET statement_timeout = '60s';
 SELECT n, status FROM generate_series(1, 6) n, summary_cache_fetch('traced' || n, NULL, true) ORDER BY n;
+RESET statement_timeout;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT n, left(try(format('SELECT summary_cache_get(%L)', 'traced' || n)), 57) FROM generate_series(1, 6) n;
 ROLLBACK;

@@ -134,6 +134,8 @@ const ModeInfo modes[MODES] =
 	"", "", .mixed = true},
 	[M_MEMBERS] = {"members", "sections over single partitions, beside writes through the root, to them, and from one to another",
 	"", ""},
+	[M_NAMES] = {"names", "DDL that changes what the names of a query mean, and DDL that does not, beside writers",
+	"", "", .mixed = true, .bounded = true},
 	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
 	"", "42883 42704 55000 40P01 XX000", .alone = true},
@@ -381,6 +383,8 @@ connect_server(_Atomic int *pid)
 		PQclear(PQexec(conn, "SET synchronous_commit = remote_apply"));
 	if (mode == M_CLOSED)
 		setup(conn, is_writer ? "SET ROLE checker_writer" : "SET search_path = public, " CLOSED_SCHEMA);
+	if (mode == M_NAMES)
+		setup(conn, "SET search_path = checker_first, public");
 	if (is_writer && modes[mode].bounded)
 		setup(conn, "SET lock_timeout = " LOCK_BOUND);
 	if (pid)
@@ -800,6 +804,9 @@ make_query(char *out, size_t size, int first, int step)
 					  " UNION ALL SELECT %d, v FROM checker_trigger",
 					  nwriters + D_VIEW, nwriters + D_FUNCTION, nwriters + D_MATVIEW,
 					  nwriters + D_REWRITE, nwriters + D_COLUMN, nwriters + D_TRIGGER);
+	if (mode == M_NAMES)
+		n += snprintf(out + n, size - n, " UNION ALL SELECT %d, v FROM checker_view UNION ALL SELECT %d, v FROM checker_named",
+					  nwriters + N_VIEW, nwriters + N_NAME);
 	if (mode == M_EAGER)
 	{
 		/* no number unless all tables have the same one */
@@ -875,7 +882,9 @@ drop_tables(PGconn *conn)
 	setup(conn, "DROP TABLE IF EXISTS checker_top, checker_other CASCADE;"
 		  "DROP TABLE IF EXISTS checker_0_2, checker_0_3, checker_base, checker_rewrite, checker_column,"
 		  " checker_trigger, checker_filler, checker_still, checker_free CASCADE;"
-		  "DROP VIEW IF EXISTS checker_view;"
+		  "DROP MATERIALIZED VIEW IF EXISTS checker_matview;"
+		  "DROP VIEW IF EXISTS checker_view, checker_named;"
+		  "DROP SCHEMA IF EXISTS checker_first CASCADE;"
 		  "DROP FUNCTION IF EXISTS checker_function(), checker_unseen()");
 }
 
@@ -984,6 +993,10 @@ create_tables(PGconn *conn)
 			setup(conn, "INSERT INTO checker_%d VALUES (%d, 0)", w % ntables, w);
 	if (mode == M_DDL)
 		create_ddl_tables(conn);
+	if (mode == M_NAMES)
+		setup(conn, "CREATE SCHEMA checker_first; CREATE VIEW public.checker_view AS SELECT 0::bigint AS v;"
+			  "CREATE VIEW public.checker_named AS SELECT 0::bigint AS v;"
+			  "CREATE MATERIALIZED VIEW public.checker_matview AS SELECT count(*) AS n FROM checker_0");
 	for (int i = 0; i < LOCK_TABLES && mode == M_EAGER; i++)
 		setup(conn, "DROP TABLE IF EXISTS checker_lock_%d; CREATE TABLE checker_lock_%d (v bigint);"
 			  "INSERT INTO checker_lock_%d VALUES (0)", i, i, i);
@@ -1157,7 +1170,8 @@ check_requirements(PGconn *conn)
 		die("mode callback needs test/stress/callback.c");
 	if (mode == M_BULK && nwriters > MAX_TABLES)
 		die("mode bulk has at most %d writers", MAX_TABLES);
-	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_INHERIT && mode != M_TEMPORARY && mode != M_UNTRACKED)
+	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_INHERIT && mode != M_TEMPORARY &&
+		mode != M_NAMES && mode != M_UNTRACKED)
 		die("mode %s is not for standbys", modes[mode].name);
 	if (mode == M_FULL &&
 		number(conn, "SELECT pg_size_bytes(current_setting('summary_cache.memory_limit'))") > SMALL_MEMORY)
@@ -1302,6 +1316,7 @@ run_mode(void)
 		[M_CLOSED] = closed_main,
 		[M_TEMPORARY] = temporary_main,
 		[M_EAGER] = eager_main,
+		[M_NAMES] = names_main,
 		[M_EXTENSION] = extension_main,
 		[M_DATABASE] = database_main,
 	};
@@ -1320,7 +1335,8 @@ run_mode(void)
 		ntables = 2;
 	else if (mode == M_BULK)
 		ntables = nwriters;		/* each truncates its own */
-	nnumbers = nwriters + (mode == M_DDL ? DDLS : mode == M_INHERIT || mode == M_EAGER ? 1 : 0);
+	nnumbers = nwriters + (mode == M_DDL ? DDLS : mode == M_NAMES ? NAMES :
+						   mode == M_INHERIT || mode == M_EAGER ? 1 : 0);
 	conn = connect_server(NULL);
 	check_requirements(conn);
 	create_tables(conn);

@@ -43,7 +43,7 @@ typedef enum
 {
 	M_PLAIN, M_2PC, M_SAVEPOINT, M_SYNC, M_RR, M_INLINE, M_PARTITION, M_COPY, M_FAULTS, M_CRASH,
 	M_RESTART, M_FULL, M_OOM, M_CALLBACK, M_DDL, M_INHERIT, M_CLOSED, M_TEMPORARY, M_BULK, M_EAGER,
-	M_PARTS, M_MEMBERS, M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
+	M_PARTS, M_MEMBERS, M_NAMES, M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
 } Mode;
 
 typedef struct
@@ -71,6 +71,13 @@ typedef enum
 	D_ATTACH, D_TRUNCATE, D_PARTITION, D_VIEW, D_FUNCTION, D_MATVIEW, D_REWRITE, D_COLUMN, D_TRIGGER,
 	DDLS
 } Ddl;
+
+/* Likewise in mode names: what a view is, and which view a name is. */
+typedef enum
+{
+	N_VIEW, N_NAME,
+	NAMES
+} Names;
 
 #define MAX_NUMBERS	(MAX_WRITERS + DDLS)
 
@@ -191,6 +198,7 @@ extern void killer_main(void);
 extern void restarter_main(void);
 extern void ddl_main(void);
 extern void inherit_main(void);
+extern void names_main(void);
 extern void closed_main(void);
 extern void temporary_main(void);
 extern void eager_main(void);

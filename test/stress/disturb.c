@@ -211,7 +211,7 @@ restarter_main(void)
  * at once.
  */
 static void
-move(PGconn *conn, Ddl ddl, const char *format,...)
+move(PGconn *conn, int ddl, const char *format,...)
 {
 	char		sql[2000];
 	va_list		args;
@@ -327,6 +327,82 @@ ddl_main(void)
 		if (one_in(8))
 			(void) execute(conn, "ALTER TABLE checker_0 DISABLE TRIGGER ALL; ALTER TABLE checker_0 ENABLE TRIGGER ALL");
 		rest(below(10000));
+	}
+	disconnect(conn);
+}
+
+/* DDL that changes nothing of the document. */
+static void
+change_nothing(PGconn *conn)
+{
+	switch (below(5))
+	{
+		case 0:
+			(void) execute(conn, "REFRESH MATERIALIZED VIEW checker_matview");
+			break;
+		case 1:
+			(void) execute(conn, "CREATE TABLE checker_report AS SELECT * FROM checker_0; DROP TABLE checker_report");
+			break;
+		case 2:
+			(void) execute(conn, "GRANT SELECT ON checker_0 TO pg_monitor; REVOKE SELECT ON checker_0 FROM pg_monitor");
+			break;
+		case 3:
+			(void) execute(conn, "BEGIN; CREATE TABLE checker_report (n int)");
+			(void) fetch(conn, &shared->readers[nreaders], false, -1, 0, true);
+			(void) execute(conn, "ROLLBACK");
+			break;
+		default:
+			(void) execute(conn, "CREATE FUNCTION checker_unused() RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP FUNCTION checker_unused()");
+	}
+	atomic_fetch_add(&shared->faults, 1);
+	(void) fetch(conn, &shared->readers[nreaders], false, -1, 0, false);
+}
+
+/*
+ * A view is another, and a name is another view's, since there is one in an earlier
+ * schema of the section's search path, or none any more.
+ */
+void
+names_main(void)
+{
+	PGconn	   *conn = connect_server(NULL);
+	bool		hidden = false;
+
+	while (!stopped())
+	{
+		unsigned long long view = atomic_load(&shared->writers[nwriters + N_VIEW].committed) + 1;
+		unsigned long long name = atomic_load(&shared->writers[nwriters + N_NAME].committed) + 1;
+
+		switch (below(4))
+		{
+			case 0:
+				if (one_in(4))
+					(void) execute(conn, "BEGIN; CREATE OR REPLACE VIEW checker_view AS SELECT %llu::bigint AS v; ROLLBACK",
+								   (unsigned long long) NEVER + view);
+				if (one_in(4))
+				{
+					(void) execute(conn, "BEGIN");
+					(void) execute(conn, "CREATE OR REPLACE VIEW checker_view AS SELECT %llu::bigint AS v", view);
+					(void) execute(conn, "PREPARE TRANSACTION 'checker_names'");
+					move(conn, N_VIEW, "COMMIT PREPARED 'checker_names'");
+				}
+				else
+					move(conn, N_VIEW, "CREATE OR REPLACE VIEW checker_view AS SELECT %llu::bigint AS v", view);
+				break;
+			case 1:
+				if (!hidden)
+					move(conn, N_NAME, "CREATE VIEW checker_first.checker_named AS SELECT %llu::bigint AS v", name);
+				else
+				{
+					(void) execute(conn, "CREATE OR REPLACE VIEW public.checker_named AS SELECT %llu::bigint AS v", name);
+					move(conn, N_NAME, "DROP VIEW checker_first.checker_named");
+				}
+				hidden = !hidden;
+				break;
+			default:
+				change_nothing(conn);
+		}
+		rest(below(5000));
 	}
 	disconnect(conn);
 }

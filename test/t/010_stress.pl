@@ -33,6 +33,8 @@ passes('inline', 'inline', { builds => 50, inline => 10 }, '', '--seconds=1');
 passes('parts', 'parts', { builds => 50, inline => 10 }, '', '--seconds=2', '--commit-delay=500');
 # of a tree, each part reads one partition
 passes('members', 'members', { builds => 50 }, '', '--seconds=2', '--commit-delay=500');
+# a query means something else, or DDL has nothing to do with it
+passes('names', 'names', { builds => 50, faults => 20 }, '', '--seconds=2', '--commit-delay=500');
 # the middle of a tree gets other parents beside writers
 passes('inherit', 'inherit', { builds => 50, faults => 20 }, '', '--seconds=2', '--commit-delay=500');
 # a summary that nothing concerns stays a hit beside all of that
@@ -83,6 +85,11 @@ if ($ENV{SC_DEBUG_CONF})
 	$node->restart;
 	$report = caught_by(['torn'], 'parts', 'parts without a proof', '', '--seconds=2');
 	cmp_ok($report->{torn} // 0, '>', 0, 'parts without a proof: by keys of one section that disagree');
+	# documents that are taken as they are, whatever their queries mean by now
+	$node->append_conf('postgresql.conf', "summary_cache.debug_protocol = 'names-unseen'");
+	$node->restart;
+	$report = caught('names', 'DDL that is not looked at', '', '--seconds=2');
+	cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0) + ($report->{own} // 0), '>', 0, 'DDL that is not looked at: by a hit that misses it');
 	$node->stop;
 }
 

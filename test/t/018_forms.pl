@@ -165,7 +165,19 @@ for my $n (1 .. 3)
 	$etag = plain_etag('s');
 }
 
-# The first change is what counts, also if another section of the summary is published in between
+# The first change is what counts, also if nothing is published after it
+$node->no_worker;
+$node->sql('UPDATE t SET n = 4');
+my $first = $node->sql('SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM t');
+$node->sql('SELECT pg_sleep(0.005)');	# times are kept in milliseconds
+$node->sql('UPDATE t SET n = 5');
+$answer = encoded(q{'s', 'gzip'});
+is($answer->{status}, 'stale', 'after two changes: stale');
+cmp_ok(abs($answer->{stale_since} - $first), '<=', 0.001, '... since the first');
+like(formed('s', 'gzip')->{text}, qr/"n":5\b/, '... then with both');
+$etag = plain_etag('s');
+
+# ... or another section of the summary is published in between
 $node->sql(q{CREATE TABLE e (n int); SELECT summary_cache_define('two', 'core',
 	'SELECT count(*) AS a, pg_advisory_xact_lock_shared(42)::text AS gate FROM e');
 	SELECT summary_cache_define('two', 'progress', 'SELECT count(*) AS b FROM e', refresh => 'inline');
@@ -182,6 +194,14 @@ for my $n (1 .. 3)
 	is($got->{status}, 'stale', '... so it is stale');
 	cmp_ok(abs($got->{stale_since} - $committed), '<=', 0.001, '... since the first change');
 }
+# The time of a change is kept until eight documents were published after it
+for my $n (4 .. 12)
+{
+	$node->sql("INSERT INTO e VALUES ($n)");
+	$answer = encoded(q{'two', 'gzip'});
+}
+like($answer->{text}, qr/"a":0,.*"b":12\b/, 'after many versions of one section');
+is("$answer->{status} $answer->{stale_since}", "stale $answer->{built_at}", '... the other is stale since it was built');
 $holder->query('SELECT pg_advisory_unlock(42)');
 $node->hit('two');
 is(encoded(q{'two'})->{stale_since}, '', 'then it is not stale');
@@ -382,7 +402,7 @@ is(formed('big', 'gzip')->{encoding}, 'gzip', '... and both come back');
 
 SKIP:
 {
-	skip 'needs a debug build', 25 unless $ENV{SC_DEBUG_CONF};
+	skip 'needs a debug build', 31 unless $ENV{SC_DEBUG_CONF};
 	my $at_point = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker' AND wait_event = 'PgSleep'};
 	my $worker = q{(SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache worker' AND wait_event = 'PgSleep')};
 	my $n = 1000;
@@ -438,6 +458,29 @@ SKIP:
 	kill 'KILL', $node->sql("SELECT pid FROM $worker w(pid)");
 	ok($node->comes_back, 'a worker is killed while it encodes');
 	like(formed('s', 'gzip')->{text}, qr/"n":$n\b/, '... and after the crash it is encoded');
+
+	# Nobody is notified before
+	my $listener = Session->new($node);
+	my $notified = sub { return $listener->query('SELECT 1') =~ /Asynchronous notification .*"summary":"s"/ };
+	$listener->query('LISTEN summary_cache');
+	$node->no_worker;
+	$listener->query('SELECT 1');
+	$hold->('form-encode');
+	$node->sql('INSERT INTO e VALUES (13)');
+	$node->hit('two');
+	ok(!$notified->(), 'while a form is made, no listener is notified, nor by another worker');
+	$go_on->();
+	ok(wait_until($notified), '... and when it is there, it is');
+	formed('s', 'gzip');
+	$node->no_worker;
+	$listener->query('SELECT 1');
+	$hold->('form-encode');
+	$node->sql("SELECT pg_terminate_backend(pid) FROM $worker w(pid)");
+	$go_on->();
+	ok(wait_until($notified), '... or by the next worker, if this one is terminated');
+	$listener->query('UNLISTEN *');
+	$listener->quit;
+	formed('s', 'gzip');
 
 	# What goes wrong is counted
 	$node->no_worker;

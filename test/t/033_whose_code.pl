@@ -144,9 +144,10 @@ is($holder->query(fetch('gated')), 'miss 1', '... and without it, it gets what t
 # a session that does not know yet that the section is for a worker only waits for its turn: with a lock
 $node->sql('UPDATE t SET n = 2');
 my $newcomer = Session->new($node);
-$newcomer->query("SET statement_timeout = '60s'; SELECT pg_advisory_lock(50)");
+$newcomer->query("SET statement_timeout = '60s'; SET deadlock_timeout = '3s'; SELECT pg_advisory_lock(50)");
 like($node->sql(fetch('gated')), qr/^stale/, 'a refresh is requested');
-$node->polled(at_gate(50), '1', '... for which a worker waits');
+# (before that, it would find the deadlock by itself)
+$node->polled(at_gate(50) . q{ AND waitstart < clock_timestamp() - interval '2s'}, '1', '... for which a worker waits, longer than its deadlock_timeout');
 $node->sql(q{SELECT summary_cache_invalidate('gated')});
 is($newcomer->query(fetch('gated')), 'private 2', 'a new session that has the advisory lock is in no deadlock with the worker');
 is($newcomer->error, '', '... and gets no error');

@@ -47,7 +47,9 @@ my $full = $default =~ /^\d+\.\d+$/ ? "$default.0" : $default;
 is($meta->{version}, $full, 'version is the control file\'s');
 is($provides->{version}, $full, '... also of what it provides');
 is($provides->{file}, "sql/summary_cache--$default.sql", 'file is the install script of that version');
-like(slurp_file('CHANGELOG.md'), qr/^## \Q$default\E\b/m, 'CHANGELOG.md has it');
+my ($released) = slurp_file('CHANGELOG.md') =~ /^## \Q$default\E \((unreleased|\d{4}-\d\d-\d\d)\)$/m;
+ok($released, 'CHANGELOG.md has it');
+is($released eq 'unreleased' ? 'not stable' : 'stable', $meta->{release_status} eq 'stable' ? 'stable' : 'not stable', '... with a date if it is stable');
 
 SKIP:
 {
