@@ -219,11 +219,13 @@ ALTER TABLE late ADD COLUMN m int;
 COMMIT;
 SELECT after('define and ALTER TABLE');
 SELECT summary_cache_drop('late');
+SELECT after('summary_cache_drop');
 
 -- functions
 CREATE OR REPLACE FUNCTION regress_names.f(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT n + 1';
 SELECT after('CREATE OR REPLACE FUNCTION');
 SELECT summary_cache_get('open');
+SELECT after('nothing');
 CREATE OR REPLACE FUNCTION regress_names.grade_cmp(grade, grade) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT -enum_cmp($1, $2)';
 SELECT summary_cache_get('ordered');
 CREATE OR REPLACE FUNCTION regress_names.int_hash(int, bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT 1 + hashint4extended($1, $2)';
