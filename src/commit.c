@@ -92,9 +92,8 @@ static bool own_rows = false;	/* see sc_commit_note_own_rows() */
  * members, or any.  Which of them have words is looked up when the roots' words have
  * the transaction pending, and not before: see word.c.
  */
-#define MAX_MEMBERS		16
 
-static uint64 members[MAX_MEMBERS];
+static uint64 members[SC_MAX_MEMBERS_NOTED];
 static int	nmembers = 0;
 static bool all_members = false;
 static int	nrouting = 0;		/* plans that have begun to write through a
@@ -279,7 +278,7 @@ sc_commit_note_member(uint64 key)
 	for (int i = 0; i < nmembers; i++)
 		if (members[i] == key)
 			return;
-	if (nmembers < MAX_MEMBERS)
+	if (nmembers < SC_MAX_MEMBERS_NOTED)
 		members[nmembers++] = key;
 	else
 		all_members = true;
@@ -423,6 +422,8 @@ sc_commit_sees_own(void)
 static inline bool
 was_given_away(const ScWordSeen *seen)
 {
+	/* it is born anew before it is no member any more */
+	pg_read_barrier();
 	return seen->revision < pg_atomic_read_u64(&sc_slot_at((int) seen->slot)->born) &&
 		seen->revision != SC_NEVER_CURRENT;
 }
@@ -695,7 +696,9 @@ sc_commit_is_hidden_by(const ScLabel *label)
 		return false;
 	for (int i = 0; i < label->nwords; i++)
 		if (label->words[i].revision != SC_NEVER_CURRENT &&
-			label->words[i].revision < own_revisions[label->words[i].slot])
+			(label->words[i].revision < own_revisions[label->words[i].slot] ||
+		/* what moved its word is noted under another one */
+			 (label->read_at <= own_commit && was_given_away(&label->words[i]))))
 			return true;
 	return false;
 }

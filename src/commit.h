@@ -17,6 +17,7 @@ extern void sc_commit_init(void);	/* from _PG_init */
 /* Marks raise nothing. */
 extern void sc_commit_mark(const ScSlotRef *ref);
 extern void sc_commit_note_member(uint64 key);
+#define SC_MAX_MEMBERS_NOTED	16
 extern void sc_commit_note_all_members(void);
 extern void sc_commit_begin_routing(void);
 extern void sc_commit_end_routing(void);

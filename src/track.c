@@ -846,6 +846,12 @@ sc_track_end_routing(List *results)
 {
 	ListCell   *lc;
 
+	/* so many are not told apart */
+	if (list_length(results) > SC_MAX_MEMBERS_NOTED)
+	{
+		sc_commit_note_all_members();
+		results = NIL;
+	}
 	foreach(lc, results)
 	{
 		Oid			relid = RelationGetRelid(((ResultRelInfo *) lfirst(lc))->ri_RelationDesc);

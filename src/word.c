@@ -240,6 +240,7 @@ member_unlink(int member)
 		sc_slot_at(next)->next_member = it->next_member;
 	}
 	it->settled = false;
+	pg_write_barrier();
 	pg_atomic_write_u32(&it->root, (uint32) SC_SLOT_NONE);
 }
 
@@ -458,7 +459,10 @@ sc_slot_forget_database(Oid dboid)
 {
 	for (int i = SC_CLUSTER_SLOT + 1; i < sc_words->nslots; i++)
 		if (SC_KEY_DATABASE(pg_atomic_read_u64(&sc_slot_at(i)->key)) == dboid)
+		{
 			slot_set_wanted(i, false);
+			slot_leave_tree(i);
+		}
 }
 
 void

@@ -408,6 +408,7 @@ for my $tenant (40 .. 42)
 	is($writer->query(fetch('two')), 'private ' . ($n + 5), 'a writer reads what it wrote in a tree whose root has lost its slot');
 	$writer->query('COMMIT');
 	isnt($node->sql(state_of('two')), 'current', '... which moves what reads the member');
+	like($writer->query(fetch('two')), qr/^(miss|hit-revision) ${\($n + 5)}$/, '... and the writer, which has committed it, is not answered without it');
 	$node->sql(q{SELECT summary_cache_configure('two', 'min_refresh_interval', NULL)});
 	$node->append_conf('postgresql.conf', 'summary_cache.max_workers = 0');
 }
