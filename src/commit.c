@@ -92,7 +92,6 @@ static bool own_rows = false;	/* see sc_commit_note_own_rows() */
  * members, or any.  Which of them have words is looked up when the roots' words have
  * the transaction pending, and not before: see word.c.
  */
-
 static uint64 members[SC_MAX_MEMBERS_NOTED];
 static int	nmembers = 0;
 static bool all_members = false;
