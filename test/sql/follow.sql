@@ -227,6 +227,9 @@ CREATE TYPE gone AS (x int);
 CREATE FUNCTION of_gone(gone) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END';
 SELECT summary_cache_define('gone', 'core', 'SELECT of_gone(NULL) AS n');
 DROP TYPE gone CASCADE;
+-- (a name that its stored call has)
+CREATE TABLE went (x int);
+ALTER TABLE went RENAME TO gone;
 ALTER TABLE ci3 RENAME TO ci1;
 
 --

@@ -147,6 +147,14 @@ SELECT mode FROM pg_locks WHERE relation = 'regress_others'::regclass AND pid = 
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'regress_others'::regclass;
 ROLLBACK;
 RESET ROLE;
+-- nor one that the role itself has locked, as it may
+BEGIN;
+GRANT UPDATE ON regress_others TO regress_rights_attacker;
+SET ROLE regress_rights_attacker;
+LOCK TABLE public.regress_others IN SHARE ROW EXCLUSIVE MODE;
+CREATE TABLE IF NOT EXISTS public.regress_others () INHERITS (public.regress_tracked);
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'regress_others'::regclass;
+ROLLBACK;
 BEGIN;
 CREATE TABLE IF NOT EXISTS regress_child () INHERITS (regress_tracked);
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'regress_child'::regclass ORDER BY tgname;

@@ -27,11 +27,11 @@ $node->safe_psql('postgres', q{
 	INSERT INTO hub.tasks VALUES (1, 'open', now());
 });
 my $count = q{SELECT status, document -> 'tasks' ->> 'count' FROM ext.summary_cache_fetch()};
-# What a command said on stderr; it must succeed.
+# What a command said on stderr; it must succeed, and a wait is an error.
 sub said
 {
 	my ($sql) = @_;
-	my ($ret, $out, $err) = $node->psql('postgres', $sql);
+	my ($ret, $out, $err) = $node->psql('postgres', "SET statement_timeout = '60s'; $sql");
 
 	is($ret, 0, $sql);
 	return $err;
@@ -206,6 +206,8 @@ $definer->query('BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE');
 is(said('BEGIN; ALTER TABLE broken DROP b; ROLLBACK'), '', 'a section whose other table is locked is not looked at');
 $definer->query(q{ROLLBACK; BEGIN; LOCK TABLE summary_cache.definition IN ACCESS EXCLUSIVE MODE});
 is(said('BEGIN; ALTER TABLE broken DROP b; ROLLBACK'), '', '... nor one beside who has locked the definitions');
+like(said('BEGIN; ALTER TABLE broken RENAME TO renamed; ROLLBACK'),
+	qr/WARNING:  sections do not follow what is renamed or moved: another session is changing the extension \(PID $definer->{pid}\)$/m, '... which a rename says');
 $definer->query(q{ROLLBACK; BEGIN; SELECT ext.summary_cache_define('s', 'core', 'SELECT count(*) AS n FROM other')});
 $mover->query('BEGIN; ALTER TABLE broken DROP b');
 like($mover->error, $breaks, 'but one beside who is changing definitions');
