@@ -757,7 +757,7 @@ keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 		ScSectionDef *section = sc_definition_section(definition, NameStr(mine->name));
 		int			s = section ? section - definition->sections : -1;
 		Unit	   *unit = s >= 0 && mine->part < nparts_of(sections, s) ?
-			&sections->units[sections->first[s] + mine->part] : NULL;
+		&sections->units[sections->first[s] + mine->part] : NULL;
 
 		if (unit && unit->may_be_same)
 		{
@@ -773,7 +773,7 @@ keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 		ScSectionDef *section = sc_definition_section(definition, NameStr(chunk->section));
 		int			s = section ? section - definition->sections : -1;
 		Unit	   *unit = s >= 0 && chunk->nparts == nparts_of(sections, s) ?
-			&sections->units[sections->first[s] + chunk->part] : NULL;
+		&sections->units[sections->first[s] + chunk->part] : NULL;
 
 		/* the one that was looked at, and not one that was built since */
 		if (unit == NULL || !unit->wanted || !unit->may_be_same ||

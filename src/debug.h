@@ -38,8 +38,8 @@ enum
 									 * labels as soon as it is there */
 	SC_PROTOCOL_MEMBER_NAMED,	/* wrong: who writes through a table above a
 								 * member marks that table only */
-	SC_PROTOCOL_NAMES_UNSEEN,	/* wrong: whatever a query means since DDL, its
-								 * document is as it was */
+	SC_PROTOCOL_NAMES_UNSEEN,	/* wrong: whatever a query means since DDL,
+								 * its document is as it was */
 	SC_PROTOCOL_SPLICE			/* wrong: of the parts of a section that have
 								 * changed, the first is built, and nothing is
 								 * proven of the others */

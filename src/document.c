@@ -47,6 +47,7 @@
 #include "debug.h"
 #include "document.h"
 #include "inspect.h"
+#include "meaning.h"
 #include "owner.h"
 #include "request.h"
 
@@ -712,7 +713,11 @@ find_meaning(ScSectionDef *section, SPIPlanPtr plan)
 
 	if (section->plan == NULL || section->closed != SC_CLOSED)
 		return;
-	/* known, unless it is planned anew: then it is not that of what was executed */
+
+	/*
+	 * known, unless it is planned anew: then it is not that of what was
+	 * executed
+	 */
 	if (is_planned(plan) && source_of(plan)->gplan->generation == section->meaning_generation)
 		return;
 	cached = SPI_plan_get_cached_plan(plan);

@@ -76,7 +76,10 @@ typedef struct ScLocal
 	Oid			reader;			/* this role, at the version of the roles */
 	uint64		reader_version;
 
-	/* At which version and names word its queries were found to mean something else. */
+	/*
+	 * At which version and names word its queries were found to mean
+	 * something else.
+	 */
 	uint64		unproven_version;
 	uint64		unproven_names;
 

@@ -12,25 +12,9 @@
 
 #include "nodes/pg_list.h"
 
-/* Of a query that was analysed and rewritten: half of a SHA-256; all zero: it is not known. */
-typedef struct ScMeaning
-{
-	uint64		halves[2];
-} ScMeaning;
+#include "store.h"
 
 struct ScSectionDef;
-
-static inline bool
-sc_meaning_is_known(const ScMeaning *meaning)
-{
-	return (meaning->halves[0] | meaning->halves[1]) != 0;
-}
-
-static inline bool
-sc_meaning_is_same(const ScMeaning *a, const ScMeaning *b)
-{
-	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
-}
 
 /*
  * What the rewritten queries of a section that is closed (closed.h) mean.  Their

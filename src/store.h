@@ -15,7 +15,6 @@
 
 #include "counters.h"
 #include "label.h"
-#include "meaning.h"
 #include "settings.h"
 
 #define SC_HASH_BYTES	32		/* SHA-256 */
@@ -31,6 +30,24 @@ typedef struct ScStranger
 	Oid			table;
 	Oid			function;		/* that cannot be seen into */
 } ScStranger;
+
+/* What a query means, as meaning.c has it: half of a SHA-256; all zero: it is not known. */
+typedef struct ScMeaning
+{
+	uint64		halves[2];
+} ScMeaning;
+
+static inline bool
+sc_meaning_is_known(const ScMeaning *meaning)
+{
+	return (meaning->halves[0] | meaning->halves[1]) != 0;
+}
+
+static inline bool
+sc_meaning_is_same(const ScMeaning *a, const ScMeaning *b)
+{
+	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+}
 
 /*
  * A built section, or a built part of one: immutable once published, but for what

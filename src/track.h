@@ -25,6 +25,7 @@ extern void sc_track_plan(Oid relid, struct TriggerDesc *desc);
 /* One that wrote through a table with partitions (sc_commit_begin_routing()) has
  * ended; the ResultRelInfos of those that it has found rows for. */
 extern void sc_track_end_routing(List *results);
+
 /*
  * The tracked tables of the database before a command, and the state of the catch-all
  * words, of which one moves whenever they become more or fewer.
