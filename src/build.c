@@ -740,6 +740,16 @@ is_rest_current(const Sections *sections, ScLocal *local, Snapshot snapshot)
 	return true;
 }
 
+/* The unit of a part of a section that the definition has, and divides like that; or NULL. */
+static Unit *
+unit_of(const Sections *sections, const NameData *section, int part, int nparts)
+{
+	ScSectionDef *def = sc_definition_section(sections->definition, NameStr(*section));
+	int			s = def ? def - sections->definition->sections : -1;
+
+	return s >= 0 && nparts == nparts_of(sections, s) ? &sections->units[sections->first[s] + part] : NULL;
+}
+
 /*
  * Copy what is cached of the parts that may be the same, as far as that is so for the
  * snapshot of the build.
@@ -747,17 +757,13 @@ is_rest_current(const Sections *sections, ScLocal *local, Snapshot snapshot)
 static void
 keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 {
-	ScSummaryDef *definition = sections->definition;
 	bool		any = false;
 	ScView		view;
 
 	for (int i = 0; i < local->nsections; i++)
 	{
 		ScLocalSection *mine = &local->sections[i];
-		ScSectionDef *section = sc_definition_section(definition, NameStr(mine->name));
-		int			s = section ? section - definition->sections : -1;
-		Unit	   *unit = s >= 0 && mine->part < nparts_of(sections, s) ?
-		&sections->units[sections->first[s] + mine->part] : NULL;
+		Unit	   *unit = unit_of(sections, &mine->name, mine->part, mine->nparts);
 
 		if (unit && unit->may_be_same)
 		{
@@ -765,19 +771,16 @@ keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 			any = any || unit->may_be_same;
 		}
 	}
-	if (!any || !sc_store_open(local->index, NameStr(definition->name), &view))
+	if (!any || !sc_store_open(local->index, NameStr(sections->definition->name), &view))
 		return;
 	for (int i = 0; i < view.nchunks; i++)
 	{
 		ScChunk    *chunk = view.chunks[i];
-		ScSectionDef *section = sc_definition_section(definition, NameStr(chunk->section));
-		int			s = section ? section - definition->sections : -1;
-		Unit	   *unit = s >= 0 && chunk->nparts == nparts_of(sections, s) ?
-		&sections->units[sections->first[s] + chunk->part] : NULL;
+		Unit	   *unit = unit_of(sections, &chunk->section, chunk->part, chunk->nparts);
 
 		/* the one that was looked at, and not one that was built since */
 		if (unit == NULL || !unit->wanted || !unit->may_be_same ||
-			chunk->labelled_at != unit->expected || chunk->definition != section->hash)
+			chunk->labelled_at != unit->expected || chunk->definition != unit->def->hash)
 			continue;
 		unit->kept = MemoryContextAllocHuge(CurrentMemoryContext, chunk->size);
 		memcpy(unit->kept, chunk, chunk->size);
@@ -1266,12 +1269,17 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 		return;
 	}
 
-	/* what executes nothing reads no source */
+	/*
+	 * what executes nothing reads no source, whose words the document has
+	 * already
+	 */
 	if (want != SC_WANT_PROOF)
 		lock_wanted(&sections);
 	build->lacks_slots = false;
 	for (int u = 0; u < sections.nunits; u++)
-		if (sections.units[u].wanted)
+		if (sections.units[u].wanted && want == SC_WANT_PROOF)
+			sections.units[u].label = begun;
+		else if (sections.units[u].wanted)
 			label_unit(&sections.units[u], &begun, &build->lacks_slots);
 	if (sc_label_needs_files(&begun) && !sc_label_settle_files())
 		for (int u = 0; u < sections.nunits; u++)

@@ -32,7 +32,6 @@
 #include "utils/memutils.h"
 
 #include "clock.h"
-#include "compat.h"
 #include "debug.h"
 #include "encode.h"
 #include "form.h"

@@ -48,10 +48,10 @@
 #include "utils/typcache.h"
 
 #include "builtin.h"
-#include "compat.h"
 #include "definition.h"
 #include "local.h"
 #include "meaning.h"
+#include "query.h"
 #include "track.h"
 
 /* What is being looked at. */
@@ -285,20 +285,9 @@ find_unsettled(Node *node, void *context)
 			if (!is_settled_list(((TableFunc *) node)->coltypes))
 				return true;
 			break;
-		case T_Var:
-		case T_Const:
-		case T_Param:
-		case T_FuncExpr:
-		case T_RelabelType:
-		case T_CoerceViaIO:
-		case T_ArrayCoerceExpr:
-		case T_ConvertRowtypeExpr:
-		case T_RowExpr:
-		case T_CoerceToDomain:
-			if (!is_settled_type(exprType(node)))
-				return true;
-			break;
 		default:
+			if ((IsA(node, Var) || sc_query_brings_type(node)) && !is_settled_type(exprType(node)))
+				return true;
 			break;
 	}
 	return expression_tree_walker(node, find_unsettled, context);

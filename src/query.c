@@ -529,6 +529,26 @@ sc_query_rewrite(ScSectionDef *section)
 										 before_analysis, section, NULL);
 }
 
+bool
+sc_query_brings_type(const Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_Const:
+		case T_Param:
+		case T_FuncExpr:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
+		case T_ConvertRowtypeExpr:
+		case T_RowExpr:
+		case T_CoerceToDomain:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* Does an analysed query name a temporary type?  If so, leaves its name. */
 static bool
 find_temporary_type(Node *node, void *context)
@@ -554,18 +574,9 @@ find_temporary_type(Node *node, void *context)
 		case T_TableFunc:
 			types = ((TableFunc *) node)->coltypes;
 			break;
-		case T_Const:
-		case T_Param:
-		case T_FuncExpr:
-		case T_RelabelType:
-		case T_CoerceViaIO:
-		case T_ArrayCoerceExpr:
-		case T_ConvertRowtypeExpr:
-		case T_RowExpr:
-		case T_CoerceToDomain:
-			types = list_make1_oid(exprType(node));
-			break;
 		default:
+			if (sc_query_brings_type(node))
+				types = list_make1_oid(exprType(node));
 			break;
 	}
 	foreach(lc, types)

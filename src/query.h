@@ -13,10 +13,14 @@
 #include "definition.h"
 #include "utils/plancache.h"
 
-/* Inside sc_owner_run() and SPI. */
 /* An error context callback, of which the argument is a section. */
 extern void sc_query_error_callback(void *arg);
 
+/* Is an expression's type one that the query itself may bring in?  A column has its
+ * table's. */
+extern bool sc_query_brings_type(const Node *node);
+
+/* Inside sc_owner_run() and SPI. */
 extern SPIPlanPtr sc_query_prepare(ScSectionDef *section);
 
 /* Analysed and rewritten only: what it means, and no plan. */
