@@ -14,11 +14,7 @@ use Test::More;
 # A build waits while somebody holds advisory lock 42.
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
 my $at_gate = anybody_at_gate(42);
-# Ours, of the readers that wait for another's build.
-my $waiting = q{SELECT count(*) FROM pg_locks
-	WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted
-	AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-	AND pid IN (SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend')};
+my $waiting = readers_waiting();
 my $fetch = q{SELECT status, document->>'n' FROM summary_cache_fetch('s')};
 my $forced = q{SELECT status, document->>'n' FROM summary_cache_fetch('s', force_refresh => true)};
 my $herd_size = 20;

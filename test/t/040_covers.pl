@@ -373,7 +373,7 @@ $old = $node->sql($truth);
 $node->sql(q{SELECT summary_cache_invalidate('s')});
 $builder->hold('build-labelled', fetch('s'));
 $reader->send_sql(fetch('s'));
-my $waiting = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted};
+my $waiting = readers_waiting();
 $node->poll_query_until('postgres', $waiting, '1') or die 'nobody waits for the builder';
 my $bounded = "SET statement_timeout = '60s'; SET lock_timeout = '60s'";
 is($node->sql("$bounded; BEGIN; $write; " . fetch('s') . '; ROLLBACK'), 'private ' . ($old + 1), 'alone in a transaction that writes');

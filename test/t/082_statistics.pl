@@ -24,7 +24,7 @@ $node->start;
 # A build of "gated" waits while somebody holds advisory lock 42.
 my $gate = q{pg_advisory_xact_lock_shared(42)::text AS gate};
 my $at_gate = anybody_at_gate(42);
-my $in_flight = q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted};
+my $in_flight = readers_waiting();
 my @views = qw(summary_cache_stats summary_cache_sections summary_cache_tables);
 
 $node->sql(qq{

@@ -1,5 +1,6 @@
 # A server of a test: PostgreSQL::Test::Cluster, with what many tests ask of it.  And anybody_at_gate(),
-# at_gate(), deaf_function(), fetch(), forced(), state_of() and wait_until(), which need no server.
+# at_gate(), deaf_function(), fetch(), forced(), readers_waiting(), state_of() and wait_until(), which need
+# no server.
 
 package Node;
 
@@ -15,7 +16,7 @@ use Test::More ();
 use Time::HiRes qw(time usleep);
 
 our @ISA = qw(PostgreSQL::Test::Cluster);
-our @EXPORT = qw(anybody_at_gate at_gate deaf_function fetch forced state_of wait_until);
+our @EXPORT = qw(anybody_at_gate at_gate deaf_function fetch forced readers_waiting state_of wait_until);
 
 # Asks until it is so, for a bounded time; returns the last answer.
 sub wait_until
@@ -61,6 +62,14 @@ sub at_gate
 {
 	my ($number) = @_;
 	return anybody_at_gate($number) . q{ AND backend_type = 'summary_cache worker'};
+}
+
+# How many readers of this database wait for another's build, as SQL.  A worker may wait as well.
+sub readers_waiting
+{
+	return q{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+	WHERE locktype = 'advisory' AND objsubid = 92 AND NOT granted
+	AND datname = current_database() AND backend_type = 'client backend'};
 }
 
 # A function that heeds no cancel as long as its argument is greater than 0, as SQL.  It has to have begun:
