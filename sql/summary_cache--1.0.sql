@@ -26,6 +26,9 @@ CREATE TABLE summary_cache.definition (
     generated boolean  NOT NULL DEFAULT false,
     -- another one for a section that is dropped and defined again
     incarnation uuid   NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+    -- of the summary: names, with " null" behind those that may be null
+    parameters text[]  NOT NULL DEFAULT '{}',
+    parameter_types regtype[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (summary, section)
 );
 COMMENT ON TABLE summary_cache.definition IS
@@ -123,10 +126,13 @@ CREATE FUNCTION state_summary(force_refresh boolean DEFAULT false) RETURNS json
 COMMENT ON FUNCTION state_summary(boolean) IS
     'the State Hub''s summary, from shared memory when it is current';
 
-CREATE FUNCTION summary_cache_get(summary text, force_refresh boolean DEFAULT false) RETURNS json
+-- parameters: values in the order of their declaration, in the input syntax of their types
+CREATE FUNCTION summary_cache_get(
+        summary text, force_refresh boolean DEFAULT false, parameters text[] DEFAULT NULL)
+    RETURNS json
     AS 'MODULE_PATHNAME', 'sc_get'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_get(text, boolean) IS
+COMMENT ON FUNCTION summary_cache_get(text, boolean, text[]) IS
     'a summary''s document, from shared memory when it is current';
 
 -- A type of its own costs the executor less than OUT parameters.
@@ -135,11 +141,11 @@ COMMENT ON TYPE summary_cache_answer IS 'a row of summary_cache_fetch()';
 
 CREATE FUNCTION summary_cache_fetch(
         summary text DEFAULT 'state', if_none_match text DEFAULT NULL,
-        force_refresh boolean DEFAULT false)
+        force_refresh boolean DEFAULT false, parameters text[] DEFAULT NULL)
     RETURNS summary_cache_answer
     AS 'MODULE_PATHNAME', 'sc_fetch'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_fetch(text, text, boolean) IS
+COMMENT ON FUNCTION summary_cache_fetch(text, text, boolean, text[]) IS
     'a summary''s document with its status, etag and build time; no document if if_none_match is its etag';
 
 CREATE TYPE summary_cache_encoded_answer AS (
@@ -148,17 +154,20 @@ COMMENT ON TYPE summary_cache_encoded_answer IS 'a row of summary_cache_fetch_en
 
 CREATE FUNCTION summary_cache_fetch_encoded(
         summary text DEFAULT 'state', encodings text DEFAULT 'gzip',
-        if_none_match text DEFAULT NULL, force_refresh boolean DEFAULT false)
+        if_none_match text DEFAULT NULL, force_refresh boolean DEFAULT false,
+        parameters text[] DEFAULT NULL)
     RETURNS summary_cache_encoded_answer
     AS 'MODULE_PATHNAME', 'sc_fetch_encoded'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_fetch_encoded(text, text, text, boolean) IS
+COMMENT ON FUNCTION summary_cache_fetch_encoded(text, text, text, boolean, text[]) IS
     'a summary''s document as bytes, compressed if there is such a form of it, with status, etag and times';
 
-CREATE FUNCTION summary_cache_unchanged(summary text, if_none_match text) RETURNS boolean
+CREATE FUNCTION summary_cache_unchanged(
+        summary text, if_none_match text, parameters text[] DEFAULT NULL)
+    RETURNS boolean
     AS 'MODULE_PATHNAME', 'sc_unchanged'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_unchanged(text, text) IS
+COMMENT ON FUNCTION summary_cache_unchanged(text, text, text[]) IS
     'whether summary_cache_fetch() would send no document for this etag';
 
 --
@@ -168,11 +177,11 @@ COMMENT ON FUNCTION summary_cache_unchanged(text, text) IS
 CREATE FUNCTION summary_cache_define(
         summary text, section text, query text,
         sources anycompatible DEFAULT NULL::regclass[], refresh text DEFAULT 'background',
-        run_query boolean DEFAULT true)
+        run_query boolean DEFAULT true, parameters text[] DEFAULT NULL)
     RETURNS void
     AS 'MODULE_PATHNAME', 'sc_define_sql'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_define(text, text, text, anycompatible, text, boolean) IS
+COMMENT ON FUNCTION summary_cache_define(text, text, text, anycompatible, text, boolean, text[]) IS
     'create or replace a section of a summary, and track its source tables';
 
 CREATE FUNCTION summary_cache_notices(
@@ -198,11 +207,12 @@ CREATE FUNCTION summary_cache_configure(summary text, option text, value text)
 COMMENT ON FUNCTION summary_cache_configure(text, text, text) IS
     'set an option of one summary, such as max_stale_age or readers; NULL removes the option';
 
-CREATE FUNCTION summary_cache_invalidate(summary text DEFAULT 'state', scope text DEFAULT 'all')
+CREATE FUNCTION summary_cache_invalidate(
+        summary text DEFAULT 'state', scope text DEFAULT 'all', parameters text[] DEFAULT NULL)
     RETURNS void
     AS 'MODULE_PATHNAME', 'sc_invalidate_sql'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_invalidate(text, text) IS
+COMMENT ON FUNCTION summary_cache_invalidate(text, text, text[]) IS
     'drop a cached document (scope all, or a background section) or mark an inline section';
 
 CREATE FUNCTION summary_cache_attach_state_hub(hub_schema name DEFAULT NULL)
@@ -257,7 +267,7 @@ CREATE FUNCTION summary_cache_stat_summaries(
         OUT stats_reset timestamptz,
         OUT evictions bigint,
         OUT forms_made bigint, OUT forms_failed bigint, OUT forms_not_kept bigint,
-        OUT form_bytes bigint)
+        OUT form_bytes bigint, OUT documents integer, OUT document_bytes bigint)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_summaries'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -270,6 +280,15 @@ CREATE FUNCTION summary_cache_stat_sections(
         OUT sources regclass[], OUT parts integer)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_sections'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION summary_cache_stat_documents(
+        OUT summary name, OUT parameters text[], OUT state text, OUT built_at timestamptz,
+        OUT age interval, OUT build_ms double precision, OUT bytes bigint, OUT reads bigint,
+        OUT last_read timestamptz, OUT refresh_requested boolean, OUT last_error text,
+        OUT consecutive_failures integer)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'sc_stat_documents'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE FUNCTION summary_cache_stat_parts(
@@ -305,6 +324,8 @@ CREATE VIEW summary_cache_stats AS SELECT * FROM summary_cache_stat_summaries();
 COMMENT ON VIEW summary_cache_stats IS 'per summary: reads by status, builds, failures';
 CREATE VIEW summary_cache_sections AS SELECT * FROM summary_cache_stat_sections();
 COMMENT ON VIEW summary_cache_sections IS 'per section: what is cached, how old it is, whether it is current';
+CREATE VIEW summary_cache_documents AS SELECT * FROM summary_cache_stat_documents();
+COMMENT ON VIEW summary_cache_documents IS 'per cached document of a summary with parameters: the values, its state, size, age and reads';
 CREATE VIEW summary_cache_parts AS SELECT * FROM summary_cache_stat_parts();
 COMMENT ON VIEW summary_cache_parts IS 'per part of a section, which is built by itself: its query, what it reads, whether it is current, what it took';
 CREATE VIEW summary_cache_tables AS SELECT * FROM summary_cache_stat_tables();
@@ -320,15 +341,15 @@ COMMENT ON VIEW summary_cache_server IS 'one row: launcher, workers and what wai
 REVOKE ALL ON FUNCTION
     summary_cache_touch(),
     state_summary(boolean),
-    summary_cache_get(text, boolean),
-    summary_cache_fetch(text, text, boolean),
-    summary_cache_fetch_encoded(text, text, text, boolean),
-    summary_cache_unchanged(text, text),
-    summary_cache_define(text, text, text, anycompatible, text, boolean),
+    summary_cache_get(text, boolean, text[]),
+    summary_cache_fetch(text, text, boolean, text[]),
+    summary_cache_fetch_encoded(text, text, text, boolean, text[]),
+    summary_cache_unchanged(text, text, text[]),
+    summary_cache_define(text, text, text, anycompatible, text, boolean, text[]),
     summary_cache_notices(text),
     summary_cache_drop(text, text),
     summary_cache_configure(text, text, text),
-    summary_cache_invalidate(text, text),
+    summary_cache_invalidate(text, text, text[]),
     summary_cache_attach_state_hub(name),
     summary_cache_allow(regrole),
     summary_cache_disallow(regrole),
@@ -336,10 +357,12 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 -- The functions of the views ask for SELECT on the view instead: see begin_rows() in stats.c.
 REVOKE ALL ON
-    summary_cache_stats, summary_cache_sections, summary_cache_parts, summary_cache_tables, summary_cache_server
+    summary_cache_stats, summary_cache_sections, summary_cache_documents, summary_cache_parts,
+    summary_cache_tables, summary_cache_server
     FROM PUBLIC;
 GRANT SELECT ON
-    summary_cache_stats, summary_cache_sections, summary_cache_parts, summary_cache_tables, summary_cache_server
+    summary_cache_stats, summary_cache_sections, summary_cache_documents, summary_cache_parts,
+    summary_cache_tables, summary_cache_server
     TO pg_monitor;
 
 -- A table with a column of this type would keep the extension from being dropped.  (The types of rows

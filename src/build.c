@@ -81,9 +81,12 @@ typedef struct Building
 
 static Building *building = NULL;
 
-/* From here on this backend builds a summary, which it must not be doing already. */
-static void
-begin_building(Building *mine, const char *summary)
+/*
+ * An error if this backend is building a summary.  A section that reads other documents
+ * of its own summary would have these built, which read others, without end.
+ */
+void
+sc_build_check_recursion(const char *summary)
 {
 	for (Building *b = building; b; b = b->outer)
 		if (strcmp(b->summary, summary) == 0)
@@ -91,6 +94,13 @@ begin_building(Building *mine, const char *summary)
 					(errcode(ERRCODE_INVALID_RECURSION),
 					 errmsg("summary \"%s\" reads itself", summary),
 					 errhint("Remove the call of the reading function from its sections' queries.")));
+}
+
+/* From here on this backend builds a summary, which it must not be doing already. */
+static void
+begin_building(Building *mine, const char *summary)
+{
+	sc_build_check_recursion(summary);
 	mine->summary = summary;
 	mine->outer = building;
 	building = mine;
@@ -235,13 +245,13 @@ was_built(ScBuild *build, const char *section)
 
 /* Sections that were not built keep their keys: compare with those as well. */
 static void
-check_cached_keys(const char *summary, int index, ScBuild *build)
+check_cached_keys(ScLocal *local, ScBuild *build)
 {
 	ScView		view;
 	ScChunk   **others;
 	int			nothers = 0;
 
-	if (!sc_store_open(index, summary, &view))
+	if (!sc_store_open(local->index, &local->key, &view))
 		return;
 	others = palloc(sizeof(ScChunk *) * Max(view.nchunks, 1));
 	for (int i = 0; i < view.nchunks; i++)
@@ -251,9 +261,9 @@ check_cached_keys(const char *summary, int index, ScBuild *build)
 			others[nothers] = palloc(view.chunks[i]->body_offset);
 			memcpy(others[nothers++], view.chunks[i], view.chunks[i]->body_offset);
 		}
-	sc_store_close(index);
+	sc_store_close(local->index);
 
-	check_keys(summary, others, nothers, build);
+	check_keys(NameStr(local->key.summary), others, nothers, build);
 }
 
 /* A part of a section, or a section that is one, which is to be built or is not. */
@@ -281,6 +291,7 @@ typedef struct Unit
 typedef struct Sections
 {
 	ScSummaryDef *definition;
+	const ScValues *values;		/* for its parameters; NULL: it has none */
 	int			nunits;
 	Unit	   *units;			/* of one section after the other */
 	int		   *first;			/* of each section, and how many there are in
@@ -292,13 +303,14 @@ typedef struct Sections
 
 /* Lay out the parts of all sections; none is wanted. */
 static void
-begin_sections(Sections *sections, ScSummaryDef *definition)
+begin_sections(Sections *sections, ScSummaryDef *definition, const ScValues *values)
 {
 	int			n = 0;
 
 	memset(sections, 0, sizeof(*sections));
 	sc_split_sections(definition);
 	sections->definition = definition;
+	sections->values = values;
 	sections->first = palloc(sizeof(int) * (definition->nsections + 1));
 	for (int s = 0; s < definition->nsections; s++)
 	{
@@ -771,7 +783,7 @@ keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 			any = any || unit->may_be_same;
 		}
 	}
-	if (!any || !sc_store_open(local->index, NameStr(sections->definition->name), &view))
+	if (!any || !sc_store_open(local->index, &local->key, &view))
 		return;
 	for (int i = 0; i < view.nchunks; i++)
 	{
@@ -954,12 +966,13 @@ sc_build_warn(const char *summary, const ScBuild *build)
  * error, as a build's that fails, if nobody could read it.
  */
 static bool
-publish(int index, uint64 generation, Sections *sections, ScBuild *build, ScCause cause)
+publish(ScLocal *local, uint64 generation, Sections *sections, ScBuild *build, ScCause cause)
 {
 	ScSummaryDef *definition = sections->definition;
+	int			index = local->index;
 	int64	   *expected = palloc(sizeof(int64) * Max(sections->nunits, 1));
 	ScPublication publication = {
-		.summary = NameStr(definition->name),
+		.key = local->key,
 		.generation = generation,
 		.nsections = definition->nsections,
 		.names = palloc(sizeof(char *) * definition->nsections),
@@ -977,12 +990,12 @@ publish(int index, uint64 generation, Sections *sections, ScBuild *build, ScCaus
 	for (int u = 0; u < sections->nunits; u++)
 		expected[u] = sections->units[u].expected;
 	result = sc_store_put(index, &publication);
-	sc_store_account(index, publication.summary, cause, build->ran, build->build_ns, result);
+	sc_store_account(index, &local->key, cause, build->ran, build->build_ns, result);
 
 	if (result == SC_PUT_TOO_LARGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("document of summary \"%s\" is too large", publication.summary),
+				 errmsg("document of summary \"%s\" is too large", NameStr(definition->name)),
 				 errhint("A document has less than 1 GB.")));
 	build->put = result;
 	if (result == SC_PUT_CHANGED && sc_settings_has_forms(&publication.options))
@@ -1100,8 +1113,8 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 		if (sections->units[first + p].kept)
 			bodies[p].meaning = sections->units[first + p].kept->meaning;
 	}
-	if (!sc_document_build(section, wanted, what_may_run(section, sections->want, for_others, in_section),
-						   snapshot, bodies))
+	if (!sc_document_build(section, sections->values, wanted,
+						   what_may_run(section, sections->want, for_others, in_section), snapshot, bodies))
 	{
 		if (nparts > 1 && section->undivided)
 			build->must_repeat = true;
@@ -1218,7 +1231,7 @@ typedef struct Effort
 static void
 build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild *build)
 {
-	const char *summary = NameStr(local->name);
+	const char *summary = NameStr(local->key.summary);
 	ScSummaryDef *definition;
 	uint64		generation = sc_store_generation(local->index);
 	ScLabel		begun;
@@ -1248,7 +1261,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 	if (match != SC_MATCH_WHOLE && want != SC_WANT_PROOF && !(want == SC_WANT_INLINE && match == SC_MATCH_SECTIONS))
 		want = SC_WANT_ALL;
 
-	begin_sections(&sections, definition);
+	begin_sections(&sections, definition, local->values);
 	sections.whole = effort->whole_trees;
 	sections.want = want;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -1304,13 +1317,13 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 	if (!build->needs_worker && !build->must_repeat)
 	{
 		if (!build->complete)
-			check_cached_keys(summary, local->index, build);
+			check_cached_keys(local, build);
 
 		SC_POINT("build-done");
 
 		/* a function in a query may have taken an xid */
 		if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-			build->published = publish(local->index, generation, &sections, build, cause);
+			build->published = publish(local, generation, &sections, build, cause);
 	}
 	sc_definition_unpin();
 }
@@ -1384,14 +1397,15 @@ share_undivided(ScSummaryDef *definition)
  * newer than the snapshot.
  */
 static void
-build_sections_privately(ScSummaryDef *definition, bool *wanted, Snapshot snapshot, ScBuild *build)
+build_sections_privately(ScSummaryDef *definition, const ScValues *values, bool *wanted, Snapshot snapshot,
+						 ScBuild *build)
 {
 	share_undivided(definition);
 	for (;;)
 	{
 		Sections	sections;
 
-		begin_sections(&sections, definition);
+		begin_sections(&sections, definition, values);
 		for (int s = 0; s < definition->nsections; s++)
 			if (wanted[s])
 				want_all(&sections, s);
@@ -1456,13 +1470,14 @@ are_rewritten(ScSummaryDef *definition, const bool *wanted, Snapshot snapshot)
  * all is built once more, and the newest snapshot takes the place of the old one.
  */
 static void
-build_privately(ScSummaryDef *definition, bool *wanted, Snapshot *snapshot, ScBuild *build)
+build_privately(ScSummaryDef *definition, const ScValues *values, bool *wanted, Snapshot *snapshot,
+				ScBuild *build)
 {
 	for (;;)
 	{
 		Snapshot	newest;
 
-		build_sections_privately(definition, wanted, *snapshot, build);
+		build_sections_privately(definition, values, wanted, *snapshot, build);
 		if (build->needs_worker || IsolationUsesXactSnapshot() ||
 			!are_rewritten(definition, wanted, *snapshot))
 			return;
@@ -1482,7 +1497,7 @@ build_privately(ScSummaryDef *definition, bool *wanted, Snapshot *snapshot, ScBu
  * COMMIT, where there is none, with the transaction.
  */
 void
-sc_build_private(const char *summary, ScBuild *build)
+sc_build_private(const char *summary, const ScValues *values, ScBuild *build)
 {
 	bool		pushed = false;
 	Snapshot	snapshot;
@@ -1498,7 +1513,7 @@ sc_build_private(const char *summary, ScBuild *build)
 	definition = define_privately(summary, snapshot, build);
 	wanted = palloc(sizeof(bool) * definition->nsections);
 	memset(wanted, true, sizeof(bool) * definition->nsections);
-	build_privately(definition, wanted, &snapshot, build);
+	build_privately(definition, values, wanted, &snapshot, build);
 	if (build->needs_worker)
 	{
 		/* in a section that a worker builds: when this one is there */
@@ -1530,7 +1545,7 @@ sc_build_private_inline(ScLocal *local, ScBuild *build)
 {
 	Snapshot	snapshot = RegisterSnapshot(ActiveSnapshotSet() ? GetActiveSnapshot() :
 											GetTransactionSnapshot());
-	ScSummaryDef *definition = define_privately(NameStr(local->name), snapshot, build);
+	ScSummaryDef *definition = define_privately(NameStr(local->key.summary), snapshot, build);
 	ScMatch		match = sc_build_match(local, definition);
 	bool		is_built = false;
 
@@ -1539,16 +1554,16 @@ sc_build_private_inline(ScLocal *local, ScBuild *build)
 		bool	   *wanted = palloc(sizeof(bool) * definition->nsections);
 		Sections	sections;
 
-		begin_sections(&sections, definition);
+		begin_sections(&sections, definition, local->values);
 		for (int i = 0; i < definition->nsections; i++)
 		{
 			want_section(&sections, i, local, SC_WANT_INLINE, snapshot, sc_clock_now());
 			wanted[i] = wants_any(&sections, i);
 		}
-		build_privately(definition, wanted, &snapshot, build);
+		build_privately(definition, local->values, wanted, &snapshot, build);
 		is_built = !build->needs_worker;
 		if (is_built)
-			check_cached_keys(NameStr(local->name), local->index, build);
+			check_cached_keys(local, build);
 	}
 	UnregisterSnapshot(snapshot);
 	return is_built;
@@ -1596,7 +1611,7 @@ sc_build_once(ScSectionDef *section)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
-		built = sc_document_build(section, &wanted, what_may_run(section, SC_WANT_ALL, false, me.outer != NULL),
+		built = sc_document_build(section, NULL, &wanted, what_may_run(section, SC_WANT_ALL, false, me.outer != NULL),
 								  snapshot, &body);
 		MemoryContextSwitchTo(caller_context);
 	}

@@ -54,10 +54,11 @@ typedef struct ScBuild
 } ScBuild;
 
 extern void sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build);
-extern void sc_build_private(const char *summary, ScBuild *build);
+extern void sc_build_private(const char *summary, const ScValues *values, ScBuild *build);
 extern bool sc_build_private_inline(ScLocal *local, ScBuild *build);
 extern bool sc_build_once(ScSectionDef *section);
 extern bool sc_build_is_running(void);
+extern void sc_build_check_recursion(const char *summary);
 extern void sc_build_warn(const char *summary, const ScBuild *build);
 extern bool sc_build_is_refusal(const ErrorData *error);
 extern bool sc_build_needs_worker(ScSummaryDef *definition, ScWant want);

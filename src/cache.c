@@ -93,6 +93,7 @@ typedef struct Reader
 {
 	ScLocal    *local;
 	const char *summary;
+	const ScValues *values;		/* for its parameters; NULL: none */
 	const ScAsked *asked;
 	bool		build_failed;	/* an old document may do */
 	bool		whole;			/* a part was built for a document that is
@@ -143,16 +144,36 @@ sc_cache_status_name(ScStatus status)
 	return NULL;				/* keep compiler quiet */
 }
 
+/* Count something of a document's reads, which is its summary's. */
+static inline void
+count(const ScLocal *local, int counter, uint64 n)
+{
+	sc_counters_add(local->counted, counter, n);
+}
+
+/* A read was answered. */
+static inline void
+count_answer(const ScLocal *local, ScStatus status)
+{
+	count(local, (int) status, 1);
+	if (unlikely(local->values != NULL))
+		sc_store_count_read(local->index);
+}
+
 /*-------------------------------------------------------------------------
  * Single flight
  *-------------------------------------------------------------------------
  */
 
 static void
-flight_tag(LOCKTAG *tag, const char *summary, Flight flight)
+flight_tag(LOCKTAG *tag, const ScDocKey *key, Flight flight)
 {
+	const char *summary = NameStr(key->summary);
+
 	tag->locktag_field1 = MyDatabaseId;
 	tag->locktag_field2 = hash_bytes((const unsigned char *) summary, strlen(summary));
+	if (key->values != 0)
+		tag->locktag_field2 = hash_combine(tag->locktag_field2, (uint32) (key->values ^ (key->values >> 32)));
 	tag->locktag_field3 = flight;
 	tag->locktag_field4 = SC_LOCK_CLASS;
 	tag->locktag_type = LOCKTAG_ADVISORY;
@@ -160,20 +181,20 @@ flight_tag(LOCKTAG *tag, const char *summary, Flight flight)
 }
 
 static bool
-flight_lock(const char *summary, Flight flight, bool wait)
+flight_lock(const ScDocKey *key, Flight flight, bool wait)
 {
 	LOCKTAG		tag;
 
-	flight_tag(&tag, summary, flight);
+	flight_tag(&tag, key, flight);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 static void
-flight_unlock(const char *summary, Flight flight)
+flight_unlock(const ScDocKey *key, Flight flight)
 {
 	LOCKTAG		tag;
 
-	flight_tag(&tag, summary, flight);
+	flight_tag(&tag, key, flight);
 	LockRelease(&tag, ExclusiveLock, false);
 }
 
@@ -355,7 +376,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 		sc_label_prove(&local->label, reader->snapshot) : SC_MOVED;
 	current = local->nsections > 0 && proof == SC_CURRENT;
 	if (proof == SC_PENDING_UNPROVEN)
-		sc_counters_add(local->index, SC_COUNT_UNPROVABLE, 1);
+		count(local, SC_COUNT_UNPROVABLE, 1);
 
 	if (IsolationUsesXactSnapshot())
 	{
@@ -377,7 +398,7 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
 	/* a definition that is gone, or another's, has nothing to do with these */
 	if (!current)
 	{
-		definition = sc_definition_get(NameStr(local->name));
+		definition = sc_definition_get(NameStr(local->key.summary));
 		match = sc_build_match(local, definition);
 		if (match == SC_MATCH_NOTHING)
 			return;
@@ -446,7 +467,7 @@ static void
 land(Reader *reader)
 {
 	if (reader->flight != FLIGHT_NONE)
-		flight_unlock(reader->summary, reader->flight);
+		flight_unlock(&reader->local->key, reader->flight);
 	reader->flight = FLIGHT_NONE;
 }
 
@@ -545,7 +566,7 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 	answer->etag = &local->etag;
 	answer->built_at = local->built_at;
 	answer->status = status;
-	sc_counters_add(local->index, (int) status, 1);
+	count_answer(local, status);
 	if (status == SC_STALE && asked->forms)
 		answer->stale_since = stale_since(local, NULL);
 	/* with a stale one it was requested */
@@ -658,6 +679,7 @@ build_throwing(void (*action) (void *arg), void *arg, const char *summary, ScBui
 typedef struct PrivateArguments
 {
 	const char *summary;
+	const ScValues *values;
 	ScBuild    *build;
 } PrivateArguments;
 
@@ -666,14 +688,14 @@ build_privately(void *arg)
 {
 	PrivateArguments *arguments = arg;
 
-	sc_build_private(arguments->summary, arguments->build);
+	sc_build_private(arguments->summary, arguments->values, arguments->build);
 }
 
 static void
 answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 {
 	ScBuild		build;
-	PrivateArguments arguments = {reader->summary, &build};
+	PrivateArguments arguments = {reader->summary, reader->values, &build};
 	int			index = reader->local ? reader->local->index : -1;
 
 	build.hides_errors = false;
@@ -684,9 +706,13 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 
 	/* a read that never looked for an entry counts all the same */
 	if (index < 0 && cause == SC_PRIVATE_DISABLED)
-		index = sc_store_find(reader->summary, !sc_commit_wrote_anything());
+	{
+		ScDocKey	key = sc_store_key(reader->summary, NULL);
+
+		index = sc_commit_wrote_anything() ? sc_store_find(&key) : sc_store_find_or_create(&key, NULL);
+	}
 	if (index >= 0 && cause < SC_PRIVATE_CAUSES)
-		sc_counters_add(index, SC_COUNT_PRIVATE + cause, 1);
+		sc_counters_add(sc_store_counted(index), SC_COUNT_PRIVATE + cause, 1);
 }
 
 /*
@@ -706,7 +732,7 @@ is_recovery_conflict(int code)
 typedef struct Trying
 {
 	int			index;
-	NameData	summary;
+	ScDocKey	key;
 	bool		of_inline;
 	ScBegun		begun;
 	bool		conflict;		/* recovery ends it */
@@ -733,7 +759,7 @@ record_conflict(int exit_code, Datum arg)
 		return;
 	error.sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
 	error.message = "the session that built it was terminated due to conflict with recovery";
-	sc_store_record_failure(trying.index, NameStr(trying.summary), &trying.begun, &error, trying.of_inline);
+	sc_store_record_failure(trying.index, &trying.key, &trying.begun, &error, trying.of_inline);
 }
 
 /*
@@ -784,7 +810,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 		before_shmem_exit(record_conflict, (Datum) 0);
 	registered = true;
 	trying.index = local->index;
-	trying.summary = local->name;
+	trying.key = local->key;
 	trying.of_inline = want == SC_WANT_INLINE;
 	trying.conflict = false;
 	trying.lxid = SC_MY_LXID;
@@ -801,7 +827,7 @@ try_build(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	PG_TRY();
 	{
 		if (sc_subtransaction_is_ending())
-			build_throwing(build_action, &arguments, NameStr(local->name), build);
+			build_throwing(build_action, &arguments, NameStr(local->key.summary), build);
 		else
 			error = sc_subtransaction_run(build_action, &arguments, true);
 	}
@@ -834,7 +860,7 @@ raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 	/* its entry may have been given away while the reader waited */
 	if (local->index < 0)
 		return;
-	sc_store_failure(local->index, NameStr(local->name), &failure);
+	sc_store_failure(local->index, &local->key, &failure);
 	if (failure.failures > 0 && failure.begun.at > reader->asked_at &&
 		!is_recovery_conflict(failure.code) && !sc_store_failure_is_outdated(local->index))
 	{
@@ -842,9 +868,10 @@ raise_leaders_error(ScLocal *local, Reader *reader, ScSummaryDef *definition)
 			throw_hidden_error(reader->summary, failure.code, failure.message);
 		ereport(ERROR,
 				(errcode(failure.code),
-				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->name), failure.message),
+				 errmsg("summary \"%s\" could not be built: %s", NameStr(local->key.summary), failure.message),
 				 errdetail("Another session built it, and this one waited."),
-				 errhint("Remove the cause of that error: the next try then succeeds. View summary_cache_stats has the last error.")));
+				 errhint("Remove the cause of that error: the next try then succeeds. View %s has the last error.",
+						 local->values ? "summary_cache_documents" : "summary_cache_stats")));
 	}
 }
 
@@ -863,7 +890,7 @@ board(Reader *reader, Flight flight)
 {
 	int			index = reader->local->index;
 
-	if (!flight_lock(reader->summary, flight, false))
+	if (!flight_lock(&reader->local->key, flight, false))
 	{
 		int64		start = sc_clock_now();
 
@@ -871,13 +898,13 @@ board(Reader *reader, Flight flight)
 		pg_atomic_fetch_add_u32(&sc_store_requests(index)->boarding, 1);
 		PG_ENSURE_ERROR_CLEANUP(stop_boarding, Int32GetDatum(index));
 		{
-			(void) flight_lock(reader->summary, flight, true);
+			(void) flight_lock(&reader->local->key, flight, true);
 		}
 		PG_END_ENSURE_ERROR_CLEANUP(stop_boarding, Int32GetDatum(index));
 		stop_boarding(0, Int32GetDatum(index));
 		reader->waited = true;
-		sc_counters_add(index, SC_COUNT_WAITS, 1);
-		sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);
+		count(reader->local, SC_COUNT_WAITS, 1);
+		count(reader->local, SC_COUNT_WAIT_NS, sc_clock_now() - start);
 	}
 	reader->flight = flight;
 }
@@ -918,10 +945,10 @@ await_worker(Reader *reader, ScRefresh what, bool patient, int64 limit_ns)
 	/* before it lands: who is next is to wait for the worker as well */
 	asked_at = sc_request_demand(index, what);
 	land(reader);
-	outcome = sc_request_await(index, reader->summary, what, asked_at, patient, limit_ns);
+	outcome = sc_request_await(index, &local->key, what, asked_at, patient, limit_ns);
 	reader->waited = true;
-	sc_counters_add(index, SC_COUNT_WAITS, 1);
-	sc_counters_add(index, SC_COUNT_WAIT_NS, sc_clock_now() - start);
+	count(local, SC_COUNT_WAITS, 1);
+	count(local, SC_COUNT_WAIT_NS, sc_clock_now() - start);
 	return outcome;
 }
 
@@ -1111,7 +1138,7 @@ build_answer(Reader *reader, Decision *decision, ScCause cause, ScAnswer *answer
 			sc_definition_unknown(reader->summary);
 		answer_from_build(reader, decision->status, &build, answer);
 		if (local->index >= 0)
-			sc_counters_add(local->index, (int) decision->status, 1);
+			count_answer(local, decision->status);
 		sc_build_warn(reader->summary, &build);
 		return true;
 	}
@@ -1211,7 +1238,7 @@ prove_anew(Reader *reader)
 		return false;
 	if (reader->flight == FLIGHT_NONE)
 	{
-		reader->proof_tried = !flight_lock(reader->summary, FLIGHT_BACKGROUND, false);
+		reader->proof_tried = !flight_lock(&reader->local->key, FLIGHT_BACKGROUND, false);
 		if (!reader->proof_tried)
 			reader->flight = FLIGHT_BACKGROUND;
 		return !reader->proof_tried;
@@ -1300,7 +1327,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 	Reader		reader = {0};
 
 	reader.local = local;
-	reader.summary = NameStr(local->name);
+	reader.summary = NameStr(local->key.summary);
+	reader.values = local->values;
 	reader.asked = asked;
 	reader.asked_at = sc_clock_now();
 	reader.snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot();
@@ -1323,8 +1351,10 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		if (local->index < 0 && sc_enabled && !sc_commit_wrote_anything())
 		{
 			/* no entry for what does not exist */
-			if (sc_definition_get(reader.summary) == NULL)
+			definition = sc_definition_get(reader.summary);
+			if (definition == NULL)
 				sc_definition_unknown(reader.summary);
+			sc_values_check(reader.summary, &definition->parameters, local->values);
 			sc_local_sync(local, true);
 		}
 		if (local->index >= 0)
@@ -1368,7 +1398,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			!sc_request_refresh(local->index) &&
 			reader.flight == FLIGHT_NONE && !reader.build_failed && !reader.needs_worker &&
 			may_refresh(&reader) &&
-			flight_lock(reader.summary, FLIGHT_BACKGROUND, false))
+			flight_lock(&local->key, FLIGHT_BACKGROUND, false))
 		{
 			reader.flight = FLIGHT_BACKGROUND;
 			sc_request_take_over(local->index);
@@ -1380,7 +1410,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 		if (decision.status == SC_STALE && is_composed)
 		{
 			land(&reader);
-			sc_counters_add(local->index, SC_STALE, 1);
+			count_answer(local, SC_STALE);
 			return;
 		}
 		if (decision.status == SC_HIT || decision.status == SC_STALE)
@@ -1399,6 +1429,8 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 			sc_store_forget(reader.summary);
 			sc_definition_unknown(reader.summary);
 		}
+		if (definition)
+			sc_values_check(reader.summary, &definition->parameters, local->values);
 		if (decision.status != SC_PRIVATE &&
 			!sc_build_may_publish(definition, reader.whole ? SC_WANT_ALL : decision.want))
 			(void) decide_private(&decision, SC_PRIVATE_MAY_NOT_PUBLISH);
@@ -1461,6 +1493,7 @@ read_unloaded(const char *summary, const ScAsked *asked, ScAnswer *answer)
 	if (newest)
 	{
 		sc_reader_check(newest);
+		reader.values = sc_values_parse(summary, &newest->parameters, asked->parameters);
 		MemoryContextDelete(newest->context);
 	}
 	reader.summary = summary;
@@ -1476,15 +1509,35 @@ static ScLocal *
 first_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 {
 	Reader		reader = {0};
+	ScDocKey	key;
 
 	if (strlen(summary) >= NAMEDATALEN)
 		sc_definition_unknown(summary);
-	if (sc_store_find(summary, false) >= 0 || sc_definition_get(summary) != NULL)
+	key = sc_store_key(summary, NULL);
+	if (sc_store_find(&key) >= 0 || sc_definition_get(summary) != NULL)
 		return sc_local_get(summary, true);
 	reader.summary = summary;
 	reader.asked = asked;
 	answer_privately(&reader, SC_PRIVATE_REPEATABLE_READ, answer);
 	return NULL;
+}
+
+/* What this backend knows of the document for the values that are asked for. */
+static ScLocal *
+read_values(const char *summary, const ScAsked *asked)
+{
+	ScSummaryDef *definition;
+
+	if (strlen(summary) >= NAMEDATALEN)
+		sc_definition_unknown(summary);
+	definition = sc_definition_get(summary);
+	if (definition == NULL)
+		sc_definition_unknown(summary);
+	/* before it is told what is wrong with a value */
+	sc_reader_check(definition);
+	sc_build_check_recursion(summary);
+	return sc_local_get_document(summary, sc_values_parse(summary, &definition->parameters, asked->parameters),
+								 !sc_build_is_running());
 }
 
 /*
@@ -1515,7 +1568,7 @@ sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer)
 		read_unloaded(summary, asked, answer);
 		return;
 	}
-	local = sc_local_get(summary, false);
+	local = unlikely(asked->parameters != NULL) ? read_values(summary, asked) : sc_local_get(summary, false);
 	if (unlikely(local == NULL))
 	{
 		local = first_read(summary, asked, answer);
@@ -1566,23 +1619,32 @@ sc_cache_refresh(int index, ScRefresh what)
 	what & SC_REFRESH_NEEDED ? SC_BUILD_MISS : SC_BUILD_BACKGROUND;
 	ScLocal    *local;
 	ScBuild		build = {0};
-	NameData	name;
+	ScDocKey	key;
+	ScValues   *values;
+	ScSummaryDef *definition;
 	bool		leads;
 
-	sc_store_name(index, &name);
-	if (sc_definition_get(NameStr(name)) == NULL)
+	sc_store_name(index, &key, &values);
+	definition = sc_definition_get(NameStr(key.summary));
+	if (definition == NULL)
 	{
-		sc_store_forget(NameStr(name));
+		sc_store_forget(NameStr(key.summary));
 		return SC_TRY_DONE;
 	}
-	leads = flight_lock(NameStr(name), flight, (what & SC_REFRESH_AWAITED) == 0);
-	local = sc_local_get(NameStr(name), true);
+	/* a summary that has parameters has no document; nor have values of others */
+	if (!sc_values_fit(&definition->parameters, values))
+	{
+		sc_store_clear_own(&key);
+		return SC_TRY_DONE;
+	}
+	leads = flight_lock(&key, flight, (what & SC_REFRESH_AWAITED) == 0);
+	local = sc_local_get_document(NameStr(key.summary), values, true);
 	sc_local_sync(local, true);
 	if (local->index >= 0)
 		sc_build_shared(local, local->nsections > 0 ? want : SC_WANT_ALL, cause, &build);
 	if (leads)
-		flight_unlock(NameStr(name), flight);
-	sc_build_warn(NameStr(name), &build);
+		flight_unlock(&key, flight);
+	sc_build_warn(NameStr(key.summary), &build);
 	return build.needs_worker ? SC_TRY_NONE :
 		build.published ? SC_TRY_DONE :
 		build.put == SC_PUT_OUTDATED ? SC_TRY_GAVE_WAY : SC_TRY_UNPUBLISHED;
@@ -1590,15 +1652,17 @@ sc_cache_refresh(int index, ScRefresh what)
 
 /*
  * Invalidate: "all" and a background section drop the document, an inline
- * section marks itself.  An unknown scope is an error that names the valid
+ * section marks itself.  Of a summary with parameters that is the document of some
+ * values or, without them, all that it has.  An unknown scope is an error that names the valid
  * ones.
  */
 void
-sc_cache_invalidate(const char *summary, const char *scope)
+sc_cache_invalidate(const char *summary, const char *scope, ArrayType *parameters)
 {
 	ScSummaryDef *definition = sc_definition_get(summary);
 	ScSectionDef *section;
 	StringInfoData scopes;
+	ScDocKey	key;
 
 	if (definition == NULL)
 		sc_definition_unknown(summary);
@@ -1614,9 +1678,12 @@ sc_cache_invalidate(const char *summary, const char *scope)
 				 errmsg("summary \"%s\" has no section \"%s\" to invalidate", summary, scope),
 				 errhint("Valid scopes are: %s.", scopes.data)));
 
-	if (section && section->is_inline && sc_store_invalidate_section(summary, scope))
+	key = sc_store_key(summary, parameters ? sc_values_parse(summary, &definition->parameters, parameters) : NULL);
+	if (section && section->is_inline &&
+		(definition->parameters.n > 0 && key.values == 0 ? sc_store_invalidate_all(&key, scope) :
+		 sc_store_invalidate_section(&key, scope)))
 		return;
-	sc_store_clear(summary);
+	sc_store_clear(&key);
 	/* nor is it to come back from the file, should the server crash now */
 	sc_save_forget();
 	sc_request_wake_launcher();

@@ -20,6 +20,8 @@ typedef struct ScAsked
 	const text *known;			/* nor is it if it has this etag; NULL: none.
 								 * With forms, a list of etags */
 	const ScFormsAsked *forms;	/* a form will do; NULL: none */
+	ArrayType  *parameters;		/* values for the summary's parameters, as
+								 * text; NULL: none */
 } ScAsked;
 
 typedef struct ScAnswer
@@ -40,7 +42,7 @@ typedef struct ScAnswer
 
 extern void sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer);
 extern const char *sc_cache_status_name(ScStatus status);
-extern void sc_cache_invalidate(const char *summary, const char *scope);
+extern void sc_cache_invalidate(const char *summary, const char *scope, ArrayType *parameters);
 extern ScTry sc_cache_refresh(int index, ScRefresh what);
 
 #endif							/* SC_CACHE_H */

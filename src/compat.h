@@ -62,6 +62,13 @@
 #define SC_OWNS_EXTENSION(oid) pg_extension_ownercheck(oid, GetUserId())
 #endif
 
+/* The type that a string names, and its modifier; an error if it names none. */
+#if PG_VERSION_NUM >= 160000
+#define SC_PARSE_TYPE_STRING(string, type, typmod) ((void) parseTypeString(string, type, typmod, NULL))
+#else
+#define SC_PARSE_TYPE_STRING(string, type, typmod) parseTypeString(string, type, typmod, false)
+#endif
+
 /* Was an error raised in a C function of this name? */
 #define SC_IS_RAISED_BY(error, function) \
 	((error)->funcname && strcmp((error)->funcname, function) == 0)

@@ -154,6 +154,6 @@ sc_constant_runs_checks(ScSectionDef *section)
 	sc_query_check_names(section);
 	(void) clear_strings(linitial_node(RawStmt, statements)->stmt, NULL);
 	query = parse_analyze_fixedparams(linitial_node(RawStmt, statements), section->query,
-									  NULL, 0, NULL);
+									  sc_values_types(&section->parameters), section->parameters.n, NULL);
 	return find_checking_constant((Node *) query, NULL);
 }

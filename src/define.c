@@ -568,6 +568,44 @@ settle_owner(const ScSectionSpec *spec, ScSummaryDef *definition, ScSectionDef *
 	return owner;
 }
 
+/*
+ * The parameters that the section will have: all sections of a summary have the same.
+ * Those of a summary's only section can be changed with it.
+ */
+static ScParameters
+settle_parameters(const ScSectionSpec *spec, ScSummaryDef *definition, ScSectionDef *existing)
+{
+	ScParameters declared = {0};
+	bool		is_only = definition == NULL || (definition->nsections == 1 && existing);
+
+	if (spec->parameters)
+		declared = sc_values_declare(spec->summary, spec->parameters);
+	else if (!is_only || (existing && !spec->generated))
+		return definition->parameters;
+	if (is_only || sc_values_same_parameters(&declared, &definition->parameters))
+		return declared;
+	for (int i = 0; i < Max(declared.n, definition->parameters.n); i++)
+	{
+		ScParameters mine = {i < declared.n ? 1 : 0, &declared.list[i]};
+		ScParameters theirs = {i < definition->parameters.n ? 1 : 0, &definition->parameters.list[i]};
+
+		if (sc_values_same_parameters(&mine, &theirs))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("parameter %d of section \"%s\" is not that of the other sections of summary \"%s\"",
+						i + 1, spec->section, spec->summary),
+				 errdetail("It is %s here, and %s there.",
+						   mine.n ? sc_values_describe(&mine) : "missing",
+						   theirs.n ? sc_values_describe(&theirs) : "missing"),
+				 definition->parameters.n > 0 ?
+				 errhint("All sections of a summary have the same parameters: %s.",
+						 sc_values_describe(&definition->parameters)) :
+				 errhint("All sections of a summary have the same parameters, and the others have none. Define this one in a summary of its own.")));
+	}
+	return declared;
+}
+
 static void
 check_room(const ScSectionSpec *spec)
 {
@@ -606,9 +644,10 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	int			ncalls = 0;
 	ListCell   *lc;
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
-	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
+	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID,
+	TEXTARRAYOID, REGTYPEARRAYOID};
 	static const char *const columns[] = {"summary", "section", "refresh", "owner", "query", "sources", "reads",
-	"calls", "keys", "settings", "generated"};
+	"calls", "keys", "settings", "generated", "parameters", "parameter_types"};
 	Datum		values[lengthof(types)];
 	StringInfoData names;
 	StringInfoData parameters;
@@ -635,6 +674,8 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	values[n++] = PointerGetDatum(array_of_strings(info->keys, info->nkeys));
 	values[n++] = PointerGetDatum(section->settings);
 	values[n++] = BoolGetDatum(section->generated);
+	sc_values_write_columns(&section->parameters, &values[n], &values[n + 1]);
+	n += 2;
 	Assert(n == lengthof(types));
 	for (int i = 0; i < n; i++)
 		if (get_typlen(types[i]) == -1)
@@ -706,6 +747,7 @@ examine(const ScSectionSpec *spec, Examined *examined)
 	section->settings = spec->settings ? spec->settings : session_settings();
 	check_settings(spec, section->settings);
 	section->owner = settle_owner(spec, examined->definition, examined->existing);
+	section->parameters = settle_parameters(spec, examined->definition, examined->existing);
 	if (examined->existing == NULL)
 		check_room(spec);
 
@@ -859,13 +901,17 @@ sc_define_section(const ScSectionSpec *spec)
 	{
 		(void) sc_extension_check_version(ERROR);
 		examine(spec, &examined);
-		executed = spec->execute(&examined.section);
+		/* nobody knows for which values */
+		if (examined.section.parameters.n == 0)
+			executed = spec->execute(&examined.section);
 	}
 
 	table = sc_define_lock();
 	if (spec->generated && !sc_definition_has_column("generated"))
 		sc_extension_need_update("column", "generated");
 	examine(spec, &examined);
+	if (examined.section.parameters.n > 0 && !sc_definition_has_column("parameters"))
+		sc_extension_need_update("column", "parameters");
 	report(spec, &examined, executed);
 	foreach(lc, examined.sources)
 	{
@@ -1160,7 +1206,7 @@ check_option(const char *summary, const char *option, const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("summaries have no option \"%s\"", option),
-				 errhint("Options are max_stale_age, min_refresh_interval, eager_refresh, memory_limit, encodings and readers.")));
+				 errhint("Options are max_stale_age, min_refresh_interval, eager_refresh, memory_limit, max_documents, encodings and readers.")));
 	if (value && !valid)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -26,6 +26,8 @@ typedef struct ScSectionSpec
 	bool		generated;		/* by attaching a State Hub, which also
 								 * decides about the owner */
 	Oid			owner;
+	ArrayType  *parameters;		/* declared, as text; NULL: those of the
+								 * summary's other sections, or none */
 	ArrayType  *settings;		/* NULL: those of the session */
 	bool		(*execute) (ScSectionDef *section); /* executes the query
 													 * once, for its errors;

@@ -73,12 +73,14 @@ enum
 	Anum_settings,
 	Anum_generated,
 	Anum_incarnation,
-	Natts_definition = Anum_incarnation
+	Anum_parameters,
+	Anum_parameter_types,
+	Natts_definition = Anum_parameter_types
 };
 
 static const char *const definition_columns[Natts_definition] = {
 	"summary", "section", "position", "refresh", "owner", "query", "sources", "reads", "calls", "keys",
-	"settings", "generated", "incarnation"
+	"settings", "generated", "incarnation", "parameters", "parameter_types"
 };
 
 /* Those after this one have a meaning where they are absent. */
@@ -292,9 +294,9 @@ row_strings(DefinitionRow *row, int column, int *n)
 }
 
 static Oid *
-row_oids(DefinitionRow *row, int column, int *n)
+row_oids(DefinitionRow *row, int column, Oid type, int *n)
 {
-	Datum	   *elems = row_elements(row, column, REGCLASSOID, n);
+	Datum	   *elems = row_elements(row, column, type, n);
 	Oid		   *oids = palloc(sizeof(Oid) * Max(*n, 1));
 
 	for (int i = 0; i < *n; i++)
@@ -320,6 +322,20 @@ row_settings(DefinitionRow *row)
 		construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
 
+/* The parameters that a section's query has. */
+static ScParameters
+row_parameters(DefinitionRow *row)
+{
+	ScParameters parameters;
+	int			nnames;
+	int			ntypes;
+	char	  **names = row_strings(row, Anum_parameters, &nnames);
+	Oid		   *types = row_oids(row, Anum_parameter_types, REGTYPEOID, &ntypes);
+
+	(void) sc_values_read_columns(names, nnames, types, ntypes, &parameters, &row->damage);
+	return parameters;
+}
+
 static uint64
 hash_add(uint64 hash, const void *bytes, Size len)
 {
@@ -341,18 +357,28 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->is_inline = strcmp(row_text(&row, Anum_refresh), "inline") == 0;
 	section->owner = DatumGetObjectId(row.values[Anum_owner - 1]);
 	section->query = row_text(&row, Anum_query);
-	section->sources = row_oids(&row, Anum_sources, &section->nsources);
-	section->reads = row_oids(&row, Anum_reads, &section->nreads);
+	section->sources = row_oids(&row, Anum_sources, REGCLASSOID, &section->nsources);
+	section->reads = row_oids(&row, Anum_reads, REGCLASSOID, &section->nreads);
 	section->calls = row_strings(&row, Anum_calls, &section->ncalls);
 	section->keys = row_strings(&row, Anum_keys, &section->nkeys);
 	section->settings = row_settings(&row);
 	section->generated = DatumGetBool(row.values[Anum_generated - 1]);
+	section->parameters = row_parameters(&row);
 	section->damage = row.damage;
 
 	section->lineage = hash_add(table, &section->owner, sizeof(Oid));
 	section->lineage = hash_add(section->lineage,
 								row.nulls[Anum_incarnation - 1] ? none.data :
 								DatumGetUUIDP(row.values[Anum_incarnation - 1])->data, UUID_LEN);
+	for (int i = 0; i < section->parameters.n; i++)
+	{
+		ScParameter *parameter = &section->parameters.list[i];
+
+		/* values of others would be taken for these */
+		section->lineage = hash_add(section->lineage, parameter->name, strlen(parameter->name));
+		section->lineage = hash_add(section->lineage, &parameter->type, sizeof(Oid));
+		section->lineage = hash_add(section->lineage, &parameter->nullable, sizeof(bool));
+	}
 	section->reading = hash_add(0, section->sources, sizeof(Oid) * section->nsources);
 	section->hash = hash_add(table, section->query, strlen(section->query));
 	section->hash = hash_add(section->hash, &section->owner, sizeof(Oid));
@@ -523,6 +549,10 @@ reading_add(Reading *reading, HeapTuple tuple, TupleDesc desc)
 		reading->positions[n] = reading->positions[n - 1];
 		n--;
 	}
+	if (definition->nsections == 1)
+		definition->parameters = section.parameters;
+	else if (!section.damage && !sc_values_same_parameters(&definition->parameters, &section.parameters))
+		section.damage = "its parameters are not those of the summary's other sections";
 	definition->sections[n] = section;
 	reading->positions[n] = position;
 	MemoryContextSwitchTo(old);
@@ -674,7 +704,7 @@ wanted_names(Snapshot snapshot, bool by_reads, bool (*wanted) (const ScSectionDe
 		section.owner = DatumGetObjectId(row.values[Anum_owner - 1]);
 		section.query = row_text(&row, Anum_query);
 		if (by_reads)
-			section.reads = row_oids(&row, Anum_reads, &section.nreads);
+			section.reads = row_oids(&row, Anum_reads, REGCLASSOID, &section.nreads);
 		else
 		{
 			section.calls = row_strings(&row, Anum_calls, &section.ncalls);

@@ -52,6 +52,7 @@ typedef struct ScSectionDef
 	int			nreads;
 	int			ncalls;
 	int			nkeys;
+	ScParameters parameters;	/* its summary's */
 	Oid			owner;
 	int			plan_generation;	/* of the plan in which strangers were
 									 * looked for, 0: of none */
@@ -104,6 +105,7 @@ typedef struct ScSummaryDef
 	int			nreaders;
 	Oid		   *readers;
 	MemoryContext context;
+	ScParameters parameters;
 	int			nsections;
 	ScSectionDef *sections;		/* in the order of the document */
 } ScSummaryDef;

@@ -474,6 +474,7 @@ print_members(ScSectionDef *section, HeapTuple row, TupleDesc desc, Size room,
 typedef struct BuildArguments
 {
 	ScSectionDef *section;
+	const ScValues *values;		/* for its parameters */
 	const bool *wanted;			/* of its parts */
 	ScMayRun	may_run;
 	Snapshot	snapshot;
@@ -747,6 +748,7 @@ build_body(BuildArguments *arguments, ScSectionDef *section, SPIPlanPtr plan, Me
 	bool		ran;
 
 	receiver.context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
+	options.params = sc_values_bind(NameStr(section->summary), &section->parameters, arguments->values);
 	find_meaning(section, plan);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result != SPI_OK_SELECT)
@@ -941,9 +943,10 @@ build_section(void *arg)
  * or not by its parts.
  */
 bool
-sc_document_build(ScSectionDef *section, const bool *wanted, ScMayRun may_run, Snapshot snapshot, ScBody *bodies)
+sc_document_build(ScSectionDef *section, const ScValues *values, const bool *wanted, ScMayRun may_run,
+				  Snapshot snapshot, ScBody *bodies)
 {
-	BuildArguments arguments = {section, wanted, may_run, snapshot, bodies};
+	BuildArguments arguments = {section, values, wanted, may_run, snapshot, bodies};
 	ErrorContextCallback callback;
 
 	callback.callback = sc_query_error_callback;

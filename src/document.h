@@ -43,11 +43,11 @@ typedef enum ScMayRun
 
 extern bool sc_document_timed_out;	/* the last error was build_timeout's */
 
-/* Of the parts of a section, or of it itself (sc_section_nparts()), those are built that
+/* values: for its parameters, NULL if it has none.  Of the parts of a section, or of it itself (sc_section_nparts()), those are built that
  * are wanted, each into its body.  If it turns out that the parts cannot be built one by
  * one, the section is marked so, and is to be built anew. */
-extern bool sc_document_build(ScSectionDef *section, const bool *wanted, ScMayRun may_run,
-							  Snapshot snapshot, ScBody *bodies);
+extern bool sc_document_build(ScSectionDef *section, const ScValues *values, const bool *wanted,
+							  ScMayRun may_run, Snapshot snapshot, ScBody *bodies);
 
 /* The tables that a section, or a part of one, reads, by the plan that is kept of it;
  * false if that is not known. */

@@ -83,7 +83,7 @@ sc_form_get(ScLocal *local, const ScFormsAsked *asked, ScEncoding *encoding)
 	bytea	   *form = NULL;
 
 	if (asked->n > 0 &&
-		sc_store_form(local->index, NameStr(local->name), sc_local_etag(&local->etag),
+		sc_store_form(local->index, &local->key, sc_local_etag(&local->etag),
 					  asked->wanted, asked->n, encoding, &form) == SC_FORM_MISSING)
 		sc_request_forms(local->index);
 	return form;
@@ -123,14 +123,14 @@ sc_form_is_known(ScEtag *etag, const text *known, const ScFormsAsked *asked, ScE
 
 /* The document with this etag, in UTF-8; NULL if the summary has another by now. */
 static char *
-document_bytes(int index, const char *summary, ScEtag *etag, Size *len)
+document_bytes(int index, const ScDocKey *key, ScEtag *etag, Size *len)
 {
 	text	   *document = NULL;
 	ScView		view;
 	bool		is_same;
 	char	   *bytes;
 
-	if (!sc_store_open(index, summary, &view))
+	if (!sc_store_open(index, key, &view))
 		return NULL;
 	is_same = view.nchunks == etag->nhashes;
 	for (int i = 0; is_same && i < view.nchunks; i++)
@@ -148,7 +148,7 @@ document_bytes(int index, const char *summary, ScEtag *etag, Size *len)
 
 /* Encode a document, and keep the form. */
 static ScPutResult
-make_form(int index, const char *summary, ScEtag *etag, ScEncoding encoding, int level,
+make_form(int index, const ScDocKey *key, ScEtag *etag, ScEncoding encoding, int level,
 		  const char *bytes, Size len)
 {
 	Size		encoded_len = 0;
@@ -171,13 +171,13 @@ make_form(int index, const char *summary, ScEtag *etag, ScEncoding encoding, int
 		pfree(encoded);
 	}
 	SC_POINT("form-made");
-	result = sc_store_put_form(index, summary, encoding, etag->hashes, etag->nhashes, form);
+	result = sc_store_put_form(index, key, encoding, etag->hashes, etag->nhashes, form);
 	pfree(form);
 	return result;
 }
 
 void
-sc_form_make(int index, const char *summary)
+sc_form_make(int index, const ScDocKey *key)
 {
 	int64		begin = sc_clock_now();
 	int			levels[SC_ENCODINGS];
@@ -188,13 +188,13 @@ sc_form_make(int index, const char *summary)
 	Size		len = 0;
 	ScView		view;
 
-	if (!sc_store_open(index, summary, &view))
+	if (!sc_store_open(index, key, &view))
 		return;
 	sc_local_etag_prepare(&etag, view.chunks, view.nchunks);
 	sc_store_close(index);
 	if (etag.nhashes == 0)
 		return;
-	sc_store_missing_forms(index, summary, sc_local_etag(&etag), levels);
+	sc_store_missing_forms(index, key, sc_local_etag(&etag), levels);
 	for (int i = 0; i < SC_ENCODINGS; i++)
 	{
 		ScPutResult result;
@@ -202,23 +202,23 @@ sc_form_make(int index, const char *summary)
 		if (levels[i] == 0 || !sc_encode_is_built_in((ScEncoding) i))
 			continue;
 		if (bytes == NULL)
-			bytes = document_bytes(index, summary, &etag, &len);
+			bytes = document_bytes(index, key, &etag, &len);
 		/* who published another has asked for its forms */
 		if (bytes == NULL)
 			break;
-		result = make_form(index, summary, &etag, (ScEncoding) i, levels[i], bytes, len);
+		result = make_form(index, key, &etag, (ScEncoding) i, levels[i], bytes, len);
 		if (sc_store_is_published(result))
 			made++;
 		else if (sc_store_lacked_room(result))
 			not_kept++;
 	}
-	sc_store_note_forms(index, summary, made, 0, not_kept, begin, not_kept > 0 ? NO_ROOM_NS : 0,
+	sc_store_note_forms(index, key, made, 0, not_kept, begin, not_kept > 0 ? NO_ROOM_NS : 0,
 						sc_refresh_rest);
 }
 
 void
-sc_form_note_failure(int index, const char *summary, int64 begin_ns, bool cancelled)
+sc_form_note_failure(int index, const ScDocKey *key, int64 begin_ns, bool cancelled)
 {
-	sc_store_note_forms(index, summary, 0, cancelled ? 0 : 1, 0, begin_ns, cancelled ? 0 : FAILED_NS,
+	sc_store_note_forms(index, key, 0, cancelled ? 0 : 1, 0, begin_ns, cancelled ? 0 : FAILED_NS,
 						sc_refresh_rest);
 }

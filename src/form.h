@@ -38,10 +38,10 @@ extern bool sc_form_is_known(ScEtag *etag, const text *known, const ScFormsAsked
 
 /* Make what is missing of a summary's forms.  For a worker, inside a transaction; an
  * error that is none of a lack of room is raised. */
-extern void sc_form_make(int index, const char *summary);
+extern void sc_form_make(int index, const ScDocKey *key);
 
 /* That has ended with an error; of what somebody has cancelled, the next try may be
  * made at once. */
-extern void sc_form_note_failure(int index, const char *summary, int64 begin_ns, bool cancelled);
+extern void sc_form_note_failure(int index, const ScDocKey *key, int64 begin_ns, bool cancelled);
 
 #endif							/* SC_FORM_H */

@@ -83,6 +83,13 @@ force_argument(FunctionCallInfo fcinfo, int n)
 
 #define SUMMARY_HINT "Name a summary, such as 'state'."
 
+/* Values for parameters; NULL means that there are none. */
+static ArrayType *
+values_argument(FunctionCallInfo fcinfo, int n)
+{
+	return is_absent(fcinfo, n) || PG_ARGISNULL(n) ? NULL : PG_GETARG_ARRAYTYPE_P(n);
+}
+
 Datum
 sc_state_summary(PG_FUNCTION_ARGS)
 {
@@ -96,7 +103,7 @@ sc_state_summary(PG_FUNCTION_ARGS)
 Datum
 sc_get(PG_FUNCTION_ARGS)
 {
-	ScAsked		asked = {.force = force_argument(fcinfo, 1)};
+	ScAsked		asked = {.force = force_argument(fcinfo, 1),.parameters = values_argument(fcinfo, 2)};
 	ScAnswer	answer;
 
 	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), &asked, &answer);
@@ -141,7 +148,8 @@ Datum
 sc_fetch(PG_FUNCTION_ARGS)
 {
 	static AnswerType row_type = {"summary_cache_answer", ANSWER_COLUMNS};
-	ScAsked		asked = {.force = force_argument(fcinfo, 2),.known = etag_argument(fcinfo, 1)};
+	ScAsked		asked = {.force = force_argument(fcinfo, 2),.known = etag_argument(fcinfo, 1),
+	.parameters = values_argument(fcinfo, 3)};
 	ScAnswer	answer;
 	Datum		values[ANSWER_COLUMNS];
 	bool		nulls[ANSWER_COLUMNS] = {0};
@@ -188,7 +196,8 @@ sc_fetch_encoded(PG_FUNCTION_ARGS)
 {
 	static AnswerType row_type = {"summary_cache_encoded_answer", ENCODED_ANSWER_COLUMNS};
 	ScFormsAsked forms;
-	ScAsked		asked = {.force = force_argument(fcinfo, 3),.known = etag_argument(fcinfo, 2),.forms = &forms};
+	ScAsked		asked = {.force = force_argument(fcinfo, 3),.known = etag_argument(fcinfo, 2),.forms = &forms,
+	.parameters = values_argument(fcinfo, 4)};
 	ScAnswer	answer = {0};
 	ScEncoding	encoding = SC_ENCODINGS;
 	bytea	   *body;
@@ -224,7 +233,7 @@ sc_fetch_encoded(PG_FUNCTION_ARGS)
 Datum
 sc_unchanged(PG_FUNCTION_ARGS)
 {
-	ScAsked		asked = {.etag_only = true};
+	ScAsked		asked = {.etag_only = true,.parameters = values_argument(fcinfo, 2)};
 	const text *known = etag_argument(fcinfo, 1);
 	ScAnswer	answer;
 
@@ -323,6 +332,7 @@ sc_define_sql(PG_FUNCTION_ARGS)
 	spec.sources = sources.list;
 	spec.is_inline = strcmp(refresh, "inline") == 0;
 	spec.owner = GetUserId();
+	spec.parameters = values_argument(fcinfo, 6);
 	spec.execute = is_absent(fcinfo, 5) || PG_GETARG_BOOL(5) ? sc_build_once : NULL;
 	sc_define_section(&spec);
 	PG_RETURN_VOID();
@@ -385,7 +395,7 @@ sc_invalidate_sql(PG_FUNCTION_ARGS)
 		sc_definition_unknown(summary);
 	sc_extension_check_copy();
 	if (sc_shared)
-		sc_cache_invalidate(summary, scope);
+		sc_cache_invalidate(summary, scope, values_argument(fcinfo, 2));
 	else
 		sc_save_forget();
 	PG_RETURN_VOID();

@@ -9,7 +9,7 @@
  * and beyond that in a procedure which commits while it runs.  So a copy that
  * was handed out is kept until a transaction ends with no portal active, and
  * while it is kept newer versions are returned as ordinary copies in the
- * caller's memory.  There is at most one kept copy a summary.
+ * caller's memory.  There is at most one kept copy a document.
  *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
@@ -60,38 +60,132 @@ local_callback(XactEvent event, void *arg)
 		epoch++;
 }
 
-/* This backend's view of a summary, not synchronised; NULL if it has none. */
-ScLocal *
-sc_local_get(const char *summary, bool create)
-{
-	static ScLocal *last = NULL;
-	ScLocal    *local;
-	bool		found;
-	char		name[NAMEDATALEN] = {0};
+/* As many documents with parameters a backend knows of. */
+#define MAX_DOCUMENTS	1000
 
-	/* most sessions read one summary again and again */
-	if (last && strcmp(NameStr(last->name), summary) == 0)
-		return last;
+static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* those with parameters, the
+														 * last used first */
+static int	ndocuments = 0;
+static ScLocal *last = NULL;	/* most sessions read one summary again and again */
+
+static bool is_held(const ScLocal *local);
+static void forget_document(ScLocal *local);
+
+/* Find what a key has, or make it. */
+static ScLocal *
+find(const ScDocKey *key, bool create, bool *found)
+{
+	ScLocal    *local;
 
 	if (locals == NULL)
 	{
 		HASHCTL		info;
 
-		info.keysize = NAMEDATALEN;
+		info.keysize = sizeof(ScDocKey);
 		info.entrysize = sizeof(ScLocal);
 		info.hcxt = TopMemoryContext;
 		locals = hash_create("summary_cache documents", 8, &info,
-							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		RegisterXactCallback(local_callback, NULL);
 	}
-	if (strlcpy(name, summary, NAMEDATALEN) >= NAMEDATALEN)
-		return NULL;
-	local = hash_search(locals, name, create ? HASH_ENTER : HASH_FIND, &found);
-	if (local == NULL)
-		return NULL;
-	if (!found)
+	local = hash_search(locals, key, create ? HASH_ENTER : HASH_FIND, found);
+	if (local && !*found)
 	{
-		memset((char *) local + sizeof(NameData), 0, sizeof(ScLocal) - sizeof(NameData));
+		memset((char *) local + sizeof(ScDocKey), 0, sizeof(ScLocal) - sizeof(ScDocKey));
+		local->index = -1;
+	}
+	return local;
+}
+
+/* This backend's view of a summary, not synchronised; NULL if it has none. */
+ScLocal *
+sc_local_get(const char *summary, bool create)
+{
+	ScLocal    *local;
+	bool		found;
+	ScDocKey	key;
+
+	if (last && last->values == NULL && strcmp(NameStr(last->key.summary), summary) == 0)
+		return last;
+	if (strlen(summary) >= NAMEDATALEN)
+		return NULL;
+	key = sc_store_key(summary, NULL);
+	local = find(&key, create, &found);
+	if (local)
+		last = local;
+	return local;
+}
+
+/* Forget one; its memory is given back. */
+static void
+forget(ScLocal *local)
+{
+	forget_document(local);
+	if (local->pieces)
+		pfree(local->pieces);
+	if (local->context)
+		MemoryContextDelete(local->context);
+	pfree(local->values);
+	if (local->equal)
+		pfree(local->equal);
+	dlist_delete(&local->node);
+	ndocuments--;
+	if (last == local)
+		last = NULL;
+	(void) hash_search(locals, &local->key, HASH_REMOVE, NULL);
+}
+
+/* What was not used for the longest time goes, as long as nobody can hold its document. */
+static void
+make_room(void)
+{
+	for (int i = 0; i < 2 && ndocuments >= MAX_DOCUMENTS; i++)
+	{
+		ScLocal    *local = dlist_tail_element(ScLocal, node, &by_use);
+
+		if (is_held(local))
+			dlist_move_head(&by_use, &local->node);
+		else
+			forget(local);
+	}
+}
+
+ScLocal *
+sc_local_get_document(const char *summary, const ScValues *values, bool may_forget)
+{
+	ScLocal    *local;
+	bool		found;
+	ScDocKey	key;
+
+	if (values == NULL)
+		return sc_local_get(summary, true);
+	key = sc_store_key(summary, values);
+	local = find(&key, false, &found);
+	if (local == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		ScValues   *mine = sc_values_copy(values);
+
+		MemoryContextSwitchTo(old);
+		if (may_forget)
+			make_room();
+		local = find(&key, true, &found);
+		local->values = mine;
+		dlist_push_head(&by_use, &local->node);
+		ndocuments++;
+	}
+	else
+		dlist_move_head(&by_use, &local->node);
+	if (!sc_values_identical(local->values, values) && !sc_values_equal(local->values, values))
+	{
+		/* of two lists with the same hash the last one is known */
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		ScValues   *mine = sc_values_copy(values);
+
+		MemoryContextSwitchTo(old);
+		pfree(local->values);
+		local->values = mine;
+		local->version = 0;
 		local->index = -1;
 	}
 	last = local;
@@ -416,21 +510,47 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 
 /*
  * Copy what the shared entry has, but for the document; false if it is another
- * summary's by now.
+ * summary's by now, or that of values with the same hash that are not equal to ours.
  */
 static bool
 copy_entry(ScLocal *local)
 {
 	MemoryContext old = MemoryContextSwitchTo(local->context);
 	ScView		view;
-	bool		ours = sc_store_open(local->index, NameStr(local->name), &view);
+	bool		ours;
 
+	for (;;)
+	{
+		ScValues   *others;
+
+		ours = sc_store_open(local->index, &local->key, &view);
+		if (!ours || view.values == NULL || sc_values_identical(view.values, local->values) ||
+			(local->equal && sc_values_identical(view.values, local->equal)))
+			break;
+		/* what compares them takes no lock along */
+		MemoryContextSwitchTo(TopMemoryContext);
+		others = sc_values_copy(view.values);
+		sc_store_close(local->index);
+		MemoryContextSwitchTo(local->context);
+		if (local->equal)
+			pfree(local->equal);
+		local->equal = others;
+		if (!sc_values_equal(others, local->values))
+		{
+			local->equal = NULL;
+			pfree(others);
+			local->collides = true;
+			ours = false;
+			break;
+		}
+	}
 	if (ours)
 	{
 		copy_sections(local, &view);
 		sc_local_etag_prepare(&local->etag, view.chunks, view.nchunks);
 		local->version = view.version;
 		local->shared_version = sc_store_version(local->index);
+		local->counted = view.counted;
 		sc_store_close(local->index);
 		if (view.nchunks == 0)
 			forget_document(local);
@@ -456,10 +576,12 @@ sc_local_sync(ScLocal *local, bool create)
 	sc_store_attach();
 
 	/* the entry may have been given away since it was found */
-	for (int attempt = 0; attempt < 2; attempt++)
+	local->collides = false;
+	for (int attempt = 0; attempt < 2 && !local->collides; attempt++)
 	{
 		if (local->index < 0)
-			local->index = sc_store_find(NameStr(local->name), create);
+			local->index = create ? sc_store_find_or_create(&local->key, local->values) :
+				sc_store_find(&local->key);
 		MemoryContextReset(local->context);
 		local->version = 0;
 		local->was_for_all = local->for_all = false;
@@ -517,7 +639,7 @@ sc_local_document(ScLocal *local)
 
 	if (unlikely(!has_document(local)))
 	{
-		if (!sc_store_open(local->index, NameStr(local->name), &view))
+		if (!sc_store_open(local->index, &local->key, &view))
 			return NULL;
 		SC_POINT("copy");
 		if (view.version == local->version)
@@ -547,7 +669,7 @@ sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, Timestam
 	int			n = 0;
 	bool		is_there;
 
-	if (!sc_store_open(local->index, NameStr(local->name), &view))
+	if (!sc_store_open(local->index, &local->key, &view))
 		return false;
 	is_there = view.version == local->version;
 	if (is_there)

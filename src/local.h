@@ -10,6 +10,8 @@
 #ifndef SC_LOCAL_H
 #define SC_LOCAL_H
 
+#include "lib/ilist.h"
+
 #include "store.h"
 
 /* A section of the document, or a part of one. */
@@ -46,10 +48,16 @@ typedef struct ScPiece
 /* What this backend knows of a summary's document. */
 typedef struct ScLocal
 {
-	NameData	name;			/* hash key */
+	ScDocKey	key;			/* hash key */
+	ScValues   *values;			/* NULL: without parameters */
+	ScValues   *equal;			/* those that the entry has, which are equal;
+								 * NULL: the same */
+	bool		collides;		/* others that are not equal have its entry */
+	dlist_node	node;			/* of those with parameters, by use */
 	int			index;			/* of the shared entry; -1: none */
 	uint64		version;		/* the entry's when this was read; 0: never */
 	pg_atomic_uint64 *shared_version;	/* what the entry has now */
+	int			counted;		/* whose index the counters of its reads have */
 
 	/* What the version holds; in context. */
 	MemoryContext context;
@@ -94,6 +102,11 @@ typedef struct ScLocal
 } ScLocal;
 
 extern ScLocal *sc_local_get(const char *summary, bool create);
+
+/* The same of a document with parameters, or with NULL of the summary itself.  With
+ * may_forget, those that were not used for the longest time are forgotten: a pointer to
+ * one is good until the next such call. */
+extern ScLocal *sc_local_get_document(const char *summary, const ScValues *values, bool may_forget);
 extern void sc_local_sync(ScLocal *local, bool create);
 
 /* It was looked, in vain, whether the queries of this version mean what they meant

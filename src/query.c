@@ -27,6 +27,7 @@
 #include "parser/analyze.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_type.h"
+#include "parser/parse_param.h"
 #include "parser/parser.h"
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
@@ -295,7 +296,11 @@ sc_query_check_names(ScSectionDef *section)
 static void
 before_analysis(ParseState *pstate, void *arg)
 {
-	sc_query_check_names(arg);
+	ScSectionDef *section = arg;
+
+	sc_query_check_names(section);
+	if (section->parameters.n > 0)
+		setup_parse_fixed_parameters(pstate, sc_values_types(&section->parameters), section->parameters.n);
 }
 
 /*-------------------------------------------------------------------------
@@ -500,7 +505,8 @@ sc_query_prepare(ScSectionDef *section)
 
 	options.parserSetup = before_analysis;
 	options.parserSetupArg = section;
-	options.cursorOptions = CURSOR_OPT_PARALLEL_OK;
+	/* one plan for all values, since what was found out about a plan goes for all */
+	options.cursorOptions = CURSOR_OPT_PARALLEL_OK | CURSOR_OPT_GENERIC_PLAN;
 	plan = SPI_prepare_extended(section->query, &options);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));

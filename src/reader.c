@@ -117,7 +117,7 @@ sc_reader_check_local(ScLocal *local, Snapshot snapshot)
 		return true;
 	}
 
-	definition = sc_definition_get(NameStr(local->name));
+	definition = sc_definition_get(NameStr(local->key.summary));
 	if (definition == NULL)
 		return false;
 

@@ -276,7 +276,7 @@ sc_request_demand(int summary, ScRefresh what)
  * before, whether it has taken our flag or an earlier one.
  */
 ScTry
-sc_request_await(int summary, const char *name, ScRefresh what, int64 asked_at,
+sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_at,
 				 bool patient, int64 limit_ns)
 {
 	ScRequests *requests = sc_store_requests(summary);
@@ -306,7 +306,7 @@ sc_request_await(int summary, const char *name, ScRefresh what, int64 asked_at,
 			outcome = SC_TRY_NONE;
 			if ((!wake_worker() && !will_get_worker(summary, now)) ||
 				(!patient && now > asked_at + DeadlockTimeout * SC_NS_PER_MS) ||
-				sc_store_find(name, false) != summary)
+				sc_store_find(key) != summary)
 				break;
 		}
 		outcome = SC_TRY_LOCK_TIMEOUT;

@@ -55,7 +55,7 @@ extern int64 sc_request_demand(int summary, ScRefresh what);
  * SC_TRY_NONE if no worker can be had or, without patience, none begins within
  * deadlock_timeout; SC_TRY_LATE after limit_ns (0: none); SC_TRY_LOCK_TIMEOUT after
  * lock_timeout.  The caller holds no lock that the build may need. */
-extern ScTry sc_request_await(int summary, const char *name, ScRefresh what, int64 asked_at,
+extern ScTry sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_at,
 							  bool patient, int64 limit_ns);
 
 /* Is a worker at it?  No lock. */

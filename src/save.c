@@ -64,7 +64,7 @@
 #define UNFINISHED	DOCUMENTS ".tmp"
 
 /* The number is of this file's layout; what chunks look like is in FileHeader.layout. */
-#define MAGIC		"SCDOCS02"
+#define MAGIC		"SCDOCS03"
 #define MAGIC_LEN	8
 #define KIND_LEN	6
 
@@ -111,7 +111,8 @@ typedef struct DocumentHeader
 	TimestampTz read_at;
 	Oid			dboid;
 	int32		nchunks;
-	NameData	name;
+	ScDocKey	key;
+	uint32		values_size;	/* at the beginning of those bytes */
 	ScOptions	options;
 	pg_crc32c	bytes_crc;		/* of those bytes */
 	pg_crc32c	crc;			/* of what is above */
@@ -334,7 +335,8 @@ load_document(Loading *loading)
 		return false;
 	}
 	stored.dboid = header.dboid;
-	stored.name = header.name;
+	stored.key = header.key;
+	stored.values_size = header.values_size;
 	stored.options = header.options;
 	stored.read_at = header.read_at;
 	stored.is_wanted = header.read_at > loading->header.saved_at - WANTED_US;
@@ -568,7 +570,8 @@ write_document(int index)
 	header.read_at = stored->read_at;
 	header.dboid = stored->dboid;
 	header.nchunks = stored->nchunks;
-	header.name = stored->name;
+	header.key = stored->key;
+	header.values_size = stored->values_size;
 	header.options = stored->options;
 	header.bytes_crc = checksum(stored->bytes, stored->size);
 	header.crc = checksum(&header, offsetof(DocumentHeader, crc));

@@ -23,6 +23,7 @@ int			sc_local_memory_limit = 64 * 1024;
 int			sc_plan_memory_limit = 32 * 1024;
 int			sc_max_tables = 1024;
 int			sc_max_sections = 256;
+int			sc_max_documents = 1024;
 int			sc_build_timeout = 5 * 60 * 1000;
 int			sc_worker_idle_timeout = 3000;
 int			sc_min_refresh_interval = 0;
@@ -98,6 +99,11 @@ sc_settings_define_for_server(void)
 							NULL,
 							&sc_max_sections, 256, 2, 100000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.max_documents",
+							"Number of documents with parameters that can be cached, over all databases.",
+							"0 builds each of them at every read.",
+							&sc_max_documents, 1024, 0, 10000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.min_refresh_interval",
 							"Shortest time between two refreshes of a summary in the background.",
 							"What changes meanwhile is refreshed when it is over.",
@@ -149,6 +155,7 @@ sc_settings_unset(ScOptions *options)
 	options->min_refresh_interval = SC_UNSET;
 	options->eager_refresh = SC_UNSET;
 	options->memory_limit = SC_UNSET;
+	options->max_documents = SC_UNSET;
 	memset(options->levels, 0, sizeof(options->levels));
 }
 
@@ -257,6 +264,11 @@ sc_settings_parse_option(ScOptions *options, const char *name, const char *value
 		*hint = "Use a size in kilobytes or with a unit, such as '1MB'.";
 		return parse_int(value, &options->memory_limit, GUC_UNIT_KB, NULL) &&
 			options->memory_limit >= 0;
+	}
+	if (strcmp(name, "max_documents") == 0)
+	{
+		*hint = "Use a number of documents, which is 1 at least.";
+		return parse_int(value, &options->max_documents, 0, NULL) && options->max_documents >= 1;
 	}
 	if (strcmp(name, SC_ENCODINGS_OPTION) == 0)
 	{

@@ -23,6 +23,7 @@ extern int	sc_local_memory_limit;	/* kB */
 extern int	sc_max_tables;
 extern int	sc_plan_memory_limit;	/* kB */
 extern int	sc_max_sections;
+extern int	sc_max_documents;
 extern int	sc_build_timeout;	/* ms; 0 none */
 extern int	sc_worker_idle_timeout; /* ms */
 extern int	sc_min_refresh_interval;	/* ms */
@@ -56,6 +57,8 @@ typedef struct ScOptions
 	int			eager_refresh;	/* boolean */
 	int			memory_limit;	/* kB, of its document in shared memory;
 								 * SC_UNSET: no limit of its own */
+	int			max_documents;	/* with parameters; SC_UNSET: as many as there
+								 * are in all */
 	int			levels[SC_ENCODINGS];	/* of its encoded forms; 0: none is
 										 * made */
 } ScOptions;

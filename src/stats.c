@@ -40,6 +40,7 @@
 PG_FUNCTION_INFO_V1(sc_stat_summaries);
 PG_FUNCTION_INFO_V1(sc_stat_sections);
 PG_FUNCTION_INFO_V1(sc_stat_parts);
+PG_FUNCTION_INFO_V1(sc_stat_documents);
 PG_FUNCTION_INFO_V1(sc_stat_tables);
 PG_FUNCTION_INFO_V1(sc_stat_server);
 PG_FUNCTION_INFO_V1(sc_reset_stats);
@@ -47,7 +48,8 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 #define MS(ns) ((ns) / 1e6)
 
 /* What the views have, as the install script declares their functions. */
-#define SUMMARY_COLUMNS 40
+#define SUMMARY_COLUMNS 42
+#define DOCUMENT_COLUMNS 12
 #define SECTION_COLUMNS 15
 #define PART_COLUMNS	13
 #define TABLE_COLUMNS	7
@@ -102,13 +104,23 @@ shown_failure(ScSummaryDef *definition, const ScFailure *failure)
 	return sc_reader_sees_errors(definition) ? failure->message : "<insufficient privilege>";
 }
 
+/* The entry of a summary, or -1. */
+static int
+find_entry(ScSummaryDef *definition)
+{
+	ScDocKey	key = sc_store_key(NameStr(definition->name), NULL);
+
+	return sc_store_find(&key);
+}
+
 /* Why a section is not in the document as it is defined now. */
 static const char *
 redefined_reason(ScSummaryDef *definition, int index)
 {
 	ScFailure	failure;
+	ScDocKey	key = sc_store_key(NameStr(definition->name), NULL);
 
-	sc_store_failure(index, NameStr(definition->name), &failure);
+	sc_store_failure(index, &key, &failure);
 	if (failure.failures > 0)
 		return psprintf("the document is of the former definition, since the build of the new one failed: %s",
 						shown_failure(definition, &failure));
@@ -117,10 +129,12 @@ redefined_reason(ScSummaryDef *definition, int index)
 
 /* Copies of a summary's chunks without their bodies, for one row of a view. */
 static void
-copy_view(int index, const char *name, ScView *copy)
+copy_view(int index, ScSummaryDef *definition, ScView *copy)
 {
+	ScDocKey	key = sc_store_key(NameStr(definition->name), NULL);
+
 	memset(copy, 0, sizeof(*copy));
-	if (index < 0 || !sc_store_open(index, name, copy))
+	if (index < 0 || !sc_store_open(index, &key, copy))
 		return;
 	for (int i = 0; i < copy->nchunks; i++)
 	{
@@ -194,7 +208,7 @@ static void
 put_summary(ScSummaryDef *definition, void *arg)
 {
 	ReturnSetInfo *rsinfo = arg;
-	int			index = sc_store_find(NameStr(definition->name), false);
+	int			index = find_entry(definition);
 	Datum		values[SUMMARY_COLUMNS];
 	bool		nulls[SUMMARY_COLUMNS] = {0};
 	int			c = 0;
@@ -214,17 +228,19 @@ put_summary(ScSummaryDef *definition, void *arg)
 	}
 	else
 	{
+		ScDocKey	key = sc_store_key(NameStr(definition->name), NULL);
 		ScView		view;
 		ScBuildStats stats;
 		ScFailure	failure;
 		uint64		private_reads = 0;
 		uint64		builds = 0;
+		Size		documents_size;
 		int64		bytes;
 		StringInfoData prints;
 
-		copy_view(index, NameStr(definition->name), &view);
+		copy_view(index, definition, &view);
 		sc_store_statistics(index, &stats);
-		sc_store_failure(index, NameStr(definition->name), &failure);
+		sc_store_failure(index, &key, &failure);
 		bytes = view.nchunks > 0 ? 2 + view.nchunks - 1 : 0;
 
 		for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
@@ -275,7 +291,9 @@ put_summary(ScSummaryDef *definition, void *arg)
 		values[c++] = Int64GetDatum(stats.forms_made);
 		values[c++] = Int64GetDatum(stats.forms_failed);
 		values[c++] = Int64GetDatum(stats.forms_not_kept);
-		values[c++] = Int64GetDatum(sc_store_forms_size(index, NameStr(definition->name)));
+		values[c++] = Int64GetDatum(sc_store_forms_size(index, &key));
+		values[c++] = Int32GetDatum(sc_store_documents(index, &documents_size));
+		values[c++] = Int64GetDatum((int64) documents_size);
 	}
 	Assert(c == SUMMARY_COLUMNS);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -411,10 +429,10 @@ static void
 put_sections(ScSummaryDef *definition, void *arg)
 {
 	ReturnSetInfo *rsinfo = arg;
-	int			index = sc_shared ? sc_store_find(NameStr(definition->name), false) : -1;
+	int			index = sc_shared ? find_entry(definition) : -1;
 	ScView		view;
 
-	copy_view(index, NameStr(definition->name), &view);
+	copy_view(index, definition, &view);
 	for (int s = 0; s < definition->nsections; s++)
 	{
 		ScSectionDef *section = &definition->sections[s];
@@ -561,10 +579,10 @@ static void
 put_parts(ScSummaryDef *definition, void *arg)
 {
 	ReturnSetInfo *rsinfo = arg;
-	int			index = sc_shared ? sc_store_find(NameStr(definition->name), false) : -1;
+	int			index = sc_shared ? find_entry(definition) : -1;
 	ScView		view;
 
-	copy_view(index, NameStr(definition->name), &view);
+	copy_view(index, definition, &view);
 	sc_split_sections(definition);
 	for (int s = 0; s < definition->nsections; s++)
 	{
@@ -625,6 +643,105 @@ sc_stat_parts(PG_FUNCTION_ARGS)
 	if (sc_shared && !RecoveryInProgress())
 		sc_orphan_settle_finished();
 	visit_definitions(put_parts, rsinfo);
+	return (Datum) 0;
+}
+
+/* What is cached for some values of a summary's parameters. */
+static void
+put_document(ScSummaryDef *definition, int index, ReturnSetInfo *rsinfo)
+{
+	static const char *const order[] = {"current", "pending", "stale", "unprovable", "invalidated", "redefined"};
+	ScDocKey	key;
+	ScValues   *parameters;
+	ScFailure	failure;
+	ScView		view;
+	int64		bytes = 0;
+	int64		build_ns = 0;
+	int64		executed_at = PG_INT64_MAX;
+	TimestampTz built_at = PG_INT64_MAX;
+	TimestampTz read_at = sc_store_read_at(index);
+	int			rank = -1;
+	Interval   *age = palloc0(sizeof(Interval));
+	Datum		values[DOCUMENT_COLUMNS];
+	bool		nulls[DOCUMENT_COLUMNS] = {0};
+	int			c = 0;
+
+	sc_store_name(index, &key, &parameters);
+	/* it may be another summary's by now, or given away */
+	if (parameters == NULL || namestrcmp(&key.summary, NameStr(definition->name)) != 0 ||
+		!sc_values_fit(&definition->parameters, parameters) || !sc_store_open(index, &key, &view))
+		return;
+	for (int i = 0; i < view.nchunks; i++)
+	{
+		ScChunk    *chunk = view.chunks[i];
+		ScSectionDef *section = sc_definition_section(definition, NameStr(chunk->section));
+		const char *state = section ? chunk_state(chunk, view.invalidated[i], section) : "redefined";
+
+		for (int r = rank + 1; r < lengthof(order); r++)
+			if (strcmp(state, order[r]) == 0)
+				rank = r;
+		bytes += chunk->body_len + 1;
+		build_ns += chunk->build_ns;
+		built_at = Min(built_at, chunk->built_at);
+		executed_at = Min(executed_at, chunk->executed_at);
+	}
+	sc_store_close(index);
+	sc_store_failure(index, &key, &failure);
+
+	values[c++] = name_datum(NameStr(definition->name));
+	values[c++] = sc_values_to_array(parameters);
+	values[c++] = CStringGetTextDatum(rank < 0 ? "empty" : order[rank]);
+	nulls[c] = nulls[c + 1] = nulls[c + 2] = nulls[c + 3] = view.nchunks == 0;
+	values[c++] = TimestampTzGetDatum(built_at);
+	age->time = (sc_clock_now() - executed_at) / 1000;
+	values[c++] = IntervalPGetDatum(age);
+	values[c++] = Float8GetDatum(MS(build_ns));
+	values[c++] = Int64GetDatum(bytes + 1);
+	values[c++] = Int64GetDatum((int64) sc_store_reads(index));
+	nulls[c] = read_at == 0;
+	values[c++] = TimestampTzGetDatum(read_at);
+	values[c++] = BoolGetDatum(pg_atomic_read_u32(&sc_store_requests(index)->refresh) != 0);
+	nulls[c] = failure.failures == 0;
+	values[c++] = CStringGetTextDatum(shown_failure(definition, &failure));
+	values[c++] = Int32GetDatum((int32) failure.failures);
+	Assert(c == DOCUMENT_COLUMNS);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* Those of a summary. */
+static void
+put_documents(ScSummaryDef *definition, void *arg)
+{
+	int			summary = definition->parameters.n > 0 ? find_entry(definition) : -1;
+	MemoryContext row;
+	MemoryContext old;
+
+	if (summary < 0 || sc_store_documents(summary, NULL) == 0)
+		return;
+	row = AllocSetContextCreate(CurrentMemoryContext, "summary_cache row", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(row);
+	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!sc_store_is_document(i) || sc_store_counted(i) != summary)
+			continue;
+		put_document(definition, i, arg);
+		MemoryContextReset(row);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row);
+}
+
+/* One row a cached document of a summary with parameters. */
+Datum
+sc_stat_documents(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = begin_rows(fcinfo, "summary_cache_documents", DOCUMENT_COLUMNS);
+
+	if (sc_shared && !RecoveryInProgress())
+		sc_orphan_settle_finished();
+	if (sc_shared)
+		visit_definitions(put_documents, rsinfo);
 	return (Datum) 0;
 }
 

@@ -82,7 +82,36 @@ typedef struct Section
 								 * of the next free one, under ScShared.lock */
 } Section;
 
+/* A failure; its message is elsewhere. */
+typedef struct Failure
+{
+	uint32		failures;		/* consecutive */
+	bool		of_inline;		/* only inline sections were built */
+	int			code;
+	TimestampTz at;
+	ScBegun		begun;
+	dsa_pointer message;		/* of a document with parameters: invalid if
+								 * there was no room */
+} Failure;
+
+/*
+ * What a summary has once, however many documents it has.  Under the lock of its
+ * entry, which is taken after a document's.
+ */
 typedef struct Summary
+{
+	char		message[SC_ERROR_LEN];	/* of its entry's last failure */
+	ScBuildStats stats;
+} Summary;
+
+/* No such entry. */
+#define NONE	(-1)
+
+/*
+ * A summary, which has a document if it has no parameters; else its documents have
+ * entries of their own, behind those of all summaries.
+ */
+typedef struct Entry
 {
 	LWLock		lock;			/* protects what follows unless said otherwise */
 
@@ -92,7 +121,26 @@ typedef struct Summary
 								 * passes by one that is just being taken,
 								 * whose reader asks again, or locks and looks
 								 * once more */
-	NameData	name;			/* likewise */
+	NameData	name;			/* of the summary, likewise */
+	uint64		values_hash;	/* of a document with parameters, likewise;
+								 * else 0 */
+	dsa_pointer values;			/* ScValues, likewise */
+
+	/* under ScShared.lock; read without as hints: */
+	int			summary;		/* of a document with parameters: the entry of
+								 * its summary, which stays as long as it has
+								 * documents; else NONE */
+	int			next_document;	/* of the same summary, in a ring */
+	int			prev_document;
+	int			hand;			/* of a summary: the document at which the
+								 * clock's hand stands that passes by its own;
+								 * NONE: it has no documents */
+	int			ndocuments;		/* of a summary */
+	Size		size;			/* bytes: of the document, or of all that the
+								 * summary has */
+
+	pg_atomic_uint64 reads;		/* of a document with parameters: see
+								 * sc_store_count_read() */
 	int			sections;		/* first of the list, or -1: nothing cached */
 	dsa_pointer forms[SC_ENCODINGS];	/* of the document, or of one before;
 										 * invalid: none */
@@ -107,9 +155,8 @@ typedef struct Summary
 								 * stale one is good for one refresh */
 	char		notified_etag[SC_ETAG_LEN + 1]; /* of the last document that
 												 * listeners were notified of */
-	ScFailure	failure;		/* failures and of_inline are read without the
+	Failure		failure;		/* failures and of_inline are read without the
 								 * lock as well: see sc_store_is_failing() */
-	ScBuildStats stats;
 	bool		no_room;		/* for the newest build: nobody waits for
 								 * another's.  Read without the lock: a stale
 								 * one costs a wait, or a build too many */
@@ -127,14 +174,17 @@ typedef struct Summary
 								 * 0: never */
 	uint64		reads_noted;	/* how many there were then */
 	bool		is_wanted;		/* it was loaded, and is to be refreshed */
-} Summary;
+} Entry;
 
 typedef struct Store
 {
-	int			nsummaries;		/* the counts never change */
+	int			nsummaries;		/* the counts never change: entries of
+								 * summaries, and of all */
+	int			nentries;
 	int			nsections;
 	int			free_summary;	/* heads of the free lists; under
 								 * ScShared.lock */
+	int			free_document;
 	int			free_section;
 	Size		largest;		/* that the area can hold; never changes */
 	pg_atomic_uint32 hand;		/* of the clock: entries that it has passed */
@@ -155,9 +205,24 @@ typedef struct EntryOfSummary
 	int			index;
 } EntryOfSummary;
 
-static HTAB *entries;			/* under ScShared.lock */
+/* Which entry a document with parameters has. */
+typedef struct ValuesKey
+{
+	int64		summary;		/* its entry */
+	uint64		hash;
+} ValuesKey;
+
+typedef struct EntryOfValues
+{
+	ValuesKey	key;
+	int			index;
+} EntryOfValues;
+
+static HTAB *by_name;			/* under ScShared.lock */
+static HTAB *by_values;			/* likewise */
 static Store *store;
-static Summary *summaries;
+static Entry *entries;
+static Summary *summaries;		/* of the first entries */
 static Section *sections;
 static void *area_place;
 
@@ -172,14 +237,22 @@ area_size(void)
 	return (Size) sc_memory_limit * 1024;
 }
 
+static int
+max_entries(void)
+{
+	return sc_max_sections + sc_max_documents;
+}
+
 static Size
 store_size(void)
 {
 	Size		size = MAXALIGN(sizeof(Store));
 
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Entry), max_entries())));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Summary), sc_max_sections)));
-	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Section), sc_max_sections)));
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Section), max_entries())));
 	size = add_size(size, hash_estimate_size(sc_max_sections, sizeof(EntryOfSummary)));
+	size = add_size(size, hash_estimate_size(Max(sc_max_documents, 1), sizeof(EntryOfValues)));
 	return add_size(size, area_size());
 }
 
@@ -190,13 +263,18 @@ store_attach(void)
 	HASHCTL		info;
 
 	store = ShmemInitStruct(SC_NAME " store", sizeof(Store), &found);
+	entries = ShmemInitStruct(SC_NAME " entries", sizeof(Entry) * max_entries(), &found);
 	summaries = ShmemInitStruct(SC_NAME " summaries", sizeof(Summary) * sc_max_sections, &found);
-	sections = ShmemInitStruct(SC_NAME " sections", sizeof(Section) * sc_max_sections, &found);
+	sections = ShmemInitStruct(SC_NAME " sections", sizeof(Section) * max_entries(), &found);
 	area_place = ShmemInitStruct(SC_NAME " documents", area_size(), &found);
 	info.keysize = sizeof(EntryKey);
 	info.entrysize = sizeof(EntryOfSummary);
-	entries = SC_SHMEM_INIT_HASH(SC_NAME " summary hash", sc_max_sections,
+	by_name = SC_SHMEM_INIT_HASH(SC_NAME " summary hash", sc_max_sections,
 								 &info, HASH_ELEM | HASH_BLOBS);
+	info.keysize = sizeof(ValuesKey);
+	info.entrysize = sizeof(EntryOfValues);
+	by_values = SC_SHMEM_INIT_HASH(SC_NAME " values hash", Max(sc_max_documents, 1),
+								   &info, HASH_ELEM | HASH_BLOBS);
 }
 
 /* What an empty area can hold in one piece. */
@@ -228,39 +306,44 @@ store_init(int tranche)
 	dsa_area   *area;
 
 	store->nsummaries = sc_max_sections;
-	store->nsections = sc_max_sections;
+	store->nentries = max_entries();
+	store->nsections = max_entries();
 	store->free_summary = 0;
+	store->free_document = sc_max_documents > 0 ? sc_max_sections : NONE;
 	store->free_section = 0;
 	pg_atomic_init_u32(&store->hand, 0);
 	pg_atomic_init_u64(&store->evicted, 0);
 	pg_atomic_init_u64(&store->given_up, 0);
 
+	memset(entries, 0, sizeof(Entry) * store->nentries);
 	memset(summaries, 0, sizeof(Summary) * store->nsummaries);
-	for (int i = 0; i < store->nsummaries; i++)
+	for (int i = 0; i < store->nentries; i++)
 	{
-		Summary    *summary = &summaries[i];
+		Entry	   *entry = &entries[i];
 
-		LWLockInitialize(&summary->lock, tranche);
-		summary->sections = -1;
-		summary->next_free = i + 1 < store->nsummaries ? i + 1 : -1;
-		pg_atomic_init_u64(&summary->version, ((uint64) i << VERSION_BITS) + VERSION_STEP);
-		pg_atomic_init_u32(&summary->requests.refresh, 0);
-		pg_atomic_init_u32(&summary->requests.notify, 0);
-		pg_atomic_init_u64(&summary->requests.retry_at, 0);
-		pg_atomic_init_u64(&summary->requests.refreshed_at, 0);
-		pg_atomic_init_u64(&summary->requests.refresh_ns, 0);
-		pg_atomic_init_u64(&summary->requests.requested_at, 0);
-		pg_atomic_init_u64(&summary->requests.paused_until, 0);
-		pg_atomic_init_u32(&summary->requests.pauses, 0);
-		pg_atomic_init_u64(&summary->requests.claimed, 0);
-		pg_atomic_init_u64(&summary->requests.tried[0], 0);
-		pg_atomic_init_u64(&summary->requests.tried[1], 0);
-		pg_atomic_init_u32(&summary->requests.boarding, 0);
-		pg_atomic_init_u32(&summary->requests.forms, 0);
-		pg_atomic_init_u64(&summary->requests.forms_at, 0);
+		LWLockInitialize(&entry->lock, tranche);
+		entry->sections = -1;
+		entry->next_free = i + 1 == store->nsummaries || i + 1 == store->nentries ? -1 : i + 1;
+		entry->summary = entry->hand = NONE;
+		pg_atomic_init_u64(&entry->reads, 0);
+		pg_atomic_init_u64(&entry->version, ((uint64) i << VERSION_BITS) + VERSION_STEP);
+		pg_atomic_init_u32(&entry->requests.refresh, 0);
+		pg_atomic_init_u32(&entry->requests.notify, 0);
+		pg_atomic_init_u64(&entry->requests.retry_at, 0);
+		pg_atomic_init_u64(&entry->requests.refreshed_at, 0);
+		pg_atomic_init_u64(&entry->requests.refresh_ns, 0);
+		pg_atomic_init_u64(&entry->requests.requested_at, 0);
+		pg_atomic_init_u64(&entry->requests.paused_until, 0);
+		pg_atomic_init_u32(&entry->requests.pauses, 0);
+		pg_atomic_init_u64(&entry->requests.claimed, 0);
+		pg_atomic_init_u64(&entry->requests.tried[0], 0);
+		pg_atomic_init_u64(&entry->requests.tried[1], 0);
+		pg_atomic_init_u32(&entry->requests.boarding, 0);
+		pg_atomic_init_u32(&entry->requests.forms, 0);
+		pg_atomic_init_u64(&entry->requests.forms_at, 0);
 		for (int e = 0; e < SC_ENCODINGS; e++)
-			summary->forms[e] = InvalidDsaPointer;
-		ConditionVariableInit(&summary->requests.ended);
+			entry->forms[e] = InvalidDsaPointer;
+		ConditionVariableInit(&entry->requests.ended);
 	}
 	for (int i = 0; i < store->nsections; i++)
 	{
@@ -359,6 +442,13 @@ free_parts(Section *section)
  *-------------------------------------------------------------------------
  */
 
+/* The values that a document has, in shared memory; NULL: it is without parameters. */
+static const ScValues *
+values_of(const Entry *entry)
+{
+	return DsaPointerIsValid(entry->values) ? dsa_get_address(documents_area(), entry->values) : NULL;
+}
+
 static void
 statistics_reset(ScBuildStats *stats)
 {
@@ -366,11 +456,29 @@ statistics_reset(ScBuildStats *stats)
 	stats->reset_at = GetCurrentTimestamp();
 }
 
-/* Is an entry a summary's of this database?  Caller holds a lock that protects it. */
-static bool
-is_summary(const Summary *summary, const char *name)
+ScDocKey
+sc_store_key(const char *summary, const ScValues *values)
 {
-	return summary->dboid == MyDatabaseId && strcmp(NameStr(summary->name), name) == 0;
+	ScDocKey	key;
+
+	namestrcpy(&key.summary, summary);
+	key.values = values ? values->hash : 0;
+	return key;
+}
+
+/* Is an entry this document's, of this database?  Caller holds a lock that protects it. */
+static bool
+is_of(const Entry *entry, const ScDocKey *key)
+{
+	return entry->dboid == MyDatabaseId && entry->values_hash == key->values &&
+		strcmp(NameStr(entry->name), NameStr(key->summary)) == 0;
+}
+
+/* What an entry's summary has once. */
+static Summary *
+summary_of(const Entry *entry)
+{
+	return &summaries[entry->summary == NONE ? entry - entries : entry->summary];
 }
 
 static EntryKey
@@ -388,14 +496,65 @@ static int
 summary_lookup(Oid dboid, const char *name)
 {
 	EntryKey	key;
-	EntryOfSummary *entry;
+	EntryOfSummary *found;
 
 	/* the name of no summary, which is not to be cut to one */
 	if (strlen(name) >= NAMEDATALEN)
 		return -1;
 	key = entry_key(dboid, name);
-	entry = hash_search(entries, &key, HASH_FIND, NULL);
-	return entry ? entry->index : -1;
+	found = hash_search(by_name, &key, HASH_FIND, NULL);
+	return found ? found->index : -1;
+}
+
+/* The entry of a document of a summary's entry, or -1.  Caller holds ScShared.lock. */
+static int
+document_lookup(int summary, uint64 hash)
+{
+	ValuesKey	key = {summary, hash};
+	EntryOfValues *found = hash_search(by_values, &key, HASH_FIND, NULL);
+
+	return found ? found->index : -1;
+}
+
+/* The entry of what has a document, or -1.  Caller holds ScShared.lock. */
+static int
+entry_lookup(Oid dboid, const ScDocKey *key)
+{
+	int			index = summary_lookup(dboid, NameStr(key->summary));
+
+	return index < 0 || key->values == 0 ? index : document_lookup(index, key->values);
+}
+
+/* Caller holds ScShared.lock and the entry's, both exclusive. */
+static void
+entry_reset(Entry *entry)
+{
+	entry->no_room = false;
+	entry->refused_size = 0;
+	entry->reads_before = 0;
+	entry->read_at = 0;
+	entry->reads_noted = 0;
+	entry->is_wanted = false;
+	entry->size = 0;
+	pg_atomic_write_u64(&entry->reads, 0);
+	pg_atomic_fetch_and_u64(&entry->version, ~VERSION_UNREAD);
+	entry->notified_etag[0] = '\0';
+	sc_settings_unset(&entry->options);
+	memset(&entry->failure, 0, sizeof(entry->failure));
+	pg_atomic_write_u32(&entry->requests.refresh, 0);
+	pg_atomic_write_u32(&entry->requests.notify, 0);
+	pg_atomic_write_u32(&entry->requests.forms, 0);
+	pg_atomic_write_u64(&entry->requests.forms_at, 0);
+	pg_atomic_write_u64(&entry->requests.retry_at, 0);
+	pg_atomic_write_u64(&entry->requests.refreshed_at, 0);
+	pg_atomic_write_u64(&entry->requests.requested_at, 0);
+	pg_atomic_write_u64(&entry->requests.paused_until, 0);
+	pg_atomic_write_u32(&entry->requests.pauses, 0);
+	pg_atomic_write_u64(&entry->requests.refresh_ns, 0);
+	pg_atomic_write_u64(&entry->requests.tried[0], 0);
+	pg_atomic_write_u64(&entry->requests.tried[1], 0);
+	/* who has claimed it, for the one before, cannot give that back any more */
+	pg_atomic_write_u64(&entry->requests.claimed, 0);
 }
 
 /*
@@ -408,57 +567,118 @@ summary_take(Oid dboid, const char *name, bool *busy)
 {
 	int			index = store->free_summary;
 	EntryKey	key = entry_key(dboid, name);
-	EntryOfSummary *entry;
-	Summary    *summary;
+	EntryOfSummary *found;
+	Entry	   *entry;
 
 	*busy = false;
 	if (index < 0)
 		return -1;
-	summary = &summaries[index];
-	if (!LWLockConditionalAcquire(&summary->lock, LW_EXCLUSIVE))
+	entry = &entries[index];
+	if (!LWLockConditionalAcquire(&entry->lock, LW_EXCLUSIVE))
 	{
 		*busy = true;
 		return -1;
 	}
 	/* cannot be NULL: the hash has room for every entry */
-	entry = hash_search(entries, &key, HASH_ENTER_NULL, NULL);
-	if (entry == NULL)
+	found = hash_search(by_name, &key, HASH_ENTER_NULL, NULL);
+	if (found == NULL)
 	{
-		LWLockRelease(&summary->lock);
+		LWLockRelease(&entry->lock);
 		return -1;
 	}
-	entry->index = index;
-	store->free_summary = summary->next_free;
+	found->index = index;
+	store->free_summary = entry->next_free;
 
-	namestrcpy(&summary->name, name);
-	summary->dboid = dboid;
-	summary->no_room = false;
-	summary->refused_size = 0;
-	summary->reads_before = 0;
-	summary->read_at = 0;
-	summary->reads_noted = 0;
-	summary->is_wanted = false;
-	pg_atomic_fetch_and_u64(&summary->version, ~VERSION_UNREAD);
-	summary->notified_etag[0] = '\0';
-	sc_settings_unset(&summary->options);
-	memset(&summary->failure, 0, sizeof(summary->failure));
-	statistics_reset(&summary->stats);
+	namestrcpy(&entry->name, name);
+	entry->dboid = dboid;
+	entry->values_hash = 0;
+	entry->values = InvalidDsaPointer;
+	entry->summary = entry->hand = NONE;
+	entry->ndocuments = 0;
+	entry_reset(entry);
+	summaries[index].message[0] = '\0';
+	statistics_reset(&summaries[index].stats);
 	sc_counters_reset(index);
-	pg_atomic_write_u32(&summary->requests.refresh, 0);
-	pg_atomic_write_u32(&summary->requests.notify, 0);
-	pg_atomic_write_u32(&summary->requests.forms, 0);
-	pg_atomic_write_u64(&summary->requests.forms_at, 0);
-	pg_atomic_write_u64(&summary->requests.retry_at, 0);
-	pg_atomic_write_u64(&summary->requests.refreshed_at, 0);
-	pg_atomic_write_u64(&summary->requests.requested_at, 0);
-	pg_atomic_write_u64(&summary->requests.paused_until, 0);
-	pg_atomic_write_u32(&summary->requests.pauses, 0);
-	pg_atomic_write_u64(&summary->requests.refresh_ns, 0);
-	pg_atomic_write_u64(&summary->requests.tried[0], 0);
-	pg_atomic_write_u64(&summary->requests.tried[1], 0);
-	/* who has claimed it, for the one before, cannot give that back any more */
-	pg_atomic_write_u64(&summary->requests.claimed, 0);
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
+	return index;
+}
+
+/* Put a document into the ring of its summary's, or take it out.  Caller holds
+ * ScShared.lock, exclusive. */
+static void
+ring_add(int index)
+{
+	Entry	   *entry = &entries[index];
+	Entry	   *summary = &entries[entry->summary];
+
+	if (summary->hand == NONE)
+		summary->hand = entry->next_document = entry->prev_document = index;
+	else
+	{
+		/* the hand comes by last */
+		entry->next_document = summary->hand;
+		entry->prev_document = entries[summary->hand].prev_document;
+		entries[entry->prev_document].next_document = index;
+		entries[entry->next_document].prev_document = index;
+	}
+	summary->ndocuments++;
+}
+
+static void
+ring_remove(int index)
+{
+	Entry	   *entry = &entries[index];
+	Entry	   *summary = &entries[entry->summary];
+
+	if (entry->next_document == index)
+		summary->hand = NONE;
+	else if (summary->hand == index)
+		summary->hand = entry->next_document;
+	entries[entry->prev_document].next_document = entry->next_document;
+	entries[entry->next_document].prev_document = entry->prev_document;
+	summary->ndocuments--;
+}
+
+/*
+ * The same for a document of a summary, with a copy of its values, which is the entry's
+ * from then on.
+ */
+static int
+document_take(int summary, uint64 hash, dsa_pointer values, bool *busy)
+{
+	int			index = store->free_document;
+	ValuesKey	key = {summary, hash};
+	EntryOfValues *found;
+	Entry	   *entry;
+
+	*busy = false;
+	if (index < 0)
+		return -1;
+	entry = &entries[index];
+	if (!LWLockConditionalAcquire(&entry->lock, LW_EXCLUSIVE))
+	{
+		*busy = true;
+		return -1;
+	}
+	found = hash_search(by_values, &key, HASH_ENTER_NULL, NULL);
+	if (found == NULL)
+	{
+		LWLockRelease(&entry->lock);
+		return -1;
+	}
+	found->index = index;
+	store->free_document = entry->next_free;
+
+	entry->name = entries[summary].name;
+	entry->dboid = entries[summary].dboid;
+	entry->values_hash = hash;
+	entry->values = values;
+	entry->summary = summary;
+	entry->hand = NONE;
+	entry->ndocuments = 0;
+	entry_reset(entry);
+	ring_add(index);
+	LWLockRelease(&entry->lock);
 	return index;
 }
 
@@ -489,19 +709,29 @@ section_release(int section)
 
 /* One of its encoded forms.  Caller holds the summary's lock, exclusive. */
 static void
-drop_form(Summary *summary, int encoding)
+drop_form(Entry *entry, int encoding)
 {
-	if (DsaPointerIsValid(summary->forms[encoding]))
-		dsa_free(documents_area(), summary->forms[encoding]);
-	summary->forms[encoding] = InvalidDsaPointer;
+	if (DsaPointerIsValid(entry->forms[encoding]))
+		dsa_free(documents_area(), entry->forms[encoding]);
+	entry->forms[encoding] = InvalidDsaPointer;
 }
 
 /* All of them. */
 static void
-drop_forms(Summary *summary)
+drop_forms(Entry *entry)
 {
 	for (int i = 0; i < SC_ENCODINGS; i++)
-		drop_form(summary, i);
+		drop_form(entry, i);
+}
+
+/* Note how large a document is, without its forms.  Caller holds ScShared.lock and the
+ * entry's, both exclusive. */
+static void
+set_size(Entry *entry, Size size)
+{
+	if (entry->summary != NONE)
+		entries[entry->summary].size = entries[entry->summary].size - entry->size + size;
+	entry->size = size;
 }
 
 /*
@@ -509,110 +739,217 @@ drop_forms(Summary *summary)
  * same.  Caller holds the summary's lock, exclusive.
  */
 static void
-drop_document(Summary *summary)
+drop_document(Entry *entry)
 {
 	int			next;
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	for (int i = summary->sections; i >= 0; i = next)
+	for (int i = entry->sections; i >= 0; i = next)
 	{
 		next = sections[i].next;
 		section_release(i);
 	}
+	set_size(entry, 0);
 	LWLockRelease(&sc_shared->lock);
-	drop_forms(summary);
-	summary->sections = -1;
-	pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
+	drop_forms(entry);
+	entry->sections = -1;
+	pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 }
 
 /* The same, and nothing that is being built is to be published. */
 static void
-clear_locked(Summary *summary)
+clear_locked(Entry *entry)
 {
-	drop_document(summary);
-	summary->generation++;
+	drop_document(entry);
+	entry->generation++;
 }
 
-/* The entry of a summary of this database, locked exclusively; NULL if there is none. */
-static Summary *
-lock_entry(const char *name)
+/* The entry of a document of this database, locked exclusively; NULL if there is none. */
+static Entry *
+lock_entry(const ScDocKey *key)
 {
 	for (;;)
 	{
-		Summary    *summary;
+		Entry	   *entry;
 		int			index;
 
 		LWLockAcquire(&sc_shared->lock, LW_SHARED);
-		index = summary_lookup(MyDatabaseId, name);
+		index = entry_lookup(MyDatabaseId, key);
 		LWLockRelease(&sc_shared->lock);
 		if (index < 0)
 			return NULL;
-		summary = &summaries[index];
-		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-		if (is_summary(summary, name))
-			return summary;
+		entry = &entries[index];
+		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+		if (is_of(entry, key))
+			return entry;
 		/* it has been given away meanwhile */
-		LWLockRelease(&summary->lock);
+		LWLockRelease(&entry->lock);
 	}
 }
 
-/* Drop what a summary of this database has cached; the entry and its counters stay. */
-void
-sc_store_clear(const char *name)
-{
-	Summary    *summary;
-
-	sc_store_attach();
-	summary = lock_entry(name);
-	if (summary == NULL)
-		return;
-	clear_locked(summary);
-	summary->refused_size = 0;
-	if (summary->failure.failures > 0)
-	{
-		summary->failure.failures = 0;
-		summary->failure.message[0] = '\0';
-	}
-	pg_atomic_write_u64(&summary->requests.retry_at, 0);
-	LWLockRelease(&summary->lock);
-}
-
-/* Give an entry without a document back.  Caller holds the entry's lock, exclusive. */
+/* The failure of an entry is no matter any more.  Caller holds the lock, exclusive. */
 static void
-entry_release(Summary *summary)
+forget_failure(Entry *entry)
 {
-	EntryKey	key = entry_key(summary->dboid, NameStr(summary->name));
+	entry->failure.failures = 0;
+	if (entry->summary == NONE)
+		summary_of(entry)->message[0] = '\0';
+	else if (DsaPointerIsValid(entry->failure.message))
+	{
+		dsa_free(documents_area(), entry->failure.message);
+		entry->failure.message = InvalidDsaPointer;
+	}
+}
+
+/* Drop what one entry has; the entry and its counters stay. */
+static void
+clear_one(const ScDocKey *key)
+{
+	Entry	   *entry = lock_entry(key);
+
+	if (entry == NULL)
+		return;
+	clear_locked(entry);
+	entry->refused_size = 0;
+	if (entry->failure.failures > 0)
+		forget_failure(entry);
+	pg_atomic_write_u64(&entry->requests.retry_at, 0);
+	LWLockRelease(&entry->lock);
+}
+
+/*
+ * Give an entry without a document back.  False if it is that of a summary which has
+ * documents with parameters.  Caller holds the entry's lock, exclusive.
+ */
+static bool
+entry_release(Entry *entry)
+{
+	int			index = (int) (entry - entries);
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	(void) hash_search(entries, &key, HASH_REMOVE, NULL);
-	summary->dboid = InvalidOid;
+	if (entry->ndocuments > 0)
+	{
+		LWLockRelease(&sc_shared->lock);
+		return false;
+	}
+	forget_failure(entry);
+	if (entry->summary == NONE)
+	{
+		EntryKey	key = entry_key(entry->dboid, NameStr(entry->name));
+
+		(void) hash_search(by_name, &key, HASH_REMOVE, NULL);
+	}
+	else
+	{
+		ValuesKey	key = {entry->summary, entry->values_hash};
+
+		(void) hash_search(by_values, &key, HASH_REMOVE, NULL);
+		ring_remove(index);
+		dsa_free(documents_area(), entry->values);
+		entry->values = InvalidDsaPointer;
+	}
+	entry->dboid = InvalidOid;
 	/* who knows the entry is to look again, though there was no document */
-	pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
-	summary->next_free = store->free_summary;
-	store->free_summary = (int) (summary - summaries);
+	pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
+	if (entry->summary == NONE)
+	{
+		entry->next_free = store->free_summary;
+		store->free_summary = index;
+	}
+	else
+	{
+		entry->next_free = store->free_document;
+		store->free_document = index;
+		entry->summary = NONE;
+	}
 	LWLockRelease(&sc_shared->lock);
+	return true;
 }
 
 /* Caller holds the entry's lock, exclusive. */
-static void
-forget_locked(Summary *summary)
+static bool
+forget_locked(Entry *entry)
 {
-	clear_locked(summary);
-	entry_release(summary);
+	clear_locked(entry);
+	return entry_release(entry);
+}
+
+/* A document of a summary; -1 if it has none.  What it is of may change at any time. */
+static int
+any_document(const char *name, ScDocKey *key)
+{
+	int			summary;
+	int			index = NONE;
+
+	LWLockAcquire(&sc_shared->lock, LW_SHARED);
+	summary = summary_lookup(MyDatabaseId, name);
+	if (summary >= 0)
+		index = entries[summary].hand;
+	if (index != NONE)
+	{
+		key->summary = entries[index].name;
+		key->values = entries[index].values_hash;
+	}
+	LWLockRelease(&sc_shared->lock);
+	return index;
+}
+
+/* Forget all documents with parameters that a summary has. */
+static void
+forget_documents(const char *name)
+{
+	ScDocKey	key;
+
+	while (any_document(name, &key) != NONE)
+	{
+		Entry	   *entry;
+
+		CHECK_FOR_INTERRUPTS();
+		entry = lock_entry(&key);
+		if (entry == NULL)
+			continue;
+		(void) forget_locked(entry);
+		LWLockRelease(&entry->lock);
+	}
+}
+
+void
+sc_store_clear_own(const ScDocKey *key)
+{
+	sc_store_attach();
+	clear_one(key);
+}
+
+void
+sc_store_clear(const ScDocKey *key)
+{
+	sc_store_clear_own(key);
+	if (key->values == 0)
+		forget_documents(NameStr(key->summary));
 }
 
 /* A summary of this database is gone. */
 void
 sc_store_forget(const char *name)
 {
-	Summary    *summary;
+	ScDocKey	key = sc_store_key(name, NULL);
 
 	sc_store_attach();
-	summary = lock_entry(name);
-	if (summary == NULL)
-		return;
-	forget_locked(summary);
-	LWLockRelease(&summary->lock);
+	for (;;)
+	{
+		Entry	   *entry;
+		bool		forgotten;
+
+		forget_documents(name);
+		entry = lock_entry(&key);
+		if (entry == NULL)
+			return;
+		forgotten = forget_locked(entry);
+		LWLockRelease(&entry->lock);
+		/* a document may have come in between */
+		if (forgotten)
+			return;
+	}
 }
 
 /* A database, or the extension in it, is gone. */
@@ -620,16 +957,17 @@ void
 sc_store_forget_database(Oid dboid)
 {
 	sc_store_attach();
-	for (int i = 0; i < store->nsummaries; i++)
+	/* documents with parameters before their summaries */
+	for (int i = store->nentries - 1; i >= 0; i--)
 	{
-		Summary    *summary = &summaries[i];
+		Entry	   *entry = &entries[i];
 
-		if (summary->dboid != dboid)
+		if (entry->dboid != dboid)
 			continue;
-		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-		if (summary->dboid == dboid)
-			forget_locked(summary);
-		LWLockRelease(&summary->lock);
+		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+		if (entry->dboid == dboid)
+			(void) forget_locked(entry);
+		LWLockRelease(&entry->lock);
 	}
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	sc_slot_forget_database(dboid);
@@ -646,18 +984,63 @@ typedef enum Need
 {
 	NEED_ROOM,					/* a document's memory, its sections */
 	NEED_FORM,					/* the same, for a form of a document only */
-	NEED_ENTRY
+	NEED_ENTRY,					/* of a summary */
+	NEED_DOCUMENT				/* the entry of a document with parameters */
 } Need;
+
+static inline bool
+is_document(int index)
+{
+	return index >= store->nsummaries;
+}
 
 /*
  * Has anything been asked of the worker for a summary?  It would be lost with the
  * entry.
  */
 static bool
-has_requests(Summary *summary)
+has_requests(Entry *entry)
 {
-	return pg_atomic_read_u32(&summary->requests.refresh) != 0 ||
-		pg_atomic_read_u32(&summary->requests.notify) != 0;
+	return pg_atomic_read_u32(&entry->requests.refresh) != 0 ||
+		pg_atomic_read_u32(&entry->requests.notify) != 0;
+}
+
+/* Might an entry have what is needed?  Without a lock: give_way() looks again. */
+static bool
+may_give(int index, Need need)
+{
+	Entry	   *entry = &entries[index];
+
+	if (!OidIsValid(entry->dboid))
+		return false;
+	switch (need)
+	{
+		case NEED_ENTRY:
+			return !is_document(index) && entry->ndocuments == 0;
+		case NEED_DOCUMENT:
+			return is_document(index);
+		default:
+			return entry->sections >= 0;
+	}
+}
+
+/*
+ * Lock what a summary has once, with the lock of one of its entries in hand; that of a
+ * document with parameters is another one.
+ */
+static Summary *
+lock_summary(Entry *entry)
+{
+	if (entry->summary != NONE)
+		LWLockAcquire(&entries[entry->summary].lock, LW_EXCLUSIVE);
+	return summary_of(entry);
+}
+
+static void
+unlock_summary(Entry *entry)
+{
+	if (entry->summary != NONE)
+		LWLockRelease(&entries[entry->summary].lock);
 }
 
 /*
@@ -665,42 +1048,40 @@ has_requests(Summary *summary)
  * somebody just reads or publishes there.
  */
 static bool
-give_way(Summary *summary, Need need, bool wait)
+give_way(int index, Need need, bool wait)
 {
+	Entry	   *entry = &entries[index];
+	bool		gives_entry = need == NEED_ENTRY || need == NEED_DOCUMENT;
 	bool		gave = false;
 
 	if (wait)
-		LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	else if (!LWLockConditionalAcquire(&summary->lock, LW_EXCLUSIVE))
+		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	else if (!LWLockConditionalAcquire(&entry->lock, LW_EXCLUSIVE))
 		return false;
-	if (OidIsValid(summary->dboid) && (need == NEED_ENTRY || summary->sections >= 0))
+	if (may_give(index, need))
 	{
-		if (summary->sections >= 0)
+		gave = !gives_entry;
+		if (entry->sections >= 0)
 		{
-			summary->stats.evicted++;
+			lock_summary(entry)->stats.evicted++;
+			unlock_summary(entry);
 			pg_atomic_fetch_add_u64(&store->evicted, 1);
-			drop_document(summary);
+			drop_document(entry);
 		}
-		if (need == NEED_ENTRY)
+		/* that of a document with parameters is of no use without it */
+		if (gives_entry || (is_document(index) && !has_requests(entry)))
 		{
 			/* an invalidation meanwhile finds no entry to note itself in */
-			summary->generation++;
-			entry_release(summary);
-			pg_atomic_fetch_add_u64(&store->given_up, 1);
+			entry->generation++;
+			if (entry_release(entry) && gives_entry)
+			{
+				gave = true;
+				pg_atomic_fetch_add_u64(&store->given_up, 1);
+			}
 		}
-		gave = true;
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 	return gave;
-}
-
-/* Might an entry have what is needed?  Without a lock: give_way() looks again. */
-static bool
-may_give(int index, Need need)
-{
-	Summary    *summary = &summaries[index];
-
-	return OidIsValid(summary->dboid) && (need == NEED_ENTRY || summary->sections >= 0);
 }
 
 /*
@@ -710,15 +1091,15 @@ may_give(int index, Need need)
 static bool
 clock_is_unread(int index, uint64 *reads)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	uint64		now;
 
-	if (pg_atomic_read_u64(&summary->version) & VERSION_UNREAD)
+	if (pg_atomic_read_u64(&entry->version) & VERSION_UNREAD)
 		return true;
-	pg_atomic_fetch_or_u64(&summary->version, VERSION_UNREAD);
-	now = sc_counters_reads(index);
-	*reads = now - Min(now, summary->reads_before);
-	summary->reads_before = now;
+	pg_atomic_fetch_or_u64(&entry->version, VERSION_UNREAD);
+	now = sc_store_reads(index);
+	*reads = now - Min(now, entry->reads_before);
+	entry->reads_before = now;
 	return false;
 }
 
@@ -736,13 +1117,13 @@ let_give_way(Need need, int own)
 	uint64		fewest = 0;
 
 	sc_store_attach();
-	for (int step = 0; step < store->nsummaries; step++)
+	for (int step = 0; step < store->nentries; step++)
 	{
-		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nsummaries);
+		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nentries);
 		uint64		reads;
 
 		if (i == own || !may_give(i, need) ||
-			(need == NEED_ENTRY && has_requests(&summaries[i])))
+			((need == NEED_ENTRY || need == NEED_DOCUMENT) && has_requests(&entries[i])))
 			continue;
 		if (!clock_is_unread(i, &reads))
 		{
@@ -752,22 +1133,80 @@ let_give_way(Need need, int own)
 				fewest = reads;
 			}
 		}
-		else if (give_way(&summaries[i], need, false))
+		else if (give_way(i, need, false))
 			return true;
 	}
 	if (need == NEED_FORM)
 		return false;
-	if (least >= 0 && give_way(&summaries[least], need, true))
+	if (least >= 0 && give_way(least, need, true))
 		return true;
 	/* those that were in use, or of which something is asked */
-	for (int i = 0; i < store->nsummaries; i++)
-		if (i != own && may_give(i, need) && give_way(&summaries[i], need, true))
+	for (int i = 0; i < store->nentries; i++)
+		if (i != own && may_give(i, need) && give_way(i, need, true))
 			return true;
 	return false;
 }
 
+/* Documents that the hand of a summary's own clock passes with ScShared.lock. */
+#define RING_STEPS	64
+
+/*
+ * Of the documents with parameters that a summary has, let the least recently read one
+ * give way, but for our own: of those that the hand comes by, if all are read.  False
+ * if there is none.
+ */
+static bool
+let_sibling_give_way(int summary, int own, Need need)
+{
+	for (int tries = 0; tries < 2; tries++)
+	{
+		int			victim = NONE;
+		uint64		fewest = 0;
+
+		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+		for (int step = 0; step < Min(RING_STEPS, entries[summary].ndocuments); step++)
+		{
+			int			i = entries[summary].hand;
+			uint64		reads = 0;
+
+			entries[summary].hand = entries[i].next_document;
+			if (i == own || !may_give(i, need))
+				continue;
+			if (clock_is_unread(i, &reads))
+			{
+				victim = i;
+				break;
+			}
+			if (victim == NONE || reads < fewest)
+			{
+				victim = i;
+				fewest = reads;
+			}
+		}
+		LWLockRelease(&sc_shared->lock);
+		if (victim == NONE)
+			return false;
+		/* it may be another summary's by now, whose loss is a build */
+		if (give_way(victim, need, true))
+			return true;
+	}
+	return false;
+}
+
 int
-sc_store_find(const char *name, bool create)
+sc_store_find(const ScDocKey *key)
+{
+	int			index;
+
+	LWLockAcquire(&sc_shared->lock, LW_SHARED);
+	index = entry_lookup(MyDatabaseId, key);
+	LWLockRelease(&sc_shared->lock);
+	return index;
+}
+
+/* The entry of a summary, made if there is none; -1 if there is no room. */
+static int
+find_or_create_summary(const char *name)
 {
 	int			index;
 	bool		busy;
@@ -775,15 +1214,110 @@ sc_store_find(const char *name, bool create)
 	do
 	{
 		busy = false;
-		LWLockAcquire(&sc_shared->lock, create ? LW_EXCLUSIVE : LW_SHARED);
+		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 		index = summary_lookup(MyDatabaseId, name);
-		if (index < 0 && create)
+		if (index < 0)
 			index = summary_take(MyDatabaseId, name, &busy);
 		LWLockRelease(&sc_shared->lock);
 		if (busy)
 			pg_usleep(BUSY_US);
-	} while (index < 0 && create && (busy || let_give_way(NEED_ENTRY, -1)));
+	} while (index < 0 && (busy || let_give_way(NEED_ENTRY, -1)));
 	return index;
+}
+
+/* A copy of values in shared memory; invalid if there is no room. */
+static dsa_pointer
+keep_values(const ScValues *values)
+{
+	dsa_area   *area = documents_area();
+	dsa_pointer copy;
+
+	do
+		copy = dsa_allocate_extended(area, values->size, DSA_ALLOC_NO_OOM);
+	while (!DsaPointerIsValid(copy) && let_give_way(NEED_ROOM, -1));
+	if (DsaPointerIsValid(copy))
+		memcpy(dsa_get_address(area, copy), values, values->size);
+	return copy;
+}
+
+/* How many documents a summary may have.  Without a lock. */
+static int
+max_documents(int summary)
+{
+	int			limit = entries[summary].options.max_documents;
+
+	return limit == SC_UNSET ? INT_MAX : limit;
+}
+
+/*
+ * Of a document with parameters.  A summary that has as many as it may have makes room
+ * among its own, and so does one whose documents are most of what there is.
+ */
+static int
+find_or_create_document(const ScDocKey *key, const ScValues *values)
+{
+	dsa_pointer copy;
+	int			index;
+
+	if (sc_max_documents == 0)
+		return -1;
+	sc_store_attach();
+	copy = keep_values(values);
+	if (!DsaPointerIsValid(copy))
+		return -1;
+	for (;;)
+	{
+		int			summary = find_or_create_summary(NameStr(key->summary));
+		bool		busy = false;
+		bool		is_full;
+		bool		is_most;
+
+		index = -1;
+		if (summary < 0)
+			break;
+		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+		/* it may have been given away */
+		if (summary_lookup(MyDatabaseId, NameStr(key->summary)) != summary)
+		{
+			LWLockRelease(&sc_shared->lock);
+			continue;
+		}
+		index = document_lookup(summary, key->values);
+		is_full = entries[summary].ndocuments >= max_documents(summary);
+		is_most = entries[summary].ndocuments > sc_max_documents / 2;
+		if (index < 0 && !is_full)
+		{
+			index = document_take(summary, key->values, copy, &busy);
+			if (index >= 0)
+				copy = InvalidDsaPointer;
+		}
+		LWLockRelease(&sc_shared->lock);
+		if (index >= 0)
+			break;
+		if (busy)
+			pg_usleep(BUSY_US);
+		else if (is_full || is_most)
+		{
+			if (!let_sibling_give_way(summary, -1, NEED_DOCUMENT))
+				break;
+		}
+		else if (!let_give_way(NEED_DOCUMENT, -1))
+			break;
+	}
+	if (DsaPointerIsValid(copy))
+		dsa_free(documents_area(), copy);
+	return index;
+}
+
+int
+sc_store_find_or_create(const ScDocKey *key, const ScValues *values)
+{
+	int			index = sc_store_find(key);
+
+	if (index >= 0)
+		return index;
+	return key->values == 0 ? find_or_create_summary(NameStr(key->summary)) :
+		find_or_create_document(key, values);
 }
 
 int
@@ -795,9 +1329,9 @@ sc_store_max_sections(void)
 int
 sc_store_next_used(int index, Oid *dboid)
 {
-	while (++index < store->nsummaries)
+	while (++index < store->nentries)
 	{
-		*dboid = summaries[index].dboid;
+		*dboid = entries[index].dboid;
 		if (OidIsValid(*dboid))
 			return index;
 	}
@@ -816,30 +1350,70 @@ sc_store_next_here(int index)
 }
 
 void
-sc_store_name(int index, NameData *name)
+sc_store_name(int index, ScDocKey *key, ScValues **values)
 {
-	LWLockAcquire(&summaries[index].lock, LW_SHARED);
-	*name = summaries[index].name;
-	LWLockRelease(&summaries[index].lock);
+	Entry	   *entry = &entries[index];
+
+	sc_store_attach();
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	key->summary = entry->name;
+	key->values = entry->values_hash;
+	if (values)
+		*values = sc_values_copy(values_of(entry));
+	LWLockRelease(&entry->lock);
+}
+
+bool
+sc_store_is_document(int index)
+{
+	return is_document(index);
+}
+
+int
+sc_store_documents(int index, Size *size)
+{
+	if (size)
+		*size = entries[index].ndocuments > 0 ? entries[index].size : 0;
+	return entries[index].ndocuments;
+}
+
+int
+sc_store_counted(int index)
+{
+	int			summary = entries[index].summary;
+
+	return summary == NONE ? index : summary;
+}
+
+void
+sc_store_count_read(int index)
+{
+	pg_atomic_write_u64(&entries[index].reads, pg_atomic_read_u64(&entries[index].reads) + 1);
+}
+
+uint64
+sc_store_reads(int index)
+{
+	return is_document(index) ? pg_atomic_read_u64(&entries[index].reads) : sc_counters_reads(index);
 }
 
 pg_atomic_uint64 *
 sc_store_version(int index)
 {
-	return &summaries[index].version;
+	return &entries[index].version;
 }
 
 uint64
 sc_store_version_now(int index)
 {
-	return pg_atomic_read_u64(&summaries[index].version) & ~VERSION_UNREAD;
+	return pg_atomic_read_u64(&entries[index].version) & ~VERSION_UNREAD;
 }
 
 void
 sc_store_note_read(int index)
 {
-	if (pg_atomic_read_u64(&summaries[index].version) & VERSION_UNREAD)
-		pg_atomic_fetch_and_u64(&summaries[index].version, ~VERSION_UNREAD);
+	if (pg_atomic_read_u64(&entries[index].version) & VERSION_UNREAD)
+		pg_atomic_fetch_and_u64(&entries[index].version, ~VERSION_UNREAD);
 }
 
 /*
@@ -876,16 +1450,16 @@ sc_store_generation(int index)
 {
 	uint64		generation;
 
-	LWLockAcquire(&summaries[index].lock, LW_SHARED);
-	generation = summaries[index].generation;
-	LWLockRelease(&summaries[index].lock);
+	LWLockAcquire(&entries[index].lock, LW_SHARED);
+	generation = entries[index].generation;
+	LWLockRelease(&entries[index].lock);
 	return generation;
 }
 
 ScRequests *
 sc_store_requests(int index)
 {
-	return &summaries[index].requests;
+	return &entries[index].requests;
 }
 
 /*
@@ -904,19 +1478,19 @@ sc_store_request(ScRequests *requests, ScRefresh what, int64 now)
 bool
 sc_store_is_awaited(int index)
 {
-	return (pg_atomic_read_u32(&summaries[index].requests.refresh) & SC_REFRESH_AWAITED) != 0;
+	return (pg_atomic_read_u32(&entries[index].requests.refresh) & SC_REFRESH_AWAITED) != 0;
 }
 
 bool
 sc_store_lacks_room(int index)
 {
-	return summaries[index].no_room;
+	return entries[index].no_room;
 }
 
 int
 sc_store_min_refresh_interval(int index)
 {
-	return summaries[index].options.min_refresh_interval;
+	return entries[index].options.min_refresh_interval;
 }
 
 /*-------------------------------------------------------------------------
@@ -925,27 +1499,29 @@ sc_store_min_refresh_interval(int index)
  */
 
 bool
-sc_store_open(int index, const char *name, ScView *view)
+sc_store_open(int index, const ScDocKey *key, ScView *view)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	int			n = 0;
 
 	sc_store_attach();
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	if (!is_summary(summary, name))
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	if (!is_of(entry, key))
 	{
-		LWLockRelease(&summary->lock);
+		LWLockRelease(&entry->lock);
 		return false;
 	}
-	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
 			n++;
 	view->nchunks = 0;
 	view->chunks = palloc(sizeof(ScChunk *) * Max(n, 1));
 	view->invalidated = palloc(sizeof(bool) * Max(n, 1));
 	view->version = sc_store_version_now(index);
-	view->max_stale_age = summary->options.max_stale_age;
-	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	view->max_stale_age = entry->options.max_stale_age;
+	view->values = values_of(entry);
+	view->counted = sc_store_counted(index);
+	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
 		{
 			view->invalidated[view->nchunks] = sections[i].invalidated;
@@ -957,7 +1533,7 @@ sc_store_open(int index, const char *name, ScView *view)
 void
 sc_store_close(int index)
 {
-	LWLockRelease(&summaries[index].lock);
+	LWLockRelease(&entries[index].lock);
 }
 
 /*-------------------------------------------------------------------------
@@ -1010,9 +1586,9 @@ allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
 
 /* The entry's section of a name, -1 if there is none; caller holds the lock. */
 static int
-find_section(const Summary *summary, const char *name)
+find_section(const Entry *entry, const char *name)
 {
-	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		if (strcmp(NameStr(sections[i].name), name) == 0)
 			return i;
 	return -1;
@@ -1024,21 +1600,21 @@ find_section(const Summary *summary, const char *name)
  * changed, if there is no room.
  */
 static bool
-arrange_sections(Summary *summary, const ScPublication *publication)
+arrange_sections(Entry *entry, const ScPublication *publication)
 {
-	int			old = summary->sections;
+	int			old = entry->sections;
 	int			next = store->free_section;
-	int		   *link = &summary->sections;
+	int		   *link = &entry->sections;
 
 	for (int s = 0; s < publication->nsections; s++)
-		if (find_section(summary, publication->names[s]) < 0)
+		if (find_section(entry, publication->names[s]) < 0)
 		{
 			if (next < 0)
 				return false;
 			next = sections[next].next;
 		}
 
-	summary->sections = -1;
+	entry->sections = -1;
 	for (int s = 0; s < publication->nsections; s++)
 	{
 		int			section = -1;
@@ -1094,13 +1670,13 @@ extent_of(const ScPublication *publication, int s)
  * were proven current?  Caller holds the entry's lock.
  */
 static bool
-is_rest_there(const Summary *summary, const ScPublication *publication)
+is_rest_there(const Entry *entry, const ScPublication *publication)
 {
 	for (int s = 0; s < publication->nsections; s++)
 	{
 		int			first = publication->first[s];
 		int			nparts = publication->first[s + 1] - first;
-		int			section = find_section(summary, publication->names[s]);
+		int			section = find_section(entry, publication->names[s]);
 
 		if (extent_of(publication, s) != PUBLISHES_PARTS)
 			continue;
@@ -1186,7 +1762,7 @@ swap_parts(Section *section, const ScPublication *publication, int s, dsa_pointe
  * exclusive, and has seen that the rest is there.
  */
 static bool
-swap_chunks(Summary *summary, const ScPublication *publication, dsa_pointer *copies)
+swap_chunks(Entry *entry, const ScPublication *publication, dsa_pointer *copies)
 {
 	bool		changed = false;
 
@@ -1197,7 +1773,7 @@ swap_chunks(Summary *summary, const ScPublication *publication, dsa_pointer *cop
 
 		if (extent == PUBLISHES_NOTHING)
 			continue;
-		section = &sections[find_section(summary, publication->names[s])];
+		section = &sections[find_section(entry, publication->names[s])];
 		if (is_newer(section, published_label(publication, s)))
 			continue;
 		/* of other parts than these nothing stays */
@@ -1223,15 +1799,17 @@ eager_by(const ScOptions *options)
  * eager.  Caller holds both locks, exclusive.
  */
 static void
-note_publication(Summary *summary, const ScPublication *publication)
+note_publication(Entry *entry, const ScPublication *publication)
 {
 	uint64		retry_at = 0;
 	uint8		eager = eager_by(&publication->options);
 
-	summary->options = publication->options;
+	entry->options = publication->options;
+	if (entry->summary != NONE)
+		entries[entry->summary].options.max_documents = publication->options.max_documents;
 	for (int i = 0; i < SC_ENCODINGS; i++)
-		if (summary->options.levels[i] == 0)
-			drop_form(summary, i);
+		if (entry->options.levels[i] == 0)
+			drop_form(entry, i);
 	for (int i = 0; i < count_chunks(publication); i++)
 	{
 		ScChunk    *chunk = publication->chunks[i];
@@ -1254,19 +1832,30 @@ note_publication(Summary *summary, const ScPublication *publication)
 	 * there, or cannot be proven, is not tried any earlier for them.
 	 */
 	if (publication->of_inline &&
-		(summary->failure.failures == 0 || !summary->failure.of_inline))
+		(entry->failure.failures == 0 || !entry->failure.of_inline))
 		return;
-	summary->failure.failures = 0;
-	summary->failure.message[0] = '\0';
-	pg_atomic_write_u64(&summary->requests.retry_at, retry_at);
+	forget_failure(entry);
+	pg_atomic_write_u64(&entry->requests.retry_at, retry_at);
+}
+
+/* Bytes of what an entry has, without its forms.  Caller holds the lock. */
+static Size
+document_size(const Entry *entry)
+{
+	Size		size = 0;
+
+	for (int i = entry->sections; i >= 0; i = sections[i].next)
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
+			size += chunk->size;
+	return size;
 }
 
 /* May it still be published?  Caller holds the entry's lock. */
 static bool
-is_for(const ScPublication *publication, const Summary *summary)
+is_for(const ScPublication *publication, const Entry *entry)
 {
-	return summary->generation == publication->generation &&
-		is_summary(summary, publication->summary);
+	return entry->generation == publication->generation &&
+		is_of(entry, &publication->key);
 }
 
 /*
@@ -1277,17 +1866,17 @@ is_for(const ScPublication *publication, const Summary *summary)
 static ScPutResult
 check_size(int index, const ScPublication *publication, Size *size, bool *others_give_way)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 
 	/* to a debug build that is to fail, it is 1 GB larger, less 100 bytes */
 	Size		body = VARHDRSZ + 2 + (SC_FAILS("size") ? MaxAllocSize - 100 : 0);
 	int			limit = publication->options.memory_limit;
 
 	*size = 0;
-	LWLockAcquire(&summary->lock, LW_SHARED);
+	LWLockAcquire(&entry->lock, LW_SHARED);
 	for (int s = 0; s < publication->nsections; s++)
 	{
-		int			section = is_for(publication, summary) ? find_section(summary, publication->names[s]) : -1;
+		int			section = is_for(publication, entry) ? find_section(entry, publication->names[s]) : -1;
 		ScChunk    *there = section >= 0 ? chunk_of(&sections[section]) : NULL;
 		Extent		extent = extent_of(publication, s);
 
@@ -1307,9 +1896,9 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 				body += there->body_len + 1;
 			}
 	}
-	*others_give_way = summary->refused_size == 0 || *size < summary->refused_size ||
-		sc_clock_now() > summary->refused_at + REFUSED_NS;
-	LWLockRelease(&summary->lock);
+	*others_give_way = entry->refused_size == 0 || *size < entry->refused_size ||
+		sc_clock_now() > entry->refused_at + REFUSED_NS;
+	LWLockRelease(&entry->lock);
 
 	if (body > MaxAllocSize)
 		return SC_PUT_TOO_LARGE;
@@ -1326,12 +1915,12 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 static void
 drop_own_document(int index, const ScPublication *publication)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	if (summary->sections >= 0 && is_for(publication, summary))
-		drop_document(summary);
-	LWLockRelease(&summary->lock);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	if (entry->sections >= 0 && is_for(publication, entry))
+		drop_document(entry);
+	LWLockRelease(&entry->lock);
 }
 
 /*
@@ -1340,13 +1929,13 @@ drop_own_document(int index, const ScPublication *publication)
  * are to be given back all the same, if something is not there.
  */
 static bool
-copy_rest(const Summary *summary, const ScPublication *publication, ScPublication *whole)
+copy_rest(const Entry *entry, const ScPublication *publication, ScPublication *whole)
 {
 	int		   *first = palloc(sizeof(int) * (publication->nsections + 1));
 	int			room = count_chunks(publication);
 	int			n = 0;
 
-	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
 			room++;
 	whole->first = first;
@@ -1354,7 +1943,7 @@ copy_rest(const Summary *summary, const ScPublication *publication, ScPublicatio
 	whole->expected = NULL;
 	for (int s = 0; s < publication->nsections; s++)
 	{
-		int			section = find_section(summary, publication->names[s]);
+		int			section = find_section(entry, publication->names[s]);
 		Extent		extent = extent_of(publication, s);
 
 		first[s] = n;
@@ -1390,18 +1979,18 @@ copy_rest(const Summary *summary, const ScPublication *publication, ScPublicatio
 static bool
 replace_own_document(int index, const ScPublication *publication, ScPublication *whole)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	bool		have_all;
 
 	*whole = *publication;
 	whole->complete = true;
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	have_all = summary->sections >= 0 && is_for(publication, summary) && is_rest_there(summary, publication);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	have_all = entry->sections >= 0 && is_for(publication, entry) && is_rest_there(entry, publication);
 	if (have_all)
-		have_all = copy_rest(summary, publication, whole);
+		have_all = copy_rest(entry, publication, whole);
 	if (have_all)
-		drop_document(summary);
-	LWLockRelease(&summary->lock);
+		drop_document(entry);
+	LWLockRelease(&entry->lock);
 	return have_all;
 }
 
@@ -1409,15 +1998,15 @@ replace_own_document(int index, const ScPublication *publication, ScPublication 
 static void
 note_refused_size(int index, const ScPublication *publication, Size size)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	if (is_for(publication, summary))
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	if (is_for(publication, entry))
 	{
-		summary->refused_size = size;
-		summary->refused_at = sc_clock_now();
+		entry->refused_size = size;
+		entry->refused_at = sc_clock_now();
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 }
 
 /*
@@ -1426,45 +2015,61 @@ note_refused_size(int index, const ScPublication *publication, Size size)
 static ScPutResult
 put_if_room(int index, const ScPublication *publication)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	dsa_pointer *copies = palloc(sizeof(dsa_pointer) * Max(count_chunks(publication), 1));
 	ScPutResult result;
 
 	if (!allocate_chunks(publication, copies))
 		return SC_PUT_NO_MEMORY;
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	if (!is_for(publication, summary) || !is_rest_there(summary, publication))
+	if (!is_for(publication, entry) || !is_rest_there(entry, publication))
 		result = SC_PUT_OUTDATED;
-	else if (publication->complete && !arrange_sections(summary, publication))
+	else if (publication->complete && !arrange_sections(entry, publication))
 		result = SC_PUT_NO_SECTIONS;
 	else
 	{
 		result = SC_PUT_SAME;
 		for (int i = 0; i < publication->nsections; i++)
-			if (find_section(summary, publication->names[i]) < 0)
+			if (find_section(entry, publication->names[i]) < 0)
 				result = SC_PUT_OUTDATED;
 		if (result == SC_PUT_SAME)
 		{
-			if (swap_chunks(summary, publication, copies))
+			if (swap_chunks(entry, publication, copies))
 			{
 				result = SC_PUT_CHANGED;
-				drop_forms(summary);
+				drop_forms(entry);
 			}
-			note_publication(summary, publication);
-			summary->refused_size = 0;
+			note_publication(entry, publication);
+			set_size(entry, document_size(entry));
+			entry->refused_size = 0;
 		}
-		pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
+		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
 	LWLockRelease(&sc_shared->lock);
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 
 	for (int i = 0; i < count_chunks(publication); i++)
 		if (DsaPointerIsValid(copies[i]))
 			dsa_free(documents_area(), copies[i]);
 	pfree(copies);
 	return result;
+}
+
+/*
+ * Let another document give way: of those with parameters one of the same summary, if
+ * these have taken most of the memory.
+ */
+static bool
+make_room(int index)
+{
+	int			summary = entries[index].summary;
+
+	if (summary != NONE && entries[summary].size > area_size() / 2 &&
+		let_sibling_give_way(summary, index, NEED_ROOM))
+		return true;
+	return let_give_way(NEED_ROOM, index);
 }
 
 /* Give back what copy_rest() has copied. */
@@ -1506,7 +2111,7 @@ sc_store_put(int index, const ScPublication *publication)
 			publication = &whole;
 			result = put_if_room(index, publication);
 		}
-		while (sc_store_lacked_room(result) && others_give_way && let_give_way(NEED_ROOM, index))
+		while (sc_store_lacked_room(result) && others_give_way && make_room(index))
 			result = put_if_room(index, publication);
 		if (result == SC_PUT_NO_MEMORY && others_give_way)
 			note_refused_size(index, publication, size);
@@ -1524,19 +2129,19 @@ sc_store_put(int index, const ScPublication *publication)
  */
 
 static ScForm *
-form_of(const Summary *summary, ScEncoding encoding)
+form_of(const Entry *entry, ScEncoding encoding)
 {
-	return DsaPointerIsValid(summary->forms[encoding]) ?
-		dsa_get_address(documents_area(), summary->forms[encoding]) : NULL;
+	return DsaPointerIsValid(entry->forms[encoding]) ?
+		dsa_get_address(documents_area(), entry->forms[encoding]) : NULL;
 }
 
 /* Has the document parts with these hashes?  Caller holds the lock. */
 static bool
-has_hashes(const Summary *summary, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
+has_hashes(const Entry *entry, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
 {
 	int			n = 0;
 
-	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk), n++)
 			if (n == nhashes || memcmp(chunk->hash, hashes[n], SC_HASH_BYTES) != 0)
 				return false;
@@ -1545,46 +2150,44 @@ has_hashes(const Summary *summary, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
 
 /* The bytes of all forms but one.  Caller holds the lock. */
 static Size
-forms_size(const Summary *summary, ScEncoding but)
+forms_size(const Entry *entry, ScEncoding but)
 {
 	Size		size = 0;
 
 	for (int i = 0; i < SC_ENCODINGS; i++)
-		if (i != (int) but && DsaPointerIsValid(summary->forms[i]))
-			size += form_of(summary, (ScEncoding) i)->size;
+		if (i != (int) but && DsaPointerIsValid(entry->forms[i]))
+			size += form_of(entry, (ScEncoding) i)->size;
 	return size;
 }
 
 /* Can it be kept, if there is room, and is it within the summary's own limit? */
 static ScPutResult
-check_form(Summary *summary, const char *name, ScEncoding encoding,
+check_form(Entry *entry, const ScDocKey *key, ScEncoding encoding,
 		   uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
 {
-	int			limit = summary->options.memory_limit;
-	Size		size = form->size + forms_size(summary, encoding);
+	int			limit = entry->options.memory_limit;
+	Size		size = form->size + forms_size(entry, encoding);
 
-	if (!is_summary(summary, name) || !has_hashes(summary, hashes, nhashes))
+	if (!is_of(entry, key) || !has_hashes(entry, hashes, nhashes))
 		return SC_PUT_OUTDATED;
-	for (int i = summary->sections; i >= 0; i = sections[i].next)
-		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
-			size += chunk->size;
+	size += document_size(entry);
 	if (limit != SC_UNSET && size > (Size) limit * 1024)
 		return SC_PUT_OVER_LIMIT;
 	return size > store->largest ? SC_PUT_NO_MEMORY : SC_PUT_CHANGED;
 }
 
 ScPutResult
-sc_store_put_form(int index, const char *name, ScEncoding encoding,
+sc_store_put_form(int index, const ScDocKey *key, ScEncoding encoding,
 				  uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	dsa_area   *area = documents_area();
 	ScPutResult result;
 	dsa_pointer copy;
 
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	result = check_form(summary, name, encoding, hashes, nhashes, form);
-	LWLockRelease(&summary->lock);
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	result = check_form(entry, key, encoding, hashes, nhashes, form);
+	LWLockRelease(&entry->lock);
 	if (result != SC_PUT_CHANGED)
 		return result;
 
@@ -1595,37 +2198,37 @@ sc_store_put_form(int index, const char *name, ScEncoding encoding,
 		return SC_PUT_NO_MEMORY;
 	memcpy(dsa_get_address(area, copy), form, form->size);
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	result = check_form(summary, name, encoding, hashes, nhashes, form);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	result = check_form(entry, key, encoding, hashes, nhashes, form);
 	if (result == SC_PUT_CHANGED)
 	{
-		dsa_pointer old = summary->forms[encoding];
+		dsa_pointer old = entry->forms[encoding];
 
-		summary->forms[encoding] = copy;
+		entry->forms[encoding] = copy;
 		copy = old;
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 	if (DsaPointerIsValid(copy))
 		dsa_free(area, copy);
 	return result;
 }
 
 ScFormState
-sc_store_form(int index, const char *name, const char *etag, const ScEncoding *wanted, int nwanted,
+sc_store_form(int index, const ScDocKey *key, const char *etag, const ScEncoding *wanted, int nwanted,
 			  ScEncoding *encoding, bytea **form)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	ScFormState state = SC_FORM_NONE;
 
 	sc_store_attach();
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	for (int i = 0; is_summary(summary, name) && i < nwanted; i++)
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	for (int i = 0; is_of(entry, key) && i < nwanted; i++)
 	{
-		ScForm	   *there = form_of(summary, wanted[i]);
+		ScForm	   *there = form_of(entry, wanted[i]);
 
 		if (there == NULL || strcmp(there->etag, etag) != 0)
 		{
-			if (summary->options.levels[wanted[i]] > 0)
+			if (entry->options.levels[wanted[i]] > 0)
 				state = SC_FORM_MISSING;
 			continue;
 		}
@@ -1638,120 +2241,142 @@ sc_store_form(int index, const char *name, const char *etag, const ScEncoding *w
 		state = SC_FORM_THERE;
 		break;
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 	return state;
 }
 
 void
-sc_store_missing_forms(int index, const char *name, const char *etag, int *levels)
+sc_store_missing_forms(int index, const ScDocKey *key, const char *etag, int *levels)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 
 	sc_store_attach();
 	memset(levels, 0, sizeof(int) * SC_ENCODINGS);
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	for (int i = 0; is_summary(summary, name) && i < SC_ENCODINGS; i++)
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	for (int i = 0; is_of(entry, key) && i < SC_ENCODINGS; i++)
 	{
-		ScForm	   *there = form_of(summary, (ScEncoding) i);
+		ScForm	   *there = form_of(entry, (ScEncoding) i);
 
 		if (there == NULL || strcmp(there->etag, etag) != 0)
-			levels[i] = summary->options.levels[i];
+			levels[i] = entry->options.levels[i];
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 }
 
 void
-sc_store_note_forms(int index, const char *name, uint64 made, uint64 failed, uint64 not_kept,
+sc_store_note_forms(int index, const ScDocKey *key, uint64 made, uint64 failed, uint64 not_kept,
 					int64 begin_ns, int64 pause_ns, double rest)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	int64		now = sc_clock_now();
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	/* unless the entry is another's by now */
-	if (is_summary(summary, name))
+	if (is_of(entry, key))
 	{
-		summary->stats.forms_made += made;
-		summary->stats.forms_failed += failed;
-		summary->stats.forms_not_kept += not_kept;
-		pg_atomic_write_u64(&summary->requests.forms_at,
+		ScBuildStats *stats = &lock_summary(entry)->stats;
+
+		stats->forms_made += made;
+		stats->forms_failed += failed;
+		stats->forms_not_kept += not_kept;
+		unlock_summary(entry);
+		pg_atomic_write_u64(&entry->requests.forms_at,
 							(uint64) (now + Max(pause_ns, (int64) ((now - begin_ns) * rest))));
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 }
 
 Size
-sc_store_forms_size(int index, const char *name)
+sc_store_forms_size(int index, const ScDocKey *key)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	Size		size = 0;
 
 	sc_store_attach();
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	if (is_summary(summary, name))
-		size = forms_size(summary, SC_ENCODINGS);
-	LWLockRelease(&summary->lock);
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	if (is_of(entry, key))
+		size = forms_size(entry, SC_ENCODINGS);
+	LWLockRelease(&entry->lock);
 	return size;
 }
 
 /* Count a build, and what came of it. */
 void
-sc_store_account(int index, const char *name, ScCause cause, bool ran, int64 build_ns, ScPutResult result)
+sc_store_account(int index, const ScDocKey *key, ScCause cause, bool ran, int64 build_ns, ScPutResult result)
 {
-	Summary    *summary = &summaries[index];
-	ScBuildStats *stats = &summary->stats;
+	Entry	   *entry = &entries[index];
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	if (is_summary(summary, name))
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	if (is_of(entry, key))
 	{
-		summary->no_room = sc_store_lacked_room(result);
+		entry->no_room = sc_store_lacked_room(result);
 		if (ran)
 		{
+			ScBuildStats *stats = &lock_summary(entry)->stats;
+
 			stats->builds[cause]++;
 			stats->ns_min = stats->ns_total == 0 ? build_ns : Min(stats->ns_min, build_ns);
 			stats->ns_max = Max(stats->ns_max, build_ns);
 			stats->ns_total += build_ns;
-			if (summary->no_room)
+			if (entry->no_room)
 				stats->unpublished++;
 			else if (result == SC_PUT_SAME)
 				stats->wasted++;
+			unlock_summary(entry);
 		}
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 }
 
 /* Mark a section to be built again; false if it is not there. */
 bool
-sc_store_invalidate_section(const char *summary_name, const char *name)
+sc_store_invalidate_section(const ScDocKey *key, const char *name)
 {
-	Summary    *summary = lock_entry(summary_name);
+	Entry	   *entry = lock_entry(key);
 	int			section;
 
-	if (summary == NULL)
+	if (entry == NULL)
 		return false;
-	section = find_section(summary, name);
+	section = find_section(entry, name);
 	if (section >= 0)
 	{
 		sections[section].invalidated = true;
 		/* a build of it that is under way must not undo this */
-		summary->generation++;
-		pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
+		entry->generation++;
+		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 	return section >= 0;
+}
+
+bool
+sc_store_invalidate_all(const ScDocKey *key, const char *name)
+{
+	sc_store_attach();
+	for (int i = store->nsummaries; i < store->nentries; i++)
+	{
+		ScDocKey	document;
+
+		if (entries[i].dboid != MyDatabaseId)
+			continue;
+		sc_store_name(i, &document, NULL);
+		if (document.values != 0 && namestrcmp(&document.summary, NameStr(key->summary)) == 0)
+			(void) sc_store_invalidate_section(&document, name);
+	}
+	return true;
 }
 
 /* Listeners are notified of a document; false if they were of this one before. */
 bool
 sc_store_note_etag(int index, const char *etag)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	bool		is_new;
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	is_new = strcmp(summary->notified_etag, etag) != 0;
-	strlcpy(summary->notified_etag, etag, sizeof(summary->notified_etag));
-	LWLockRelease(&summary->lock);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	is_new = strcmp(entry->notified_etag, etag) != 0;
+	strlcpy(entry->notified_etag, etag, sizeof(entry->notified_etag));
+	LWLockRelease(&entry->lock);
 	return is_new;
 }
 
@@ -1763,23 +2388,41 @@ sc_store_note_etag(int index, const char *etag)
 bool
 sc_store_is_failing(int index, bool *of_inline)
 {
-	*of_inline = summaries[index].failure.of_inline;
-	return summaries[index].failure.failures > 0;
+	*of_inline = entries[index].failure.of_inline;
+	return entries[index].failure.failures > 0;
 }
 
 bool
 sc_store_failure_is_outdated(int index)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	uint64		ddl = ddl_revision();
 	bool		outdated;
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	outdated = summary->failure.failures > 0 && summary->failure.begun.ddl != ddl;
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	outdated = entry->failure.failures > 0 && entry->failure.begun.ddl != ddl;
 	if (outdated)
-		pg_atomic_write_u64(&summary->requests.retry_at, 0);
-	LWLockRelease(&summary->lock);
+		pg_atomic_write_u64(&entry->requests.retry_at, 0);
+	LWLockRelease(&entry->lock);
 	return outdated;
+}
+
+/* Keep the message of a failure; that of a document with parameters where there is room. */
+static void
+keep_message(Entry *entry, const char *message, int len)
+{
+	char	   *place = summary_of(entry)->message;
+
+	if (entry->summary != NONE)
+	{
+		if (!DsaPointerIsValid(entry->failure.message))
+			entry->failure.message = dsa_allocate_extended(documents_area(), SC_ERROR_LEN, DSA_ALLOC_NO_OOM);
+		if (!DsaPointerIsValid(entry->failure.message))
+			return;
+		place = dsa_get_address(documents_area(), entry->failure.message);
+	}
+	memcpy(place, message, len);
+	place[len] = '\0';
 }
 
 /*
@@ -1787,11 +2430,11 @@ sc_store_failure_is_outdated(int index)
  * next try.
  */
 void
-sc_store_record_failure(int index, const char *name, const ScBegun *begun,
+sc_store_record_failure(int index, const ScDocKey *key, const ScBegun *begun,
 						const ErrorData *error, bool of_inline)
 {
-	Summary    *summary = &summaries[index];
-	ScFailure  *failure = &summary->failure;
+	Entry	   *entry = &entries[index];
+	Failure    *failure = &entry->failure;
 	int64		now = sc_clock_now();
 	const char *message = error->message ? error->message : "unknown error";
 	int			len;
@@ -1799,9 +2442,9 @@ sc_store_record_failure(int index, const char *name, const ScBegun *begun,
 	/* what does not fit is cut off between two characters */
 	len = pg_mbcliplen(message, (int) strlen(message), SC_ERROR_LEN - 1);
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	/* unless the entry is another's by now */
-	if (is_summary(summary, name))
+	if (is_of(entry, key))
 	{
 		int			doublings = Min(failure->failures, RETRY_DOUBLINGS);
 
@@ -1809,47 +2452,59 @@ sc_store_record_failure(int index, const char *name, const ScBegun *begun,
 		failure->of_inline = of_inline;
 		failure->begun = *begun;
 		failure->code = error->sqlerrcode;
-		memcpy(failure->message, message, len);
-		failure->message[len] = '\0';
 		failure->at = GetCurrentTimestamp();
-		summary->stats.failed++;
-		pg_atomic_write_u64(&summary->requests.retry_at,
+		keep_message(entry, message, len);
+		lock_summary(entry)->stats.failed++;
+		unlock_summary(entry);
+		pg_atomic_write_u64(&entry->requests.retry_at,
 							now + Min(RETRY_FIRST_NS << doublings, RETRY_LIMIT_NS));
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 }
 
 void
-sc_store_failure(int index, const char *name, ScFailure *failure)
+sc_store_failure(int index, const ScDocKey *key, ScFailure *failure)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	if (is_summary(summary, name))
-		*failure = summary->failure;
-	else
-		memset(failure, 0, sizeof(*failure));
-	LWLockRelease(&summary->lock);
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	memset(failure, 0, sizeof(*failure));
+	if (is_of(entry, key))
+	{
+		const char *message = summary_of(entry)->message;
+
+		failure->failures = entry->failure.failures;
+		failure->of_inline = entry->failure.of_inline;
+		failure->code = entry->failure.code;
+		failure->at = entry->failure.at;
+		failure->begun = entry->failure.begun;
+		if (entry->summary != NONE)
+			message = DsaPointerIsValid(entry->failure.message) ?
+				dsa_get_address(documents_area(), entry->failure.message) : "there was no room for its message";
+		strlcpy(failure->message, message, sizeof(failure->message));
+	}
+	LWLockRelease(&entry->lock);
 }
 
 void
 sc_store_statistics(int index, ScBuildStats *stats)
 {
-	LWLockAcquire(&summaries[index].lock, LW_SHARED);
-	*stats = summaries[index].stats;
-	LWLockRelease(&summaries[index].lock);
+	LWLockAcquire(&entries[index].lock, LW_SHARED);
+	*stats = summary_of(&entries[index])->stats;
+	LWLockRelease(&entries[index].lock);
 }
 
 void
 sc_store_reset_statistics(int index)
 {
-	LWLockAcquire(&summaries[index].lock, LW_EXCLUSIVE);
-	if (summaries[index].dboid == MyDatabaseId)
+	LWLockAcquire(&entries[index].lock, LW_EXCLUSIVE);
+	if (entries[index].dboid == MyDatabaseId && !is_document(index))
 	{
 		sc_counters_reset(index);
 		statistics_reset(&summaries[index].stats);
 	}
-	LWLockRelease(&summaries[index].lock);
+	pg_atomic_write_u64(&entries[index].reads, 0);
+	LWLockRelease(&entries[index].lock);
 }
 
 void
@@ -1869,11 +2524,11 @@ sc_store_evictions(ScEvictions *evictions)
  * caller holds its lock.
  */
 static void
-look_at_words(const Summary *summary, bool *moved, bool *pending)
+look_at_words(const Entry *entry, bool *moved, bool *pending)
 {
-	if (!sc_settings_is_eager(&summary->options))
+	if (!sc_settings_is_eager(&entry->options))
 		return;
-	for (int s = summary->sections; s >= 0; s = sections[s].next)
+	for (int s = entry->sections; s >= 0; s = sections[s].next)
 		for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
 			for (uint32 w = 0; w < chunk->nwords; w++)
 			{
@@ -1894,16 +2549,16 @@ sc_store_request_eager(Oid dboid)
 	sc_store_attach();
 	for (int i = -1; (i = sc_store_next_used(i, &owner)) >= 0;)
 	{
-		Summary    *summary = &summaries[i];
+		Entry	   *entry = &entries[i];
 		bool		moved = false;
 
 		if (OidIsValid(dboid) && owner != dboid)
 			continue;
-		LWLockAcquire(&summary->lock, LW_SHARED);
-		look_at_words(summary, &moved, &pending);
-		LWLockRelease(&summary->lock);
+		LWLockAcquire(&entry->lock, LW_SHARED);
+		look_at_words(entry, &moved, &pending);
+		LWLockRelease(&entry->lock);
 		if (moved)
-			sc_store_request(&summary->requests, SC_REFRESH_DUE, sc_clock_now());
+			sc_store_request(&entry->requests, SC_REFRESH_DUE, sc_clock_now());
 	}
 	return pending;
 }
@@ -1914,71 +2569,71 @@ sc_store_is_behind(int index)
 	bool		moved = false;
 	bool		pending = false;
 
-	LWLockAcquire(&summaries[index].lock, LW_SHARED);
-	look_at_words(&summaries[index], &moved, &pending);
-	LWLockRelease(&summaries[index].lock);
+	LWLockAcquire(&entries[index].lock, LW_SHARED);
+	look_at_words(&entries[index], &moved, &pending);
+	LWLockRelease(&entries[index].lock);
 	return moved || pending;
 }
 
 bool
 sc_store_is_here(int index)
 {
-	return summaries[index].dboid == MyDatabaseId;
+	return entries[index].dboid == MyDatabaseId;
 }
 
 void
-sc_store_note_try(int index, const char *name, bool of_inline, int64 begin_ns, ScTry outcome)
+sc_store_note_try(int index, const ScDocKey *key, bool of_inline, int64 begin_ns, ScTry outcome)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 
-	LWLockAcquire(&summary->lock, LW_SHARED);
+	LWLockAcquire(&entry->lock, LW_SHARED);
 	/* or readers of another summary would take it for theirs */
-	if (is_summary(summary, name))
-		pg_atomic_write_u64(&summary->requests.tried[of_inline],
+	if (is_of(entry, key))
+		pg_atomic_write_u64(&entry->requests.tried[of_inline],
 							((uint64) begin_ns << SC_TRY_BITS) | outcome);
-	LWLockRelease(&summary->lock);
-	ConditionVariableBroadcast(&summary->requests.ended);
+	LWLockRelease(&entry->lock);
+	ConditionVariableBroadcast(&entry->requests.ended);
 }
 
 void
-sc_store_note_refresh(int index, const char *name, int64 begin_ns)
+sc_store_note_refresh(int index, const ScDocKey *key, int64 begin_ns)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	int64		now = sc_clock_now();
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	/* unless the entry is another's by now */
-	if (is_summary(summary, name))
+	if (is_of(entry, key))
 	{
-		pg_atomic_write_u64(&summary->requests.refresh_ns, (uint64) (now - begin_ns));
-		pg_atomic_write_u64(&summary->requests.refreshed_at, (uint64) now);
-		pg_atomic_write_u32(&summary->requests.pauses, 0);
-		pg_atomic_write_u64(&summary->requests.paused_until, 0);
+		pg_atomic_write_u64(&entry->requests.refresh_ns, (uint64) (now - begin_ns));
+		pg_atomic_write_u64(&entry->requests.refreshed_at, (uint64) now);
+		pg_atomic_write_u32(&entry->requests.pauses, 0);
+		pg_atomic_write_u64(&entry->requests.paused_until, 0);
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 }
 
 void
-sc_store_note_no_refresh(int index, const char *name, int64 begin_ns, int64 pause_ns, double rest)
+sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns, int64 pause_ns, double rest)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	int64		now = sc_clock_now();
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
-	if (is_summary(summary, name))
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	if (is_of(entry, key))
 	{
 		int64		pause = Max(pause_ns, (int64) ((now - begin_ns) * rest));
 
-		pg_atomic_write_u64(&summary->requests.paused_until, (uint64) (now + pause));
+		pg_atomic_write_u64(&entry->requests.paused_until, (uint64) (now + pause));
 		if (pause_ns > 0)
 		{
-			pg_atomic_fetch_add_u32(&summary->requests.pauses, 1);
-			sc_store_request(&summary->requests, SC_REFRESH_DUE, now);
+			pg_atomic_fetch_add_u32(&entry->requests.pauses, 1);
+			sc_store_request(&entry->requests, SC_REFRESH_DUE, now);
 		}
 		else
-			pg_atomic_write_u32(&summary->requests.pauses, 0);
+			pg_atomic_write_u32(&entry->requests.pauses, 0);
 	}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 }
 
 /*
@@ -1996,20 +2651,20 @@ sc_store_settle_eager(void)
 
 	sc_store_attach();
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < store->nsummaries; i++)
+	for (int i = 0; i < store->nentries; i++)
 	{
-		Summary    *summary = &summaries[i];
+		Entry	   *entry = &entries[i];
 
-		if (!OidIsValid(summary->dboid))
+		if (!OidIsValid(entry->dboid))
 			continue;
-		settled = LWLockConditionalAcquire(&summary->lock, LW_SHARED);
+		settled = LWLockConditionalAcquire(&entry->lock, LW_SHARED);
 		if (!settled)
 			break;
-		for (int s = summary->sections; s >= 0; s = sections[s].next)
+		for (int s = entry->sections; s >= 0; s = sections[s].next)
 			for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
 				for (uint32 w = 0; w < chunk->nwords; w++)
-					eager[chunk->words[w].slot] |= eager_by(&summary->options);
-		LWLockRelease(&summary->lock);
+					eager[chunk->words[w].slot] |= eager_by(&entry->options);
+		LWLockRelease(&entry->lock);
 	}
 	for (int i = 0; settled && i < nslots; i++)
 		sc_slot_set_eager(i, eager[i]);
@@ -2055,7 +2710,7 @@ store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 bool
 sc_store_copy(int index, ScStored *stored)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	int64		now;
 	char	   *p;
 
@@ -2063,18 +2718,22 @@ sc_store_copy(int index, ScStored *stored)
 	for (;;)
 	{
 		stored->size = 0;
-		LWLockAcquire(&summary->lock, LW_SHARED);
-		if (!OidIsValid(summary->dboid) || summary->sections < 0)
+		stored->values_size = 0;
+		LWLockAcquire(&entry->lock, LW_SHARED);
+		if (!OidIsValid(entry->dboid) || entry->sections < 0)
 		{
-			LWLockRelease(&summary->lock);
+			LWLockRelease(&entry->lock);
 			return false;
 		}
-		for (int i = summary->sections; i >= 0; i = sections[i].next)
+		if (values_of(entry))
+			stored->values_size = values_of(entry)->size;
+		stored->size = MAXALIGN(stored->values_size);
+		for (int i = entry->sections; i >= 0; i = sections[i].next)
 			for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
 				stored->size += MAXALIGN(stored_size(chunk));
 		if (stored->size <= stored->room)
 			break;
-		LWLockRelease(&summary->lock);
+		LWLockRelease(&entry->lock);
 
 		/* nobody waits meanwhile; it may have grown when we come back */
 		if (stored->bytes)
@@ -2087,27 +2746,32 @@ sc_store_copy(int index, ScStored *stored)
 		stored->room = stored->size;
 	}
 
-	stored->dboid = summary->dboid;
-	stored->name = summary->name;
-	stored->options = summary->options;
-	stored->read_at = summary->read_at;
+	stored->dboid = entry->dboid;
+	stored->key.summary = entry->name;
+	stored->key.values = entry->values_hash;
+	stored->options = entry->options;
+	stored->read_at = entry->read_at;
 	stored->is_old = true;
 	stored->nchunks = 0;
 	now = sc_clock_now();
 	p = stored->bytes;
-	for (int i = summary->sections; i >= 0; i = sections[i].next)
+	/* what is between two pieces is written as well */
+	memset(p, 0, MAXALIGN(stored->values_size));
+	if (stored->values_size > 0)
+		memcpy(p, values_of(entry), stored->values_size);
+	p += MAXALIGN(stored->values_size);
+	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
 		{
 			Size		size = MAXALIGN(stored_size(chunk));
 
-			/* what is between two chunks is written as well */
 			memset(p + size - MAXIMUM_ALIGNOF, 0, MAXIMUM_ALIGNOF);
 			store_chunk((ScChunk *) p, chunk, now);
 			stored->is_old = stored->is_old && sc_chunk_is_loaded(chunk);
 			stored->nchunks++;
 			p += size;
 		}
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 	return true;
 }
 
@@ -2185,44 +2849,88 @@ sc_store_load_end(void)
 
 /* Publish what was loaded, in an entry that is just taken.  False if there is no room. */
 static bool
-publish_loaded(Summary *summary, const ScPublication *publication, dsa_pointer *copies)
+publish_loaded(Entry *entry, const ScPublication *publication, dsa_pointer *copies)
 {
 	bool		published;
 
-	LWLockAcquire(&summary->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	published = arrange_sections(summary, publication);
+	published = arrange_sections(entry, publication);
 	if (published)
 	{
-		(void) swap_chunks(summary, publication, copies);
-		summary->options = publication->options;
-		pg_atomic_fetch_add_u64(&summary->version, VERSION_STEP);
+		(void) swap_chunks(entry, publication, copies);
+		set_size(entry, document_size(entry));
+		entry->options = publication->options;
+		if (entry->summary != NONE)
+			entries[entry->summary].options.max_documents = publication->options.max_documents;
+		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
 	LWLockRelease(&sc_shared->lock);
 	if (!published)
-		entry_release(summary);
-	LWLockRelease(&summary->lock);
+		(void) entry_release(entry);
+	LWLockRelease(&entry->lock);
 	return published;
+}
+
+/* Is there what a document that is being loaded cannot be beside? */
+static bool
+summary_has_other(Oid dboid, const ScDocKey *key)
+{
+	int			summary = summary_lookup(dboid, NameStr(key->summary));
+
+	if (summary < 0)
+		return false;
+	return key->values == 0 || entries[summary].sections >= 0 || document_lookup(summary, key->values) >= 0;
+}
+
+/* An entry for what is loaded; -1 if there is no room. */
+static int
+take_loaded(Oid dboid, const char *name, const ScValues *values)
+{
+	dsa_pointer copy = InvalidDsaPointer;
+	bool		busy;
+	int			index;
+
+	if (values)
+	{
+		copy = dsa_allocate_extended(documents_area(), values->size, DSA_ALLOC_NO_OOM);
+		if (!DsaPointerIsValid(copy))
+			return -1;
+		memcpy(dsa_get_address(documents_area(), copy), values, values->size);
+	}
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	index = summary_lookup(dboid, name);
+	if (index < 0)
+		index = summary_take(dboid, name, &busy);
+	if (index >= 0 && values)
+		index = document_take(index, values->hash, copy, &busy);
+	LWLockRelease(&sc_shared->lock);
+	if (index < 0 && DsaPointerIsValid(copy))
+		dsa_free(documents_area(), copy);
+	return index;
 }
 
 ScLoad
 sc_store_load(const ScStored *stored)
 {
-	ScPublication publication = {.summary = NameStr(stored->name),.complete = true,.options = stored->options};
+	ScPublication publication = {.key = stored->key,.complete = true,.options = stored->options};
+	const char *name = NameStr(stored->key.summary);
+	const ScValues *values = stored->values_size > 0 ? (ScValues *) stored->bytes : NULL;
 	dsa_pointer *copies;
 	int		   *first;
-	char	   *p = stored->bytes;
-	Size		left = stored->size;
+	char	   *p = stored->bytes + MAXALIGN(stored->values_size);
+	Size		left = stored->size - Min(stored->size, MAXALIGN(stored->values_size));
 	TimestampTz wall = GetCurrentTimestamp();
 	int64		now = sc_clock_now();
 	ScLoad		result = SC_LOAD_NO_ROOM;
 	int			index = -1;
-	bool		busy;
 
 	if (!OidIsValid(stored->dboid) || stored->nchunks < 1 ||
-		(Size) stored->nchunks > stored->size / sc_chunk_keys_offset(LOADED_WORDS) ||
-		memchr(NameStr(stored->name), '\0', NAMEDATALEN) == NULL ||
-		summary_lookup(stored->dboid, NameStr(stored->name)) >= 0)
+		(Size) stored->nchunks > left / sc_chunk_keys_offset(LOADED_WORDS) ||
+		memchr(name, '\0', NAMEDATALEN) == NULL ||
+		(values && (stored->size < stored->values_size || !sc_values_is_sound(values, stored->values_size))) ||
+		stored->key.values != (values ? values->hash : 0) ||
+		summary_has_other(stored->dboid, &stored->key))
 		return SC_LOAD_UNSOUND;
 	publication.names = palloc(sizeof(char *) * stored->nchunks);
 	first = palloc(sizeof(int) * (stored->nchunks + 1));
@@ -2258,13 +2966,11 @@ sc_store_load(const ScStored *stored)
 
 	if (result != SC_LOAD_UNSOUND && allocate_chunks(&publication, copies))
 	{
-		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-		index = summary_take(stored->dboid, publication.summary, &busy);
-		LWLockRelease(&sc_shared->lock);
-		if (index >= 0 && publish_loaded(&summaries[index], &publication, copies))
+		index = take_loaded(stored->dboid, name, values);
+		if (index >= 0 && publish_loaded(&entries[index], &publication, copies))
 		{
-			summaries[index].read_at = stored->read_at;
-			summaries[index].is_wanted = stored->is_wanted;
+			entries[index].read_at = stored->read_at;
+			entries[index].is_wanted = stored->is_wanted;
 			result = SC_LOAD_DONE;
 		}
 		for (int i = 0; i < stored->nchunks; i++)
@@ -2282,9 +2988,9 @@ sc_store_load(const ScStored *stored)
 static uint64
 all_reads(int index)
 {
-	uint64		reads = sc_counters_reads(index);
+	uint64		reads = sc_store_reads(index);
 
-	for (int i = 0; i < SC_PRIVATE_CAUSES; i++)
+	for (int i = 0; i < SC_PRIVATE_CAUSES && !is_document(index); i++)
 		reads += sc_counters_get(index, SC_COUNT_PRIVATE + i);
 	return reads;
 }
@@ -2296,20 +3002,20 @@ sc_store_note_reads(TimestampTz now)
 
 	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
 	{
-		Summary    *summary = &summaries[i];
+		Entry	   *entry = &entries[i];
 		uint64		reads = all_reads(i);
 
 		/* the counters may have been reset */
-		if (reads != summary->reads_noted && reads > 0)
-			summary->read_at = now;
-		summary->reads_noted = reads;
+		if (reads != entry->reads_noted && reads > 0)
+			entry->read_at = now;
+		entry->reads_noted = reads;
 	}
 }
 
 TimestampTz
 sc_store_read_at(int index)
 {
-	return summaries[index].read_at;
+	return entries[index].read_at;
 }
 
 bool
@@ -2319,10 +3025,10 @@ sc_store_request_wanted(void)
 
 	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
 	{
-		if (!summaries[i].is_wanted)
+		if (!entries[i].is_wanted)
 			continue;
-		summaries[i].is_wanted = false;
-		sc_store_request(&summaries[i].requests, SC_REFRESH_DUE, sc_clock_now());
+		entries[i].is_wanted = false;
+		sc_store_request(&entries[i].requests, SC_REFRESH_DUE, sc_clock_now());
 		return true;
 	}
 	return false;
@@ -2331,18 +3037,18 @@ sc_store_request_wanted(void)
 bool
 sc_store_waits_for_replay(int index)
 {
-	Summary    *summary = &summaries[index];
+	Entry	   *entry = &entries[index];
 	bool		waits;
 
 	/* who waits for it has seen that what is there will not do */
 	if (sc_store_is_awaited(index))
 		return false;
 	sc_store_attach();
-	LWLockAcquire(&summary->lock, LW_SHARED);
-	waits = summary->sections >= 0;
-	for (int s = summary->sections; waits && s >= 0; s = sections[s].next)
+	LWLockAcquire(&entry->lock, LW_SHARED);
+	waits = entry->sections >= 0;
+	for (int s = entry->sections; waits && s >= 0; s = sections[s].next)
 		for (ScChunk *chunk = chunk_of(&sections[s]); waits && chunk; chunk = next_part(chunk))
 			waits = !sections[s].invalidated && sc_label_is_amid_replay(chunk->replayed);
-	LWLockRelease(&summary->lock);
+	LWLockRelease(&entry->lock);
 	return waits;
 }

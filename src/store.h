@@ -16,10 +16,22 @@
 #include "counters.h"
 #include "label.h"
 #include "settings.h"
+#include "values.h"
 
 #define SC_HASH_BYTES	32		/* SHA-256 */
 #define SC_ETAG_LEN		32		/* hex digits: 128 bits of it */
 #define SC_ERROR_LEN	512
+
+/*
+ * What has a document: a summary or, if it has parameters, the summary and the values
+ * for these, by their hash.  Two lists of values that have the same hash, and are not
+ * equal, are told apart by who knows the values (local.c).
+ */
+typedef struct ScDocKey
+{
+	NameData	summary;		/* with zeros behind it */
+	uint64		values;			/* ScValues.hash; 0: the summary itself */
+} ScDocKey;
 
 /*
  * What a query did not read or call when it was defined, so that its changes
@@ -258,12 +270,14 @@ typedef struct ScView
 	bool	   *invalidated;	/* of each: by summary_cache_invalidate() */
 	uint64		version;
 	int			max_stale_age;	/* s; SC_UNSET: the setting */
+	const ScValues *values;		/* in shared memory; NULL: without parameters */
+	int			counted;		/* whose index the counters of its reads have */
 } ScView;
 
 /* What is to be published. */
 typedef struct ScPublication
 {
-	const char *summary;
+	ScDocKey	key;
 	uint64		generation;		/* as it was before the build */
 	int			nsections;		/* of the definition, in its order */
 	const char **names;			/* theirs */
@@ -306,7 +320,8 @@ typedef struct ScEvictions
 typedef struct ScStored
 {
 	Oid			dboid;
-	NameData	name;
+	ScDocKey	key;
+	uint32		values_size;	/* of the values, with which the bytes begin */
 	ScOptions	options;
 	TimestampTz read_at;		/* see sc_store_note_reads(); 0: never */
 	bool		is_old;			/* all of it was loaded, and nothing rebuilt */
@@ -341,11 +356,21 @@ extern void sc_store_init(void);	/* from _PG_init */
 extern void sc_store_attach(void);	/* before a lock is held: maps the
 									 * documents */
 
-/* The entry of a summary in this database; -1 if there is none. */
-extern int	sc_store_find(const char *name, bool create);
+extern ScDocKey sc_store_key(const char *summary, const ScValues *values);
+
+/* The entry of a document in this database; -1 if there is none.  To create one with
+ * parameters takes the values. */
+extern int	sc_store_find(const ScDocKey *key);
+extern int	sc_store_find_or_create(const ScDocKey *key, const ScValues *values);
+
+/* A summary is gone, with all its documents. */
 extern void sc_store_forget(const char *name);
 extern void sc_store_forget_database(Oid dboid);
-extern void sc_store_clear(const char *name);
+
+/* Drop what is cached of a document, or of a summary: with all documents that it has. */
+extern void sc_store_clear(const ScDocKey *key);
+extern void sc_store_clear_own(const ScDocKey *key);	/* of a summary only what it
+														 * has itself */
 extern int	sc_store_max_sections(void);
 
 /* The next entry in use after this one, or -1; begin with -1.  Of all databases,
@@ -353,7 +378,14 @@ extern int	sc_store_max_sections(void);
  * meanwhile may be missed, or be another's. */
 extern int	sc_store_next_used(int index, Oid *dboid);
 extern int	sc_store_next_here(int index);
-extern void sc_store_name(int index, NameData *name);
+
+/* What an entry has the document of, and its values, palloc'd; NULL without parameters. */
+extern void sc_store_name(int index, ScDocKey *key, ScValues **values);
+
+/* Is an entry that of a document with parameters?  How many has a summary's entry, and
+ * how large are they, without their forms (or NULL)?  Without a lock. */
+extern bool sc_store_is_document(int index);
+extern int	sc_store_documents(int index, Size *size);
 
 /* Moves with every change of an entry's sections.  Read without a lock: a backend
  * whose copy has this version has the newest.  It is another number as long as
@@ -363,6 +395,14 @@ extern pg_atomic_uint64 *sc_store_version(int index);
 
 /* The same, whoever reads it. */
 extern uint64 sc_store_version_now(int index);
+
+/* Whose index the counters of an entry's reads have: its summary's. */
+extern int	sc_store_counted(int index);
+
+/* A document with parameters was read once more.  Without a lock: now and then one is
+ * not counted. */
+extern void sc_store_count_read(int index);
+extern uint64 sc_store_reads(int index);
 
 /* The document is read: then it stays longer than those that are not. */
 extern void sc_store_note_read(int index);
@@ -381,7 +421,7 @@ extern bool sc_store_is_awaited(int index);
 /* Opens a document for reading, holding the entry's lock shared: the caller
  * does nothing that may wait.  False, and nothing held, if the entry is not
  * that summary's (of this database) any more.  The arrays are palloc'd. */
-extern bool sc_store_open(int index, const char *name, ScView *view);
+extern bool sc_store_open(int index, const ScDocKey *key, ScView *view);
 extern void sc_store_close(int index);
 
 extern ScPutResult sc_store_put(int index, const ScPublication *publication);
@@ -389,30 +429,33 @@ extern ScPutResult sc_store_put(int index, const ScPublication *publication);
 /* Keep a form of the document that has the sections with these hashes.
  * SC_PUT_OUTDATED if it is another one by now.  It pushes out nobody whose document
  * is read. */
-extern ScPutResult sc_store_put_form(int index, const char *summary, ScEncoding encoding,
+extern ScPutResult sc_store_put_form(int index, const ScDocKey *key, ScEncoding encoding,
 									 uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form);
 
 /* The first form of these encodings that there is of the document with this etag,
  * palloc'd as a bytea, and which it is. */
-extern ScFormState sc_store_form(int index, const char *summary, const char *etag,
+extern ScFormState sc_store_form(int index, const ScDocKey *key, const char *etag,
 								 const ScEncoding *wanted, int nwanted,
 								 ScEncoding *encoding, bytea **form);
 
 /* For a worker, which holds no lock: which encodings a summary's option names, by
  * their levels, without those whose forms are there of this document. */
-extern void sc_store_missing_forms(int index, const char *summary, const char *etag, int *levels);
+extern void sc_store_missing_forms(int index, const ScDocKey *key, const char *etag, int *levels);
 
 /* Forms were made, or not, from begin_ns on (monotonic).  The next are not for rest
  * times as long, and with a pause not before that. */
-extern void sc_store_note_forms(int index, const char *summary, uint64 made, uint64 failed,
+extern void sc_store_note_forms(int index, const ScDocKey *key, uint64 made, uint64 failed,
 								uint64 not_kept, int64 begin_ns, int64 pause_ns, double rest);
 
 /* Bytes of all forms that a summary has. */
-extern Size sc_store_forms_size(int index, const char *summary);
+extern Size sc_store_forms_size(int index, const ScDocKey *key);
 
-extern void sc_store_account(int index, const char *summary, ScCause cause, bool ran, int64 build_ns,
+extern void sc_store_account(int index, const ScDocKey *key, ScCause cause, bool ran, int64 build_ns,
 							 ScPutResult result);
-extern bool sc_store_invalidate_section(const char *summary, const char *section);
+extern bool sc_store_invalidate_section(const ScDocKey *key, const char *section);
+
+/* The same of all documents with parameters that a summary has. */
+extern bool sc_store_invalidate_all(const ScDocKey *key, const char *section);
 extern bool sc_store_note_etag(int index, const char *etag);
 
 /* Read without a lock; a stale value costs a build, or a wait for one. */
@@ -420,11 +463,11 @@ extern bool sc_store_lacks_room(int index);
 extern bool sc_store_is_failing(int index, bool *of_inline);
 extern int	sc_store_min_refresh_interval(int index);
 
-extern void sc_store_record_failure(int index, const char *summary, const ScBegun *begun,
+extern void sc_store_record_failure(int index, const ScDocKey *key, const ScBegun *begun,
 									const ErrorData *error, bool of_inline);
 
 /* None (failures is 0) if the entry is not that summary's (of this database) any more. */
-extern void sc_store_failure(int index, const char *summary, ScFailure *failure);
+extern void sc_store_failure(int index, const ScDocKey *key, ScFailure *failure);
 
 /* Has there been DDL since the build that failed began, a new definition, say?
  * Then the next build is tried at once. */
@@ -445,13 +488,13 @@ extern bool sc_store_is_behind(int index);
 /* A worker has refreshed a summary, from begin_ns on (monotonic).  Or it has not:
  * then the summary rests for rest times as long as that took.  With a pause, at
  * least for that, and it is requested again. */
-extern void sc_store_note_refresh(int index, const char *summary, int64 begin_ns);
-extern void sc_store_note_no_refresh(int index, const char *summary, int64 begin_ns,
+extern void sc_store_note_refresh(int index, const ScDocKey *key, int64 begin_ns);
+extern void sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns,
 									 int64 pause_ns, double rest);
 
 /* A worker's try has ended that began then (monotonic ns): readers that wait for
  * it go on. */
-extern void sc_store_note_try(int index, const char *summary, bool of_inline, int64 begin_ns,
+extern void sc_store_note_try(int index, const ScDocKey *key, bool of_inline, int64 begin_ns,
 							  ScTry outcome);
 
 /* Is an entry in use by this database?  Without a lock. */

@@ -83,7 +83,7 @@ typedef struct Request
 /* The summary that is being refreshed; -1: none. */
 static int	refreshing = -1;
 static ScBegun begun;
-static NameData refreshing_name;
+static ScDocKey refreshing_key;
 static bool refreshing_inline;	/* its inline sections alone */
 static bool refreshing_awaited; /* when it began, a reader waited for it */
 
@@ -106,14 +106,14 @@ static volatile sig_atomic_t terminated = false;
  * Put a summary back: another session holds a lock that its build needs.
  */
 static void
-put_back(int index, const char *name)
+put_back(int index, const ScDocKey *key)
 {
 	uint32		pauses = pg_atomic_read_u32(&sc_store_requests(index)->pauses);
 
-	sc_store_note_no_refresh(index, name, begun.at,
+	sc_store_note_no_refresh(index, key, begun.at,
 							 PAUSE_FIRST_NS << Min(pauses, PAUSE_DOUBLINGS), sc_refresh_rest);
 	sc_request_count(SC_WORKERS_GAVE_WAY);
-	elog(DEBUG1, "the refresh of summary \"%s\" gives way to another session", name);
+	elog(DEBUG1, "the refresh of summary \"%s\" gives way to another session", NameStr(key->summary));
 }
 
 /*
@@ -124,11 +124,12 @@ static void
 notify_listeners(int index)
 {
 	ScLocal    *local;
-	NameData	name;
+	ScDocKey	key;
+	ScValues   *values;
 	StringInfoData payload;
 
-	sc_store_name(index, &name);
-	local = sc_local_get(NameStr(name), true);
+	sc_store_name(index, &key, &values);
+	local = sc_local_get_document(NameStr(key.summary), values, true);
 	sc_local_sync(local, false);
 	if (local->index != index || local->nsections == 0)
 		return;
@@ -142,7 +143,9 @@ notify_listeners(int index)
 	 */
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, "{\"summary\":");
-	escape_json(&payload, NameStr(name));
+	escape_json(&payload, NameStr(key.summary));
+	if (values)
+		appendStringInfo(&payload, ",\"parameters\":%s", sc_values_to_json(values));
 	appendStringInfo(&payload, ",\"built_at\":\"%s\"}",
 					 JsonEncodeDateTime(NULL, TimestampTzGetDatum(local->built_at),
 										TIMESTAMPTZOID, NULL));
@@ -209,14 +212,14 @@ forms_are_due(int index)
  * False if it is left to another worker: see sc_document_build().
  */
 static bool
-refresh_summary(int index, const char *name, ScRefresh what)
+refresh_summary(int index, const ScDocKey *key, ScRefresh what)
 {
 	ScTry		outcome;
 
 	sc_store_begin(&begun);
 	StartTransactionCommand();
-	pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", name));
-	namestrcpy(&refreshing_name, name);
+	pgstat_report_activity(STATE_RUNNING, psprintf("refreshing summary \"%s\"", NameStr(key->summary)));
+	refreshing_key = *key;
 	refreshing = index;
 	refreshing_inline = what == SC_REFRESH_INLINE;
 	refreshing_awaited = (what & SC_REFRESH_AWAITED) != 0;
@@ -230,8 +233,8 @@ refresh_summary(int index, const char *name, ScRefresh what)
 		return false;
 	/* what a reader waits for is no reason to rest */
 	if (!refreshing_awaited)
-		sc_store_note_refresh(index, name, begun.at);
-	sc_store_note_try(index, name, refreshing_inline, begun.at, outcome);
+		sc_store_note_refresh(index, key, begun.at);
+	sc_store_note_try(index, key, refreshing_inline, begun.at, outcome);
 	return true;
 }
 
@@ -243,19 +246,19 @@ static bool
 serve_summary(int index, ScRefresh refresh)
 {
 	MemoryContext context = CurrentMemoryContext;
-	NameData	name;
+	ScDocKey	key;
 	ScFailure	before;
 	uint32		failures;
 	volatile bool done = true;
 
-	sc_store_name(index, &name);
-	sc_store_failure(index, NameStr(name), &before);
+	sc_store_name(index, &key, NULL);
+	sc_store_failure(index, &key, &before);
 	failures = before.failures;
 
 	PG_TRY();
 	{
 		SetCurrentStatementStartTimestamp();
-		if (refresh && !refresh_summary(index, NameStr(name), refresh))
+		if (refresh && !refresh_summary(index, &key, refresh))
 			must_leave = true;
 		/* the commit of a NOTIFY may wait, so it has nothing of the build */
 		if (sc_request_has_listeners() && forms_are_due(index))
@@ -272,7 +275,7 @@ serve_summary(int index, ScRefresh refresh)
 		if (refresh && failures > 0 && !must_leave)
 			ereport(LOG,
 					(errmsg("summary \"%s\" is refreshed again after %u failures",
-							NameStr(name), failures)));
+							NameStr(key.summary), failures)));
 	}
 	PG_CATCH();
 	{
@@ -291,20 +294,20 @@ serve_summary(int index, ScRefresh refresh)
 		take_back_notification();
 		if (was_refreshing && (gave_way || SC_IS_DEADLOCK(error)))
 		{
-			put_back(index, NameStr(name));
-			sc_store_note_try(index, NameStr(name), refreshing_inline, begun.at, SC_TRY_GAVE_WAY);
+			put_back(index, &key);
+			sc_store_note_try(index, &key, refreshing_inline, begun.at, SC_TRY_GAVE_WAY);
 		}
 		else
 		{
 			if (was_refreshing)
-				sc_store_note_no_refresh(index, NameStr(name), begun.at, 0, sc_refresh_rest);
-			sc_store_record_failure(index, NameStr(name), &begun, error, was_refreshing && refreshing_inline);
+				sc_store_note_no_refresh(index, &key, begun.at, 0, sc_refresh_rest);
+			sc_store_record_failure(index, &key, &begun, error, was_refreshing && refreshing_inline);
 			if (was_refreshing)
-				sc_store_note_try(index, NameStr(name), refreshing_inline, begun.at, SC_TRY_FAILED);
+				sc_store_note_try(index, &key, refreshing_inline, begun.at, SC_TRY_FAILED);
 			if (failures == 0)
 				ereport(LOG,
 						(errcode(error->sqlerrcode),
-						 errmsg("could not refresh summary \"%s\": %s", NameStr(name), error->message),
+						 errmsg("could not refresh summary \"%s\": %s", NameStr(key.summary), error->message),
 						 error->context ? errcontext("%s", error->context) : 0,
 						 errdetail("It is served as it was until summary_cache.max_stale_age; the refresh is tried again.%s%s",
 								   error->internalquery ? "\nQuery: " : "",
@@ -355,12 +358,12 @@ worker_exit(int code, Datum arg)
 			error.sqlerrcode = ERRCODE_T_R_SERIALIZATION_FAILURE;
 			error.message = "the build was ended by a conflict with recovery";
 		}
-		sc_store_record_failure(refreshing, NameStr(refreshing_name), &begun, &error, refreshing_inline);
+		sc_store_record_failure(refreshing, &refreshing_key, &begun, &error, refreshing_inline);
 	}
 	take_back_notification();
 	give_back_owed();
 	if (refreshing >= 0)
-		sc_store_note_try(refreshing, NameStr(refreshing_name), refreshing_inline, begun.at,
+		sc_store_note_try(refreshing, &refreshing_key, refreshing_inline, begun.at,
 						  failed ? SC_TRY_FAILED : SC_TRY_GAVE_WAY);
 	if (claimed >= 0)
 	{
@@ -394,15 +397,15 @@ make_forms(int index)
 {
 	MemoryContext context = CurrentMemoryContext;
 	int64		begin = sc_clock_now();
-	NameData	name;
+	ScDocKey	key;
 
-	sc_store_name(index, &name);
+	sc_store_name(index, &key, NULL);
 	PG_TRY();
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
-		pgstat_report_activity(STATE_RUNNING, psprintf("encoding summary \"%s\"", NameStr(name)));
-		sc_form_make(index, NameStr(name));
+		pgstat_report_activity(STATE_RUNNING, psprintf("encoding summary \"%s\"", NameStr(key.summary)));
+		sc_form_make(index, &key);
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -414,11 +417,11 @@ make_forms(int index)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
-		sc_form_note_failure(index, NameStr(name), begin, error->sqlerrcode == ERRCODE_QUERY_CANCELED);
+		sc_form_note_failure(index, &key, begin, error->sqlerrcode == ERRCODE_QUERY_CANCELED);
 		if (error->sqlerrcode != ERRCODE_QUERY_CANCELED)
 			ereport(LOG,
 					(errcode(error->sqlerrcode),
-					 errmsg("could not encode the document of summary \"%s\": %s", NameStr(name), error->message),
+					 errmsg("could not encode the document of summary \"%s\": %s", NameStr(key.summary), error->message),
 					 errdetail("It is served as it is.")));
 		FreeErrorData(error);
 		RESUME_INTERRUPTS();

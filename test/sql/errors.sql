@@ -449,7 +449,7 @@ INSERT INTO good VALUES
     ('summary', $$'s'$$), ('section', $$'core'$$), ('query', $$'SELECT count(*) AS a FROM task'$$),
     ('sources', $$'{task}'$$), ('refresh', $$'background'$$), ('run_query', 'true'), ('option', $$'max_stale_age'$$),
     ('value', $$'10'$$), ('scope', $$'all'$$), ('hub_schema', $$'regress_errors_hub'$$),
-    ('force_refresh', 'false'), ('encodings', $$'zstd, gzip'$$), ('if_none_match', $$'etag'$$), ('role', $$'pg_monitor'$$);
+    ('force_refresh', 'false'), ('encodings', $$'zstd, gzip'$$), ('if_none_match', $$'etag'$$), ('role', $$'pg_monitor'$$), ('parameters', $$'{}'$$);
 -- What may be wrong with an argument of a type.
 CREATE TABLE wrong (type regtype, description text, value text);
 INSERT INTO wrong VALUES
@@ -468,6 +468,9 @@ INSERT INTO wrong VALUES
     ('anycompatible', 'long name', $$ARRAY[repeat('x', 64)]::regclass[]$$), ('anycompatible', 'a view', $$'{v}'$$),
     ('anycompatible', 'a catalog', $$'{pg_class}'$$), ('anycompatible', 'one regclass', $$'task'::regclass$$),
     ('anycompatible', 'text[]', $$'{task}'::text[]$$),
+    ('text[]', 'NULL', 'NULL'), ('text[]', 'no array', $$''$$), ('text[]', 'integer', '1'), ('text[]', 'with NULL', $$'{NULL}'$$),
+    ('text[]', 'empty string', $$'{""}'$$), ('text[]', 'two dimensions', $$'{{a int},{b int}}'$$), ('text[]', 'of integers', $$'{1}'::int[]$$),
+    ('text[]', '1 MB', $$ARRAY[repeat('x', 1024 * 1024)]$$), ('text[]', 'many', $$ARRAY(SELECT 'p' || i || ' int' FROM generate_series(1, 10000) i)$$),
     ('regrole', 'NULL', 'NULL'), ('regrole', 'none', $$'-'$$), ('regrole', 'empty', $$''$$), ('regrole', 'no such', $$'regress_no_such_role'$$),
     ('regrole', 'no such oid', '4294967295'), ('regrole', 'PUBLIC', $$'public'$$);
 

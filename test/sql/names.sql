@@ -239,7 +239,7 @@ GRANT EXECUTE ON FUNCTION pg_catalog.lower(text) TO regress_names_other;
 SELECT after('GRANT on a function of PostgreSQL''s');
 REVOKE EXECUTE ON FUNCTION pg_catalog.lower(text) FROM regress_names_other;
 SELECT after('REVOKE');
-ALTER FUNCTION summary_cache_get(text, boolean) COST 2;
+ALTER FUNCTION summary_cache_get(text, boolean, text[]) COST 2;
 SELECT after('ALTER FUNCTION of ours');
 
 --

@@ -51,7 +51,7 @@ my @results = ('CREATE FUNCTION summary_cache_stat_summaries', 'CREATE FUNCTION 
 my $drop = q{
 	DROP VIEW summary_cache_stats, summary_cache_sections, summary_cache_tables;
 	DROP FUNCTION summary_cache_stat_summaries(), summary_cache_stat_sections(), summary_cache_stat_tables();
-	DROP FUNCTION summary_cache_fetch(text, text, boolean);
+	DROP FUNCTION summary_cache_fetch(text, text, boolean, text[]);
 	DROP TYPE summary_cache_answer;
 };
 my @views = map { statement("CREATE VIEW summary_cache_$_") } qw(stats sections tables);

@@ -51,7 +51,7 @@ sub is_hit
 
 sub write_t { $n++; return $node->sql("UPDATE t SET n = $n"); }
 
-is($node->sql(q{SELECT has_function_privilege('web', 'cache.summary_cache_fetch(text, text, boolean)', 'EXECUTE')
+is($node->sql(q{SELECT has_function_privilege('web', 'cache.summary_cache_fetch(text, text, boolean, text[])', 'EXECUTE')
 	OR has_schema_privilege('web', 'cache', 'USAGE')}), 'f', 'the role has no right on the extension');
 ($wrapper) = $wrapper =~ /^(CREATE.*?;)$/ms;
 for my $kind ('as the page has it', 'as its caller, without settings')
