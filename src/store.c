@@ -1990,8 +1990,8 @@ sc_store_note_no_refresh(int index, const char *name, int64 begin_ns, int64 paus
 void
 sc_store_settle_eager(void)
 {
-	int			nslots = sc_slot_count();
-	uint8	   *eager = palloc0(sizeof(uint8) * nslots);
+	int			nwords = sc_word_count();
+	uint8	   *eager = palloc0(sizeof(uint8) * nwords);
 	bool		settled = true;
 
 	sc_store_attach();
@@ -2011,7 +2011,7 @@ sc_store_settle_eager(void)
 					eager[chunk->words[w].slot] |= eager_by(&summary->options);
 		LWLockRelease(&summary->lock);
 	}
-	for (int i = 0; settled && i < nslots; i++)
+	for (int i = 0; settled && i < nwords; i++)
 		sc_slot_set_eager(i, eager[i]);
 	LWLockRelease(&sc_shared->lock);
 	pfree(eager);
