@@ -72,6 +72,15 @@ CREATE FUNCTION summary_cache_touch() RETURNS trigger
 COMMENT ON FUNCTION summary_cache_touch() IS
     'trigger function: marks the table as changed by this transaction';
 
+--
+-- That of source tables from which documents are kept by the value of a column.  Its arguments
+-- are the names of such columns.
+--
+CREATE FUNCTION summary_cache_key() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'sc_key' LANGUAGE C;
+COMMENT ON FUNCTION summary_cache_key() IS
+    'trigger function: marks the values of columns in the rows that this transaction changes';
+
 -- A definition is itself a source of every summary.
 CREATE TRIGGER summary_cache_statement
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON summary_cache.definition
@@ -340,6 +349,7 @@ COMMENT ON VIEW summary_cache_server IS 'one row: launcher, workers and what wai
 --
 REVOKE ALL ON FUNCTION
     summary_cache_touch(),
+    summary_cache_key(),
     state_summary(boolean),
     summary_cache_get(text, boolean, text[]),
     summary_cache_fetch(text, text, boolean, text[]),

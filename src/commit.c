@@ -50,6 +50,21 @@
  * A label is read before the snapshot that a section is built with: a
  * transaction missing from the snapshot moves a revision after the label.
  *
+ * Keys.  A *keyed* label has, instead of a table's word, the key word of the one value
+ * of a column that the query compares with, and the table's coarse word (word.c).  A
+ * transaction that writes a table with a key trigger moves the table's word as ever, for
+ * all other labels.  Its key trigger says the value that each row had and that it has,
+ * and the words of these are moved with the others.  What the trigger does not say
+ * moves the coarse word:
+ *
+ *		a plan that has begun to write the table, and whose row triggers have not
+ *		fired when the transaction commits;
+ *		TRUNCATE; what is applied from another server;
+ *		a value that has no word, or does not fit into the list of this backend.
+ *
+ * While the transaction is open, it has written each row of each keyed table that it
+ * writes, as far as its own reads are concerned.
+ *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
  *-------------------------------------------------------------------------
@@ -97,6 +112,64 @@ static int	nmembers = 0;
 static bool all_members = false;
 static int	nrouting = 0;		/* plans that have begun to write through a
 								 * table above, and have not ended */
+
+/* A keyed table that the current transaction writes. */
+typedef struct KeyedTable
+{
+	uint64		key;			/* of the word table */
+	int			coarse;			/* its coarse word */
+	bool		is_coarse;		/* that is marked */
+	bool		is_placed;		/* and pending */
+} KeyedTable;
+
+static KeyedTable *keyed = NULL;
+static int	nkeyed = 0;
+static int	max_keyed = 0;
+
+/*
+ * Plans that have begun to write a keyed table, and whose row triggers have not fired
+ * yet.  One that fails is forgotten with the subtransaction that it was begun in: then
+ * it has written nothing.
+ */
+typedef struct KeyedPlan
+{
+	const void *plan;
+	int			keyed;
+	SubTransactionId subid;
+} KeyedPlan;
+
+#define MAX_PLANS	256			/* more of them at a time are not told apart */
+
+static KeyedPlan plans[MAX_PLANS];
+static int	nplans = 0;
+
+/*
+ * The key words that are marked: a list, and a set of open addresses that finds them
+ * there.  Both are zeroed when nothing is marked.
+ */
+#define MAX_KEYS	4096
+#define KEY_PLACES	(4 * MAX_KEYS)
+
+typedef struct KeyMarks
+{
+	int			slots[MAX_KEYS];
+	int			place[MAX_KEYS];	/* of each in the set */
+	int16		set[KEY_PLACES];	/* 1 + number in the list; 0: free */
+} KeyMarks;
+
+static KeyMarks *keys = NULL;
+static int	nkeys = 0;
+static int	nkeys_placed = 0;
+
+/*
+ * The revisions that this session's own commits made of key words.  Two of them may
+ * have the same place, so that one is forgotten: then what was keyed before counts as
+ * hidden.
+ */
+#define OWN_KEYS	1024
+
+static ScWordSeen *own_keys = NULL;
+static int64 own_unknown_keys = 0;
 
 /*
  * The revisions that this session's own commits made, by slot, for
@@ -170,6 +243,22 @@ members_place(void)
 	}
 }
 
+/* Step 1 for keys.  What key words stand for is fixed, so nothing is looked at again. */
+static void
+keys_place(void)
+{
+	for (int i = 0; i < nplans; i++)
+		keyed[plans[i].keyed].is_coarse = true;
+	for (int i = 0; i < nkeyed; i++)
+		if (keyed[i].is_coarse && !keyed[i].is_placed)
+		{
+			keyed[i].is_placed = true;
+			sc_word_add_pending(keyed[i].coarse);
+		}
+	while (nkeys_placed < nkeys)
+		sc_word_add_pending(keys->slots[nkeys_placed++]);
+}
+
 /* Step 1 for all marks that are not placed yet. */
 static void
 marks_place(void)
@@ -199,6 +288,7 @@ marks_place(void)
 	while (nplaced < nmarks)
 		mark_place(&marks[nplaced++]);
 	members_place();
+	keys_place();
 	if (marks_overflow && !overflow_placed)
 	{
 		overflow_placed = true;
@@ -308,6 +398,170 @@ sc_commit_end_routing(void)
 		nrouting--;
 }
 
+/* The number of a keyed table that is written; SC_KEYED_NONE without memory, as in mark_add(). */
+static int
+keyed_add(uint64 table)
+{
+	/* the one that was added last is asked for at each row */
+	for (int i = nkeyed - 1; i >= 0; i--)
+		if (keyed[i].key == table)
+			return i;
+	if (nkeyed == max_keyed || SC_FAILS("keyed"))
+	{
+		int			new_max = Max(max_keyed * 2, 16);
+		KeyedTable *bigger = MemoryContextAllocExtended(TopMemoryContext, sizeof(KeyedTable) * new_max,
+														MCXT_ALLOC_NO_OOM);
+
+		if (bigger == NULL || SC_FAILS("keyed"))
+		{
+			marks_overflow = true;
+			return SC_KEYED_NONE;
+		}
+		if (keyed)
+		{
+			memcpy(bigger, keyed, sizeof(KeyedTable) * nkeyed);
+			pfree(keyed);
+		}
+		keyed = bigger;
+		max_keyed = new_max;
+	}
+	keyed[nkeyed].key = table;
+	keyed[nkeyed].coarse = sc_key_coarse(table);
+	keyed[nkeyed].is_coarse = keyed[nkeyed].is_placed = false;
+	return nkeyed++;
+}
+
+/* What is marked after step 1 is placed at once. */
+static inline void
+place_late(void)
+{
+	if (committing)
+		marks_place();
+}
+
+int
+sc_commit_keyed(uint64 table)
+{
+	int			it = keyed_add(table);
+
+	if (it == SC_KEYED_NONE)
+		place_late();
+	return it == SC_KEYED_NONE || keyed[it].is_coarse ? SC_KEYED_NONE : it;
+}
+
+/* Put a key word into the list, if it is not there; false if it does not fit. */
+static bool
+keys_add(int slot)
+{
+	uint32		place = (uint32) slot * 2654435769U % KEY_PLACES;
+
+	if (keys == NULL)
+		keys = SC_FAILS("keys") ? NULL :
+			MemoryContextAllocExtended(TopMemoryContext, sizeof(KeyMarks), MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+	if (keys == NULL)
+		return false;
+	for (; keys->set[place] != 0; place = (place + 1) % KEY_PLACES)
+		if (keys->slots[keys->set[place] - 1] == slot)
+			return true;
+	if (nkeys == MAX_KEYS)
+		return false;
+	keys->slots[nkeys] = slot;
+	keys->place[nkeys] = (int) place;
+	keys->set[place] = (int16) ++nkeys;
+	return true;
+}
+
+/* A row of a keyed table has, or had, the value that a key word stands for. */
+void
+sc_commit_mark_key(int it, int slot)
+{
+	if (!keys_add(slot))
+		keyed[it].is_coarse = true;
+	place_late();
+}
+
+/* It is not known which rows of a keyed table are written. */
+void
+sc_commit_mark_coarse(uint64 table)
+{
+	int			it = keyed_add(table);
+
+	if (it != SC_KEYED_NONE)
+		keyed[it].is_coarse = true;
+	place_late();
+}
+
+/*
+ * A plan begins to write a keyed table.  During a commit nobody waits for its end.
+ */
+void
+sc_commit_begin_keyed(const void *plan, uint64 table)
+{
+	int			it = keyed_add(table);
+
+	if (it == SC_KEYED_NONE)
+		place_late();
+	else if (nplans == MAX_PLANS || committing)
+		sc_commit_mark_coarse(table);
+	else if (!keyed[it].is_coarse && (nplans == 0 || plans[nplans - 1].plan != plan || plans[nplans - 1].keyed != it))
+	{
+		plans[nplans].plan = plan;
+		plans[nplans].keyed = it;
+		plans[nplans++].subid = GetCurrentSubTransactionId();
+	}
+}
+
+/* Forget the plans that are this one, or were begun in this subtransaction or below it. */
+static void
+plans_forget(const void *plan, SubTransactionId subid)
+{
+	int			n = 0;
+
+	for (int i = 0; i < nplans; i++)
+		if (plans[i].plan != plan && (subid == InvalidSubTransactionId || plans[i].subid < subid))
+			plans[n++] = plans[i];
+	nplans = n;
+}
+
+/* The row triggers of a plan have fired. */
+void
+sc_commit_end_keyed(const void *plan)
+{
+	if (nplans > 0)
+		plans_forget(plan, InvalidSubTransactionId);
+}
+
+/* They are among those of another plan, and fire with these. */
+void
+sc_commit_pass_keyed(const void *plan, const void *to)
+{
+	for (int i = 0; i < nplans; i++)
+		if (plans[i].plan == plan)
+			plans[i].plan = to;
+}
+
+/* They fire at nobody knows what time, or never. */
+void
+sc_commit_give_up_keyed(const void *plan)
+{
+	bool		found = false;
+
+	for (int i = 0; i < nplans; i++)
+		if (plans[i].plan == plan)
+			found = keyed[plans[i].keyed].is_coarse = true;
+	if (!found)
+		return;
+	sc_commit_end_keyed(plan);
+	place_late();
+}
+
+static void
+subtransaction_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && nplans > 0)
+		plans_forget(NULL, mine);
+}
+
 /*
  * Mark everything in this database: DDL, and what cannot be placed.
  */
@@ -407,20 +661,22 @@ wrote_unmarked(void)
 bool
 sc_commit_wrote_anything(void)
 {
-	return nmarks > 0 || wrote_unmarked();
+	return nmarks > 0 || nkeyed > 0 || wrote_unmarked();
 }
 
 /* May this session see more in the tables than others do? */
 bool
 sc_commit_sees_own(void)
 {
-	return nmarks > 0 || own_rows || wrote_unmarked();
+	return nmarks > 0 || nkeyed > 0 || own_rows || wrote_unmarked();
 }
 
 /* Has the slot of a word that was seen become another table's, or another root's member? */
 static inline bool
 was_given_away(const ScWordSeen *seen)
 {
+	if (sc_slot_is_key((int) seen->slot))
+		return false;
 	/* it is born anew before it is no member any more */
 	pg_read_barrier();
 	return seen->revision < pg_atomic_read_u64(&sc_slot_at((int) seen->slot)->born) &&
@@ -447,7 +703,47 @@ sc_commit_wrote(const ScLabel *label)
 				sc_member_is_of(&label->words[i], marks[m].slot) || was_given_away(&label->words[i]))
 				return true;
 	}
+	for (int k = 0; k < nkeyed; k++)
+		for (int i = 0; i < label->nwords; i++)
+			if (label->words[i].slot == (uint32) keyed[k].coarse)
+				return true;
 	return false;
+}
+
+/* Take back what step 1 has done for keys. */
+static void
+keys_withdraw(void)
+{
+	for (int i = 0; i < nkeys_placed; i++)
+		sc_word_withdraw(keys->slots[i]);
+	for (int i = 0; i < nkeyed; i++)
+		if (keyed[i].is_placed)
+			sc_word_withdraw(keyed[i].coarse);
+}
+
+/* The coarse words of the tables stand for all keys. */
+static void
+keys_make_coarse(void)
+{
+	for (int i = 0; i < nkeyed; i++)
+		if (!keyed[i].is_placed)
+		{
+			keyed[i].is_coarse = keyed[i].is_placed = true;
+			sc_word_add_pending(keyed[i].coarse);
+		}
+	while (nkeys_placed > 0)
+		sc_word_withdraw(keys->slots[--nkeys_placed]);
+}
+
+/* How many words of keys are pending. */
+static int
+keys_count(void)
+{
+	int			n = nkeys_placed;
+
+	for (int i = 0; i < nkeyed; i++)
+		n += keyed[i].is_placed ? 1 : 0;
+	return n;
 }
 
 /*
@@ -461,10 +757,17 @@ marks_to_orphan(void)
 	uint32		slots[SC_ORPHAN_SLOTS];
 	int			nslots = 0;
 
-	if (nmarks + (marks_overflow ? 1 : 0) <= SC_ORPHAN_SLOTS)
+	if (nplaced + keys_count() + (marks_overflow ? 1 : 0) > SC_ORPHAN_SLOTS)
+		keys_make_coarse();
+	if (nplaced + keys_count() + (marks_overflow ? 1 : 0) <= SC_ORPHAN_SLOTS)
 	{
-		for (int i = 0; i < nmarks; i++)
+		for (int i = 0; i < nplaced; i++)
 			slots[nslots++] = marks[i].slot;
+		for (int i = 0; i < nkeys_placed; i++)
+			slots[nslots++] = keys->slots[i];
+		for (int i = 0; i < nkeyed; i++)
+			if (keyed[i].is_placed)
+				slots[nslots++] = keyed[i].coarse;
 		if (marks_overflow)
 			slots[nslots++] = SC_CLUSTER_SLOT;
 	}
@@ -475,8 +778,9 @@ marks_to_orphan(void)
 		/* too many for a cell: one catch-all stands for them */
 		mark_place(&all);
 		slots[nslots++] = all.slot;
-		for (int i = 0; i < nmarks; i++)
+		for (int i = 0; i < nplaced; i++)
 			sc_word_withdraw(marks[i].slot);
+		keys_withdraw();
 		if (marks_overflow)
 			sc_word_withdraw(SC_CLUSTER_SLOT);
 	}
@@ -504,6 +808,11 @@ marks_reset(void)
 	nmembers = 0;
 	all_members = false;
 	nrouting = 0;
+	while (nkeys > 0)
+		keys->set[keys->place[--nkeys]] = 0;
+	nkeys_placed = 0;
+	nkeyed = 0;
+	nplans = 0;
 }
 
 /* Does a mark stand for DDL, or for what has no word of its own? */
@@ -512,6 +821,30 @@ is_catch_all(const ScSlotRef *mark)
 {
 	return mark->key == SC_KEY_CLUSTER || mark->key == SC_KEY_NAMES ||
 		!OidIsValid(SC_KEY_RELATION(mark->key));
+}
+
+/* Step 3 for one word of a key. */
+static void
+key_publish(int slot)
+{
+	ScWordSeen	made = {(uint32) slot, sc_word_publish(slot)};
+	ScWordSeen *own = own_keys ? &own_keys[slot % OWN_KEYS] : NULL;
+
+	if (own == NULL || (own->revision > 0 && own->slot != made.slot))
+		own_unknown_keys = sc_clock_now();
+	if (own)
+		*own = made;
+}
+
+/* Step 3 for keys. */
+static void
+keys_publish(void)
+{
+	for (int i = 0; i < nkeys_placed; i++)
+		key_publish(keys->slots[i]);
+	for (int i = 0; i < nkeyed; i++)
+		if (keyed[i].is_placed)
+			key_publish(keyed[i].coarse);
 }
 
 /* Step 3, for the catch-all words or for the others. */
@@ -531,6 +864,8 @@ marks_publish(bool catch_alls)
 		if (own_revisions)
 			own_revisions[marks[i].slot] = revision;
 	}
+	if (!catch_alls)
+		keys_publish();
 	if (overflow_placed && catch_alls)
 		sc_word_publish(SC_CLUSTER_SLOT);
 	own_commit = sc_clock_now();
@@ -551,6 +886,10 @@ placed_is_eager(void)
 	pg_memory_barrier();
 	for (int i = 0; i < nplaced && !eager; i++)
 		eager = sc_slot_is_eager(marks[i].slot);
+	for (int i = 0; i < nkeys_placed && !eager; i++)
+		eager = sc_slot_is_eager(keys->slots[i]);
+	for (int i = 0; i < nkeyed && !eager; i++)
+		eager = keyed[i].is_placed && sc_slot_is_eager(keyed[i].coarse);
 	return eager;
 }
 
@@ -564,6 +903,19 @@ commit_done(void)
 	if (placed_is_eager())
 		sc_request_after_commit();
 	marks_reset();
+}
+
+/* Is anything to be placed, and is anything pending? */
+static inline bool
+is_marked(void)
+{
+	return nmarks > 0 || nkeyed > 0 || marks_overflow;
+}
+
+static inline bool
+is_placed(void)
+{
+	return nplaced > 0 || overflow_placed || keys_count() > 0;
 }
 
 /*
@@ -592,7 +944,7 @@ commit_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_PREPARE:
 			/* make room for an orphan: later no lock can be taken */
-			if (nmarks > 0 || marks_overflow)
+			if (is_marked())
 				sc_orphan_settle_finished();
 			/* FALLTHROUGH */
 		case XACT_EVENT_PRE_COMMIT:
@@ -600,8 +952,11 @@ commit_callback(XactEvent event, void *arg)
 				own_revisions = MemoryContextAllocExtended(TopMemoryContext,
 														   sizeof(uint64) * sc_slot_count(),
 														   MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
+			if (own_keys == NULL && nkeyed > 0)
+				own_keys = MemoryContextAllocExtended(TopMemoryContext, sizeof(ScWordSeen) * OWN_KEYS,
+													  MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO);
 			committing = true;
-			if ((nmarks > 0 || marks_overflow) && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+			if (is_marked() && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 				!SC_WEAK(SC_PROTOCOL_AFTER_COMMIT))
 				marks_place();
 			SC_POINT("commit-pending");
@@ -613,7 +968,7 @@ commit_callback(XactEvent event, void *arg)
 				for (int i = 0; i < nmarks; i++)
 					if (marks[i].slot >= 0)
 						pg_atomic_fetch_add_u64(&sc_slot_at(marks[i].slot)->word, SC_REVISION_ONE);
-			if (nplaced == 0 && !overflow_placed)
+			if (!is_placed())
 			{
 				Assert(pg_atomic_read_u64(&sc_cell_mine()->xid) == SC_CELL_EMPTY);
 				marks_reset();
@@ -632,6 +987,7 @@ commit_callback(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			for (int i = 0; i < nplaced; i++)
 				sc_word_withdraw(marks[i].slot);
+			keys_withdraw();
 			if (overflow_placed)
 				sc_word_withdraw(SC_CLUSTER_SLOT);
 			if (pg_atomic_read_u64(&sc_cell_mine()->xid) != SC_CELL_EMPTY)
@@ -640,7 +996,7 @@ commit_callback(XactEvent event, void *arg)
 			break;
 
 		case XACT_EVENT_PREPARE:
-			if (nplaced > 0 || overflow_placed)
+			if (is_placed())
 				marks_to_orphan();
 			if (placed_is_eager())
 				sc_request_wake_launcher();
@@ -659,6 +1015,7 @@ void
 sc_commit_init(void)
 {
 	RegisterXactCallback(commit_callback, NULL);
+	RegisterSubXactCallback(subtransaction_callback, NULL);
 }
 
 /*-------------------------------------------------------------------------
@@ -685,6 +1042,16 @@ sc_commit_has_followed(const ScLabel *label)
 	return own_commit > 0 && label->read_at <= own_commit;
 }
 
+/* Has this session committed a key that a word of a keyed label stands for? */
+static bool
+key_is_hidden(const ScLabel *label, const ScWordSeen *seen)
+{
+	const ScWordSeen *own = own_keys ? &own_keys[seen->slot % OWN_KEYS] : NULL;
+
+	return (own_unknown_keys > 0 && label->read_at <= own_unknown_keys) ||
+		(own && own->slot == seen->slot && seen->revision < own->revision);
+}
+
 /* Would what was built at the label hide a commit of this session? */
 bool
 sc_commit_is_hidden_by(const ScLabel *label)
@@ -694,7 +1061,12 @@ sc_commit_is_hidden_by(const ScLabel *label)
 	if (own_revisions == NULL)
 		return false;
 	for (int i = 0; i < label->nwords; i++)
-		if (label->words[i].revision != SC_NEVER_CURRENT &&
+		if (sc_slot_is_key((int) label->words[i].slot))
+		{
+			if (key_is_hidden(label, &label->words[i]))
+				return true;
+		}
+		else if (label->words[i].revision != SC_NEVER_CURRENT &&
 			(label->words[i].revision < own_revisions[label->words[i].slot] ||
 		/* what moved its word is noted under another one */
 			 (label->read_at <= own_commit && was_given_away(&label->words[i]))))

@@ -229,6 +229,13 @@
 	config_enum_lookup_by_value((struct config_enum *) (setting), value)
 #endif
 
+/* Is a column's value not stored in its row? */
+#ifdef ATTRIBUTE_GENERATED_VIRTUAL
+#define SC_IS_VIRTUAL(attribute) ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define SC_IS_VIRTUAL(attribute) false
+#endif
+
 /* From 18 on, the library can say what it is: pg_get_loaded_modules(). */
 #if PG_VERSION_NUM >= 180000
 #define SC_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = SC_NAME, .version = SC_VERSION)

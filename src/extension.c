@@ -121,28 +121,35 @@ version_is_later(const char *a, const char *b)
  * does, then a session loads the new file beside the one that it has by the
  * preload.  That copy has neither hooks nor shared memory, so it does nothing but
  * say so; and its trigger calls the other copy's, so that writes succeed and
- * are noticed.  The first copy leaves its own in a variable of the server's.
+ * are noticed.  The first copy leaves its own in variables of the server's, one for
+ * each function: the copies may be of versions that have more of them or fewer.
  */
 typedef struct Copy
 {
-	PGFunction	touch;
+	PGFunction	function;
 } Copy;
 
 PGFunction	sc_extension_first_touch = NULL;
+PGFunction	sc_extension_first_key = NULL;
 
 bool
-sc_extension_note_copy(PGFunction touch)
+sc_extension_note_copy(PGFunction touch, PGFunction key)
 {
-	static Copy self;
-	void	  **first = find_rendezvous_variable(SC_NAME);
+	static Copy own_touch;
+	static Copy own_key;
+	void	  **first_touch = find_rendezvous_variable(SC_NAME);
+	void	  **first_key = find_rendezvous_variable(SC_NAME " keys");
 
-	if (*first)
+	if (*first_touch)
 	{
-		sc_extension_first_touch = ((Copy *) *first)->touch;
+		sc_extension_first_touch = ((Copy *) *first_touch)->function;
+		sc_extension_first_key = *first_key ? ((Copy *) *first_key)->function : NULL;
 		return true;
 	}
-	self.touch = touch;
-	*first = &self;
+	own_touch.function = touch;
+	own_key.function = key;
+	*first_touch = &own_touch;
+	*first_key = &own_key;
 	return false;
 }
 

@@ -38,11 +38,13 @@ extern Oid	sc_extension_schema(bool missing_ok);
 extern Oid	sc_extension_tables_schema(void);
 
 /* Is this a copy of the library that a process loads beside another one?  Asked
- * when it is loaded; "touch" is its trigger function. */
-extern bool sc_extension_note_copy(PGFunction touch);
+ * when it is loaded; "touch" and "key" are its trigger functions. */
+extern bool sc_extension_note_copy(PGFunction touch, PGFunction key);
 
-/* In such a copy, the trigger function of the other one; else NULL. */
+/* In such a copy, the trigger functions of the other one; else NULL.  One of a version
+ * that knew no keys has only the first. */
 extern PGFunction sc_extension_first_touch;
+extern PGFunction sc_extension_first_key;
 
 /* An error in such a copy. */
 extern void sc_extension_check_copy(void);

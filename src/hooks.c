@@ -9,6 +9,9 @@
  * statement triggers.  So ExecutorStart marks what a plan may write.  Of a tree of
  * partitions it marks the root, and ExecutorEnd notes which of the members were written.
  *
+ * A keyed table counts as written without keys until ExecutorFinish has fired the
+ * plan's row triggers (see commit.c).
+ *
  * DDL has no triggers at all.  It marks the catch-all word of the database,
  * before it is executed and once more after, since some commands commit in
  * between.  What cannot change the result of any query is left out.  A plan that
@@ -56,6 +59,7 @@
 #include "track.h"
 
 static ExecutorStart_hook_type prev_ExecutorStart;
+static ExecutorFinish_hook_type prev_ExecutorFinish;
 static ExecutorEnd_hook_type prev_ExecutorEnd;
 static ProcessUtility_hook_type prev_ProcessUtility;
 
@@ -121,8 +125,54 @@ executor_start(QueryDesc *queryDesc, int eflags)
 			if (unlikely(IsCatalogRelationOid(relid)))
 				mark_ddl(sc_ddl_scope_of_write(relid));
 			else
-				sc_track_plan(relid, results && results[index - 1] ? results[index - 1]->ri_TrigDesc : NULL);
+				sc_track_plan(queryDesc->estate, relid, results && results[index - 1] ? results[index - 1]->ri_TrigDesc : NULL);
 		}
+	}
+}
+
+/* The plan whose AFTER triggers are just firing, and whose query fires no others. */
+static const EState *finishing = NULL;
+
+static void
+finish(QueryDesc *queryDesc)
+{
+	if (prev_ExecutorFinish)
+		prev_ExecutorFinish(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+}
+
+/*
+ * The row triggers of a plan have fired when it has finished.  Those of a referential
+ * action fire among those of the plan that caused it.
+ */
+static void
+executor_finish(QueryDesc *queryDesc)
+{
+	EState	   *estate = queryDesc->estate;
+	const EState *outer = finishing;
+
+	if (queryDesc->operation == CMD_SELECT && !queryDesc->plannedstmt->hasModifyingCTE)
+		finish(queryDesc);
+	else if (estate->es_top_eflags & EXEC_FLAG_SKIP_TRIGGERS)
+	{
+		finish(queryDesc);
+		if (finishing)
+			sc_commit_pass_keyed(estate, finishing);
+	}
+	else
+	{
+		finishing = estate;
+		PG_TRY();
+		{
+			finish(queryDesc);
+		}
+		PG_FINALLY();
+		{
+			finishing = outer;
+		}
+		PG_END_TRY();
+		sc_commit_end_keyed(estate);
 	}
 }
 
@@ -130,6 +180,8 @@ static void
 executor_end(QueryDesc *queryDesc)
 {
 	EState	   *estate = queryDesc->estate;
+
+	sc_commit_give_up_keyed(estate);
 
 	if (estate && !(estate->es_top_eflags & EXEC_FLAG_EXPLAIN_ONLY) && routes_rows(queryDesc->plannedstmt))
 		sc_track_end_routing(estate->es_tuple_routing_result_relations);
@@ -534,6 +586,8 @@ sc_hooks_init(void)
 {
 	prev_ExecutorStart = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
+	prev_ExecutorFinish = ExecutorFinish_hook;
+	ExecutorFinish_hook = executor_finish;
 	prev_ExecutorEnd = ExecutorEnd_hook;
 	ExecutorEnd_hook = executor_end;
 	prev_ProcessUtility = ProcessUtility_hook;

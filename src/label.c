@@ -277,6 +277,14 @@ sc_label_add(ScLabel *label, const ScSlotRef *ref)
 	return true;
 }
 
+void
+sc_label_add_key(ScLabel *label, int slot)
+{
+	Assert(sc_slot_is_key(slot));
+	label->words[label->nwords].slot = (uint32) slot;
+	label->words[label->nwords++].revision = sc_word_revision(slot);
+}
+
 /* Something that it was built from might change unnoticed. */
 void
 sc_label_add_never(ScLabel *label)
@@ -321,11 +329,14 @@ sc_label_holds_but_for_names(const ScLabel *label, Snapshot snapshot)
 static TimestampTz
 word_changed_at(const ScWordSeen *seen)
 {
-	ScSlot	   *slot = sc_slot_at((int) seen->slot);
-	uint64		word = pg_atomic_read_u64(&slot->word);
+	uint64		word = pg_atomic_read_u64(sc_word_at((int) seen->slot));
+	ScSlot	   *slot;
 
 	if (SC_REVISION(word) == seen->revision)
 		return SC_PENDING(word) > 0 ? GetCurrentTimestamp() : DT_NOEND;
+	if (sc_slot_is_key((int) seen->slot))
+		return DT_NOBEGIN;
+	slot = sc_slot_at((int) seen->slot);
 	for (int i = 0; i < SC_SLOT_CHANGES; i++)
 	{
 		uint64		change = pg_atomic_read_u64(&slot->changes[i]);

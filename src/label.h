@@ -60,6 +60,10 @@ extern void sc_label_begin(ScLabel *label, ScWordSeen *room, bool find_prepared)
 /* Add a source's word.  False for a table without a slot: then nothing is added. */
 extern bool sc_label_add(ScLabel *label, const ScSlotRef *ref);
 extern void sc_label_add_never(ScLabel *label);
+
+/* Add a key word (sc_key_word(), sc_key_coarse()), before the snapshot is taken.  The
+ * caller has room.  Raises nothing. */
+extern void sc_label_add_key(ScLabel *label, int slot);
 extern bool sc_label_is_never_current(const ScLabel *label);
 
 /*

@@ -22,6 +22,7 @@ int			sc_memory_limit = 64 * 1024;
 int			sc_local_memory_limit = 64 * 1024;
 int			sc_plan_memory_limit = 32 * 1024;
 int			sc_max_tables = 1024;
+int			sc_max_key_words = 65536;
 int			sc_max_sections = 256;
 int			sc_max_documents = 1024;
 int			sc_build_timeout = 5 * 60 * 1000;
@@ -93,6 +94,11 @@ sc_settings_define_for_server(void)
 							"Number of source tables, and of databases that have some, that can be tracked apart.",
 							NULL,
 							&sc_max_tables, 1024, 8, 1000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("summary_cache.key_words",
+							"Number of words that stand for the values of keyed columns, over all databases.",
+							"Values beyond it share them, so that a change of one makes documents of another stale.",
+							&sc_max_key_words, 65536, 1024, 16 * 1024 * 1024,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("summary_cache.max_sections",
 							"Number of sections that can be cached, over all databases.",

@@ -21,6 +21,7 @@ extern bool sc_read_your_writes;
 extern int	sc_memory_limit;	/* kB */
 extern int	sc_local_memory_limit;	/* kB */
 extern int	sc_max_tables;
+extern int	sc_max_key_words;
 extern int	sc_plan_memory_limit;	/* kB */
 extern int	sc_max_sections;
 extern int	sc_max_documents;

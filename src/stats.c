@@ -561,12 +561,14 @@ read_sources(const ScSectionDef *section, const ScChunk *chunk)
 
 		foreach(lc, sc_track_words(section->sources[i]))
 		{
-			int			slot = sc_slot_find(SC_KEY_HERE(lfirst_oid(lc)), false);
+			uint64		key = SC_KEY_HERE(lfirst_oid(lc));
+			int			slot = sc_slot_find(key, false);
 
 			/* without a slot, it is the catch-all's, which is in all labels */
 			is_read = is_read || slot == SC_SLOT_NONE;
 			for (uint32 w = 0; !is_read && w < chunk->nwords; w++)
-				is_read = (int) chunk->words[w].slot == slot || sc_member_is_of(&chunk->words[w], slot);
+				is_read = (int) chunk->words[w].slot == slot || sc_member_is_of(&chunk->words[w], slot) ||
+					(int) chunk->words[w].slot == sc_key_coarse(key);
 		}
 		if (is_read)
 			sources[n++] = ObjectIdGetDatum(section->sources[i]);

@@ -2645,8 +2645,8 @@ sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns, int64 p
 void
 sc_store_settle_eager(void)
 {
-	int			nslots = sc_slot_count();
-	uint8	   *eager = palloc0(sizeof(uint8) * nslots);
+	int			nwords = sc_word_count();
+	uint8	   *eager = palloc0(sizeof(uint8) * nwords);
 	bool		settled = true;
 
 	sc_store_attach();
@@ -2666,7 +2666,7 @@ sc_store_settle_eager(void)
 					eager[chunk->words[w].slot] |= eager_by(&entry->options);
 		LWLockRelease(&entry->lock);
 	}
-	for (int i = 0; settled && i < nslots; i++)
+	for (int i = 0; settled && i < nwords; i++)
 		sc_slot_set_eager(i, eager[i]);
 	LWLockRelease(&sc_shared->lock);
 	pfree(eager);

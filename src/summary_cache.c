@@ -52,7 +52,7 @@ void
 _PG_init(void)
 {
 	/* the settings are defined */
-	if (sc_extension_note_copy(sc_touch))
+	if (sc_extension_note_copy(sc_touch, sc_key))
 		return;
 	sc_settings_define_for_sessions();
 	if (!process_shared_preload_libraries_in_progress)

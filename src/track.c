@@ -34,6 +34,14 @@
  * word instead of the root's is moved by whatever may have changed a row below the
  * member.
  *
+ * A source from which documents are kept by the value of a column has a second trigger,
+ * for each row and ENABLE ALWAYS, whose arguments are the names of such columns: it says
+ * the values that a row had and that it has (see commit.c).  A table with partitions has
+ * no rows, and a row trigger there would be cloned to its partitions: it has one for
+ * each statement instead, which only shows that the tree is keyed.  Rows that somebody
+ * writes without firing triggers are no rows of a table that has it: every writer that
+ * began before it was there has ended when it is.
+ *
  * Another session's temporary table may inherit from a source.  Nobody else ever
  * reads it, so it has no trigger, and no label has its word.  A session with such
  * a table of its own reads the source privately.
@@ -75,6 +83,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "clock.h"
 #include "commit.h"
@@ -89,11 +98,30 @@
 #include "track.h"
 
 #define TRIGGER_NAME	"summary_cache_statement"
+#define KEY_TRIGGER_NAME	"summary_cache_keys"
+#define EVENTS_OF_ROWS	(TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
 #define TRIGGER_TGTYPE	(TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | \
 						 TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
 
 /* A tree of partitions that is deeper is one to who writes its lowest ones. */
 #define MAX_PATH	4
+
+/* A column whose values are said. */
+typedef struct KeyColumn
+{
+	AttrNumber	attnum;			/* InvalidAttrNumber: there is none, or its
+								 * value is not in the row */
+	bool		is_varlena;
+	Oid			type;
+	Oid			collation;
+	uint64		seed;			/* sc_key_seed() */
+} KeyColumn;
+
+typedef struct KeyColumns
+{
+	int			n;
+	KeyColumn	columns[FLEXIBLE_ARRAY_MEMBER];
+} KeyColumns;
 
 /*
  * What this backend knows of a table, by relid; forgotten when the table's
@@ -114,6 +142,8 @@ typedef struct TrackedTable
 	bool		catch_all;		/* its writes concern every summary */
 	LocalTransactionId marked_lxid; /* transaction that has marked it already */
 	Oid			function;		/* of the trigger, if it is tracked */
+	Oid			key_function;	/* of the key trigger, if it has one */
+	KeyColumns *keys;			/* of that; NULL: not known yet */
 	bool		has_children;
 	bool		provable;		/* known to be: see sc_track_examine() */
 	ScSlotRef	ref;
@@ -135,6 +165,7 @@ static uint64 invalidations = 0;
 static uint64 flushed_at = 0;
 
 PG_FUNCTION_INFO_V1(sc_touch);
+PG_FUNCTION_INFO_V1(sc_key);
 
 /* A table changed its shape or its triggers, or joined or left a tree. */
 static void
@@ -183,16 +214,28 @@ find_trigger(TriggerDesc *desc)
  * to him.
  */
 static Oid
-touch_function(void)
+trigger_function(const char *name)
 {
 	Oid			schema = sc_extension_schema(true);
 
 	if (!OidIsValid(schema))
 		return InvalidOid;
 	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-						   CStringGetDatum("summary_cache_touch"),
+						   CStringGetDatum(name),
 						   PointerGetDatum(buildoidvector(NULL, 0)),
 						   ObjectIdGetDatum(schema));
+}
+
+static Oid
+touch_function(void)
+{
+	return trigger_function("summary_cache_touch");
+}
+
+static Oid
+key_function(void)
+{
+	return trigger_function("summary_cache_key");
 }
 
 /*-------------------------------------------------------------------------
@@ -617,7 +660,9 @@ sc_track_has_own_rows_at(const ScLabel *label)
 
 	foreach(lc, parents_of_temporary())
 	{
-		int			slot = sc_slot_find(SC_KEY_HERE(sc_track_root(lfirst_oid(lc))), false);
+		uint64		key = SC_KEY_HERE(sc_track_root(lfirst_oid(lc)));
+		int			slot = sc_slot_find(key, false);
+		int			coarse = sc_key_coarse(key);
 
 		/*
 		 * without a slot, the catch-all may stand for it; what was loaded
@@ -626,7 +671,7 @@ sc_track_has_own_rows_at(const ScLabel *label)
 		if (slot == SC_SLOT_NONE || sc_label_is_loaded(label))
 			return true;
 		for (int i = 0; i < label->nwords; i++)
-			if (label->words[i].slot == (uint32) slot)
+			if (label->words[i].slot == (uint32) slot || label->words[i].slot == (uint32) coarse)
 				return true;
 	}
 	return false;
@@ -636,6 +681,14 @@ sc_track_has_own_rows_at(const ScLabel *label)
  * Marks
  *-------------------------------------------------------------------------
  */
+
+static void
+forget_keys(TrackedTable *table)
+{
+	if (table->keys)
+		pfree(table->keys);
+	table->keys = NULL;
+}
 
 /* A session that writes ever new tables does not remember them all. */
 static void
@@ -649,7 +702,10 @@ forget_some(void)
 	last_table = NULL;
 	hash_seq_init(&seq, tracked_tables);
 	while ((table = hash_seq_search(&seq)) != NULL)
+	{
+		forget_keys(table);
 		(void) hash_search(tracked_tables, &table->relid, HASH_REMOVE, NULL);
+	}
 }
 
 /* Is what we know of a table still so? */
@@ -697,6 +753,7 @@ table_lookup(Oid relid)
 	Trigger    *trigger;
 	Oid			function;
 	Oid			ours;
+	Oid			our_keys;
 
 	if (last_table && last_table->relid == relid && is_valid(last_table))
 		return last_table;
@@ -710,6 +767,8 @@ table_lookup(Oid relid)
 	if (table == NULL)
 		return NULL;
 	last_table = table;
+	if (!found)
+		table->keys = NULL;
 	if (found && is_valid(table))
 		return table;
 
@@ -720,6 +779,8 @@ table_lookup(Oid relid)
 	table->marked_lxid = InvalidLocalTransactionId;
 	table->tracked = table->catch_all = true;
 	table->function = InvalidOid;
+	table->key_function = InvalidOid;
+	forget_keys(table);
 	table->alone = false;
 	table->has_partitions = true;
 	table->npath = -1;
@@ -732,6 +793,7 @@ table_lookup(Oid relid)
 	 * memory
 	 */
 	ours = touch_function();
+	our_keys = key_function();
 	rel = RelationIdGetRelation(relid);
 	if (rel == NULL)
 	{
@@ -747,6 +809,9 @@ table_lookup(Oid relid)
 	table->has_partitions = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	catch_all = trigger && trigger->tgnargs > 0;
 	tracked = trigger != NULL;
+	trigger = find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME);
+	if (tracked && !catch_all && trigger && trigger->tgfoid == our_keys)
+		table->key_function = our_keys;
 	RelationClose(rel);
 
 	if (tracked && !catch_all)
@@ -821,16 +886,21 @@ track_write(Oid relid, bool is_routed)
  * of the table's trigger descriptor, if it has one.
  */
 void
-sc_track_plan(Oid relid, TriggerDesc *desc)
+sc_track_plan(const void *plan, Oid relid, TriggerDesc *desc)
 {
 	TrackedTable *table;
 
 	track_write(relid, true);
-	if (desc == NULL || (table = table_lookup(relid)) == NULL || !table->tracked)
+	table = table_lookup(relid);
+	if (table == NULL || !table->tracked)
+		return;
+	if (OidIsValid(table->key_function))
+		sc_commit_begin_keyed(plan, table->ref.key);
+	if (desc == NULL)
 		return;
 	for (int i = 0; i < desc->numtriggers; i++)
 		if (!TRIGGER_FOR_ROW(desc->triggers[i].tgtype) && TRIGGER_FOR_AFTER(desc->triggers[i].tgtype) &&
-			desc->triggers[i].tgfoid != table->function)
+			desc->triggers[i].tgfoid != table->function && desc->triggers[i].tgfoid != table->key_function)
 			return;
 	desc->trig_insert_after_statement = false;
 	desc->trig_update_after_statement = false;
@@ -873,6 +943,142 @@ sc_track_is_tracked(Oid relid)
 	TrackedTable *table = table_lookup(relid);
 
 	return table && table->tracked;
+}
+
+/*-------------------------------------------------------------------------
+ * Keys
+ *-------------------------------------------------------------------------
+ */
+
+/* It is not known which rows of a table are written, if that matters. */
+static void
+track_coarse(Oid relid)
+{
+	TrackedTable *table = table_lookup(relid);
+
+	/* without memory, its write was marked as one of everything */
+	if (table && OidIsValid(table->key_function))
+		sc_commit_mark_coarse(table->ref.key);
+}
+
+/*
+ * The hash of a value, by the type's own equality; false if there is none of
+ * PostgreSQL's own.  Values of different types that are equal to each other by an
+ * operator of one family have the same.
+ */
+static bool
+key_hash(Oid type, Oid collation, Datum value, uint64 *hash)
+{
+	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_HASH_EXTENDED_PROC_FINFO);
+
+	/* what has elements calls their functions, whosever they are */
+	if (!OidIsValid(entry->hash_extended_proc) || entry->hash_extended_proc >= FirstNormalObjectId ||
+		entry->hash_extended_proc == F_HASH_ARRAY_EXTENDED || entry->hash_extended_proc == F_HASH_RECORD_EXTENDED ||
+		entry->hash_extended_proc == F_HASH_RANGE_EXTENDED || entry->hash_extended_proc == F_HASH_MULTIRANGE_EXTENDED)
+		return false;
+	*hash = DatumGetUInt64(FunctionCall2Coll(&entry->hash_extended_proc_finfo, collation, value, Int64GetDatum(0)));
+	return true;
+}
+
+/* A column that a key trigger names. */
+static void
+find_column(KeyColumn *column, TupleDesc desc, const char *name, uint64 table)
+{
+	column->attnum = InvalidAttrNumber;
+	column->seed = sc_key_seed(table, name);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (attribute->attisdropped || namestrcmp(&attribute->attname, name) != 0 || SC_IS_VIRTUAL(attribute))
+			continue;
+		column->attnum = attribute->attnum;
+		column->is_varlena = attribute->attlen == -1;
+		column->type = attribute->atttypid;
+		column->collation = attribute->attcollation;
+	}
+}
+
+/* The columns whose values are said of a table; NULL without memory. */
+static KeyColumns *
+find_keys(const TrackedTable *table, const Trigger *trigger, TupleDesc desc)
+{
+	KeyColumns *keys = MemoryContextAllocExtended(TopMemoryContext,
+												  offsetof(KeyColumns, columns) + sizeof(KeyColumn) * trigger->tgnargs,
+												  MCXT_ALLOC_NO_OOM);
+
+	if (keys == NULL)
+		return NULL;
+	keys->n = trigger->tgnargs;
+	for (int i = 0; i < keys->n; i++)
+		find_column(&keys->columns[i], desc, trigger->tgargs[i], table->ref.key);
+	return keys;
+}
+
+/*
+ * Mark the values of a row; false if that cannot be.  One that is stored elsewhere is
+ * not fetched for it.  NULL is equal to nothing that a query compares with.
+ */
+static bool
+mark_row(const KeyColumns *keys, int keyed, TupleTableSlot *row)
+{
+	for (int i = 0; i < keys->n; i++)
+	{
+		const KeyColumn *column = &keys->columns[i];
+		Datum		value;
+		uint64		hash;
+		bool		isnull;
+
+		if (column->attnum == InvalidAttrNumber)
+			return false;
+		value = slot_getattr(row, column->attnum, &isnull);
+		if (isnull)
+			continue;
+		if ((column->is_varlena && VARATT_IS_EXTERNAL(DatumGetPointer(value))) ||
+			!key_hash(column->type, column->collation, value, &hash))
+			return false;
+		sc_commit_mark_key(keyed, sc_key_word_of(column->seed, hash));
+	}
+	return true;
+}
+
+/*
+ * The key trigger's function.  Like sc_touch() it raises nothing of its own; for each
+ * statement it does nothing.
+ */
+Datum
+sc_key(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	TrackedTable *table;
+	Oid			relid;
+	int			keyed;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called as an AFTER trigger", "summary_cache_key"),
+				 errhint("It is attached to source tables by summary_cache_define().")));
+	if (sc_extension_first_key)
+		return sc_extension_first_key(fcinfo);
+	if (sc_shared == NULL || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		return PointerGetDatum(NULL);
+
+	relid = RelationGetRelid(trigdata->tg_relation);
+	table = table_lookup(relid);
+	if (table == NULL)
+		sc_commit_mark_catch_all();
+	/* without the other trigger, nothing is proven of it */
+	if (table == NULL || !table->tracked || table->catch_all ||
+		(keyed = sc_commit_keyed(table->ref.key)) == SC_KEYED_NONE)
+		return PointerGetDatum(NULL);
+
+	if (table->keys == NULL)
+		table->keys = find_keys(table, trigdata->tg_trigger, RelationGetDescr(trigdata->tg_relation));
+	if (table->keys == NULL || !mark_row(table->keys, keyed, trigdata->tg_trigslot) ||
+		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && !mark_row(table->keys, keyed, trigdata->tg_newslot)))
+		sc_commit_mark_coarse(table->ref.key);
+	return PointerGetDatum(NULL);
 }
 
 /*
@@ -1000,7 +1206,10 @@ mark_applied(void)
 
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, tables[i]);
 		if (SC_LOCK_HELD(&tag, RowExclusiveLock))
+		{
 			track_write(tables[i], false);
+			track_coarse(tables[i]);
+		}
 	}
 }
 
@@ -1061,6 +1270,8 @@ sc_touch(PG_FUNCTION_ARGS)
 		TriggerData *trigdata = (TriggerData *) fcinfo->context;
 
 		track_write(RelationGetRelid(trigdata->tg_relation), false);
+		if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
+			track_coarse(RelationGetRelid(trigdata->tg_relation));
 	}
 	return PointerGetDatum(NULL);
 }
@@ -1195,6 +1406,9 @@ typedef struct Locking
 	List	   *tables;			/* to be locked, with their trees if "take"
 								 * does so */
 	List	   *names;			/* of these */
+	List	   *columns;		/* whose values are to be said of each; NIL:
+								 * of none */
+	List	   *wanted;			/* of the one that is just being locked */
 	void		(*take) (struct Locking *locking);
 	ScOidList	locked;			/* what a try has locked */
 
@@ -1264,9 +1478,9 @@ try_locking(void *arg)
  * without, so that takes a moment of patience: see lock_one().
  */
 static List *
-lock_together(List *tables, void (*take) (Locking *locking))
+lock_together(List *tables, List *columns, void (*take) (Locking *locking))
 {
-	Locking		locking = {tables, NIL, take};
+	Locking		locking = {.tables = tables, .columns = columns, .take = take};
 	ListCell   *lc;
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context;
@@ -1367,18 +1581,26 @@ create_trigger_now(void *arg)
 	EventTriggerCollectSimpleCommand(creation->trigger, InvalidObjectAddress, (Node *) creation->stmt);
 }
 
+/* tgtype: as in pg_trigger; columns: arguments, List of char *. */
 static void
-create_trigger(Relation rel, Oid function)
+create_trigger_of(Relation rel, const char *name, int16 tgtype, Oid function, List *columns)
 {
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
 	Creation	creation = {stmt, RelationGetRelid(rel), function};
 	ObjectAddress extension;
+	ListCell   *lc;
 
-	stmt->trigname = pstrdup(TRIGGER_NAME);
+	stmt->trigname = pstrdup(name);
+	stmt->replace = columns != NIL;
+	stmt->row = (tgtype & TRIGGER_TYPE_ROW) != 0;
+	foreach(lc, columns)
+	{
+		stmt->args = lappend(stmt->args, makeString(lfirst(lc)));
+	}
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
-	stmt->timing = TRIGGER_TGTYPE & TRIGGER_TYPE_TIMING_MASK;
-	stmt->events = TRIGGER_TGTYPE & TRIGGER_TYPE_EVENT_MASK;
+	stmt->timing = tgtype & TRIGGER_TYPE_TIMING_MASK;
+	stmt->events = tgtype & TRIGGER_TYPE_EVENT_MASK;
 
 	/*
 	 * The caller's right to put triggers on the source was checked; the
@@ -1390,6 +1612,89 @@ create_trigger(Relation rel, Oid function)
 	/* ALTER TRIGGER ... DEPENDS ON EXTENSION */
 	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(SC_NAME, false));
 	recordDependencyOn(&creation.trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+}
+
+static void
+create_trigger(Relation rel, Oid function)
+{
+	create_trigger_of(rel, TRIGGER_NAME, TRIGGER_TGTYPE, function, NIL);
+}
+
+/* What kind of key trigger a table has: see the head of this file. */
+static inline int16
+key_tgtype(Relation rel)
+{
+	return TRIGGER_TYPE_AFTER | EVENTS_OF_ROWS |
+		(rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? 0 : TRIGGER_TYPE_ROW);
+}
+
+/* Is a trigger of its name our key trigger, however it is enabled and whatever it says? */
+static bool
+is_key_trigger(Relation rel, const Trigger *trigger, Oid function)
+{
+	return trigger->tgfoid == function && trigger->tgtype == key_tgtype(rel) &&
+		trigger->tgqual == NULL && trigger->tgnattr == 0 && trigger->tgnargs > 0 &&
+		trigger->tgoldtable == NULL && trigger->tgnewtable == NULL &&
+		!trigger->tgisinternal && !trigger->tgdeferrable;
+}
+
+/* Does a key trigger say the values of a column? */
+static bool
+says_column(const Trigger *trigger, const char *name)
+{
+	for (int i = 0; i < trigger->tgnargs; i++)
+		if (strcmp(trigger->tgargs[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The columns that a table's key trigger says; NIL if it has none that is ours. */
+static List *
+key_columns(Relation rel, Oid function)
+{
+	Trigger    *trigger = find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME);
+	List	   *columns = NIL;
+
+	for (int i = 0; trigger && trigger->tgfoid == function && i < trigger->tgnargs; i++)
+		columns = lappend(columns, pstrdup(trigger->tgargs[i]));
+	return columns;
+}
+
+/* Is the key trigger there, exactly as installed, with these columns? */
+static bool
+keys_ok(Relation rel, Oid function, List *columns, const char **reason)
+{
+	Trigger    *trigger = find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME);
+	const char *name = RelationGetRelationName(rel);
+	ListCell   *lc;
+
+	if (trigger == NULL)
+		*reason = psprintf("trigger %s is missing on %s", KEY_TRIGGER_NAME, name);
+	else if (!is_key_trigger(rel, trigger, function))
+		*reason = psprintf("trigger %s of %s is not as installed", KEY_TRIGGER_NAME, name);
+	else if (trigger->tgenabled == TRIGGER_DISABLED)
+		*reason = psprintf("trigger %s of %s is disabled", KEY_TRIGGER_NAME, name);
+	else if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+		*reason = psprintf("trigger %s of %s is not enabled as installed", KEY_TRIGGER_NAME, name);
+	else
+	{
+		foreach(lc, columns)
+		{
+			const char *column = lfirst(lc);
+			KeyColumn	found;
+
+			find_column(&found, RelationGetDescr(rel), column, 0);
+			if (!says_column(trigger, column))
+				*reason = psprintf("trigger %s of %s does not name column %s", KEY_TRIGGER_NAME, name, column);
+			else if (found.attnum == InvalidAttrNumber)
+				*reason = psprintf("%s stores no column %s", name, column);
+			else
+				continue;
+			return false;
+		}
+		return true;
+	}
+	return false;
 }
 
 /* Is a trigger of our name ours, however it is enabled? */
@@ -1434,16 +1739,18 @@ trigger_ok(Relation rel, Oid function, const char **reason)
  * that is gone or cannot have a trigger needs none.
  */
 static bool
-needs_no_trigger(Oid relid)
+needs_no_trigger(Oid relid, List *columns)
 {
 	Oid			function = touch_function();
+	Oid			keys = columns ? key_function() : InvalidOid;
 	Relation	rel = try_relation_open(relid, NoLock);
 	const char *reason;
 	bool		ok;
 
 	if (rel == NULL)
 		return true;
-	ok = !can_have_trigger(rel) || trigger_ok(rel, function, &reason);
+	ok = !can_have_trigger(rel) || (trigger_ok(rel, function, &reason) &&
+									(columns == NIL || keys_ok(rel, keys, columns, &reason)));
 	relation_close(rel, NoLock);
 	return ok;
 }
@@ -1462,7 +1769,7 @@ lock_for_trigger(Oid relid, void *arg)
 	if (keeps_writers_out(relid))
 		return true;
 	lock_one(locking, relid, AccessShareLock);
-	if (needs_no_trigger(relid))
+	if (needs_no_trigger(relid, locking->wanted))
 		return true;
 	/* not while that is waited for: who truncates the table would wait for us */
 	UnlockRelationOid(relid, AccessShareLock);
@@ -1482,6 +1789,7 @@ take_trees(Locking *locking)
 
 		if (get_rel_relkind(source) == RELKIND_MATVIEW)
 			continue;
+		locking->wanted = locking->columns ? list_nth(locking->columns, foreach_current_index(lc)) : NIL;
 		(void) sc_track_lock_tree(source, NIL, lock_for_trigger, locking);
 		if (get_rel_relkind(source) == '\0')
 			ereport(ERROR,
@@ -1499,7 +1807,14 @@ take_trees(Locking *locking)
 List *
 sc_track_lock(List *sources)
 {
-	return lock_together(sources, take_trees);
+	return sc_track_lock_keyed(sources, NIL);
+}
+
+List *
+sc_track_lock_keyed(List *sources, List *columns)
+{
+	Assert(columns == NIL || list_length(columns) == list_length(sources));
+	return lock_together(sources, columns, take_trees);
 }
 
 static void
@@ -1517,7 +1832,20 @@ take_exclusive(Locking *locking)
 void
 sc_track_lock_exclusive(List *tables)
 {
-	(void) lock_together(tables, take_exclusive);
+	(void) lock_together(tables, NIL, take_exclusive);
+}
+
+static bool
+has_name(List *names, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* Give a table our trigger, as it should be; its writers are locked out. */
@@ -1548,7 +1876,104 @@ attach_one(Oid relid)
 	CommandCounterIncrement();
 }
 
-/* Put the trigger on those of these tables whose writers are locked out. */
+static void
+add_columns(List **columns, List *more)
+{
+	ListCell   *lc;
+
+	foreach(lc, more)
+	{
+		if (!has_name(*columns, lfirst(lc)))
+			*columns = lappend(*columns, lfirst(lc));
+	}
+}
+
+/* Those of these columns that a table has. */
+static List *
+existing_columns(Oid relid, List *columns)
+{
+	List	   *existing = NIL;
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		if (get_attnum(relid, lfirst(lc)) > InvalidAttrNumber)
+			existing = lappend(existing, lfirst(lc));
+	}
+	return existing;
+}
+
+/*
+ * Give a table the key trigger, with these columns beside those that it has; its
+ * writers are locked out.
+ */
+static void
+attach_keys_to_one(Oid relid, List *columns)
+{
+	Oid			function = key_function();
+	Relation	rel = try_relation_open(relid, NoLock);
+	List	   *before;
+	List	   *wanted;
+	const char *reason;
+
+	if (rel == NULL)
+		return;
+	if (!OidIsValid(function))
+		sc_extension_need_update("function", "summary_cache_key");
+	before = key_columns(rel, function);
+	wanted = existing_columns(relid, before);
+	add_columns(&wanted, columns);
+	if (can_have_trigger(rel) && wanted != NIL)
+	{
+		/* what has looked at catalogs may have freed it */
+		Trigger    *trigger = find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME);
+
+		if (trigger && trigger->tgfoid != function)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("trigger \"%s\" of table \"%s\" is not one of summary_cache",
+							KEY_TRIGGER_NAME, RelationGetRelationName(rel)),
+					 errhint("Rename or drop it.")));
+		if (list_length(wanted) != list_length(before) || !keys_ok(rel, function, wanted, &reason))
+			create_trigger_of(rel, KEY_TRIGGER_NAME, key_tgtype(rel), function, wanted);
+	}
+	relation_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/* The columns that the key triggers of a table's parents say, and its own does not. */
+static List *
+missing_columns(Oid relid)
+{
+	Oid			function = key_function();
+	List	   *columns = NIL;
+	List	   *missing = NIL;
+	List	   *own = NIL;
+	Relation	rel;
+	ListCell   *lc;
+
+	foreach(lc, parents_of(relid))
+	{
+		rel = RelationIdGetRelation(lfirst_oid(lc));
+		if (rel == NULL)
+			continue;
+		add_columns(&columns, key_columns(rel, function));
+		RelationClose(rel);
+	}
+	rel = columns ? RelationIdGetRelation(relid) : NULL;
+	if (rel == NULL)
+		return NIL;
+	own = key_columns(rel, function);
+	RelationClose(rel);
+	foreach(lc, columns)
+	{
+		if (!has_name(own, lfirst(lc)))
+			missing = lappend(missing, lfirst(lc));
+	}
+	return missing;
+}
+
+/* Put the triggers on those of these tables whose writers are locked out. */
 void
 sc_track_attach(List *members)
 {
@@ -1556,9 +1981,36 @@ sc_track_attach(List *members)
 
 	foreach(lc, members)
 	{
+		List	   *columns;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!keeps_writers_out(lfirst_oid(lc)))
+			continue;
+		attach_one(lfirst_oid(lc));
+		columns = missing_columns(lfirst_oid(lc));
+		if (columns != NIL)
+			attach_keys_to_one(lfirst_oid(lc), columns);
+	}
+	if (sc_shared)
+		sc_commit_mark_catch_all();
+}
+
+List *
+sc_track_members(Oid source)
+{
+	return members_of(sc_track_root(source));
+}
+
+void
+sc_track_attach_keys(List *members, List *columns)
+{
+	ListCell   *lc;
+
+	foreach(lc, members)
+	{
 		CHECK_FOR_INTERRUPTS();
 		if (keeps_writers_out(lfirst_oid(lc)))
-			attach_one(lfirst_oid(lc));
+			attach_keys_to_one(lfirst_oid(lc), columns);
 	}
 	if (sc_shared)
 		sc_commit_mark_catch_all();
@@ -1590,9 +2042,10 @@ sc_track_attach_missing(Oid relid)
 	foreach(lc, members_of(sc_track_root(relid)))
 	{
 		Oid			member = lfirst_oid(lc);
+		List	   *columns = missing_columns(member);
 		Relation	rel;
 
-		if (sc_track_is_tracked(member) || is_temporary(member) ||
+		if ((sc_track_is_tracked(member) && columns == NIL) || is_temporary(member) ||
 			!ConditionalLockRelationOid(member, ShareRowExclusiveLock))
 			continue;
 		rel = try_relation_open(member, NoLock);
@@ -1605,6 +2058,11 @@ sc_track_attach_missing(Oid relid)
 		}
 		relation_close(rel, NoLock);
 		CommandCounterIncrement();
+		if (columns != NIL)
+		{
+			attach_keys_to_one(member, columns);
+			attached = true;
+		}
 	}
 	if (attached)
 		sc_commit_mark_catch_all();
@@ -1618,8 +2076,8 @@ sc_track_attach_missing(Oid relid)
 void
 sc_track_restore_firing(Oid relid)
 {
-	const char *names[] = {TRIGGER_NAME, SC_GUARD_TRIGGER, SC_GUARD_ROW_TRIGGER};
-	int			n = sc_extension_is_own_table(relid) ? lengthof(names) : 1;
+	const char *names[] = {TRIGGER_NAME, KEY_TRIGGER_NAME, SC_GUARD_TRIGGER, SC_GUARD_ROW_TRIGGER};
+	int			n = sc_extension_is_own_table(relid) ? lengthof(names) : 2;
 	Relation	rel;
 
 	/*
@@ -1701,26 +2159,19 @@ drop_trigger_now(void *arg)
 	performDeletion(arg, DROP_RESTRICT, 0);
 }
 
-/*
- * Remove our trigger from one table.  That needs an AccessExclusive lock, and
- * where it is not to be had the trigger stays: see sc_track_lock_exclusive().
- */
-void
-sc_track_detach(Oid relid)
+/* Remove a trigger of this name and function; the table is locked.  The function was
+ * looked up before the trigger is looked at: see table_lookup(). */
+static void
+drop_trigger_of(Oid relid, const char *name, Oid function)
 {
-	Oid			function = touch_function();	/* before the trigger is
-												 * looked at: see
-												 * table_lookup() */
 	Relation	rel;
 	Trigger    *trigger;
 	ObjectAddress object;
 
-	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
-		return;
 	rel = try_relation_open(relid, NoLock);
 	if (rel == NULL)
 		return;
-	trigger = find_trigger(rel->trigdesc);
+	trigger = find_trigger_named(rel->trigdesc, name);
 	ObjectAddressSet(object, TriggerRelationId,
 					 trigger && trigger->tgfoid == function ? trigger->tgoid : InvalidOid);
 	relation_close(rel, NoLock);
@@ -1732,6 +2183,29 @@ sc_track_detach(Oid relid)
 		with_event_triggers((Node *) stmt, drop_trigger_now, &object);
 	}
 	CommandCounterIncrement();
+}
+
+/*
+ * Remove our triggers from one table.  That needs an AccessExclusive lock, and
+ * where it is not to be had they stay: see sc_track_lock_exclusive().
+ */
+void
+sc_track_detach(Oid relid)
+{
+	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
+		return;
+	drop_trigger_of(relid, TRIGGER_NAME, touch_function());
+	drop_trigger_of(relid, KEY_TRIGGER_NAME, key_function());
+	if (sc_shared)
+		sc_commit_mark_catch_all();
+}
+
+void
+sc_track_detach_keys(Oid relid)
+{
+	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
+		return;
+	drop_trigger_of(relid, KEY_TRIGGER_NAME, key_function());
 	if (sc_shared)
 		sc_commit_mark_catch_all();
 }
@@ -1821,6 +2295,44 @@ sc_track_provable(Oid relid, bool wait, const char **reason)
 	if (get_rel_relkind(relid) == RELKIND_MATVIEW)
 		return true;			/* only REFRESH changes it, which is DDL */
 	return examine_tree(sc_track_root(relid), NIL, wait, reason);
+}
+
+bool
+sc_track_has_keys(Oid source, List *columns, const char **reason)
+{
+	Oid			touch = touch_function();
+	Oid			function = key_function();
+	ListCell   *lc;
+
+	*reason = NULL;
+	/* only REFRESH changes it, which is DDL */
+	if (get_rel_relkind(source) == RELKIND_MATVIEW)
+		return true;
+	foreach(lc, members_of(sc_track_root(source)))
+	{
+		Relation	rel;
+		bool		ok;
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_temporary(lfirst_oid(lc)))
+			continue;
+		rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		if (rel == NULL)
+			continue;
+		ok = can_have_trigger(rel);
+		if (!ok)
+			*reason = psprintf("partition %s is a foreign table", RelationGetRelationName(rel));
+		else
+		{
+			ok = trigger_ok(rel, touch, reason) && keys_ok(rel, function, columns, reason);
+			if (find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME) == NULL)
+				trigger_was_missing = true;
+		}
+		relation_close(rel, NoLock);
+		if (!ok)
+			return false;
+	}
+	return true;
 }
 
 /* The slots in the label of a source, where they are known. */

@@ -17,10 +17,11 @@
 #include "label.h"
 
 extern void sc_track_init(void);	/* from _PG_init */
-extern PGDLLEXPORT Datum sc_touch(PG_FUNCTION_ARGS);	/* the trigger function */
+extern PGDLLEXPORT Datum sc_touch(PG_FUNCTION_ARGS);	/* the trigger functions */
+extern PGDLLEXPORT Datum sc_key(PG_FUNCTION_ARGS);
 
 /* A plan begins to write a table, which is locked. */
-extern void sc_track_plan(Oid relid, struct TriggerDesc *desc);
+extern void sc_track_plan(const void *plan, Oid relid, struct TriggerDesc *desc);
 
 /* One that wrote through a table with partitions (sc_commit_begin_routing()) has
  * ended; the ResultRelInfos of those that it has found rows for. */
@@ -59,6 +60,29 @@ extern void sc_track_attach(List *members);
 extern void sc_track_attach_members(Oid relid); /* on what joined a tree */
 extern bool sc_track_attach_missing(Oid relid);
 extern void sc_track_restore_firing(Oid relid);
+
+/*
+ * The key trigger, which says the values of columns in the rows that are written.
+ *
+ * sc_track_lock_keyed() is sc_track_lock() for sources of which some get it: columns is
+ * a list beside sources of the columns (List of char *) of each, NIL for none.
+ *
+ * sc_track_attach_keys() puts it on those of these tables whose writers are locked out,
+ * with these columns and those that it has already.  Names of columns that are gone
+ * leave it.  sc_track_members() are the members of a source's tree for it.  What joins
+ * the tree later gets the columns of its parents.
+ *
+ * sc_track_has_keys(): do all members of the source's tree have it, as installed, with
+ * these columns?  If not, says why.  Opens the members as sc_track_provable() does that
+ * waits.
+ *
+ * sc_track_detach_keys() removes it where sc_track_detach() would remove all.
+ */
+extern List *sc_track_lock_keyed(List *sources, List *columns);
+extern List *sc_track_members(Oid source);
+extern void sc_track_attach_keys(List *members, List *columns);
+extern bool sc_track_has_keys(Oid source, List *columns, const char **reason);
+extern void sc_track_detach_keys(Oid relid);
 
 /* May the current user do that? */
 extern bool sc_track_may_detach(Oid relid);

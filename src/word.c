@@ -27,6 +27,13 @@
  * longer looked for there moves first, so that no label has it.  Who needs a slot for
  * anything else may take a member's: its documents then have the root's again.
  *
+ * *Key words* stand for values of a column, of which a table has any number.  So they
+ * are an array of a fixed size, which all databases share; which of them a value has is
+ * a hash of the database, the table whose word the row's table has, the column's name
+ * and the value.  Values that have the same word cost each other's documents a rebuild,
+ * and no more.  Each table has a *coarse* one, likewise by a hash, for what was written
+ * without saying its keys.  See commit.c for who moves which.
+ *
  * Nothing here runs SQL, opens a relation or depends on the database that the
  * process is connected to, but for the few functions that say so.
  *
@@ -42,6 +49,7 @@
 #include "access/transam.h"
 #include "access/twophase.h"
 #include "access/xlog.h"
+#include "common/hashfn.h"
 #include "postmaster/postmaster.h"
 #include "storage/lock.h"
 #include "storage/procarray.h"
@@ -56,6 +64,8 @@
 ScWords    *sc_words;
 ScSlotPadded *sc_slots;
 ScCellPadded *sc_cells;
+pg_atomic_uint64 *sc_key_words;
+uint8	   *sc_key_eager;
 
 static HTAB *slot_hash;			/* key -> slot; under ScShared.lock */
 
@@ -91,6 +101,13 @@ slots_size(void)
 	return mul_size(sizeof(ScSlotPadded), add_size(sc_max_tables, SC_FALLBACKS + SC_NAMES_SLOTS));
 }
 
+/* The key words, and behind them what they are eager for. */
+static Size
+keys_size(void)
+{
+	return mul_size(sizeof(pg_atomic_uint64) + sizeof(uint8), sc_max_key_words);
+}
+
 static Size
 words_size(void)
 {
@@ -99,6 +116,7 @@ words_size(void)
 	size = add_size(size, CACHELINEALIGN(slots_size()));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(ScCellPadded),
 												  MaxBackends + ORPHAN_CELLS + REPLAY_CELLS)));
+	size = add_size(size, CACHELINEALIGN(keys_size()));
 	return add_size(size, hash_estimate_size(sc_max_tables, sizeof(SlotEntry)));
 }
 
@@ -113,6 +131,8 @@ words_attach(void)
 	sc_cells = ShmemInitStruct(SC_NAME " cells",
 							   sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS + REPLAY_CELLS),
 							   &found);
+	sc_key_words = ShmemInitStruct(SC_NAME " key words", keys_size(), &found);
+	sc_key_eager = (uint8 *) (sc_key_words + sc_max_key_words);
 	info.keysize = sizeof(uint64);
 	info.entrysize = sizeof(SlotEntry);
 	slot_hash = SC_SHMEM_INIT_HASH(SC_NAME " slot hash", sc_max_tables,
@@ -127,6 +147,7 @@ words_init(int tranche)
 	sc_words->nbackends = MaxBackends;
 	sc_words->ncells = MaxBackends + ORPHAN_CELLS;
 	pg_atomic_init_u32(&sc_words->ncells_used, 0);
+	sc_words->nkeys = sc_max_key_words;
 	sc_words->next_revision = 1;
 	pg_atomic_init_u64(&sc_words->refusals, 0);
 
@@ -146,6 +167,10 @@ words_init(int tranche)
 		sc_slot_at(i)->wanted = i >= sc_words->nslots;
 	}
 	pg_atomic_write_u64(&sc_slot_at(SC_CLUSTER_SLOT)->key, SC_KEY_CLUSTER);
+
+	memset(sc_key_words, 0, keys_size());
+	for (int i = 0; i < sc_words->nkeys; i++)
+		pg_atomic_init_u64(&sc_key_words[i], SC_REVISION_ONE);
 
 	memset(sc_cells, 0, sizeof(ScCellPadded) * (sc_words->ncells + REPLAY_CELLS));
 	for (int i = 0; i < sc_words->ncells + REPLAY_CELLS; i++)
@@ -408,7 +433,13 @@ sc_slot_want(int slot, bool wanted)
 int
 sc_slot_count(void)
 {
-	return sc_words->nslots + SC_FALLBACKS + SC_NAMES_SLOTS;
+	return sc_slots_all();
+}
+
+int
+sc_word_count(void)
+{
+	return sc_slots_all() + sc_words->nkeys;
 }
 
 int
@@ -465,25 +496,36 @@ sc_slot_forget_database(Oid dboid)
 		}
 }
 
+static inline uint8 *
+eager_of(int slot)
+{
+	return sc_slot_is_key(slot) ? &sc_key_eager[slot - sc_slots_all()] : &sc_slot_at(slot)->eager;
+}
+
 void
 sc_slot_add_eager(int slot, uint8 eager)
 {
-	sc_slot_set_eager(slot, sc_slot_at(slot)->eager | eager);
+	sc_slot_set_eager(slot, *eager_of(slot) | eager);
 }
 
 void
 sc_slot_set_eager(int slot, uint8 eager)
 {
+	uint8	   *its = eager_of(slot);
+
 	/* only then is the cache line written, which all writers read */
-	if (sc_slot_at(slot)->eager != eager)
-		sc_slot_at(slot)->eager = eager;
+	if (*its != eager)
+		*its = eager;
 }
 
 void
 sc_slot_note_published(int slot, uint64 revision)
 {
-	ScSlot	   *it = sc_slot_at(slot);
+	ScSlot	   *it;
 
+	if (sc_slot_is_key(slot))
+		return;
+	it = sc_slot_at(slot);
 	if (pg_atomic_read_u64(&it->published) >= revision)
 		return;
 	it->next_change++;
@@ -496,7 +538,7 @@ sc_slot_is_eager(int slot)
 {
 	uint8		mask = sc_eager_refresh ? SC_EAGER_BY_OPTION | SC_EAGER_BY_SETTING : SC_EAGER_BY_OPTION;
 
-	return (sc_slot_at(slot)->eager & mask) != 0;
+	return (*eager_of(slot) & mask) != 0;
 }
 
 /* For the database that this process is connected to. */
@@ -515,6 +557,51 @@ sc_slot_is_listened(void)
 	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
 
 	return catch_all != SC_SLOT_NONE && sc_slot_at(catch_all)->listened;
+}
+
+/*-------------------------------------------------------------------------
+ * Key words
+ *-------------------------------------------------------------------------
+ */
+
+bool
+sc_slot_is_key(int slot)
+{
+	return slot >= sc_slots_all();
+}
+
+/* The finalizer of MurmurHash3: all bits count in all bits. */
+static inline uint64
+mix(uint64 hash)
+{
+	hash = (hash ^ (hash >> 33)) * UINT64CONST(0xff51afd7ed558ccd);
+	hash = (hash ^ (hash >> 33)) * UINT64CONST(0xc4ceb9fe1a85ec53);
+	return hash ^ (hash >> 33);
+}
+
+uint64
+sc_key_seed(uint64 table, const char *column)
+{
+	return hash_bytes_extended((const unsigned char *) column, (int) strlen(column), mix(table));
+}
+
+int
+sc_key_word_of(uint64 seed, uint64 hash)
+{
+	return sc_slots_all() + (int) (mix(hash_combine64(seed, hash)) % (uint64) sc_words->nkeys);
+}
+
+int
+sc_key_word(uint64 table, const char *column, uint64 hash)
+{
+	return sc_key_word_of(sc_key_seed(table, column), hash);
+}
+
+/* No column has an empty name. */
+int
+sc_key_coarse(uint64 table)
+{
+	return sc_key_word(table, "", 0);
 }
 
 /*-------------------------------------------------------------------------
@@ -867,11 +954,12 @@ sc_word_read(ScWordSeen *seen, uint64 key, int slot)
 void
 sc_word_state(int slot, ScWordState *state)
 {
-	uint64		word = pg_atomic_read_u64(&sc_slot_at(slot)->word);
+	uint64		word = pg_atomic_read_u64(sc_word_at(slot));
 
 	state->revision = SC_REVISION(word);
 	state->pending = SC_PENDING(word);
-	state->last_change = (TimestampTz) pg_atomic_read_u64(&sc_slot_at(slot)->last_change);
+	state->last_change = sc_slot_is_key(slot) ? 0 :
+		(TimestampTz) pg_atomic_read_u64(&sc_slot_at(slot)->last_change);
 }
 
 uint64
@@ -889,7 +977,7 @@ sc_word_settled(int slot)
 pg_atomic_uint64 *
 sc_word_address(const ScWordSeen *seen)
 {
-	return &sc_slot_at(seen->slot)->word;
+	return sc_word_at((int) seen->slot);
 }
 
 uint64
@@ -990,7 +1078,7 @@ sc_word_prove(const ScWordSeen *seen, int n, Snapshot snapshot)
 
 	for (int i = 0; i < n; i++)
 	{
-		uint64		word = pg_atomic_read_u64(&sc_slot_at(seen[i].slot)->word);
+		uint64		word = pg_atomic_read_u64(sc_word_at((int) seen[i].slot));
 
 		if (SC_REVISION(word) != seen[i].revision)
 			return SC_MOVED;
@@ -1007,7 +1095,7 @@ sc_word_prove(const ScWordSeen *seen, int n, Snapshot snapshot)
 	pg_read_barrier();
 
 	for (int i = 0; i < n; i++)
-		if (SC_REVISION(pg_atomic_read_u64(&sc_slot_at(seen[i].slot)->word)) != seen[i].revision)
+		if (SC_REVISION(pg_atomic_read_u64(sc_word_at((int) seen[i].slot))) != seen[i].revision)
 			return SC_MOVED;
 	return SC_CURRENT;
 }

@@ -110,8 +110,22 @@ extern bool sc_member_is_of(const ScWordSeen *seen, int root);
 /* The slot of this database's names word.  It is always there. */
 extern int	sc_slot_of_names(void);
 
-/* The number of slots, with fallbacks and names words: more than any slot. */
+/* The number of slots, with fallbacks and names words: more than any slot.  Those of
+ * key words begin there, and all are below sc_word_count(). */
 extern int	sc_slot_count(void);
+extern int	sc_word_count(void);
+
+/*
+ * Key words: see word.c.  table: the key of the table whose word the row's table has.
+ * Their numbers can stand wherever a slot's can.  Read without a lock, raise nothing.
+ */
+extern int	sc_key_word(uint64 table, const char *column, uint64 hash);
+extern int	sc_key_coarse(uint64 table);
+extern bool sc_slot_is_key(int slot);
+
+/* The same in two steps, for many values of a column. */
+extern uint64 sc_key_seed(uint64 table, const char *column);
+extern int	sc_key_word_of(uint64 seed, uint64 hash);
 
 /* The next slot of a database after this one that is a table's and is wanted, or is a
  * member's, or SC_SLOT_NONE; begin with SC_CLUSTER_SLOT.  Reads without a lock. */

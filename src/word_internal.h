@@ -149,6 +149,7 @@ typedef struct ScWords
 	int			nbackends;
 	pg_atomic_uint32 ncells_used;	/* backends' cells from here on were never
 									 * written; raised before the first is */
+	int			nkeys;			/* key words */
 	uint64		next_revision;	/* of a slot taken into use; under
 								 * ScShared.lock */
 	bool		none_to_take;	/* every slot is wanted, so that nobody need
@@ -164,10 +165,35 @@ extern ScWords *sc_words;
 extern ScSlotPadded *sc_slots;
 extern ScCellPadded *sc_cells;
 
+/*
+ * Key words, which have the numbers beyond all slots.  They are fixed and never given
+ * away: of all that a slot has, they have a word and the reasons to be eager.
+ */
+extern pg_atomic_uint64 *sc_key_words;	/* atomic; never reset while the server runs */
+extern uint8 *sc_key_eager;		/* SC_EAGER_BY_..., as in a slot */
+
+/* With fallbacks and names words: the number of the first key word. */
+static inline int
+sc_slots_all(void)
+{
+	return sc_words->nslots + SC_FALLBACKS + SC_NAMES_SLOTS;
+}
+
+/* A slot; key words have none. */
 static inline ScSlot *
 sc_slot_at(int slot)
 {
+	Assert(slot < sc_slots_all());
 	return &sc_slots[slot].slot;
+}
+
+/* The word of a slot, or a key word. */
+static inline pg_atomic_uint64 *
+sc_word_at(int slot)
+{
+	int			key = slot - sc_slots_all();
+
+	return unlikely(key >= 0) ? &sc_key_words[key] : &sc_slots[slot].slot.word;
 }
 
 /*
@@ -196,22 +222,21 @@ sc_cell_mine(void)
 static inline uint64
 sc_word_revision(int slot)
 {
-	return SC_REVISION(pg_atomic_read_u64(&sc_slot_at(slot)->word));
+	return SC_REVISION(pg_atomic_read_u64(sc_word_at(slot)));
 }
 
 /* A pending transaction: step 1 for one word.  A full barrier. */
 static inline void
 sc_word_add_pending(int slot)
 {
-	pg_atomic_fetch_add_u64(&sc_slot_at(slot)->word, SC_PENDING_ONE);
+	pg_atomic_fetch_add_u64(sc_word_at(slot), SC_PENDING_ONE);
 }
 
 /* Step 3 for one word.  Returns the revision that this made.  A full barrier. */
 static inline uint64
 sc_word_publish(int slot)
 {
-	uint64		old = pg_atomic_fetch_add_u64(&sc_slot_at(slot)->word,
-											  SC_REVISION_ONE - SC_PENDING_ONE);
+	uint64		old = pg_atomic_fetch_add_u64(sc_word_at(slot), SC_REVISION_ONE - SC_PENDING_ONE);
 
 	return SC_REVISION(old) + 1;
 }
@@ -224,8 +249,11 @@ sc_word_publish(int slot)
 static inline void
 sc_word_note_change(int slot, uint64 revision, TimestampTz at)
 {
-	ScSlot	   *it = sc_slot_at(slot);
+	ScSlot	   *it;
 
+	if (sc_slot_is_key(slot))
+		return;
+	it = sc_slot_at(slot);
 	pg_atomic_write_u64(&it->last_change, (uint64) at);
 	if (pg_atomic_read_u64(&it->published) == revision - 1 && at > 0)
 		pg_atomic_write_u64(&it->changes[it->next_change % SC_SLOT_CHANGES], SC_CHANGE(revision, at));
@@ -235,7 +263,7 @@ sc_word_note_change(int slot, uint64 revision, TimestampTz at)
 static inline void
 sc_word_withdraw(int slot)
 {
-	pg_atomic_fetch_sub_u64(&sc_slot_at(slot)->word, SC_PENDING_ONE);
+	pg_atomic_fetch_sub_u64(sc_word_at(slot), SC_PENDING_ONE);
 }
 
 extern void sc_orphan_enter(uint64 xid, const uint32 *slots, int nslots, bool found);
@@ -252,7 +280,7 @@ sc_slot_first_member(int slot)
 static inline int
 sc_slot_root(int slot)
 {
-	return (int) pg_atomic_read_u32(&sc_slot_at(slot)->root);
+	return sc_slot_is_key(slot) ? SC_SLOT_NONE : (int) pg_atomic_read_u32(&sc_slot_at(slot)->root);
 }
 
 /* Of a root that the caller has added to: give each slot of a member, or that of one member. */
