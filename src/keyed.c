@@ -209,7 +209,7 @@ read_equality(OpExpr *op, Equality *equality)
 		entry[i] = own_hash(equality->type[i]);
 		if (entry[i] == NULL)
 			return "it is compared as a type that has no hash function of PostgreSQL's own";
-		/* a comparison of arrays compares them as what they are, not as they are called */
+		/* arrays are compared as what they are, not as they are called */
 		if (IsPolymorphicType(declared[i]) && getBaseType(exprType(equality->side[i])) != equality->type[i])
 			return "it is compared as another type";
 	}
@@ -880,7 +880,7 @@ typedef struct Scanned
 {
 	Oid			relid;
 	int			nscans;
-	const char *reason;			/* why the first that is not keyed is not, or NULL */
+	const char *reason;			/* of the first that is not keyed, or NULL */
 } Scanned;
 
 static Scanned *
@@ -914,7 +914,7 @@ look_at_level(Search *search, Level *level, List **relations, List **keyed)
 		Scanned    *relation;
 
 		item++;
-		/* the rewriter has put what a view reads in its place, and leaves its name */
+		/* the rewriter leaves the names of views, of which it reads nothing */
 		if (rte->rtekind != RTE_RELATION || rte->relkind == RELKIND_VIEW)
 			continue;
 		relation = scanned(relations, rte->relid);
