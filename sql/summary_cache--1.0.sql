@@ -29,6 +29,10 @@ CREATE TABLE summary_cache.definition (
     -- of the summary: names, with " null" behind those that may be null
     parameters text[]  NOT NULL DEFAULT '{}',
     parameter_types regtype[] NOT NULL DEFAULT '{}',
+    -- by which columns sources are keyed: for each, the source's number, the column, the parameter's
+    -- number; and why others are not, beside sources
+    keyed     text[]   NOT NULL DEFAULT '{}',
+    not_keyed text[]   NOT NULL DEFAULT '{}',
     PRIMARY KEY (summary, section)
 );
 COMMENT ON TABLE summary_cache.definition IS
@@ -186,11 +190,12 @@ COMMENT ON FUNCTION summary_cache_unchanged(text, text, text[]) IS
 CREATE FUNCTION summary_cache_define(
         summary text, section text, query text,
         sources anycompatible DEFAULT NULL::regclass[], refresh text DEFAULT 'background',
-        run_query boolean DEFAULT true, parameters text[] DEFAULT NULL)
+        run_query boolean DEFAULT true, parameters text[] DEFAULT NULL,
+        keys text[] DEFAULT NULL)
     RETURNS void
     AS 'MODULE_PATHNAME', 'sc_define_sql'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION summary_cache_define(text, text, text, anycompatible, text, boolean, text[]) IS
+COMMENT ON FUNCTION summary_cache_define(text, text, text, anycompatible, text, boolean, text[], text[]) IS
     'create or replace a section of a summary, and track its source tables';
 
 CREATE FUNCTION summary_cache_notices(
@@ -286,7 +291,7 @@ CREATE FUNCTION summary_cache_stat_sections(
         OUT refresh text, OUT owner regrole, OUT state text, OUT reason text,
         OUT built_at timestamptz, OUT age interval, OUT build_ms double precision,
         OUT bytes bigint, OUT revision bigint, OUT pending integer, OUT fingerprint text,
-        OUT sources regclass[], OUT parts integer)
+        OUT sources regclass[], OUT parts integer, OUT parameters text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_sections'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -312,7 +317,7 @@ CREATE FUNCTION summary_cache_stat_parts(
 CREATE FUNCTION summary_cache_stat_tables(
         OUT source regclass, OUT sections text[],
         OUT revision bigint, OUT pending integer, OUT last_change timestamptz,
-        OUT provable boolean, OUT reason text)
+        OUT provable boolean, OUT reason text, OUT keyed text[])
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'sc_stat_tables'
     LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -355,7 +360,7 @@ REVOKE ALL ON FUNCTION
     summary_cache_fetch(text, text, boolean, text[]),
     summary_cache_fetch_encoded(text, text, text, boolean, text[]),
     summary_cache_unchanged(text, text, text[]),
-    summary_cache_define(text, text, text, anycompatible, text, boolean, text[]),
+    summary_cache_define(text, text, text, anycompatible, text, boolean, text[], text[]),
     summary_cache_notices(text),
     summary_cache_drop(text, text),
     summary_cache_configure(text, text, text),

@@ -65,6 +65,7 @@
 #include "clock.h"
 #include "debug.h"
 #include "document.h"
+#include "keyed.h"
 #include "reader.h"
 #include "request.h"
 #include "shmem.h"
@@ -285,6 +286,11 @@ typedef struct Unit
 								 * partitions: words of members of that, one
 								 * of which the label may have instead */
 	int		   *nmembers;
+	ScWordSeen **keys;			/* of each source that was keyed when the
+								 * section was defined: the words that the
+								 * label has instead if it still is */
+	int		   *nkeys;
+	int			max_words;		/* that the label may have */
 } Unit;
 
 /* The sections that are to be built now, and a source that is locked. */
@@ -480,6 +486,144 @@ reads_sources_only(const ScSectionDef *def, List *reads)
 	return true;
 }
 
+/* The word of a value of a source's column, in a table of its tree; SC_SLOT_NONE: it is
+ * NULL, which no row is equal to.  False if it cannot have one. */
+static bool
+find_key(const ScSectionDef *def, const ScSectionKey *key, const ScValues *values, Oid table, int *slot)
+{
+	Oid			type;
+	bool		isnull;
+	Datum		value = sc_values_get(values, key->parameter, &type, &isnull);
+	Oid			source = def->sources[key->source];
+	AttrNumber	attno = get_attnum(source, key->column);
+	int32		typmod;
+	Oid			column_type;
+	Oid			collation;
+	uint64		hash;
+
+	*slot = SC_SLOT_NONE;
+	if (attno == InvalidAttrNumber)
+		return false;
+	if (isnull)
+		return true;
+	get_atttypetypmodcoll(source, attno, &column_type, &typmod, &collation);
+	if (!sc_keyed_hash(type, collation, value, &hash))
+		return false;
+	*slot = sc_key_word(SC_KEY_HERE(table), key->column, hash);
+	return true;
+}
+
+/*
+ * A source that is keyed: read the words of the key, and the coarse ones, of all tables
+ * whose words the source has.  Whether the query is so keyed still turns out when it has
+ * been executed.
+ */
+static void
+read_keys(Unit *unit, int source, const ScValues *values)
+{
+	ScSectionDef *def = unit->def;
+	List	   *tables = NIL;
+	ScLabel		label = {0};
+	ListCell   *lc;
+	int			nkeyed = 0;
+
+	for (int k = 0; k < def->nkeyed; k++)
+		if (def->keyed[k].source == source)
+			nkeyed++;
+	/* a standby knows of tables only */
+	if (nkeyed == 0 || values == NULL || RecoveryInProgress())
+		return;
+	tables = sc_track_words(def->sources[source]);
+	label.words = palloc(sizeof(ScWordSeen) * (nkeyed + 1) * Max(list_length(tables), 1));
+	foreach(lc, tables)
+	{
+		sc_label_add_key(&label, sc_key_coarse(SC_KEY_HERE(lfirst_oid(lc))));
+		for (int k = 0; k < def->nkeyed; k++)
+		{
+			int			slot;
+
+			if (def->keyed[k].source != source)
+				continue;
+			if (!find_key(def, &def->keyed[k], values, lfirst_oid(lc), &slot))
+				return;
+			if (slot != SC_SLOT_NONE)
+				sc_label_add_key(&label, slot);
+		}
+	}
+	unit->keys[source] = label.words;
+	unit->nkeys[source] = label.nwords;
+	unit->max_words += label.nwords;
+}
+
+/* Is a source keyed, by the plan that was executed, in the ways of which the words were read? */
+static bool
+is_keyed(const ScSectionDef *def, int source, List *keyed)
+{
+	List	   *columns = NIL;
+	bool		any = false;
+	const char *reason;
+	ListCell   *lc;
+
+	foreach(lc, keyed)
+	{
+		ScKeyed    *key = lfirst(lc);
+		const char *column = key->relid == def->sources[source] ? get_attname(key->relid, key->attno, true) : NULL;
+		bool		was_read = false;
+
+		if (key->relid != def->sources[source])
+			continue;
+		any = true;
+		for (int k = 0; k < def->nkeyed; k++)
+			was_read = was_read || (column && def->keyed[k].source == source &&
+									def->keyed[k].parameter == key->parameter - 1 &&
+									strcmp(def->keyed[k].column, column) == 0);
+		if (!was_read ||
+			!sc_values_has_family(def->parameters.list[key->parameter - 1].type, key->opfamily))
+			return false;
+		columns = lappend(columns, unconstify(char *, column));
+	}
+	return any && sc_track_has_keys(def->sources[source], columns, &reason);
+}
+
+/*
+ * The words of keys take the place of their tables' in the label of what was built, by
+ * the plan that was executed: no row that has none of the values matters to it.
+ */
+static void
+choose_keys(Unit *unit)
+{
+	ScSectionDef *def = unit->def;
+	ScLabel    *label = &unit->label;
+	ScWordSeen *words;
+	List	   *keyed;
+	int			n = SC_CATCH_ALLS;
+	int			begin = SC_CATCH_ALLS;
+	bool		any = false;
+
+	for (int i = 0; i < def->nsources; i++)
+		any = any || unit->keys[i];
+	keyed = any ? sc_document_keyed(def) : NIL;
+	if (keyed == NIL || !reads_sources_only(def, sc_document_reads(def)))
+		return;
+	words = palloc(sizeof(ScWordSeen) * (unit->max_words + 1));
+	memcpy(words, label->words, sizeof(ScWordSeen) * SC_CATCH_ALLS);
+	for (int i = 0; i < def->nsources; i++)
+	{
+		int			end = unit->label_ends[i];
+		bool		by_key = unit->keys[i] && end > begin && is_keyed(def, i, keyed);
+
+		memcpy(words + n, by_key ? unit->keys[i] : label->words + begin,
+			   sizeof(ScWordSeen) * (by_key ? unit->nkeys[i] : end - begin));
+		n += by_key ? unit->nkeys[i] : end - begin;
+		begin = end;
+		unit->label_ends[i] = n;
+	}
+	/* what is behind them makes it never current */
+	Assert(begin == label->nwords);
+	label->words = words;
+	label->nwords = n;
+}
+
 /* Does a section's query name a source?  Any other concerns the section since somebody wanted that. */
 static bool
 is_named(const ScSectionDef *def, Oid source)
@@ -526,7 +670,7 @@ choose_members(Unit *unit)
  * all, which stays as it is.  Also notes whether a source has no slot.
  */
 static void
-label_unit(Unit *unit, const ScLabel *begun, bool *lacks_slots)
+label_unit(Unit *unit, const ScLabel *begun, const ScValues *values, bool *lacks_slots)
 {
 	ScLabel    *label = &unit->label;
 	ScSectionDef *def = unit->def;
@@ -539,6 +683,9 @@ label_unit(Unit *unit, const ScLabel *begun, bool *lacks_slots)
 	unit->label_ends = palloc(sizeof(int) * Max(def->nsources, 1));
 	unit->members = palloc0(sizeof(ScMemberSeen *) * Max(def->nsources, 1));
 	unit->nmembers = palloc0(sizeof(int) * Max(def->nsources, 1));
+	unit->keys = palloc0(sizeof(ScWordSeen *) * Max(def->nsources, 1));
+	unit->nkeys = palloc0(sizeof(int) * Max(def->nsources, 1));
+	unit->max_words = 0;
 	for (int i = 0; i < def->nsources; i++)
 	{
 		ScSlotRef  *refs;
@@ -554,9 +701,11 @@ label_unit(Unit *unit, const ScLabel *begun, bool *lacks_slots)
 				*lacks_slots = true;
 		unit->label_ends[i] = label->nwords;
 		read_members(unit, i);
+		read_keys(unit, i, values);
 		if (sc_label_needs_files(label) && !sc_track_enter_files(def->sources[i], label))
 			sc_label_add_position(label);
 	}
+	unit->max_words += label->nwords;
 }
 
 /* Does the label of a source stand for one of these tables?  Which ones it does is noted. */
@@ -1109,7 +1258,8 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 	{
 		wanted[p] = sections->units[first + p].wanted;
 		/* with room for the word of one that is never current */
-		bodies[p].room = sc_chunk_keys_offset(sections->units[first + p].label.nwords + 1);
+		bodies[p].room = sc_chunk_keys_offset(Max(sections->units[first + p].label.nwords,
+												  sections->units[first + p].max_words) + 1);
 		if (sections->units[first + p].kept)
 			bodies[p].meaning = sections->units[first + p].kept->meaning;
 	}
@@ -1153,7 +1303,10 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 			return false;
 		}
 		if (for_others)
+		{
 			choose_members(unit);
+			choose_keys(unit);
+		}
 		if (nparts > 1 && for_others)
 		{
 			if (body->planned_anew || unit->def->unread == NULL)
@@ -1293,7 +1446,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 		if (sections.units[u].wanted && want == SC_WANT_PROOF)
 			sections.units[u].label = begun;
 		else if (sections.units[u].wanted)
-			label_unit(&sections.units[u], &begun, &build->lacks_slots);
+			label_unit(&sections.units[u], &begun, local->values, &build->lacks_slots);
 	if (sc_label_needs_files(&begun) && !sc_label_settle_files())
 		for (int u = 0; u < sections.nunits; u++)
 			if (sections.units[u].wanted)

@@ -40,6 +40,7 @@
 #include "encode.h"
 #include "guard.h"
 #include "inspect.h"
+#include "keyed.h"
 #include "oid_set.h"
 #include "reader.h"
 #include "release.h"
@@ -636,6 +637,21 @@ check_source_rights(Oid relid, Oid owner)
 	sc_define_check_tree_rights(relid, owner);
 }
 
+/* As definition.c reads it. */
+static Datum
+keyed_column(const ScSectionDef *section)
+{
+	char	  **strings = palloc(sizeof(char *) * Max(section->nkeyed * 3, 1));
+
+	for (int i = 0; i < section->nkeyed; i++)
+	{
+		strings[3 * i] = psprintf("%d", section->keyed[i].source);
+		strings[3 * i + 1] = section->keyed[i].column;
+		strings[3 * i + 2] = psprintf("%d", section->keyed[i].parameter + 1);
+	}
+	return PointerGetDatum(array_of_strings(strings, section->nkeyed * 3));
+}
+
 /* Insert the section's row, or replace it. */
 static void
 write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info)
@@ -645,9 +661,9 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	ListCell   *lc;
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
 	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID,
-	TEXTARRAYOID, REGTYPEARRAYOID};
+	TEXTARRAYOID, REGTYPEARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
 	static const char *const columns[] = {"summary", "section", "refresh", "owner", "query", "sources", "reads",
-	"calls", "keys", "settings", "generated", "parameters", "parameter_types"};
+	"calls", "keys", "settings", "generated", "parameters", "parameter_types", "keyed", "not_keyed"};
 	Datum		values[lengthof(types)];
 	StringInfoData names;
 	StringInfoData parameters;
@@ -676,6 +692,8 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	values[n++] = BoolGetDatum(section->generated);
 	sc_values_write_columns(&section->parameters, &values[n], &values[n + 1]);
 	n += 2;
+	values[n++] = keyed_column(section);
+	values[n++] = PointerGetDatum(array_of_strings(section->not_keyed, section->nnot_keyed));
 	Assert(n == lengthof(types));
 	for (int i = 0; i < n; i++)
 		if (get_typlen(types[i]) == -1)
@@ -728,6 +746,9 @@ typedef struct Examined
 	List	   *sources;
 } Examined;
 
+static void settle_keys(const ScSectionSpec *spec, Examined *examined);
+static char *keys_detail(const ScSectionDef *section, List *sources);
+
 /* Find out all about a section that is to be defined; an error if it cannot be. */
 static void
 examine(const ScSectionSpec *spec, Examined *examined)
@@ -759,6 +780,135 @@ examine(const ScSectionSpec *spec, Examined *examined)
 		CHECK_FOR_INTERRUPTS();
 		check_source_rights(lfirst_oid(lc), section->owner);
 	}
+	settle_keys(spec, examined);
+}
+
+/* May a source be keyed by a column, as who defines the section wants it? */
+static bool
+may_key(const ScSectionSpec *spec, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, spec->keys)
+	{
+		if (strcmp(lfirst(lc), column) == 0)
+			return true;
+	}
+	return spec->any_keys;
+}
+
+/* Why a source is not keyed; NULL: it is, by these (ScKeyed). */
+static const char *
+why_not_keyed(const ScSectionSpec *spec, const ScSectionDef *section, const ScQueryInfo *info, Oid source, List **keys)
+{
+	ListCell   *lc;
+
+	*keys = NIL;
+	foreach(lc, info->not_keyed)
+	{
+		ScNotKeyed *not_keyed = lfirst(lc);
+
+		if (not_keyed->relid == source)
+			return not_keyed->reason;
+	}
+	foreach(lc, info->keyed)
+	{
+		ScKeyed    *key = lfirst(lc);
+		const char *column = get_attname(source, key->attno, true);
+
+		if (key->relid != source || column == NULL)
+			continue;
+		if (!may_key(spec, column))
+			return psprintf("\"keys\" does not name its column %s", column);
+		if (!sc_values_has_family(section->parameters.list[key->parameter - 1].type, key->opfamily))
+			return psprintf("its column %s is compared by another equality than the parameter's type has", column);
+		*keys = lappend(*keys, key);
+	}
+	if (*keys == NIL)
+		return "the query does not name it";
+	if (!info->closed)
+		return "the query runs code that is not PostgreSQL's own, which may read any row";
+	return NULL;
+}
+
+/* Find out by which columns the sources are keyed. */
+static void
+settle_keys(const ScSectionSpec *spec, Examined *examined)
+{
+	ScSectionDef *section = &examined->section;
+	List	   *unused = list_copy(spec->keys);
+	ListCell   *lc;
+	ListCell   *lc2;
+	int			room = list_length(examined->info.keyed);
+
+	if (section->parameters.n == 0)
+	{
+		if (spec->keys)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("section \"%s\" of summary \"%s\" has keys and no parameters", spec->section, spec->summary),
+					 errhint("Declare the parameters that the columns are compared with.")));
+		return;
+	}
+	section->keyed = palloc(sizeof(ScSectionKey) * Max(room * Max(list_length(examined->sources), 1), 1));
+	section->not_keyed = palloc(sizeof(char *) * Max(list_length(examined->sources), 1));
+	foreach(lc, examined->sources)
+	{
+		List	   *keys;
+		const char *reason = why_not_keyed(spec, section, &examined->info, lfirst_oid(lc), &keys);
+
+		CHECK_FOR_INTERRUPTS();
+		section->not_keyed[section->nnot_keyed++] = pstrdup(reason ? reason : "");
+		foreach(lc2, reason ? NIL : keys)
+		{
+			ScKeyed    *key = lfirst(lc2);
+			ScSectionKey *mine = &section->keyed[section->nkeyed++];
+
+			mine->source = foreach_current_index(lc);
+			mine->column = get_attname(key->relid, key->attno, false);
+			mine->parameter = key->parameter - 1;
+		}
+	}
+	for (int i = 0; i < section->nkeyed; i++)
+		foreach(lc, unused)
+	{
+		if (strcmp(lfirst(lc), section->keyed[i].column) == 0)
+			unused = foreach_delete_current(unused, lc);
+	}
+	if (unused)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no source of section \"%s\" of summary \"%s\" is keyed by column \"%s\"",
+						spec->section, spec->summary, (char *) linitial(unused)),
+				 errdetail("%s", keys_detail(section, examined->sources)),
+				 errhint("Compare the column with a parameter in each scan of its table, at the top level of the conditions; or leave it out of \"keys\".")));
+}
+
+/* The sources by which columns they are keyed, and those that are not, as sentences. */
+static char *
+keys_detail(const ScSectionDef *section, List *sources)
+{
+	StringInfoData out;
+	ListCell   *lc;
+
+	initStringInfo(&out);
+	foreach(lc, sources)
+	{
+		int			source = foreach_current_index(lc);
+		List	   *columns = NIL;
+
+		for (int i = 0; i < section->nkeyed; i++)
+			if (section->keyed[i].source == source)
+				columns = lappend(columns, section->keyed[i].column);
+		if (out.len > 0)
+			appendStringInfoChar(&out, ' ');
+		if (columns)
+			appendStringInfo(&out, "Table %s is keyed by %s.", get_rel_name(lfirst_oid(lc)), listed(columns));
+		else
+			appendStringInfo(&out, "Table %s is not keyed: %s.", get_rel_name(lfirst_oid(lc)),
+							 section->nnot_keyed > source ? section->not_keyed[source] : "");
+	}
+	return out.data;
 }
 
 static List *
@@ -774,7 +924,7 @@ add_notice(List *notices, char *message, char *detail, char *hint)
 
 /* What a definition cannot see, or what is not as one might expect of it. */
 static List *
-notices_of(const ScSectionDef *section, bool derive_sources, bool generated, ScQueryInfo *info)
+notices_of(const ScSectionDef *section, List *sources, bool derive_sources, bool generated, ScQueryInfo *info)
 {
 	const char *summary = NameStr(section->summary);
 	const char *name = NameStr(section->name);
@@ -802,6 +952,20 @@ notices_of(const ScSectionDef *section, bool derive_sources, bool generated, ScQ
 							 psprintf("It uses what role \"%s\" owns and can change.",
 									  sc_role_name(info->author)),
 							 "Drop it, and define it as a role that needs no more rights than the query does.");
+	if (section->parameters.n > 0 && sources)
+	{
+		bool		all = true;
+
+		for (int i = 0; i < section->nnot_keyed; i++)
+			all = all && section->not_keyed[i][0] == '\0';
+		notices = add_notice(notices,
+							 psprintf(all ? "documents of section \"%s\" of summary \"%s\" are made stale by rows of their own key only" :
+									  "documents of section \"%s\" of summary \"%s\" are made stale by any row of some tables",
+									  name, summary),
+							 keys_detail(section, sources),
+							 all ? "View summary_cache_tables shows it. To have no trigger for each row on a table, pass keys => '{}'." :
+							 "Where each scan of a table compares one column with a parameter at the top level of its conditions, only the rows of that key matter.");
+	}
 	return notices;
 }
 
@@ -811,7 +975,8 @@ report(const ScSectionSpec *spec, Examined *examined, bool executed)
 {
 	ListCell   *lc;
 
-	foreach(lc, notices_of(&examined->section, spec->derive_sources, spec->generated, &examined->info))
+	foreach(lc, notices_of(&examined->section, examined->sources, spec->derive_sources, spec->generated,
+								  &examined->info))
 	{
 		ScNotice   *notice = lfirst(lc);
 
@@ -865,17 +1030,33 @@ sc_define_notices(const char *summary, void (*put) (const char *section, const S
 	{
 		ScSectionDef *section = &definition->sections[i];
 		ScQueryInfo info;
+		List	   *sources = NIL;
 		ListCell   *lc;
 
 		CHECK_FOR_INTERRUPTS();
 		check_owner(section->owner, summary, NameStr(section->name));
 		memset(&info, 0, sizeof(info));
 		sc_inspect_query(section, false, &info);
-		foreach(lc, notices_of(section, reads_its_sources(section, &info), section->generated, &info))
+		for (int s = 0; s < section->nsources; s++)
+			sources = lappend_oid(sources, section->sources[s]);
+		foreach(lc, notices_of(section, sources, reads_its_sources(section, &info), section->generated, &info))
 		{
 			put(NameStr(section->name), lfirst(lc), arg);
 		}
 	}
+}
+
+/* The columns by which a source is keyed, of char *. */
+static List *
+columns_of(const Examined *examined, Oid source)
+{
+	const ScSectionDef *section = &examined->section;
+	List	   *columns = NIL;
+
+	for (int i = 0; i < section->nkeyed; i++)
+		if (list_nth_oid(examined->sources, section->keyed[i].source) == source)
+			columns = lappend(columns, section->keyed[i].column);
+	return columns;
 }
 
 void
@@ -886,6 +1067,7 @@ sc_define_section(const ScSectionSpec *spec)
 	List	   *old_sources = NIL;
 	ScOidList	new_sources = {NIL};
 	ScOidList	roots = {NIL};
+	List	   *columns = NIL;	/* by which each new source is keyed */
 	List	   *members;
 	bool		executed = true;
 	ListCell   *lc;
@@ -918,7 +1100,11 @@ sc_define_section(const ScSectionSpec *spec)
 		CHECK_FOR_INTERRUPTS();
 		(void) sc_oid_list_add(&new_sources, lfirst_oid(lc));
 	}
-	members = sc_track_lock(new_sources.list);
+	foreach(lc, new_sources.list)
+	{
+		columns = lappend(columns, columns_of(&examined, lfirst_oid(lc)));
+	}
+	members = sc_track_lock_keyed(new_sources.list, columns);
 	foreach(lc, new_sources.list)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -932,6 +1118,14 @@ sc_define_section(const ScSectionSpec *spec)
 	write_section(table, &examined.section, examined.sources, &examined.info);
 	if (members)
 		sc_track_attach(members);
+	foreach(lc, new_sources.list)
+	{
+		List	   *mine = list_nth(columns, foreach_current_index(lc));
+
+		CHECK_FOR_INTERRUPTS();
+		if (mine)
+			sc_track_attach_keys(sc_track_members(lfirst_oid(lc)), mine);
+	}
 	for (int i = 0; examined.existing && i < examined.existing->nsources; i++)
 		if (!sc_oid_list_has(&new_sources, examined.existing->sources[i]))
 			old_sources = lappend_oid(old_sources, examined.existing->sources[i]);

@@ -28,6 +28,9 @@ typedef struct ScSectionSpec
 	Oid			owner;
 	ArrayType  *parameters;		/* declared, as text; NULL: those of the
 								 * summary's other sections, or none */
+	List	   *keys;			/* columns by which sources may be keyed, of
+								 * char *; with any_keys, by all */
+	bool		any_keys;
 	ArrayType  *settings;		/* NULL: those of the session */
 	bool		(*execute) (ScSectionDef *section); /* executes the query
 													 * once, for its errors;

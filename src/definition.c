@@ -75,12 +75,15 @@ enum
 	Anum_incarnation,
 	Anum_parameters,
 	Anum_parameter_types,
-	Natts_definition = Anum_parameter_types
+	Anum_keyed,
+	Anum_not_keyed,
+	Natts_definition = Anum_not_keyed
 };
 
 static const char *const definition_columns[Natts_definition] = {
 	"summary", "section", "position", "refresh", "owner", "query", "sources", "reads", "calls", "keys",
-	"settings", "generated", "incarnation", "parameters", "parameter_types"
+	"settings", "generated", "incarnation", "parameters", "parameter_types",
+	"keyed", "not_keyed"
 };
 
 /* Those after this one have a meaning where they are absent. */
@@ -336,6 +339,30 @@ row_parameters(DefinitionRow *row)
 	return parameters;
 }
 
+/* By which columns its sources are keyed: for each, three strings. */
+static void
+read_keyed(DefinitionRow *row, ScSectionDef *section)
+{
+	int			n;
+	char	  **strings = row_strings(row, Anum_keyed, &n);
+
+	section->keyed = palloc(sizeof(ScSectionKey) * Max(n / 3, 1));
+	for (int i = 0; i + 2 < n; i += 3)
+	{
+		ScSectionKey *key = &section->keyed[section->nkeyed];
+
+		key->source = (int) strtol(strings[i], NULL, 10);
+		key->column = strings[i + 1];
+		key->parameter = (int) strtol(strings[i + 2], NULL, 10) - 1;
+		if (key->source < 0 || key->source >= section->nsources ||
+			key->parameter < 0 || key->parameter >= section->parameters.n)
+			row->damage = "column \"keyed\" names what is not there";
+		else
+			section->nkeyed++;
+	}
+	section->not_keyed = row_strings(row, Anum_not_keyed, &section->nnot_keyed);
+}
+
 static uint64
 hash_add(uint64 hash, const void *bytes, Size len)
 {
@@ -364,6 +391,7 @@ section_from_tuple(ScSectionDef *section, HeapTuple tuple, TupleDesc desc, Oid t
 	section->settings = row_settings(&row);
 	section->generated = DatumGetBool(row.values[Anum_generated - 1]);
 	section->parameters = row_parameters(&row);
+	read_keyed(&row, section);
 	section->damage = row.damage;
 
 	section->lineage = hash_add(table, &section->owner, sizeof(Oid));
@@ -914,7 +942,7 @@ forget_plans(ScSectionDef *section)
 		pfree(section->unread);
 	section->plan = NULL;
 	section->unread = NULL;
-	section->plan_generation = section->meaning_generation = 0;
+	section->plan_generation = section->meaning_generation = section->keyed_generation = 0;
 	section->closed = SC_CLOSED_UNKNOWN;
 	section->undivided = false;
 	for (int p = 0; p < section->nparts; p++)

@@ -27,6 +27,14 @@ typedef enum ScClosed
 	SC_OPEN
 } ScClosed;
 
+/* A source is keyed: each scan of it compares one of these columns with a parameter. */
+typedef struct ScSectionKey
+{
+	int			source;			/* index in ScSectionDef.sources */
+	char	   *column;
+	int			parameter;		/* from 0 */
+} ScSectionKey;
+
 typedef struct ScSectionDef
 {
 	NameData	summary;
@@ -53,10 +61,18 @@ typedef struct ScSectionDef
 	int			ncalls;
 	int			nkeys;
 	ScParameters parameters;	/* its summary's */
+	ScSectionKey *keyed;		/* as it was when it was defined */
+	int			nkeyed;
+	char	  **not_keyed;		/* why a source is not, beside sources; "": it
+								 * is */
+	int			nnot_keyed;
 	Oid			owner;
 	int			plan_generation;	/* of the plan in which strangers were
 									 * looked for, 0: of none */
 	ScStranger	stranger;		/* and what was found */
+	List	   *key_columns;	/* of ScKeyed, of the plan of this generation;
+								 * in the plan's memory */
+	int			keyed_generation;
 	int			meaning_generation; /* of the plan that was made of a query
 									 * with this meaning; 0: of none */
 	ScMeaning	meaning;

@@ -47,6 +47,7 @@
 #include "debug.h"
 #include "document.h"
 #include "inspect.h"
+#include "keyed.h"
 #include "meaning.h"
 #include "owner.h"
 #include "request.h"
@@ -579,6 +580,36 @@ sc_document_reads(ScSectionDef *section)
 
 	(void) sc_document_knows_reads(section, &reads);
 	return reads;
+}
+
+/*
+ * Only of what is closed: anything else may read what is not seen.  The result is kept
+ * beside the plan's query.
+ */
+List *
+sc_document_keyed(ScSectionDef *section)
+{
+	CachedPlanSource *source;
+	CachedPlan *cached;
+	MemoryContext old;
+	List	   *not_keyed;
+
+	if (section->parameters.n == 0 || section->closed != SC_CLOSED || section->plan == NULL ||
+		!is_planned(section->plan))
+		return NIL;
+	source = source_of(section->plan);
+	cached = source->gplan;
+	if (cached->generation != section->plan_generation)
+		return NIL;
+	if (section->keyed_generation != cached->generation)
+	{
+		section->keyed_generation = 0;
+		old = MemoryContextSwitchTo(source->query_context);
+		sc_keyed_find(source->query_list, &section->key_columns, &not_keyed);
+		MemoryContextSwitchTo(old);
+		section->keyed_generation = cached->generation;
+	}
+	return section->key_columns;
 }
 
 /* For nobody else, and in no process that builds for others: whatever it is. */

@@ -53,6 +53,10 @@ extern bool sc_document_build(ScSectionDef *section, const ScValues *values, con
  * false if that is not known. */
 extern bool sc_document_knows_reads(ScSectionDef *section, List **reads);
 extern List *sc_document_reads(ScSectionDef *section);
+
+/* By which columns the sources of a section, or of a part of one, are keyed, by the plan
+ * that is kept of it: ScKeyed; NIL if that is not known, or none is. */
+extern List *sc_document_keyed(ScSectionDef *section);
 extern bool sc_document_is_timeout(const ErrorData *error);
 extern void sc_document_run_timed(const char *summary, void (*action) (void *arg), void *arg);
 

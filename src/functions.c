@@ -294,6 +294,26 @@ sources_argument(FunctionCallInfo fcinfo, int n)
 	return sources;
 }
 
+/* Names of columns, of char *. */
+static List *
+names_argument(ArrayType *array)
+{
+	List	   *names = NIL;
+	Datum	   *elems;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (nulls[i])
+			null_argument("keys", "Every element names a column.");
+		names = lappend(names, TextDatumGetCString(elems[i]));
+	}
+	return names;
+}
+
 Datum
 sc_define_sql(PG_FUNCTION_ARGS)
 {
@@ -333,6 +353,9 @@ sc_define_sql(PG_FUNCTION_ARGS)
 	spec.is_inline = strcmp(refresh, "inline") == 0;
 	spec.owner = GetUserId();
 	spec.parameters = values_argument(fcinfo, 6);
+	spec.any_keys = is_absent(fcinfo, 7) || PG_ARGISNULL(7);
+	if (!spec.any_keys)
+		spec.keys = names_argument(PG_GETARG_ARRAYTYPE_P(7));
 	spec.execute = is_absent(fcinfo, 5) || PG_GETARG_BOOL(5) ? sc_build_once : NULL;
 	sc_define_section(&spec);
 	PG_RETURN_VOID();

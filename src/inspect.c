@@ -37,8 +37,10 @@
 #include "utils/wait_event.h"
 
 #include "builtin.h"
+#include "closed.h"
 #include "clock.h"
 #include "inspect.h"
+#include "keyed.h"
 #include "owner.h"
 #include "subtransaction.h"
 #include "track.h"
@@ -956,6 +958,12 @@ inspect_query(void *arg)
 		note_dependence("a constant that means the current time", info);
 	if (reads.by_name)
 		note_dependence("a function that is given a relation's name", info);
+	info->keyed = info->not_keyed = NIL;
+	if (section->parameters.n > 0)
+	{
+		info->closed = sc_closed_is(source->query_list);
+		sc_keyed_find(source->query_list, &info->keyed, &info->not_keyed);
+	}
 	MemoryContextSwitchTo(old);
 
 	ReleaseCachedPlan(cached, NULL);	/* an unsaved plan has no owner */

@@ -23,6 +23,10 @@ typedef struct ScQueryInfo
 	List	   *depends;		/* what the result depends on beside these, of
 								 * char *; no more than a NOTICE can list */
 	ScOidList	seen;			/* functions that were looked at */
+	List	   *keyed;			/* of ScKeyed, and of ScNotKeyed: see keyed.h;
+								 * of a query with parameters */
+	List	   *not_keyed;
+	bool		closed;			/* it runs nothing but PostgreSQL's own */
 	Oid			author;			/* a role that is no superuser and owns a
 								 * function or relation of these; or
 								 * InvalidOid */

@@ -50,9 +50,9 @@ PG_FUNCTION_INFO_V1(sc_reset_stats);
 /* What the views have, as the install script declares their functions. */
 #define SUMMARY_COLUMNS 42
 #define DOCUMENT_COLUMNS 12
-#define SECTION_COLUMNS 15
+#define SECTION_COLUMNS 16
 #define PART_COLUMNS	13
-#define TABLE_COLUMNS	7
+#define TABLE_COLUMNS	8
 #define SERVER_COLUMNS	13
 
 /*
@@ -518,11 +518,13 @@ put_sections(ScSummaryDef *definition, void *arg)
 			values[c++] = CStringGetTextDatum(cached_fingerprint(&cached));
 		}
 		else
-			while (c < SECTION_COLUMNS - 2)
+			while (c < SECTION_COLUMNS - 3)
 				values[c++] = (Datum) 0;
 		values[c++] = PointerGetDatum(construct_array(sources, section->nsources, REGCLASSOID,
 													  sizeof(Oid), true, TYPALIGN_INT));
 		values[c++] = Int32GetDatum(count_parts(&cached, definition, section));
+		nulls[c] = section->parameters.n == 0;
+		values[c++] = CStringGetTextDatum(sc_values_describe(&section->parameters));
 		Assert(c == SECTION_COLUMNS);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
@@ -767,6 +769,8 @@ typedef struct SourceRow
 {
 	Oid			relid;			/* hash key */
 	List	   *sections;		/* names of those that are shown, as text */
+	List	   *keyed;			/* of those with parameters, how they are keyed
+								 * by it, as text */
 } SourceRow;
 
 /* What view summary_cache_tables is made from. */
@@ -817,7 +821,7 @@ tree_state(TablesView *view, Oid relid)
 }
 
 static void
-put_table(TablesView *view, Oid relid, List *sections, const char *not_attached)
+put_table(TablesView *view, Oid relid, List *sections, List *keyed, const char *not_attached)
 {
 	MemoryContext old = MemoryContextSwitchTo(view->row);
 	Datum		values[TABLE_COLUMNS];
@@ -854,9 +858,38 @@ put_table(TablesView *view, Oid relid, List *sections, const char *not_attached)
 	values[5] = BoolGetDatum(provable);
 	nulls[6] = reason == NULL;
 	values[6] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+	n = 0;
+	foreach(lc, keyed)
+	{
+		names[n++] = PointerGetDatum(lfirst(lc));
+	}
+	nulls[7] = keyed == NIL;
+	values[7] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 	tuplestore_putvalues(view->rsinfo->setResult, view->rsinfo->setDesc, values, nulls);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(view->row);
+}
+
+/* How a section with parameters is keyed by one of its sources. */
+static text *
+keyed_text(const ScSectionDef *section, int source)
+{
+	StringInfoData out;
+	bool		any = false;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "%s.%s: ", NameStr(section->summary), NameStr(section->name));
+	for (int k = 0; k < section->nkeyed; k++)
+		if (section->keyed[k].source == source)
+		{
+			appendStringInfo(&out, "%s%s = $%d", any ? ", " : "by ", section->keyed[k].column,
+							 section->keyed[k].parameter + 1);
+			any = true;
+		}
+	if (!any)
+		appendStringInfo(&out, "not keyed: %s", source < section->nnot_keyed && section->not_keyed[source][0] ?
+						 section->not_keyed[source] : "it was defined by another version");
+	return cstring_to_text(out.data);
 }
 
 /* The sources of a summary, for sc_stat_tables(). */
@@ -879,11 +912,15 @@ note_sources(ScSummaryDef *definition, void *arg)
 
 			if (!found)
 			{
-				row->sections = NIL;
+				row->sections = row->keyed = NIL;
 				view->sources = lappend_oid(view->sources, row->relid);
 			}
 			if (shown)
+			{
 				row->sections = lappend(row->sections, name);
+				if (section->parameters.n > 0)
+					row->keyed = lappend(row->keyed, keyed_text(section, i));
+			}
 		}
 	}
 	MemoryContextSwitchTo(old);
@@ -917,21 +954,21 @@ sc_stat_tables(PG_FUNCTION_ARGS)
 
 		sc_track_cover_add(covered, &relid, 1);
 		if (row->sections)
-			put_table(&view, relid, row->sections, NULL);
+			put_table(&view, relid, row->sections, row->keyed, NULL);
 	}
 
 	/* after a restore of the schema alone, say */
 	foreach(lc, sc_track_tables(false))
 	{
 		if (!sc_track_is_covered(covered, lfirst_oid(lc)))
-			put_table(&view, lfirst_oid(lc), NIL,
+			put_table(&view, lfirst_oid(lc), NIL, NIL,
 					  "no section reads it: its triggers go with the next summary_cache_drop()");
 	}
 
 	missing = sc_hub_missing(&reasons);
 	forboth(lc, missing, lc2, reasons)
 	{
-		put_table(&view, lfirst_oid(lc), NIL, lfirst(lc2));
+		put_table(&view, lfirst_oid(lc), NIL, NIL, lfirst(lc2));
 	}
 	return (Datum) 0;
 }

@@ -595,6 +595,12 @@ sc_values_to_json(const ScValues *values)
 	return out.data;
 }
 
+bool
+sc_values_has_family(Oid type, Oid opfamily)
+{
+	return lookup_type_cache(type, TYPECACHE_HASH_OPFAMILY)->hash_opf == opfamily;
+}
+
 ScValues *
 sc_values_copy(const ScValues *values)
 {

@@ -97,6 +97,9 @@ extern Datum sc_values_get(const ScValues *values, int n, Oid *type, bool *isnul
 extern Datum sc_values_to_array(const ScValues *values);
 extern char *sc_values_to_json(const ScValues *values);
 
+/* Has a type's default equality this hash operator family? */
+extern bool sc_values_has_family(Oid type, Oid opfamily);
+
 extern ScValues *sc_values_copy(const ScValues *values);
 
 #endif							/* SC_VALUES_H */

@@ -449,7 +449,7 @@ INSERT INTO good VALUES
     ('summary', $$'s'$$), ('section', $$'core'$$), ('query', $$'SELECT count(*) AS a FROM task'$$),
     ('sources', $$'{task}'$$), ('refresh', $$'background'$$), ('run_query', 'true'), ('option', $$'max_stale_age'$$),
     ('value', $$'10'$$), ('scope', $$'all'$$), ('hub_schema', $$'regress_errors_hub'$$),
-    ('force_refresh', 'false'), ('encodings', $$'zstd, gzip'$$), ('if_none_match', $$'etag'$$), ('role', $$'pg_monitor'$$), ('parameters', $$'{}'$$);
+    ('force_refresh', 'false'), ('encodings', $$'zstd, gzip'$$), ('if_none_match', $$'etag'$$), ('role', $$'pg_monitor'$$), ('parameters', $$'{}'$$), ('keys', 'NULL');
 -- What may be wrong with an argument of a type.
 CREATE TABLE wrong (type regtype, description text, value text);
 INSERT INTO wrong VALUES

@@ -1,0 +1,88 @@
+-- Proves that of a summary with parameters those documents become stale that read a row of the key which is written, and no others.
+
+SET client_min_messages = warning;
+CREATE EXTENSION summary_cache SCHEMA public;
+CREATE SCHEMA regress_keys;
+SET search_path = regress_keys, public;
+\pset format unaligned
+\pset tuples_only
+\pset null '(null)'
+
+CREATE TABLE projects (id bigint PRIMARY KEY, name text);
+CREATE TABLE tasks (project_id bigint REFERENCES projects ON DELETE CASCADE ON UPDATE CASCADE, n numeric, status text, parent bigint);
+CREATE TABLE other (n int);
+INSERT INTO projects SELECT i, 'p' || i FROM generate_series(1, 5) i;
+INSERT INTO tasks SELECT 1 + i % 5, i, 'open', NULL FROM generate_series(0, 9) i;
+
+-- which documents of 1 to 5 a command leaves hits
+CREATE FUNCTION statuses(summary text) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(CASE f.status WHEN 'hit-revision' THEN 'hit' ELSE f.status END, ' ' ORDER BY i)
+    FROM generate_series(1, 5) i, public.summary_cache_fetch(summary, parameters => ARRAY[i::text]) f
+$$;
+CREATE FUNCTION ready(summary text) RETURNS void LANGUAGE sql AS $$
+    SELECT public.summary_cache_fetch(summary, force_refresh => true, parameters => ARRAY[i::text]) FROM generate_series(1, 5) i
+$$;
+-- after a command, which documents are hits; and whether all that are give what their query does
+CREATE PROCEDURE after(command text, INOUT result text DEFAULT NULL) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM ready('project');
+    COMMIT;
+    EXECUTE command;
+    COMMIT;
+    result := statuses('project');
+    PERFORM 1 FROM generate_series(1, 5) i, public.summary_cache_fetch('project', parameters => ARRAY[i::text]) f
+    WHERE (f.document->>'tasks')::int <> (SELECT count(*) FROM tasks WHERE project_id = i);
+    IF FOUND THEN
+        result := result || ' WRONG';
+    END IF;
+    COMMIT;
+END $$;
+SET client_min_messages = notice;
+SELECT summary_cache_define('project', 'tasks', 'SELECT count(*) AS tasks, sum(n) AS n FROM tasks WHERE project_id = $1', parameters => '{project int}');
+SELECT summary_cache_define('whole', 'tasks', 'SELECT $1 AS p, count(*) FILTER (WHERE project_id = $1) AS tasks, (SELECT name FROM projects WHERE id = $1) AS name FROM tasks', parameters => '{project int}');
+SET client_min_messages = warning;
+SELECT summary, sources, keyed, not_keyed FROM summary_cache.definition ORDER BY 1;
+SELECT tgrelid::regclass, tgname, tgenabled, encode(tgargs, 'escape') FROM pg_trigger WHERE tgname ~ '^summary_cache' AND NOT tgisinternal AND tgrelid::regclass::text !~ '^summary' ORDER BY 1, 2;
+
+SELECT ready('project');
+SELECT statuses('project');
+CALL after('UPDATE tasks SET n = n + 1 WHERE project_id = 2');
+CALL after('UPDATE tasks SET project_id = 3 WHERE project_id = 2 AND n = 2');
+CALL after('UPDATE tasks SET project_id = 2 WHERE project_id = 3 AND n = 2');
+CALL after('INSERT INTO tasks VALUES (4), (5)');
+CALL after('DELETE FROM tasks WHERE n IS NULL');
+CALL after('INSERT INTO tasks VALUES (NULL, 1)');
+CALL after('UPDATE tasks SET status = status WHERE project_id = 1');
+CALL after('UPDATE tasks SET status = status WHERE false');
+CALL after('DELETE FROM projects WHERE id = 5');
+CALL after($$INSERT INTO projects VALUES (5, 'again'); INSERT INTO tasks SELECT 5, i FROM generate_series(1, 2) i$$);
+CALL after('UPDATE projects SET id = 6 WHERE id = 5');
+CALL after('UPDATE projects SET id = 5 WHERE id = 6');
+CALL after('TRUNCATE tasks');
+CALL after('INSERT INTO tasks SELECT 1 + i % 5, i FROM generate_series(0, 9) i');
+CALL after('MERGE INTO tasks USING (VALUES (3)) v (p) ON project_id = p WHEN MATCHED THEN UPDATE SET n = 7');
+-- what is rolled back may cost a build
+CALL after($$DO 'BEGIN BEGIN UPDATE tasks SET n = 0 WHERE project_id = 1; RAISE ''x''; EXCEPTION WHEN raise_exception THEN END; UPDATE tasks SET n = 0 WHERE project_id = 2; END'$$);
+-- a plan that is left early says nothing of its rows
+CALL after($$DO 'DECLARE r record; BEGIN FOR r IN UPDATE tasks SET n = 1 WHERE project_id = 1 RETURNING n LOOP EXIT; END LOOP; END'$$);
+-- without the trigger any row matters, until it is there again
+CALL after('ALTER TABLE tasks DISABLE TRIGGER summary_cache_keys');
+CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
+CALL after('ALTER TABLE tasks ENABLE ALWAYS TRIGGER summary_cache_keys');
+CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
+-- others read all of the table
+SELECT ready('whole');
+UPDATE tasks SET n = 3 WHERE project_id = 1;
+SELECT statuses('whole');
+
+-- a transaction that has written the table reads privately, whatever it wrote
+SELECT ready('project');
+BEGIN;
+UPDATE tasks SET n = 4 WHERE project_id = 1;
+SELECT statuses('project');
+ROLLBACK;
+SELECT statuses('project');
+DROP EXTENSION summary_cache;
+SELECT tgname FROM pg_trigger WHERE tgname ~ '^summary_cache';
+SET client_min_messages = error;
+DROP SCHEMA regress_keys CASCADE;
