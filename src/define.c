@@ -285,6 +285,39 @@ sc_define_lock_now(void)
 }
 
 static void
+note_keyed(Oid owner, Oid source, const char *column, void *arg)
+{
+	sc_track_cover_add(arg, &source, 1);
+}
+
+/*
+ * Remove the key triggers that no section needs any more, where that needs no wait and
+ * the current user may.  Else they stay, and cost writers what they cost.
+ */
+static void
+detach_keys(List *tables)
+{
+	ScCover    *needed = NULL;
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!sc_track_is_keyed(relid) || !sc_track_may_detach(relid))
+			continue;
+		if (needed == NULL)
+		{
+			needed = sc_track_cover();
+			sc_definition_keyed_now(note_keyed, needed);
+		}
+		if (!sc_track_is_covered(needed, relid))
+			sc_track_detach_keys(relid);
+	}
+}
+
+static void
 note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 {
 	sc_track_cover_add(arg, sources, nsources);
@@ -337,6 +370,8 @@ detach_unneeded(List *dropped, Detach how)
 		CHECK_FOR_INTERRUPTS();
 		sc_track_detach(lfirst_oid(lc));
 	}
+	if (how != DETACH_NOTHING)
+		detach_keys(sc_track_tables(false));
 
 	/* also of what has left a tree before */
 	if (sc_shared == NULL)
@@ -1131,6 +1166,8 @@ sc_define_section(const ScSectionSpec *spec)
 			old_sources = lappend_oid(old_sources, examined.existing->sources[i]);
 	if (old_sources)
 		detach_unneeded(old_sources, DETACH_ALL);
+	else if (examined.existing && examined.existing->nkeyed > 0)
+		detach_keys(sc_track_tables(false));
 }
 
 /* The roles that a value of option readers names. */
@@ -1483,6 +1520,54 @@ note_owned_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 	}
 }
 
+/* A column by which a source is keyed, and a role that has such a section. */
+typedef struct OwnedKey
+{
+	Oid			owner;
+	Oid			source;
+	char	   *column;
+} OwnedKey;
+
+static void
+note_owned_keys(Oid owner, Oid source, const char *column, void *arg)
+{
+	List	  **keys = arg;
+	OwnedKey   *key = palloc(sizeof(OwnedKey));
+
+	*key = (OwnedKey)
+	{
+		owner, source, pstrdup(column)
+	};
+	*keys = lappend(*keys, key);
+}
+
+/* The same of key triggers, which a build has found missing on a table that is tracked. */
+static bool
+attach_missing_keys(void)
+{
+	List	   *keys = NIL;
+	bool		attached = false;
+	ListCell   *lc;
+
+	sc_definition_keyed_now(note_owned_keys, &keys);
+	foreach(lc, keys)
+	{
+		OwnedKey   *key = lfirst(lc);
+		ScSavedRole saved;
+		const char *reason;
+
+		CHECK_FOR_INTERRUPTS();
+		if (get_attnum(key->source, key->column) == InvalidAttrNumber ||
+			sc_track_has_keys(key->source, list_make1(key->column), &reason) ||
+			!may_track(key->source, key->owner) || !may_track(sc_track_root(key->source), key->owner))
+			continue;
+		saved = sc_role_become(key->owner, SECURITY_RESTRICTED_OPERATION);
+		attached = sc_track_attach_missing_keys(key->source, list_make1(key->column)) || attached;
+		sc_role_return(saved);
+	}
+	return attached;
+}
+
 /*
  * Put our triggers where a section needs them, its owner may have them, and they
  * are missing; as far as no lock must be waited for.
@@ -1522,7 +1607,7 @@ attach_missing(void)
 		attached = sc_track_attach_missing(source) || attached;
 		sc_role_return(saved);
 	}
-	return attached;
+	return attach_missing_keys() || attached;
 }
 
 /*

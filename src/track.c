@@ -1081,6 +1081,14 @@ sc_key(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+bool
+sc_track_is_keyed(Oid relid)
+{
+	TrackedTable *table = table_lookup(relid);
+
+	return table && OidIsValid(table->key_function);
+}
+
 /*
  * The tracked tables that this backend has found before.  As long as the catch-all word
  * has not moved, they are the same; but not what a transaction sees that has changed
@@ -2069,6 +2077,50 @@ sc_track_attach_missing(Oid relid)
 	return attached;
 }
 
+/* Does a table lack the key trigger, or one of these columns in it? */
+static bool
+lacks_keys(Relation rel, List *columns)
+{
+	Trigger    *trigger = find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME);
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		if (trigger == NULL || !says_column(trigger, lfirst(lc)))
+			return true;
+	}
+	return false;
+}
+
+/* The same of the key trigger with these columns; of one that is disabled nobody thinks better. */
+bool
+sc_track_attach_missing_keys(Oid source, List *columns)
+{
+	bool		attached = false;
+	ListCell   *lc;
+
+	foreach(lc, members_of(sc_track_root(source)))
+	{
+		Oid			member = lfirst_oid(lc);
+		Relation	rel;
+		bool		lacks;
+
+		if (is_temporary(member) || !ConditionalLockRelationOid(member, ShareRowExclusiveLock))
+			continue;
+		rel = try_relation_open(member, NoLock);
+		if (rel == NULL)
+			continue;
+		lacks = can_have_trigger(rel) && lacks_keys(rel, columns);
+		relation_close(rel, NoLock);
+		if (lacks)
+			attach_keys_to_one(member, columns);
+		attached = attached || lacks;
+	}
+	if (attached)
+		sc_commit_mark_catch_all();
+	return attached;
+}
+
 /*
  * ENABLE TRIGGER ALL makes our triggers fire like ordinary ones: make them fire
  * as installed again.  One that is disabled stays so.
@@ -2216,7 +2268,7 @@ static bool trigger_was_missing = false;
 bool
 sc_track_trigger_was_missing(void)
 {
-	bool		was_missing = trigger_was_missing;
+	bool		was_missing = sc_slot_take_keys_missing() || trigger_was_missing;
 
 	trigger_was_missing = false;
 	return was_missing;
@@ -2325,8 +2377,8 @@ sc_track_has_keys(Oid source, List *columns, const char **reason)
 		else
 		{
 			ok = trigger_ok(rel, touch, reason) && keys_ok(rel, function, columns, reason);
-			if (find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME) == NULL)
-				trigger_was_missing = true;
+			if (lacks_keys(rel, columns))
+				sc_slot_note_keys_missing();
 		}
 		relation_close(rel, NoLock);
 		if (!ok)

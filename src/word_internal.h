@@ -83,6 +83,7 @@ typedef struct ScSlot
 	bool		listened;		/* a catch-all's: somebody has listened to our
 								 * channel in this server run; only ever set,
 								 * without a lock */
+	bool		keys_missing;	/* a catch-all's: see sc_slot_note_keys_missing() */
 	bool		prepared_known; /* a catch-all's, written under ScShared.lock,
 								 * read without: the transactions that were
 								 * prepared when the server started are
