@@ -189,7 +189,7 @@ EXCEPTION WHEN statement_too_complex THEN
 END $$;
 SELECT mine.deep(0, true) IS NOT NULL AS read;
 RESET ROLE;
-SELECT consecutive_failures, last_error FROM summary_cache_stats WHERE summary = 'shop';
+SELECT builds_failed, consecutive_failures, last_error FROM summary_cache_stats WHERE summary = 'shop';
 
 --
 -- What the reader asks, and what it has prepared and claimed
