@@ -478,6 +478,7 @@ cmp_ok($nquiet, '<', $ntried / 5, '... of which most have changing results');
 my %columns = (
 	projects => [qw(id org)], tasks => [qw(id project_id n)], notes => [qw(project_id task_id)], v_view => [qw(project n)],
 	v_agg => [qw(project_id n)], v_all_plain => [qw(project_id n)], v_left => [qw(id project_id n)], v_limit => [qw(project_id n)]);
+our @names = (qw(projects tasks notes) x 2, keys %columns);
 my $nitems = 0;
 
 sub any { return $_[ int rand @_ ]; }
@@ -515,7 +516,7 @@ sub random_from
 			push @$columns, "$alias.k1", "$alias.k2";
 			return 'LATERAL (' . random_query($depth + 1, @$lateral, @outer) . ") $alias";
 		}
-		my $name = any(qw(projects tasks notes projects tasks notes), keys %columns);
+		my $name = any(@names);
 		push @$columns, map { "$alias.$_" } @{ $columns{$name} };
 		return "$name $alias";
 	}
@@ -533,17 +534,27 @@ sub random_query
 {
 	my ($depth, @outer) = @_;
 	my @columns;
+	my $with = '';
+	my $name = 'c' . ++$nitems;
+	# for what is below only
+	local $columns{$name} = [qw(k1 k2)];
+	local @names = @names;
+	if ($depth < 2 && rand() < 0.2)
+	{
+		$with = "WITH $name AS (" . random_query($depth + 1, @outer) . ') ';
+		push @names, ($name) x 8;
+	}
 	my $from = random_from(1 + int rand(3.5 - $depth), $depth, \@columns, [], @outer);
 	my $where = rand() < 0.75 ? ' WHERE ' . random_conditions($depth, \@columns, @outer) : '';
 	my $first = any(@columns);
-	my $second = $depth < 2 && rand() < 0.3 ? '(SELECT count(*) FROM (' . random_query($depth + 1, @columns, @outer) . ') c)' : any(@columns, @outer);
+	my $second = $depth < 2 && rand() < 0.3 ? '(SELECT count(*) FROM (' . random_query($depth + 1, @columns, @outer) . ') c)' : any(@columns, @outer, '$1::int');
 	my $kind = rand;
 
-	return "SELECT $first AS k1, count(*) AS k2 FROM $from$where GROUP BY $first" if $kind < 0.1;
-	return "SELECT DISTINCT $first AS k1, $second AS k2 FROM $from$where" if $kind < 0.2;
-	return "SELECT $first AS k1, $second AS k2 FROM $from$where ORDER BY 1, 2 LIMIT 2" if $kind < 0.3;
-	return "SELECT $first AS k1, $second AS k2 FROM $from$where UNION ALL SELECT id, n FROM tasks WHERE project_id = \$1" if $kind < 0.35;
-	return "SELECT $first AS k1, $second AS k2 FROM $from$where";
+	return "${with}SELECT $first AS k1, count(*) AS k2 FROM $from$where GROUP BY $first" if $kind < 0.1;
+	return "${with}SELECT DISTINCT $first AS k1, $second AS k2 FROM $from$where" if $kind < 0.2;
+	return "${with}SELECT $first AS k1, $second AS k2 FROM $from$where ORDER BY 1, 2 LIMIT 2" if $kind < 0.3;
+	return "${with}SELECT $first AS k1, $second AS k2 FROM $from$where UNION ALL SELECT id, n FROM tasks WHERE project_id = \$1" if $kind < 0.35;
+	return "${with}SELECT $first AS k1, $second AS k2 FROM $from$where";
 }
 
 my $nrandom = $ENV{QUERIES} || 60;
