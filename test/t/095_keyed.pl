@@ -31,9 +31,11 @@ $node->sql(qq{
 	-- as who is subject to policies
 	CREATE FUNCTION keyed_for_reader(text, regtype[]) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT keyed(\$1, \$2)';
 });
+# Collations that are nondeterministic are there only with ICU.
+my $icu = $node->sql(q{SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')}) eq 't';
+$node->sql('CREATE COLLATION ci ' . ($icu ? q{(provider = icu, locale = 'und-u-ks-level2', deterministic = false)} : 'FROM "C"'));
+my $nondeterministic = $icu ? qr/(?!)/ : qr/\b(?:ci|nc|loose)\b/;
 $node->sql(q{
-	CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-	CREATE COLLATION ci2 (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
 	CREATE DOMAIN whole AS int CHECK (VALUE < 1000);
 	CREATE DOMAIN label AS text;
 	CREATE DOMAIN loose AS text COLLATE ci;
@@ -461,6 +463,7 @@ fill();
 for (@queries)
 {
 	my ($types, $values, $query, @expected) = @$_;
+	next if "$query $types" =~ $nondeterministic;
 	my @found = found($query, $types);
 	my @keys = map { /^(\w+)=(\w+)\$(\d+)$/ ? { table => $1, column => $2, parameter => $3 } : () } @found;
 
@@ -472,7 +475,7 @@ for (@queries)
 	$nquiet++ if $results eq '' || $results < 3;
 }
 cmp_ok($ntried, '>', 60, 'queries were tried');
-cmp_ok($nquiet, '<', $ntried / 5, '... of which most have changing results');
+cmp_ok($nquiet, '<', $ntried / 5, '... of which most have changing results') if $rounds >= 100;
 
 # Queries at random, with the columns that what they read has
 my %columns = (
@@ -606,6 +609,7 @@ for (
 	["'2'::mood", "'2'::mood"])
 {
 	my ($first, $second) = @$_;
+	next if $first =~ $nondeterministic;
 	is($node->sql("SELECT keyed_hash($first) = keyed_hash($second)"), 't', "the hash of $first is that of $second");
 }
 for ('2::text::own', "'{2}'::own[]", 'ROW(1, 2)::pair', "'010'::bit(3)", "'[2,)'::textrange")
