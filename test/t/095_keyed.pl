@@ -443,7 +443,7 @@ sub tried
 	my @tables = sort keys %conditions;
 	my $names = join ', ', map { "'$_'" } @tables;
 	my $conditions = join ', ', map { '$c$' . join(' AND ', @{ $conditions{$_} }) . '$c$' } @tables;
-	my (undef, $answer, $error) = $node->psql('postgres', sprintf "SET statement_timeout = '60s'; SELECT coalesce(wrong, ''), results FROM tried(\$q\$%s\$q\$, ARRAY[%s], ARRAY[%s], %d, %d, %f)",
+	my (undef, $answer, $error) = $node->psql('postgres', sprintf "SET statement_timeout = '20s'; SELECT coalesce(wrong, ''), results FROM tried(\$q\$%s\$q\$, ARRAY[%s], ARRAY[%s], %d, %d, %f)",
 		with_values($query, $types, $values), $names, $conditions, $rounds, $size, rand);
 
 	return ($1, $2, $error) if $answer =~ /\A(.*)\|(\d*)\z/s;
@@ -560,7 +560,7 @@ sub random_query
 	return "${with}SELECT $first AS k1, $second AS k2 FROM $from$where";
 }
 
-my $nrandom = $ENV{QUERIES} || 60;
+my $nrandom = $ENV{QUERIES} || 40;
 my ($nkeyed, $nwrong) = (0, 0);
 $rounds = 60;
 for (1 .. 100 * $nrandom)
