@@ -1294,13 +1294,14 @@ sc_define_drop(const char *summary, const char *section)
 }
 
 /*
- * Write a section's query, settings and calls, changed in place.  The sources
+ * Write a section's query, settings, calls and keys, changed in place.  The sources
  * and keys stay, so no table needs to be locked or looked at.
  */
 void
 sc_define_update(ScSectionDef *section)
 {
-	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
+	bool		has_keys = sc_definition_has_column("keyed");
 	Datum		values[lengthof(types)];
 
 	values[0] = NameGetDatum(&section->summary);
@@ -1308,11 +1309,15 @@ sc_define_update(ScSectionDef *section)
 	values[2] = CStringGetTextDatum(section->query);
 	values[3] = PointerGetDatum(section->settings);
 	values[4] = PointerGetDatum(array_of_strings(section->calls, section->ncalls));
-	execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
+	values[5] = keyed_column(section);
+	execute_as_table_owner(has_keys ? "UPDATE %1$s SET query = $3, settings = $4, calls = $5, keyed = $6"
+						   " WHERE summary OPERATOR(pg_catalog.=) $1"
+						   " AND section OPERATOR(pg_catalog.=) $2" :
+						   "UPDATE %1$s SET query = $3, settings = $4, calls = $5"
 						   " WHERE summary OPERATOR(pg_catalog.=) $1"
 						   " AND section OPERATOR(pg_catalog.=) $2",
 						   sc_extension_definition_table(), SC_DEFINITION_TABLE,
-						   lengthof(types), types, values, SPI_OK_UPDATE);
+						   has_keys ? lengthof(types) : lengthof(types) - 1, types, values, SPI_OK_UPDATE);
 }
 
 /* For sc_definition_some(): is a section one of these roles'? */

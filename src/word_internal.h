@@ -237,7 +237,8 @@ sc_word_add_pending(int slot)
 static inline uint64
 sc_word_publish(int slot)
 {
-	uint64		old = pg_atomic_fetch_add_u64(sc_word_at(slot), SC_REVISION_ONE - SC_PENDING_ONE);
+	uint64		old = pg_atomic_fetch_add_u64(sc_word_at(slot),
+											  SC_REVISION_ONE - SC_PENDING_ONE);
 
 	return SC_REVISION(old) + 1;
 }

@@ -84,6 +84,25 @@ END$$;
 SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND tgname = 'summary_cache_keys';
 CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
 CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
+-- a column that is renamed
+ALTER TABLE tasks RENAME project_id TO pid;
+SELECT query, keyed FROM summary_cache.definition WHERE summary = 'project';
+SELECT ready('project');
+DO $$BEGIN
+    FOR i IN 1 .. 18000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND encode(tgargs, 'escape') ~ 'pid');
+        COMMIT;
+        PERFORM pg_sleep(0.01);
+        COMMIT;
+    END LOOP;
+END$$;
+SELECT encode(tgargs, 'escape') FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND tgname = 'summary_cache_keys';
+SELECT ready('project');
+UPDATE tasks SET n = 2 WHERE pid = 1;
+SELECT statuses('project');
+ALTER TABLE tasks RENAME pid TO project_id;
+SELECT query, keyed FROM summary_cache.definition WHERE summary = 'project';
+SELECT statuses('project');
 -- others read all of the table
 SELECT ready('whole');
 UPDATE tasks SET n = 3 WHERE project_id = 1;
