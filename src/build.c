@@ -1164,7 +1164,7 @@ publish(ScLocal *local, uint64 generation, Sections *sections, ScBuild *build, S
 	if (sc_store_is_published(result) && sc_store_is_behind(index))
 		sc_request_wake_launcher();
 	/* it puts the trigger there */
-	if (build->lacks_keys && !sc_request_is_worker())
+	if (build->lacks_keys && sc_slot_lacks_keys() && !sc_request_is_worker())
 		(void) sc_request_refresh(index);
 	return sc_store_is_published(result);
 }

@@ -90,6 +90,7 @@
 #include "compat_guc.h"
 #include "debug.h"
 #include "extension.h"
+#include "keyed.h"
 #include "oid_set.h"
 #include "role.h"
 #include "settings.h"
@@ -961,25 +962,6 @@ track_coarse(Oid relid)
 		sc_commit_mark_coarse(table->ref.key);
 }
 
-/*
- * The hash of a value, by the type's own equality; false if there is none of
- * PostgreSQL's own.  Values of different types that are equal to each other by an
- * operator of one family have the same.
- */
-static bool
-key_hash(Oid type, Oid collation, Datum value, uint64 *hash)
-{
-	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_HASH_EXTENDED_PROC_FINFO);
-
-	/* what has elements calls their functions, whosever they are */
-	if (!OidIsValid(entry->hash_extended_proc) || entry->hash_extended_proc >= FirstNormalObjectId ||
-		entry->hash_extended_proc == F_HASH_ARRAY_EXTENDED || entry->hash_extended_proc == F_HASH_RECORD_EXTENDED ||
-		entry->hash_extended_proc == F_HASH_RANGE_EXTENDED || entry->hash_extended_proc == F_HASH_MULTIRANGE_EXTENDED)
-		return false;
-	*hash = DatumGetUInt64(FunctionCall2Coll(&entry->hash_extended_proc_finfo, collation, value, Int64GetDatum(0)));
-	return true;
-}
-
 /* A column that a key trigger names. */
 static void
 find_column(KeyColumn *column, TupleDesc desc, const char *name, uint64 table)
@@ -1035,7 +1017,7 @@ mark_row(const KeyColumns *keys, int keyed, TupleTableSlot *row)
 		if (isnull)
 			continue;
 		if ((column->is_varlena && VARATT_IS_EXTERNAL(DatumGetPointer(value))) ||
-			!key_hash(column->type, column->collation, value, &hash))
+			!sc_keyed_hash(column->type, column->collation, value, &hash))
 			return false;
 		sc_commit_mark_key(keyed, sc_key_word_of(column->seed, hash));
 	}

@@ -569,13 +569,19 @@ sc_slot_note_keys_missing(void)
 }
 
 bool
-sc_slot_take_keys_missing(void)
+sc_slot_lacks_keys(void)
 {
 	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
 
-	if (catch_all == SC_SLOT_NONE || !sc_slot_at(catch_all)->keys_missing)
+	return catch_all != SC_SLOT_NONE && sc_slot_at(catch_all)->keys_missing;
+}
+
+bool
+sc_slot_take_keys_missing(void)
+{
+	if (!sc_slot_lacks_keys())
 		return false;
-	sc_slot_at(catch_all)->keys_missing = false;
+	sc_slot_at(sc_slot_find(SC_KEY_CATCH_ALL, false))->keys_missing = false;
 	return true;
 }
 
