@@ -422,7 +422,7 @@ copy_sections(ScLocal *local, const ScView *view)
 		ScLocalSection *mine = &local->sections[i];
 		Size		bytes = sizeof(ScWordSeen) * chunk->nwords;
 
-		mine->name = chunk->section;
+		namestrcpy(&mine->name, SC_CHUNK_SECTION(chunk));
 		mine->part = chunk->part;
 		mine->nparts = chunk->nparts;
 		mine->is_inline = chunk->is_inline;
@@ -691,7 +691,7 @@ sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, Timestam
 
 			for (int o = 0; o < nown; o++)
 			{
-				if (own[o] == NULL || strcmp(NameStr(own[o]->section), NameStr(chunk->section)) != 0)
+				if (own[o] == NULL || strcmp(SC_CHUNK_SECTION(own[o]), SC_CHUNK_SECTION(chunk)) != 0)
 					continue;
 				is_own = true;
 				if (chunk->part == 0)
