@@ -24,6 +24,8 @@ $node->sql(qq{
 	CREATE FUNCTION moved_words() RETURNS text LANGUAGE C AS '$words';
 	CREATE TABLE t (id int PRIMARY KEY, k int);
 	SELECT summary_cache_define('s', 'main', 'SELECT sum(k) AS n FROM t');
+	CREATE TABLE beside (n int);
+	SELECT summary_cache_define('beside', 'main', 'SELECT count(*) AS n FROM beside');
 	CREATE TRIGGER summary_cache_keys AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION summary_cache_key('k');
 	ALTER TABLE t ENABLE ALWAYS TRIGGER summary_cache_keys});
 
@@ -46,12 +48,14 @@ $session->query('UPDATE t SET k = k');
 is(moved(), $key, 'with memory again, the word of the key');
 
 $node->hit('s');
+$node->hit('beside');
 $session->quit;
 $session = Session->new($node);
 $session->query("SET summary_cache.debug_fail = 'keyed'");
 is($session->query('UPDATE t SET k = 5 WHERE id = 1 RETURNING k'), '5', 'a write without memory for the table is not refused');
 is(moved(), '', '... and says nothing');
 unlike($node->sql(q{SELECT status, document->>'n' FROM summary_cache_fetch('s')}), qr/^hit-revision\|1/, '... but the document is not current');
+unlike($node->sql(q{SELECT status FROM summary_cache_fetch('beside')}), qr/^hit-revision/, '... nor is any other, since a word of all has moved');
 is($session->query(q{BEGIN; UPDATE t SET k = 6; SELECT status FROM summary_cache_fetch('s'); ROLLBACK}), 'private',
 	'its own reads are private');
 $session->quit;
