@@ -1048,7 +1048,8 @@ sc_key(PG_FUNCTION_ARGS)
 
 	relid = RelationGetRelid(trigdata->tg_relation);
 	table = table_lookup(relid);
-	if (table == NULL)
+	/* what could not be read counts as everything */
+	if (table == NULL || table->catch_all)
 		sc_commit_mark_catch_all();
 	/* without the other trigger, nothing is proven of it */
 	if (table == NULL || !table->tracked || table->catch_all ||
