@@ -366,7 +366,7 @@ for my $namespace (sort keys %$queries)
 }
 
 # What the views have and the exporter does not is so on purpose.
-my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources parts);
+my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources parts parameters keyed);
 my @columns = split /\n/, $node->sql(q{SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
 	('summary_cache_stats'::regclass, 'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass,
 	'summary_cache_server'::regclass)});
@@ -457,6 +457,8 @@ is($before->{$_->[0]}, $node->sql("SELECT $_->[1] FROM summary_cache_stats WHERE
 	(map { [ "summary_cache_private_reads_total{cause=$_,datname=postgres,summary=state}", "private_$_" ] }
 		qw(disabled writing serializable repeatable_read may_not_publish)),
 	[ 'summary_cache_document_bytes{datname=postgres,summary=state}', 'bytes' ],
+	[ 'summary_cache_document_parameterized{datname=postgres,summary=state}', 'documents' ],
+	[ 'summary_cache_document_parameterized_bytes{datname=postgres,summary=state}', 'document_bytes' ],
 	[ 'summary_cache_document_wasted_builds_total{datname=postgres,summary=state}', 'builds_wasted' ],
 	[ 'summary_cache_document_waits_total{datname=postgres,summary=state}', 'waits' ],
 	[ 'summary_cache_document_build_seconds_total{datname=postgres,summary=state}', 'build_ms_total / 1000' ],

@@ -247,7 +247,9 @@ $node->sql(q{
 	SELECT count(summary_cache_get('keyed', parameters => ARRAY[g::text])) FROM generate_series(1, 50) g;
 });
 is($node->sql(q{SELECT documents FROM summary_cache_stats WHERE summary = 'keyed'}), 10, 'the sections of documents have the places of max_sections and max_documents together');
-restart_with('summary_cache.max_sections' => 1000, 'summary_cache.max_documents' => 1024);
+restart_with('summary_cache.max_sections' => 1000, 'summary_cache.max_documents' => 0);
+is($node->sql(q{SELECT status FROM generate_series(1, 2), summary_cache_fetch('keyed', parameters => '{1}')}), "private\nprivate", '... and without a place each read is private');
+restart_with('summary_cache.max_documents' => 1024);
 
 #
 # Room for documents
