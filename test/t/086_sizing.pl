@@ -77,9 +77,9 @@ $node->start;
 cmp_ok($node->sql($named), '<', 67 * 1024 * 1024, 'with the defaults, all but the documents takes less than 3 MB');
 for (
 	[ 'summary_cache.max_tables', 1024, 20000, $all ],
+	[ 'summary_cache.key_words', 65536, 100000, $named ],
 	[ 'summary_cache.max_sections', 256, 2000, $all ],
 	[ 'summary_cache.max_documents', 1024, 20000, $all ],
-	[ 'summary_cache.key_words', 65536, 200000, $named ],
 	[ 'max_connections', 20, 1000, $named ],
 	[ 'max_prepared_transactions', 5, 1000, $named ],
 	[ 'max_worker_processes', 8, 1000, $named ],
