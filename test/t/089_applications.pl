@@ -1,4 +1,4 @@
-# Proves that each recipe of doc/applications.md does what that page says; those for tenants are in 073_tenants.
+# Proves that each recipe of doc/applications.md does what that page says; those for tenants are in 089_tenants.
 
 use strict;
 use warnings;
