@@ -202,11 +202,13 @@ type('m', q{'good'}, q{'good'}, q{'bad'});
 type('word', q{'a'}, q{'a'}, q{'A'});
 type('fixed', q{'a'}, q{'a  '}, q{'b'});
 type('loose', q{'abc'}, q{'ABC'}, q{'abd'});
+type('arr', q{'{1}'}, q{'{1}'}, q{'{2}'});
+type('rng', q{'[1,2)'}, q{'[1,1]'}, q{'[1,3)'});
 track('types', 'num');
 my $types_coarse = by('TRUNCATE types');
 $node->sql('DROP TRIGGER summary_cache_keys ON types');
 $node->sql('INSERT INTO types (id) VALUES (1)');
-for ([ arr => q{'{1}'} ], [ rec => 'ROW(1, 2)' ], [ rng => q{'[1,2)'} ], [ pt => q{'(1,2)'} ])
+for ([ rec => 'ROW(1, 2)' ], [ pt => q{'(1,2)'} ])
 {
 	my ($column, $value) = @$_;
 
