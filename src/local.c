@@ -52,12 +52,32 @@ static HTAB *locals = NULL;
 static Size documents_size = 0; /* bytes allocated for all kept documents */
 static uint64 epoch = 1;		/* moves when no returned pointer can be held */
 
+/* A copy whose view was forgotten while somebody may hold a pointer to it. */
+typedef struct Held
+{
+	struct Held *next;
+	text	   *document;
+	Size		capacity;
+} Held;
+
+static Held *held = NULL;		/* of this epoch */
+
 static void
 local_callback(XactEvent event, void *arg)
 {
-	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		 event == XACT_EVENT_PREPARE) && ActivePortal == NULL)
-		epoch++;
+	if ((event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		 event != XACT_EVENT_PREPARE) || ActivePortal != NULL)
+		return;
+	epoch++;
+	while (held)
+	{
+		Held	   *this = held;
+
+		held = this->next;
+		documents_size -= this->capacity;
+		pfree(this->document);
+		pfree(this);
+	}
 }
 
 /* As many documents with parameters a backend knows of. */
@@ -116,10 +136,26 @@ sc_local_get(const char *summary, bool create)
 	return local;
 }
 
+/* Keep a copy that somebody may hold a pointer to, and not with its view. */
+static void
+set_aside(ScLocal *local)
+{
+	Held	   *this = MemoryContextAlloc(TopMemoryContext, sizeof(Held));
+
+	this->document = local->document;
+	this->capacity = local->capacity;
+	this->next = held;
+	held = this;
+	local->document = NULL;
+	local->capacity = 0;
+}
+
 /* Forget one; its memory is given back. */
 static void
 forget(ScLocal *local)
 {
+	if (is_held(local))
+		set_aside(local);
 	forget_document(local);
 	if (local->pieces)
 		pfree(local->pieces);
@@ -135,19 +171,12 @@ forget(ScLocal *local)
 	(void) hash_search(locals, &local->key, HASH_REMOVE, NULL);
 }
 
-/* What was not used for the longest time goes, as long as nobody can hold its document. */
+/* What was not used for the longest time goes.  A build may have left more than one. */
 static void
 make_room(void)
 {
-	for (int i = 0; i < 2 && ndocuments >= MAX_DOCUMENTS; i++)
-	{
-		ScLocal    *local = dlist_tail_element(ScLocal, node, &by_use);
-
-		if (is_held(local))
-			dlist_move_head(&by_use, &local->node);
-		else
-			forget(local);
-	}
+	while (ndocuments >= MAX_DOCUMENTS)
+		forget(dlist_tail_element(ScLocal, node, &by_use));
 }
 
 ScLocal *
@@ -185,6 +214,10 @@ sc_local_get_document(const char *summary, const ScValues *values, bool may_forg
 		MemoryContextSwitchTo(old);
 		pfree(local->values);
 		local->values = mine;
+		/* what was equal to those before is not to these */
+		if (local->equal)
+			pfree(local->equal);
+		local->equal = NULL;
 		local->version = 0;
 		local->index = -1;
 	}
@@ -532,17 +565,16 @@ copy_entry(ScLocal *local)
 		others = sc_values_copy(view.values);
 		sc_store_close(local->index);
 		MemoryContextSwitchTo(local->context);
-		if (local->equal)
-			pfree(local->equal);
-		local->equal = others;
 		if (!sc_values_equal(others, local->values))
 		{
-			local->equal = NULL;
 			pfree(others);
 			local->collides = true;
 			ours = false;
 			break;
 		}
+		if (local->equal)
+			pfree(local->equal);
+		local->equal = others;
 	}
 	if (ours)
 	{

@@ -1020,7 +1020,8 @@ may_give(int index, Need need)
 		case NEED_DOCUMENT:
 			return is_document(index);
 		default:
-			return entry->sections >= 0;
+			/* of one that was never built, the values and the error */
+			return entry->sections >= 0 || (is_document(index) && !has_requests(entry));
 	}
 }
 
@@ -1850,12 +1851,19 @@ document_size(const Entry *entry)
 	return size;
 }
 
-/* May it still be published?  Caller holds the entry's lock. */
+/*
+ * May it still be published?  The entry may have been given to other values with the
+ * same hash since the build looked at it.  Caller holds the entry's lock.
+ */
 static bool
 is_for(const ScPublication *publication, const Entry *entry)
 {
+	const ScValues *theirs = values_of(entry);
+
 	return entry->generation == publication->generation &&
-		is_of(entry, &publication->key);
+		is_of(entry, &publication->key) &&
+		(theirs == NULL || sc_values_identical(theirs, publication->values) ||
+		 (publication->equal && sc_values_identical(theirs, publication->equal)));
 }
 
 /*

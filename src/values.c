@@ -36,6 +36,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "debug.h"
 #include "values.h"
 
 #define NULL_WORD " null"
@@ -419,7 +420,7 @@ sc_values_parse(const char *summary, const ScParameters *parameters, ArrayType *
 	}
 	error_context_stack = callback.previous;
 	values = (ScValues *) out.data;
-	values->hash = hash == 0 ? 1 : hash;
+	values->hash = hash == 0 || SC_FAILS("hash") ? 1 : hash;
 	values->size = out.len;
 	values->n = n;
 	return values;
