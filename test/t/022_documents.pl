@@ -26,6 +26,7 @@ $node->append_conf('postgresql.conf', q{
 $node->start;
 # A build of document k waits while somebody holds advisory lock 100 + k.
 $node->sql(q{
+	SET client_min_messages = warning;
 	CREATE EXTENSION summary_cache;
 	CREATE TABLE t (k int PRIMARY KEY, n int);
 	INSERT INTO t SELECT k, 10 * k FROM generate_series(1, 5000) k;
