@@ -266,8 +266,7 @@ is($node->sql(q{SELECT parameters FROM summary_cache_documents WHERE summary = '
 is($node->sql(q{SELECT document FROM summary_cache_fetch('new', parameters => '{333}')}), '{"n":' . $node->sql('SELECT sum(n) FROM t WHERE k = 3') . '}', '... which are not served');
 $node->sql(q{ALTER TYPE mood RENAME VALUE 'happy' TO 'glad'});
 $log = restarted($put_back);
-$node->set_server('summary_cache.max_workers', undef, '3');
-is($node->sql($all =~ s/happy/glad/r =~ s/document/document->>'v'/gr) =~ s/^\S+ //gmr =~ s/\|happy\|/|glad|/r, join("\n", map { /"v":"(.*)"/ ? $1 =~ s/\\"/"/gr =~ s/\\\\/\\/gr =~ s/happy/glad/r : $_ } split /\n/, $were), 'a file from before a value was renamed');
+is($node->sql('SET summary_cache.max_stale_age = 0; ' . $all =~ s/happy/glad/r) =~ s/^\S+ //gmr, $were =~ s/"n":\d+/"n":1000/r =~ s/happy/glad/r, 'a file from before a value was renamed');
 $node->sql('DROP TYPE mood CASCADE');
 $log = restarted($put_back);
 is($node->sql(q{SELECT count(*) FROM summary_cache_documents WHERE summary = 'kinds'}), '0', 'a file from before a type was dropped');
@@ -305,9 +304,12 @@ my $sum_at = rindex substr($file, 0, $begin), $bytes_crc;
 cmp_ok($sum_at, '>', $head_at, 'the sum of its bytes is in its header') or BAIL_OUT('another layout');
 my $n = 0;
 my $wrong = 0;
-for my $at (0 .. $size - 1)
+# the hash, the size, the number, a type and a length; the second type, length and value.  (What is in a value of right
+# sums is taken for what was saved.)
+my %is_valid = (0 => [ 0, 8, 20, 24, 32, 48 ], 1 => [ 0, 7, 8, 9, 12, 16, 17, 20, 21, 23, 40, 44, 47, 48, 49, 55 ]);
+for my $valid (0, 1)
 {
-	for my $valid ($at % 8 == 0 ? (0, 1) : (1))
+	for my $at (@{ $is_valid{$valid} })
 	{
 		my $bytes = $document;
 		my $flipped = $file;
