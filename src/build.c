@@ -1505,6 +1505,7 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	{
 		ResourceOwner scope = sc_subtransaction_begin_scope();
 
+		SC_POINT("build-begin");
 		build_shared(local, want, cause, &effort, build);
 		sc_subtransaction_end_scope(scope);
 		if (!build->must_repeat)

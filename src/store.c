@@ -102,6 +102,9 @@ typedef struct Summary
 {
 	char		message[SC_ERROR_LEN];	/* of its entry's last failure */
 	ScBuildStats stats;
+	Size		documents_size; /* bytes of all its documents with parameters;
+								 * under ScShared.lock, read without as a
+								 * hint */
 } Summary;
 
 /* No such entry. */
@@ -136,8 +139,7 @@ typedef struct Entry
 								 * clock's hand stands that passes by its own;
 								 * NONE: it has no documents */
 	int			ndocuments;		/* of a summary */
-	Size		size;			/* bytes: of the document, or of all that the
-								 * summary has */
+	Size		size;			/* bytes of the document */
 
 	pg_atomic_uint64 reads;		/* of a document with parameters: see
 								 * sc_store_count_read() */
@@ -598,6 +600,7 @@ summary_take(Oid dboid, const char *name, bool *busy)
 	entry_reset(entry);
 	summaries[index].message[0] = '\0';
 	statistics_reset(&summaries[index].stats);
+	summaries[index].documents_size = 0;
 	sc_counters_reset(index);
 	LWLockRelease(&entry->lock);
 	return index;
@@ -730,7 +733,11 @@ static void
 set_size(Entry *entry, Size size)
 {
 	if (entry->summary != NONE)
-		entries[entry->summary].size = entries[entry->summary].size - entry->size + size;
+	{
+		Summary    *summary = summary_of(entry);
+
+		summary->documents_size = summary->documents_size - entry->size + size;
+	}
 	entry->size = size;
 }
 
@@ -1374,7 +1381,7 @@ int
 sc_store_documents(int index, Size *size)
 {
 	if (size)
-		*size = entries[index].ndocuments > 0 ? entries[index].size : 0;
+		*size = entries[index].ndocuments > 0 ? summaries[index].documents_size : 0;
 	return entries[index].ndocuments;
 }
 
@@ -2074,7 +2081,7 @@ make_room(int index)
 {
 	int			summary = entries[index].summary;
 
-	if (summary != NONE && entries[summary].size > area_size() / 2 &&
+	if (summary != NONE && summaries[summary].documents_size > area_size() / 2 &&
 		let_sibling_give_way(summary, index, NEED_ROOM))
 		return true;
 	return let_give_way(NEED_ROOM, index);
