@@ -32,6 +32,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -598,6 +599,16 @@ sc_values_to_json(const ScValues *values)
 		if (value->len < 0 || type_is_gone(value->type))
 		{
 			appendStringInfoString(&out, "null");
+			continue;
+		}
+		/* of an enum, to_json() would run a cast that is its owner's code */
+		if (value->type >= FirstNormalObjectId)
+		{
+			Oid			output;
+			bool		is_varlena;
+
+			getTypeOutputInfo(value->type, &output, &is_varlena);
+			escape_json(&out, OidOutputFunctionCall(output, value_datum(value, type_of(value->type))));
 			continue;
 		}
 		fmgr_info(F_TO_JSON, &to_json);

@@ -181,6 +181,21 @@ for my $summary (qw(m c))
 	($status, $out, $err) = $node->psql('postgres', document($summary, 'sad'));
 	like($err, qr/invalid input value for enum mood: "sad"/, '... and the old name is none');
 }
+# listeners are notified by the worker, which is no place for code of a type's owner
+$node->sql(q{
+	SET client_min_messages = warning;
+	CREATE TABLE ran (who name);
+	CREATE FUNCTION to_json_of(mood) RETURNS json LANGUAGE plpgsql AS $$BEGIN INSERT INTO ran VALUES (current_user); RETURN '"ran"'; END$$;
+	CREATE CAST (mood AS json) WITH FUNCTION to_json_of(mood);
+	SELECT summary_cache_define('l', 'main', 'SELECT (SELECT count(*) FROM t) AS n', parameters => '{m mood}')});
+my $listener = Session->new($node);
+my $heard = '';
+$listener->query('LISTEN summary_cache');
+$node->sql(document('l', 'happy'));
+ok(wait_until(sub { ($heard .= $listener->query('SELECT')) =~ /"summary":"l","parameters":\["happy"\],/ }), 'a notification has the name of an enum\'s value') or diag $heard;
+is($node->sql('SELECT count(*) FROM ran'), '0', '... and a cast of its owner\'s is not run for that');
+$listener->quit;
+$node->sql(q{SELECT summary_cache_drop('l')});
 ($status, $out, $err) = $node->psql('postgres', 'DROP TYPE mood CASCADE');
 is($status, 0, 'the type is dropped') or diag $err;
 for my $summary (qw(m c kinds))
