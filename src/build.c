@@ -1126,6 +1126,8 @@ publish(ScLocal *local, uint64 generation, Sections *sections, ScBuild *build, S
 	int64	   *expected = palloc(sizeof(int64) * Max(sections->nunits, 1));
 	ScPublication publication = {
 		.key = local->key,
+		.values = local->values,
+		.equal = local->equal,
 		.generation = generation,
 		.nsections = definition->nsections,
 		.names = palloc(sizeof(char *) * definition->nsections),
@@ -1511,6 +1513,7 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	{
 		ResourceOwner scope = sc_subtransaction_begin_scope();
 
+		SC_POINT("build-begin");
 		build_shared(local, want, cause, &effort, build);
 		sc_subtransaction_end_scope(scope);
 		if (!build->must_repeat)

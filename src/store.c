@@ -114,6 +114,9 @@ typedef struct Summary
 								 * others had given way; 0: none.  They do not
 								 * for one of this size again, for a time */
 	int64		refused_at;		/* monotonic ns */
+	Size		documents_size; /* bytes of all its documents with parameters;
+								 * under ScShared.lock, read without as a
+								 * hint */
 } Summary;
 
 /* No such entry. */
@@ -147,8 +150,7 @@ typedef struct Entry
 								 * clock's hand stands that passes by its own;
 								 * NONE: it has no documents */
 	int			ndocuments;		/* of a summary */
-	Size		size;			/* bytes: of the document, or of all that the
-								 * summary has */
+	Size		size;			/* bytes of the document */
 
 	pg_atomic_uint64 reads;		/* of a document with parameters: see
 								 * sc_store_count_read() */
@@ -617,6 +619,7 @@ summary_take(Oid dboid, const char *name, bool *busy)
 	summaries[index].refused_size = 0;
 	sc_settings_unset(&summaries[index].options);
 	statistics_reset(&summaries[index].stats);
+	summaries[index].documents_size = 0;
 	sc_counters_reset(index);
 	LWLockRelease(&entry->lock);
 	return index;
@@ -748,7 +751,11 @@ static void
 set_size(Entry *entry, Size size)
 {
 	if (entry->summary != NONE)
-		entries[entry->summary].size = entries[entry->summary].size - entry->size + size;
+	{
+		Summary    *summary = summary_of(entry);
+
+		summary->documents_size = summary->documents_size - entry->size + size;
+	}
 	entry->size = size;
 }
 
@@ -1038,7 +1045,8 @@ may_give(int index, Need need)
 		case NEED_DOCUMENT:
 			return is_document(index);
 		default:
-			return entry->sections >= 0;
+			/* of one that was never built, the values and the error */
+			return entry->sections >= 0 || (is_document(index) && !has_requests(entry));
 	}
 }
 
@@ -1395,7 +1403,7 @@ int
 sc_store_documents(int index, Size *size)
 {
 	if (size)
-		*size = entries[index].ndocuments > 0 ? entries[index].size : 0;
+		*size = entries[index].ndocuments > 0 ? summaries[index].documents_size : 0;
 	return entries[index].ndocuments;
 }
 
@@ -1888,12 +1896,19 @@ document_size(const Entry *entry)
 	return size;
 }
 
-/* May it still be published?  Caller holds the entry's lock. */
+/*
+ * May it still be published?  The entry may have been given to other values with the
+ * same hash since the build looked at it.  Caller holds the entry's lock.
+ */
 static bool
 is_for(const ScPublication *publication, const Entry *entry)
 {
+	const ScValues *theirs = values_of(entry);
+
 	return entry->generation == publication->generation &&
-		is_of(entry, &publication->key);
+		is_of(entry, &publication->key) &&
+		(theirs == NULL || sc_values_identical(theirs, publication->values) ||
+		 (publication->equal && sc_values_identical(theirs, publication->equal)));
 }
 
 /*
@@ -2106,7 +2121,7 @@ make_room(int index)
 {
 	int			summary = entries[index].summary;
 
-	if (summary != NONE && entries[summary].size > area_size() / 2 &&
+	if (summary != NONE && summaries[summary].documents_size > area_size() / 2 &&
 		let_sibling_give_way(summary, index, NEED_ROOM))
 		return true;
 	return let_give_way(NEED_ROOM, index);

@@ -278,6 +278,9 @@ typedef struct ScView
 typedef struct ScPublication
 {
 	ScDocKey	key;
+	const ScValues *values;		/* that it was built for; NULL: without
+								 * parameters */
+	const ScValues *equal;		/* those that the entry has, if others */
 	uint64		generation;		/* as it was before the build */
 	int			nsections;		/* of the definition, in its order */
 	const char **names;			/* theirs */
