@@ -75,6 +75,20 @@ SELECT ready('whole');
 UPDATE tasks SET n = 3 WHERE project_id = 1;
 SELECT statuses('whole');
 
+-- parts, which are planned anew after each ANALYZE
+SELECT summary_cache_define('parts', 'main', 'SELECT (SELECT count(*) FROM tasks WHERE project_id = $1) AS tasks, (SELECT name FROM projects WHERE id = $1) AS name', parameters => '{project int}');
+SELECT ready('parts');
+ANALYZE tasks, projects;
+SELECT ready('parts');
+UPDATE tasks SET n = 3 WHERE project_id = 1;
+SELECT statuses('parts');
+SELECT ready('parts');
+ANALYZE tasks, projects;
+SELECT ready('parts');
+UPDATE projects SET name = name WHERE id = 2;
+SELECT statuses('parts');
+SELECT summary_cache_drop('parts');
+
 -- a transaction that has written the table reads privately, whatever it wrote
 SELECT ready('project');
 BEGIN;
