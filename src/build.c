@@ -585,6 +585,20 @@ is_keyed(const ScSectionDef *def, int source, List *keyed)
 	return any && sc_track_has_keys(def->sources[source], columns, &reason);
 }
 
+#ifdef SC_DEBUG
+/* As it would be if labels were begun too late. */
+static void
+read_keys_again(Unit *unit, int source)
+{
+	ScLabel		label = {0};
+
+	label.words = palloc(sizeof(ScWordSeen) * (unit->nkeys[source] + 1));
+	for (int i = 0; i < unit->nkeys[source]; i++)
+		sc_label_add_key(&label, (int) unit->keys[source][i].slot);
+	unit->keys[source] = label.words;
+}
+#endif
+
 /*
  * The words of keys take the place of their tables' in the label of what was built, by
  * the plan that was executed: no row that has none of the values matters to it.
@@ -612,6 +626,10 @@ choose_keys(Unit *unit)
 		int			end = unit->label_ends[i];
 		bool		by_key = unit->keys[i] && end > begin && is_keyed(def, i, keyed);
 
+#ifdef SC_DEBUG
+		if (by_key && SC_WEAK(SC_PROTOCOL_KEYS_LATE))
+			read_keys_again(unit, i);
+#endif
 		memcpy(words + n, by_key ? unit->keys[i] : label->words + begin,
 			   sizeof(ScWordSeen) * (by_key ? unit->nkeys[i] : end - begin));
 		n += by_key ? unit->nkeys[i] : end - begin;

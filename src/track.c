@@ -976,7 +976,8 @@ key_hash(Oid type, Oid collation, Datum value, uint64 *hash)
 		entry->hash_extended_proc == F_HASH_ARRAY_EXTENDED || entry->hash_extended_proc == F_HASH_RECORD_EXTENDED ||
 		entry->hash_extended_proc == F_HASH_RANGE_EXTENDED || entry->hash_extended_proc == F_HASH_MULTIRANGE_EXTENDED)
 		return false;
-	*hash = DatumGetUInt64(FunctionCall2Coll(&entry->hash_extended_proc_finfo, collation, value, Int64GetDatum(0)));
+	*hash = SC_WEAK(SC_PROTOCOL_KEYS_TEXT) ? sc_debug_text_hash(type, value) :
+		DatumGetUInt64(FunctionCall2Coll(&entry->hash_extended_proc_finfo, collation, value, Int64GetDatum(0)));
 	return true;
 }
 
@@ -1075,7 +1076,9 @@ sc_key(PG_FUNCTION_ARGS)
 
 	if (table->keys == NULL)
 		table->keys = find_keys(table, trigdata->tg_trigger, RelationGetDescr(trigdata->tg_relation));
-	if (table->keys == NULL || !mark_row(table->keys, keyed, trigdata->tg_trigslot) ||
+	if (table->keys == NULL ||
+		!((SC_WEAK(SC_PROTOCOL_KEYS_NEW) && TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event)) ||
+		  mark_row(table->keys, keyed, trigdata->tg_trigslot)) ||
 		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && !mark_row(table->keys, keyed, trigdata->tg_newslot)))
 		sc_commit_mark_coarse(table->ref.key);
 	return PointerGetDatum(NULL);
