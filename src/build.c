@@ -557,7 +557,7 @@ read_keys(Unit *unit, int source, const ScValues *values)
 
 /* Is a source keyed, by the plan that was executed, in the ways of which the words were read? */
 static bool
-is_keyed(const ScSectionDef *def, int source, List *keyed)
+is_keyed(const ScSectionDef *def, int source, List *keyed, bool *lacks_trigger)
 {
 	List	   *columns = NIL;
 	bool		any = false;
@@ -582,7 +582,8 @@ is_keyed(const ScSectionDef *def, int source, List *keyed)
 			return false;
 		columns = lappend(columns, unconstify(char *, column));
 	}
-	return any && sc_track_has_keys(def->sources[source], columns, &reason);
+	*lacks_trigger = any && !sc_track_has_keys(def->sources[source], columns, &reason);
+	return any && !*lacks_trigger;
 }
 
 #ifdef SC_DEBUG
@@ -604,7 +605,7 @@ read_keys_again(Unit *unit, int source)
  * the plan that was executed: no row that has none of the values matters to it.
  */
 static void
-choose_keys(Unit *unit)
+choose_keys(Unit *unit, bool *lacks_keys)
 {
 	ScSectionDef *def = unit->def;
 	ScLabel    *label = &unit->label;
@@ -624,7 +625,10 @@ choose_keys(Unit *unit)
 	for (int i = 0; i < def->nsources; i++)
 	{
 		int			end = unit->label_ends[i];
-		bool		by_key = unit->keys[i] && end > begin && is_keyed(def, i, keyed);
+		bool		lacks_trigger = false;
+		bool		by_key = unit->keys[i] && end > begin && is_keyed(def, i, keyed, &lacks_trigger);
+
+		*lacks_keys = *lacks_keys || lacks_trigger;
 
 #ifdef SC_DEBUG
 		if (by_key && SC_WEAK(SC_PROTOCOL_KEYS_LATE))
@@ -1177,6 +1181,9 @@ publish(ScLocal *local, uint64 generation, Sections *sections, ScBuild *build, S
 	 */
 	if (sc_store_is_published(result) && sc_store_is_behind(index))
 		sc_request_wake_launcher();
+	/* it puts the trigger there */
+	if (build->lacks_keys && sc_slot_lacks_keys() && !sc_request_is_worker())
+		(void) sc_request_refresh(index);
 	return sc_store_is_published(result);
 }
 
@@ -1323,7 +1330,7 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 		if (for_others)
 		{
 			choose_members(unit);
-			choose_keys(unit);
+			choose_keys(unit, &build->lacks_keys);
 		}
 		if (nparts > 1 && for_others)
 		{
@@ -1459,7 +1466,7 @@ build_shared(ScLocal *local, ScWant want, ScCause cause, Effort *effort, ScBuild
 	 */
 	if (want != SC_WANT_PROOF)
 		lock_wanted(&sections);
-	build->lacks_slots = false;
+	build->lacks_slots = build->lacks_keys = false;
 	for (int u = 0; u < sections.nunits; u++)
 		if (sections.units[u].wanted && want == SC_WANT_PROOF)
 			sections.units[u].label = begun;

@@ -50,6 +50,7 @@ typedef struct ScBuild
 	bool		hidden;			/* the reader may not read what was built */
 	bool		hides_errors;	/* nor know what went wrong */
 	bool		lacks_slots;	/* a source has no slot of its own */
+	bool		lacks_keys;		/* a keyed one has no key trigger, or another */
 	ScPutResult put;			/* what came of publishing it */
 } ScBuild;
 

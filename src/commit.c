@@ -763,13 +763,13 @@ marks_to_orphan(void)
 	{
 		for (int i = 0; i < nplaced; i++)
 			slots[nslots++] = marks[i].slot;
+		if (marks_overflow)
+			slots[nslots++] = SC_CLUSTER_SLOT;
 		for (int i = 0; i < nkeys_placed; i++)
 			slots[nslots++] = keys->slots[i];
 		for (int i = 0; i < nkeyed; i++)
 			if (keyed[i].is_placed)
 				slots[nslots++] = keyed[i].coarse;
-		if (marks_overflow)
-			slots[nslots++] = SC_CLUSTER_SLOT;
 	}
 	else
 	{
@@ -869,7 +869,7 @@ marks_publish(bool catch_alls)
 	if (overflow_placed && catch_alls)
 		sc_word_publish(SC_CLUSTER_SLOT);
 	own_commit = sc_clock_now();
-	if (overflow_placed || own_revisions == NULL)
+	if (overflow_placed || (own_revisions == NULL && nplaced > 0))
 		own_unknown_commit = own_commit;
 }
 
@@ -987,11 +987,11 @@ commit_callback(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 			for (int i = 0; i < nplaced; i++)
 				sc_word_withdraw(marks[i].slot);
-			keys_withdraw();
 			if (overflow_placed)
 				sc_word_withdraw(SC_CLUSTER_SLOT);
 			if (pg_atomic_read_u64(&sc_cell_mine()->xid) != SC_CELL_EMPTY)
 				pg_atomic_write_u64(&sc_cell_mine()->xid, SC_CELL_EMPTY);
+			keys_withdraw();
 			marks_reset();
 			break;
 
@@ -1058,18 +1058,16 @@ sc_commit_is_hidden_by(const ScLabel *label)
 {
 	if (own_unknown_commit > 0 && label->read_at <= own_unknown_commit)
 		return true;
-	if (own_revisions == NULL)
-		return false;
 	for (int i = 0; i < label->nwords; i++)
 		if (sc_slot_is_key((int) label->words[i].slot))
 		{
 			if (key_is_hidden(label, &label->words[i]))
 				return true;
 		}
-		else if (label->words[i].revision != SC_NEVER_CURRENT &&
-			(label->words[i].revision < own_revisions[label->words[i].slot] ||
+		else if (own_revisions && label->words[i].revision != SC_NEVER_CURRENT &&
+				 (label->words[i].revision < own_revisions[label->words[i].slot] ||
 		/* what moved its word is noted under another one */
-			 (label->read_at <= own_commit && was_given_away(&label->words[i]))))
+				  (label->read_at <= own_commit && was_given_away(&label->words[i]))))
 			return true;
 	return false;
 }

@@ -285,6 +285,39 @@ sc_define_lock_now(void)
 }
 
 static void
+note_keyed(Oid owner, Oid source, const char *column, void *arg)
+{
+	sc_track_cover_add(arg, &source, 1);
+}
+
+/*
+ * Remove the key triggers that no section needs any more, where that needs no wait and
+ * the current user may.  Else they stay, and cost writers what they cost.
+ */
+static void
+detach_keys(List *tables)
+{
+	ScCover    *needed = NULL;
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!sc_track_is_keyed(relid) || !sc_track_may_detach(relid))
+			continue;
+		if (needed == NULL)
+		{
+			needed = sc_track_cover();
+			sc_definition_keyed_now(note_keyed, needed);
+		}
+		if (!sc_track_is_covered(needed, relid))
+			sc_track_detach_keys(relid);
+	}
+}
+
+static void
 note_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 {
 	sc_track_cover_add(arg, sources, nsources);
@@ -337,6 +370,8 @@ detach_unneeded(List *dropped, Detach how)
 		CHECK_FOR_INTERRUPTS();
 		sc_track_detach(lfirst_oid(lc));
 	}
+	if (how != DETACH_NOTHING)
+		detach_keys(sc_track_tables(false));
 
 	/* also of what has left a tree before */
 	if (sc_shared == NULL)
@@ -1131,6 +1166,8 @@ sc_define_section(const ScSectionSpec *spec)
 			old_sources = lappend_oid(old_sources, examined.existing->sources[i]);
 	if (old_sources)
 		detach_unneeded(old_sources, DETACH_ALL);
+	else if (examined.existing && examined.existing->nkeyed > 0)
+		detach_keys(sc_track_tables(false));
 }
 
 /* The roles that a value of option readers names. */
@@ -1257,13 +1294,14 @@ sc_define_drop(const char *summary, const char *section)
 }
 
 /*
- * Write a section's query, settings and calls, changed in place.  The sources
+ * Write a section's query, settings, calls and keys, changed in place.  The sources
  * and keys stay, so no table needs to be locked or looked at.
  */
 void
 sc_define_update(ScSectionDef *section)
 {
-	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
+	bool		has_keys = sc_definition_has_column("keyed");
 	Datum		values[lengthof(types)];
 
 	values[0] = NameGetDatum(&section->summary);
@@ -1271,11 +1309,15 @@ sc_define_update(ScSectionDef *section)
 	values[2] = CStringGetTextDatum(section->query);
 	values[3] = PointerGetDatum(section->settings);
 	values[4] = PointerGetDatum(array_of_strings(section->calls, section->ncalls));
-	execute_as_table_owner("UPDATE %1$s SET query = $3, settings = $4, calls = $5"
+	values[5] = keyed_column(section);
+	execute_as_table_owner(has_keys ? "UPDATE %1$s SET query = $3, settings = $4, calls = $5, keyed = $6"
+						   " WHERE summary OPERATOR(pg_catalog.=) $1"
+						   " AND section OPERATOR(pg_catalog.=) $2" :
+						   "UPDATE %1$s SET query = $3, settings = $4, calls = $5"
 						   " WHERE summary OPERATOR(pg_catalog.=) $1"
 						   " AND section OPERATOR(pg_catalog.=) $2",
 						   sc_extension_definition_table(), SC_DEFINITION_TABLE,
-						   lengthof(types), types, values, SPI_OK_UPDATE);
+						   has_keys ? lengthof(types) : lengthof(types) - 1, types, values, SPI_OK_UPDATE);
 }
 
 /* For sc_definition_some(): is a section one of these roles'? */
@@ -1483,6 +1525,54 @@ note_owned_sources(Oid owner, const Oid *sources, int nsources, void *arg)
 	}
 }
 
+/* A column by which a source is keyed, and a role that has such a section. */
+typedef struct OwnedKey
+{
+	Oid			owner;
+	Oid			source;
+	char	   *column;
+} OwnedKey;
+
+static void
+note_owned_keys(Oid owner, Oid source, const char *column, void *arg)
+{
+	List	  **keys = arg;
+	OwnedKey   *key = palloc(sizeof(OwnedKey));
+
+	*key = (OwnedKey)
+	{
+		owner, source, pstrdup(column)
+	};
+	*keys = lappend(*keys, key);
+}
+
+/* The same of key triggers, which a build has found missing on a table that is tracked. */
+static bool
+attach_missing_keys(void)
+{
+	List	   *keys = NIL;
+	bool		attached = false;
+	ListCell   *lc;
+
+	sc_definition_keyed_now(note_owned_keys, &keys);
+	foreach(lc, keys)
+	{
+		OwnedKey   *key = lfirst(lc);
+		ScSavedRole saved;
+		const char *reason;
+
+		CHECK_FOR_INTERRUPTS();
+		if (get_attnum(key->source, key->column) == InvalidAttrNumber ||
+			sc_track_has_keys(key->source, list_make1(key->column), &reason) ||
+			!may_track(key->source, key->owner) || !may_track(sc_track_root(key->source), key->owner))
+			continue;
+		saved = sc_role_become(key->owner, SECURITY_RESTRICTED_OPERATION);
+		attached = sc_track_attach_missing_keys(key->source, list_make1(key->column)) || attached;
+		sc_role_return(saved);
+	}
+	return attached;
+}
+
 /*
  * Put our triggers where a section needs them, its owner may have them, and they
  * are missing; as far as no lock must be waited for.
@@ -1522,7 +1612,7 @@ attach_missing(void)
 		attached = sc_track_attach_missing(source) || attached;
 		sc_role_return(saved);
 	}
-	return attached;
+	return attach_missing_keys() || attached;
 }
 
 /*

@@ -892,6 +892,48 @@ sc_definition_sources_now(bool with_owners, void (*note) (Oid owner, const Oid *
 	UnregisterSnapshot(snapshot);
 }
 
+void
+sc_definition_keyed_now(void (*note) (Oid owner, Oid source, const char *column, void *arg), void *arg)
+{
+	Oid			index;
+	Relation	rel;
+	Snapshot	snapshot = snapshot_now();
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	MemoryContext context;
+
+	if ((rel = open_definitions(&index)) == NULL)
+	{
+		UnregisterSnapshot(snapshot);
+		return;
+	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "summary_cache section", ALLOCSET_DEFAULT_SIZES);
+	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (DEFINITION_NUMBER(Anum_keyed) != InvalidAttrNumber && (tuple = systable_getnext(scan)) != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		DefinitionRow row;
+		ScSectionDef section = {0};
+
+		row_deform(&row, tuple, RelationGetDescr(rel));
+		section.parameters = row_parameters(&row);
+		if (section.parameters.n > 0)
+		{
+			section.owner = DatumGetObjectId(row.values[Anum_owner - 1]);
+			section.sources = row_oids(&row, Anum_sources, REGCLASSOID, &section.nsources);
+			read_keyed(&row, &section);
+		}
+		MemoryContextSwitchTo(old);
+		for (int i = 0; i < section.nkeyed; i++)
+			note(section.owner, section.sources[section.keyed[i].source], section.keyed[i].column, arg);
+		MemoryContextReset(context);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	MemoryContextDelete(context);
+	UnregisterSnapshot(snapshot);
+}
+
 /*
  * Does this database define as many sections?  They are counted only if the table
  * is large enough for that: a page has no room for more rows than this.

@@ -169,6 +169,10 @@ extern void sc_definition_sources_now(bool with_owners,
 									  void *arg);
 extern bool sc_definition_are_as_many(int n);
 
+/* The sources by which documents are kept by the values of a column, with that column;
+ * and the section's owner. */
+extern void sc_definition_keyed_now(void (*note) (Oid owner, Oid source, const char *column, void *arg), void *arg);
+
 /* An error unless it can be a name. */
 extern void sc_definition_check_name(const char *what, const char *name);
 SC_NORETURN extern void sc_definition_unknown(const char *summary);

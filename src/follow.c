@@ -137,6 +137,7 @@ typedef struct Follower
 	int			unknown_code;
 	Oid		   *calls;			/* the functions of section->calls */
 	Oid			text_search;	/* its configuration */
+	AttrNumber *keys;			/* the columns of section->keyed */
 	char	   *text;			/* what was printed last */
 } Follower;
 
@@ -1192,6 +1193,9 @@ find_follower(const Renamed *renamed, ScSectionDef *section)
 		else if (renamed->schema && mentions(value, renamed->schema->newname))
 			follower->in_text = follower->in_path = true;
 	}
+	follower->keys = palloc0(sizeof(AttrNumber) * (section->nkeyed + 1));
+	for (int i = 0; i < section->nkeyed; i++)
+		follower->keys[i] = get_attnum(section->sources[section->keyed[i].source], section->keyed[i].column);
 	if (!concerned)
 		return NULL;
 	if (follower->in_text)
@@ -1399,7 +1403,7 @@ text_search_setting(Oid config)
 	return setting;
 }
 
-/* The stored settings and calls by their new names.  True if they have any. */
+/* The stored settings, calls and keys by their new names.  True if they have any. */
 static bool
 follow_names(Follower *follower)
 {
@@ -1436,6 +1440,19 @@ follow_names(Follower *follower)
 		if (strcmp(name, section->calls[i]) == 0)
 			continue;
 		section->calls[i] = name;
+		changed = true;
+	}
+
+	/* the trigger's argument follows when a build finds that it is missing */
+	for (int i = 0; i < section->nkeyed; i++)
+	{
+		ScSectionKey *key = &section->keyed[i];
+		char	   *name = follower->keys[i] > InvalidAttrNumber ?
+			get_attname(section->sources[key->source], follower->keys[i], true) : NULL;
+
+		if (name == NULL || strcmp(name, key->column) == 0)
+			continue;
+		key->column = name;
 		changed = true;
 	}
 	return changed;

@@ -42,6 +42,9 @@
  * Equality means a member of the hash operator family that is the default of both types:
  * its operators are transitive also across types, and what is equal has the same hash.
  *
+ * A result is meant, not an error: where a query divides by a column, say, SQL leaves
+ * open whether a row that a condition excludes makes it fail.
+ *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
  *-------------------------------------------------------------------------
@@ -222,8 +225,8 @@ read_equality(OpExpr *op, Equality *equality)
 		return "it is compared by an operator that is not the equality of its type's hash family";
 
 	/*
-	 * The hash function of type name knows no collation, although a name can be
-	 * compared with a text by one.
+	 * The hash function of type name knows no collation, although a name can
+	 * be compared with a text by one.
 	 */
 	if (!is_deterministic(equality->collation) && equality->type[0] != equality->type[1])
 		return "it is compared with another type by a nondeterministic collation";

@@ -15,7 +15,7 @@
 
 /*
  * A column that is compared with a parameter: rows that have another value in it,
- * or NULL, do not change what the query returns.
+ * or NULL, do not change what the query returns.  If the parameter is NULL, no row does.
  */
 typedef struct ScKeyed
 {

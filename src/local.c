@@ -116,15 +116,15 @@ sc_local_get(const char *summary, bool create)
 	return local;
 }
 
-/* Forget one; its memory is given back. */
-static void
+/* Forget one; its memory is given back, but for the context, which another one takes. */
+static MemoryContext
 forget(ScLocal *local)
 {
+	MemoryContext context = local->context;
+
 	forget_document(local);
 	if (local->pieces)
 		pfree(local->pieces);
-	if (local->context)
-		MemoryContextDelete(local->context);
 	pfree(local->values);
 	if (local->equal)
 		pfree(local->equal);
@@ -133,21 +133,30 @@ forget(ScLocal *local)
 	if (last == local)
 		last = NULL;
 	(void) hash_search(locals, &local->key, HASH_REMOVE, NULL);
+	return context;
 }
 
-/* What was not used for the longest time goes, as long as nobody can hold its document. */
-static void
+/*
+ * What was not used for the longest time goes, as long as nobody can hold its document.
+ * Returns a context for another one, or NULL.
+ */
+static MemoryContext
 make_room(void)
 {
+	MemoryContext free = NULL;
+
 	for (int i = 0; i < 2 && ndocuments >= MAX_DOCUMENTS; i++)
 	{
 		ScLocal    *local = dlist_tail_element(ScLocal, node, &by_use);
 
 		if (is_held(local))
 			dlist_move_head(&by_use, &local->node);
+		else if (free == NULL)
+			free = forget(local);
 		else
-			forget(local);
+			MemoryContextDelete(forget(local));
 	}
+	return free;
 }
 
 ScLocal *
@@ -165,12 +174,12 @@ sc_local_get_document(const char *summary, const ScValues *values, bool may_forg
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 		ScValues   *mine = sc_values_copy(values);
+		MemoryContext context = may_forget ? make_room() : NULL;
 
 		MemoryContextSwitchTo(old);
-		if (may_forget)
-			make_room();
 		local = find(&key, true, &found);
 		local->values = mine;
+		local->context = context;
 		dlist_push_head(&by_use, &local->node);
 		ndocuments++;
 	}

@@ -186,6 +186,8 @@ typedef struct Store
 								 * ScShared.lock */
 	int			free_document;
 	int			free_section;
+	uint64		eager_added;	/* moved by each publication, under
+								 * ScShared.lock */
 	Size		largest;		/* that the area can hold; never changes */
 	pg_atomic_uint32 hand;		/* of the clock: entries that it has passed */
 	pg_atomic_uint64 evicted;	/* documents */
@@ -311,6 +313,7 @@ store_init(int tranche)
 	store->free_summary = 0;
 	store->free_document = sc_max_documents > 0 ? sc_max_sections : NONE;
 	store->free_section = 0;
+	store->eager_added = 0;
 	pg_atomic_init_u32(&store->hand, 0);
 	pg_atomic_init_u64(&store->evicted, 0);
 	pg_atomic_init_u64(&store->given_up, 0);
@@ -1804,6 +1807,7 @@ note_publication(Entry *entry, const ScPublication *publication)
 	uint64		retry_at = 0;
 	uint8		eager = eager_by(&publication->options);
 
+	store->eager_added++;
 	entry->options = publication->options;
 	if (entry->summary != NONE)
 		entries[entry->summary].options.max_documents = publication->options.max_documents;
@@ -2639,34 +2643,36 @@ sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns, int64 p
 /*
  * A slot keeps its reasons for an eager refresh until somebody finds that no
  * document over it has them any more: the launcher does, which commits would
- * otherwise go on waking for nothing.  Publishers add reasons under the same
- * lock.  If somebody is just publishing, it is done another time.
+ * otherwise go on waking for nothing.  Publishers add reasons under ScShared.lock,
+ * which commits may need, so it is not held while all documents are looked at: if
+ * somebody has published meanwhile, it is done another time.
  */
 void
 sc_store_settle_eager(void)
 {
 	int			nwords = sc_word_count();
 	uint8	   *eager = palloc0(sizeof(uint8) * nwords);
-	bool		settled = true;
+	uint64		before;
 
 	sc_store_attach();
-	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&sc_shared->lock, LW_SHARED);
+	before = store->eager_added;
+	LWLockRelease(&sc_shared->lock);
 	for (int i = 0; i < store->nentries; i++)
 	{
 		Entry	   *entry = &entries[i];
 
 		if (!OidIsValid(entry->dboid))
 			continue;
-		settled = LWLockConditionalAcquire(&entry->lock, LW_SHARED);
-		if (!settled)
-			break;
+		LWLockAcquire(&entry->lock, LW_SHARED);
 		for (int s = entry->sections; s >= 0; s = sections[s].next)
 			for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
 				for (uint32 w = 0; w < chunk->nwords; w++)
 					eager[chunk->words[w].slot] |= eager_by(&entry->options);
 		LWLockRelease(&entry->lock);
 	}
-	for (int i = 0; settled && i < nwords; i++)
+	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; store->eager_added == before && i < nwords; i++)
 		sc_slot_set_eager(i, eager[i]);
 	LWLockRelease(&sc_shared->lock);
 	pfree(eager);

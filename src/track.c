@@ -90,6 +90,7 @@
 #include "compat_guc.h"
 #include "debug.h"
 #include "extension.h"
+#include "keyed.h"
 #include "oid_set.h"
 #include "role.h"
 #include "settings.h"
@@ -961,26 +962,6 @@ track_coarse(Oid relid)
 		sc_commit_mark_coarse(table->ref.key);
 }
 
-/*
- * The hash of a value, by the type's own equality; false if there is none of
- * PostgreSQL's own.  Values of different types that are equal to each other by an
- * operator of one family have the same.
- */
-static bool
-key_hash(Oid type, Oid collation, Datum value, uint64 *hash)
-{
-	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_HASH_EXTENDED_PROC_FINFO);
-
-	/* what has elements calls their functions, whosever they are */
-	if (!OidIsValid(entry->hash_extended_proc) || entry->hash_extended_proc >= FirstNormalObjectId ||
-		entry->hash_extended_proc == F_HASH_ARRAY_EXTENDED || entry->hash_extended_proc == F_HASH_RECORD_EXTENDED ||
-		entry->hash_extended_proc == F_HASH_RANGE_EXTENDED || entry->hash_extended_proc == F_HASH_MULTIRANGE_EXTENDED)
-		return false;
-	*hash = SC_WEAK(SC_PROTOCOL_KEYS_TEXT) ? sc_debug_text_hash(type, value) :
-		DatumGetUInt64(FunctionCall2Coll(&entry->hash_extended_proc_finfo, collation, value, Int64GetDatum(0)));
-	return true;
-}
-
 /* A column that a key trigger names. */
 static void
 find_column(KeyColumn *column, TupleDesc desc, const char *name, uint64 table)
@@ -1036,7 +1017,7 @@ mark_row(const KeyColumns *keys, int keyed, TupleTableSlot *row)
 		if (isnull)
 			continue;
 		if ((column->is_varlena && VARATT_IS_EXTERNAL(DatumGetPointer(value))) ||
-			!key_hash(column->type, column->collation, value, &hash))
+			!sc_keyed_hash(column->type, column->collation, value, &hash))
 			return false;
 		sc_commit_mark_key(keyed, sc_key_word_of(column->seed, hash));
 	}
@@ -1082,6 +1063,14 @@ sc_key(PG_FUNCTION_ARGS)
 		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && !mark_row(table->keys, keyed, trigdata->tg_newslot)))
 		sc_commit_mark_coarse(table->ref.key);
 	return PointerGetDatum(NULL);
+}
+
+bool
+sc_track_is_keyed(Oid relid)
+{
+	TrackedTable *table = table_lookup(relid);
+
+	return table && OidIsValid(table->key_function);
 }
 
 /*
@@ -2072,6 +2061,50 @@ sc_track_attach_missing(Oid relid)
 	return attached;
 }
 
+/* Does a table lack the key trigger, or one of these columns in it? */
+static bool
+lacks_keys(Relation rel, List *columns)
+{
+	Trigger    *trigger = find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME);
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		if (trigger == NULL || !says_column(trigger, lfirst(lc)))
+			return true;
+	}
+	return false;
+}
+
+/* The same of the key trigger with these columns; of one that is disabled nobody thinks better. */
+bool
+sc_track_attach_missing_keys(Oid source, List *columns)
+{
+	bool		attached = false;
+	ListCell   *lc;
+
+	foreach(lc, members_of(sc_track_root(source)))
+	{
+		Oid			member = lfirst_oid(lc);
+		Relation	rel;
+		bool		lacks;
+
+		if (is_temporary(member) || !ConditionalLockRelationOid(member, ShareRowExclusiveLock))
+			continue;
+		rel = try_relation_open(member, NoLock);
+		if (rel == NULL)
+			continue;
+		lacks = can_have_trigger(rel) && lacks_keys(rel, columns);
+		relation_close(rel, NoLock);
+		if (lacks)
+			attach_keys_to_one(member, columns);
+		attached = attached || lacks;
+	}
+	if (attached)
+		sc_commit_mark_catch_all();
+	return attached;
+}
+
 /*
  * ENABLE TRIGGER ALL makes our triggers fire like ordinary ones: make them fire
  * as installed again.  One that is disabled stays so.
@@ -2219,7 +2252,7 @@ static bool trigger_was_missing = false;
 bool
 sc_track_trigger_was_missing(void)
 {
-	bool		was_missing = trigger_was_missing;
+	bool		was_missing = sc_slot_take_keys_missing() || trigger_was_missing;
 
 	trigger_was_missing = false;
 	return was_missing;
@@ -2328,8 +2361,8 @@ sc_track_has_keys(Oid source, List *columns, const char **reason)
 		else
 		{
 			ok = trigger_ok(rel, touch, reason) && keys_ok(rel, function, columns, reason);
-			if (find_trigger_named(rel->trigdesc, KEY_TRIGGER_NAME) == NULL)
-				trigger_was_missing = true;
+			if (lacks_keys(rel, columns))
+				sc_slot_note_keys_missing();
 		}
 		relation_close(rel, NoLock);
 		if (!ok)

@@ -81,7 +81,9 @@ extern void sc_track_restore_firing(Oid relid);
 extern List *sc_track_lock_keyed(List *sources, List *columns);
 extern List *sc_track_members(Oid source);
 extern void sc_track_attach_keys(List *members, List *columns);
+extern bool sc_track_attach_missing_keys(Oid source, List *columns);
 extern bool sc_track_has_keys(Oid source, List *columns, const char **reason);
+extern bool sc_track_is_keyed(Oid relid);	/* does a table have it? */
 extern void sc_track_detach_keys(Oid relid);
 
 /* May the current user do that? */

@@ -341,7 +341,7 @@ slot_take(uint64 key, bool for_member)
 			pg_atomic_write_u64(&slot->last_change, 0);
 			slot->prepared_known = false;
 			slot->eager = 0;
-			slot->listened = false;
+			slot->listened = slot->keys_missing = false;
 			/* in use until somebody says otherwise */
 			slot->wanted = !for_member;
 			return i;
@@ -557,6 +557,32 @@ sc_slot_is_listened(void)
 	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
 
 	return catch_all != SC_SLOT_NONE && sc_slot_at(catch_all)->listened;
+}
+
+void
+sc_slot_note_keys_missing(void)
+{
+	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
+
+	if (catch_all != SC_SLOT_NONE)
+		sc_slot_at(catch_all)->keys_missing = true;
+}
+
+bool
+sc_slot_lacks_keys(void)
+{
+	int			catch_all = sc_slot_find(SC_KEY_CATCH_ALL, false);
+
+	return catch_all != SC_SLOT_NONE && sc_slot_at(catch_all)->keys_missing;
+}
+
+bool
+sc_slot_take_keys_missing(void)
+{
+	if (!sc_slot_lacks_keys())
+		return false;
+	sc_slot_at(sc_slot_find(SC_KEY_CATCH_ALL, false))->keys_missing = false;
+	return true;
 }
 
 /*-------------------------------------------------------------------------

@@ -156,6 +156,12 @@ extern bool sc_slot_is_eager(int slot);
 extern void sc_slot_listen(void);
 extern bool sc_slot_is_listened(void);
 
+/* A session has found no key trigger where one should be, in this database: a worker is
+ * to look.  Without a lock: at worst it looks in vain, or after the next session. */
+extern void sc_slot_note_keys_missing(void);
+extern bool sc_slot_lacks_keys(void);
+extern bool sc_slot_take_keys_missing(void);
+
 /* False if the key is a table's that has no slot. */
 extern bool sc_word_read(ScWordSeen *seen, uint64 key, int slot);
 extern void sc_word_state(int slot, ScWordState *state);

@@ -83,6 +83,7 @@ typedef struct ScSlot
 	bool		listened;		/* a catch-all's: somebody has listened to our
 								 * channel in this server run; only ever set,
 								 * without a lock */
+	bool		keys_missing;	/* a catch-all's: see sc_slot_note_keys_missing() */
 	bool		prepared_known; /* a catch-all's, written under ScShared.lock,
 								 * read without: the transactions that were
 								 * prepared when the server started are
@@ -236,7 +237,8 @@ sc_word_add_pending(int slot)
 static inline uint64
 sc_word_publish(int slot)
 {
-	uint64		old = pg_atomic_fetch_add_u64(sc_word_at(slot), SC_REVISION_ONE - SC_PENDING_ONE);
+	uint64		old = pg_atomic_fetch_add_u64(sc_word_at(slot),
+											  SC_REVISION_ONE - SC_PENDING_ONE);
 
 	return SC_REVISION(old) + 1;
 }

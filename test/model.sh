@@ -57,7 +57,7 @@ check_one() {
 	states=$(awk '/states, stored/ { print $1 }' out)
 	found=$(sed -n 's/^pan:1: assertion violated *!(\([a-z_]*\)).*/\1/p' out)
 
-	if [ -z "$errors" ] || grep -qE 'max search depth too small|out of memory|memory limit|error: ' out; then
+	if [ -z "$errors" ] || grep -qE 'max search depth too small|out of memory|memory limit|MEMLIM|error: ' out; then
 		say "not ok  $name: not checked to the end"
 		cat out
 		return 1
@@ -88,7 +88,7 @@ make_work
 
 jobs=${JOBS:-$(nproc)}
 case $jobs in '' | 0 | *[!0-9]*) die "JOBS is a whole number" ;; esac
-read -r -a names <<<"${MODELS:-commit prepare slot ddl fallback tree member restart standby replay}"
+read -r -a names <<<"${MODELS:-commit prepare slot ddl fallback tree member keys restart standby replay}"
 
 # What is to be checked: model, variant, description.
 list=$work/list

@@ -1,5 +1,5 @@
 /*
- * Tests of single functions that SQL reaches only by luck: taking a slot, arranging sections, keeping a
+ * Tests of single functions that SQL reaches only by luck: taking a slot, a transaction's keys, arranging sections, keeping a
  * document, loading a damaged file.  The files under test are included, so that their static functions and variables are here;
  * what they have in shared memory is ordinary memory of this backend.  Built and run by test/t/047_units.pl,
  * on a server that does not preload the library: their names would meet.
@@ -15,6 +15,7 @@
 #include "../../src/extension.c"
 #include "../../src/filemap.c"
 #include "../../src/label.c"
+#include "../../src/commit.c"
 #include "../../src/store.c"
 #include "../../src/local.c"
 #include "../../src/save.c"
@@ -22,6 +23,7 @@
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(test_slots);
+PG_FUNCTION_INFO_V1(test_keys);
 PG_FUNCTION_INFO_V1(test_store);
 PG_FUNCTION_INFO_V1(test_parts);
 PG_FUNCTION_INFO_V1(test_local);
@@ -33,6 +35,36 @@ PG_FUNCTION_INFO_V1(test_save);
 #ifdef SC_DEBUG
 #error "the units are tested without waiting points"
 #endif
+
+/* What commit.c asks of others, which is none of this. */
+static int	woken = 0;
+
+void
+sc_assure_refuse(void)
+{
+}
+
+void
+sc_assure_before_commit(void)
+{
+}
+
+void
+sc_assure_end(void)
+{
+}
+
+void
+sc_request_after_commit(void)
+{
+	woken++;
+}
+
+void
+sc_request_wake_launcher(void)
+{
+	woken++;
+}
 
 #define TRANCHE		LWTRANCHE_FIRST_USER_DEFINED
 #define AREA_KB		2048
@@ -55,6 +87,8 @@ start(int max_tables, int max_sections)
 	LWLockInitialize(&sc_shared->lock, TRANCHE);
 	sc_words = palloc0(sizeof(ScWords));
 	sc_slots = palloc0(slots_size());
+	sc_key_words = palloc0(keys_size());
+	sc_key_eager = (uint8 *) (sc_key_words + sc_max_key_words);
 	sc_cells = palloc0(sizeof(ScCellPadded) * (MaxBackends + ORPHAN_CELLS + REPLAY_CELLS));
 	slot_hash = hash_create("slots", max_tables, &info, HASH_ELEM | HASH_BLOBS);
 	words_init(TRANCHE);
@@ -282,6 +316,250 @@ free_sections(void)
 	for (int i = store->free_section; i >= 0; i = sections[i].next)
 		n++;
 	return n;
+}
+
+/* A transaction's end, as commit.c is told of it. */
+static void
+end_transaction(bool commits)
+{
+	if (commits)
+	{
+		commit_callback(XACT_EVENT_PRE_COMMIT, NULL);
+		commit_callback(XACT_EVENT_COMMIT, NULL);
+	}
+	else
+		commit_callback(XACT_EVENT_ABORT, NULL);
+	CHECK(nkeys == 0 && nkeyed == 0 && nplans == 0);
+	for (int i = 0; i < sc_words->nkeys; i++)
+		CHECK(SC_PENDING(pg_atomic_read_u64(&sc_key_words[i])) == 0);
+	for (int i = 0; keys && i < KEY_PLACES; i++)
+		CHECK(keys->set[i] == 0);
+}
+
+static uint64
+pending_of(int slot)
+{
+	ScWordState state;
+
+	sc_word_state(slot, &state);
+	return state.pending;
+}
+
+/* A keyed label of one value of a table. */
+static void
+key_label(ScLabel *label, uint64 table, int slot)
+{
+	memset(label->words, 0, sizeof(ScWordSeen) * 5);
+	(void) sc_word_read(&label->words[0], SC_KEY_CLUSTER, SC_CLUSTER_SLOT);
+	label->nwords = 1;
+	label->read_at = sc_clock_now();
+	sc_label_add_key(label, sc_key_coarse(table));
+	sc_label_add_key(label, slot);
+	CHECK(label->nwords == 3);
+}
+
+Datum
+test_keys(PG_FUNCTION_ARGS)
+{
+	uint64		table = SC_KEY_HERE(101);
+	uint64		other = SC_KEY_HERE(102);
+	int			plan[3];		/* only their addresses are of use */
+	int			one;
+	int			two;
+	int			coarse;
+	int			far[OWN_KEYS + 1];
+	uint64		before;
+	ScWordSeen	room[5];
+	ScLabel		label = {.words = room};
+	ScSlotRef	ref;
+
+	sc_max_key_words = 500009;
+	start(5, 2);
+	(void) GetTopTransactionId();
+
+	/* words are apart from slots, and each value has its own */
+	one = sc_key_word(table, "k", 1);
+	two = sc_key_word(table, "k", 2);
+	coarse = sc_key_coarse(table);
+	CHECK(one >= sc_slot_count() && one < sc_word_count() && coarse >= sc_slot_count() && coarse < sc_word_count());
+	CHECK(sc_slot_is_key(one) && !sc_slot_is_key(sc_slot_count() - 1));
+	CHECK(one != two && one != coarse && one != sc_key_word(table, "l", 1) && one != sc_key_word(other, "k", 1));
+	CHECK(coarse != sc_key_coarse(other) && one == sc_key_word_of(sc_key_seed(table, "k"), 1));
+
+	/* a label's words are proven by them, and have no time and no member */
+	key_label(&label, table, one);
+	CHECK(sc_label_prove(&label, NULL) == SC_CURRENT && sc_label_changed_at(&label) == DT_NOEND);
+	CHECK(!sc_slot_is_member(one) && !sc_commit_wrote(&label) && !sc_commit_sees_own());
+
+	/* who writes the table at all, reads privately; nobody else sees anything before the commit */
+	CHECK(sc_commit_keyed(table) == 0 && sc_commit_keyed(other) == 1 && sc_commit_keyed(table) == 0);
+	CHECK(sc_commit_wrote(&label) && sc_commit_sees_own() && sc_commit_wrote_anything());
+	sc_commit_mark_key(0, two);
+	sc_commit_mark_key(0, two);
+	CHECK(nkeys == 1 && pending_of(two) == 0);
+	end_transaction(true);
+	CHECK(sc_label_prove(&label, NULL) == SC_CURRENT && revision_of(two) == 2 && revision_of(one) == 1);
+	CHECK(!sc_commit_is_hidden_by(&label) && !sc_commit_wrote(&label));
+	(void) sc_commit_keyed(other);
+	CHECK(!sc_commit_wrote(&label));
+	end_transaction(false);
+
+	/* the key's word, while its transaction is in commit and after it; this session knows of it */
+	sc_commit_mark_key(sc_commit_keyed(table), one);
+	commit_callback(XACT_EVENT_PRE_COMMIT, NULL);
+	CHECK(pending_of(one) == 1 && pending_of(coarse) == 0 && sc_label_prove(&label, NULL) == SC_PENDING_UNPROVEN);
+	CHECK(pg_atomic_read_u64(&sc_cell_mine()->xid) != SC_CELL_EMPTY);
+	commit_callback(XACT_EVENT_COMMIT, NULL);
+	CHECK(pending_of(one) == 0 && sc_label_prove(&label, NULL) == SC_MOVED && sc_label_changed_at(&label) == DT_NOBEGIN);
+	CHECK(pg_atomic_read_u64(&sc_cell_mine()->xid) == SC_CELL_EMPTY);
+	CHECK(sc_commit_is_hidden_by(&label));
+	key_label(&label, table, one);
+	CHECK(!sc_commit_is_hidden_by(&label));
+
+	/* a rollback, also during the commit */
+	sc_commit_mark_key(sc_commit_keyed(table), one);
+	sc_commit_mark_coarse(table);
+	end_transaction(false);
+	sc_commit_mark_key(sc_commit_keyed(table), one);
+	sc_commit_mark_coarse(table);
+	commit_callback(XACT_EVENT_PRE_COMMIT, NULL);
+	CHECK(pending_of(one) == 1 && pending_of(coarse) == 1);
+	end_transaction(false);
+	CHECK(sc_label_prove(&label, NULL) == SC_CURRENT);
+
+	/* a plan is coarse until it has ended; one that ends without its triggers, for good */
+	sc_commit_begin_keyed(&plan[0], table);
+	sc_commit_begin_keyed(&plan[0], table);
+	sc_commit_begin_keyed(&plan[1], table);
+	CHECK(nplans == 2 && sc_commit_wrote(&label));
+	sc_commit_end_keyed(&plan[0]);
+	commit_callback(XACT_EVENT_PRE_COMMIT, NULL);
+	CHECK(pending_of(coarse) == 1);
+	end_transaction(false);
+	sc_commit_begin_keyed(&plan[0], table);
+	sc_commit_end_keyed(&plan[0]);
+	sc_commit_give_up_keyed(&plan[0]);
+	end_transaction(true);
+	CHECK(sc_label_prove(&label, NULL) == SC_CURRENT);
+	sc_commit_begin_keyed(&plan[0], table);
+	sc_commit_give_up_keyed(&plan[0]);
+	end_transaction(true);
+	CHECK(sc_label_prove(&label, NULL) == SC_MOVED && sc_commit_is_hidden_by(&label));
+	key_label(&label, table, one);
+
+	/* one whose triggers fire with those of another, and one that is rolled back to a savepoint */
+	sc_commit_begin_keyed(&plan[0], table);
+	sc_commit_pass_keyed(&plan[0], &plan[2]);
+	sc_commit_give_up_keyed(&plan[0]);
+	CHECK(nplans == 1);
+	sc_commit_end_keyed(&plan[2]);
+	CHECK(nplans == 0);
+	sc_commit_begin_keyed(&plan[0], table);
+	plans[0].subid = 5;
+	sc_commit_begin_keyed(&plan[1], other);
+	plans[1].subid = 3;
+	subtransaction_callback(SUBXACT_EVENT_ABORT_SUB, 4, 3, NULL);
+	CHECK(nplans == 1 && plans[0].plan == &plan[1]);
+	sc_commit_end_keyed(&plan[1]);
+	end_transaction(true);
+	CHECK(sc_label_prove(&label, NULL) == SC_CURRENT);
+
+	/* more plans than are told apart */
+	for (int i = 0; i <= MAX_PLANS; i++)
+		sc_commit_begin_keyed(&far[i], table);
+	CHECK(nplans == MAX_PLANS && sc_commit_keyed(table) == SC_KEYED_NONE);
+	end_transaction(false);
+
+	/* more keys than fit: of the table that comes last */
+	(void) sc_commit_keyed(other);
+	for (int i = 0; i < MAX_KEYS; i++)
+		sc_commit_mark_key(0, sc_slot_count() + i);
+	CHECK(nkeys == MAX_KEYS && sc_commit_keyed(other) == 0 && sc_commit_keyed(table) == 1);
+	sc_commit_mark_key(1, sc_slot_count());
+	CHECK(sc_commit_keyed(table) == 1);
+	sc_commit_mark_key(1, sc_slot_count() + MAX_KEYS);
+	CHECK(sc_commit_keyed(other) == 0 && sc_commit_keyed(table) == SC_KEYED_NONE);
+	end_transaction(true);
+	CHECK(sc_label_prove(&label, NULL) == SC_MOVED);
+
+	/* what is pushed out of the session's own commits is unknown, and what came after that is not */
+	own_unknown_keys = 0;
+	key_label(&label, table, one);
+	sc_commit_mark_key(sc_commit_keyed(other), two);
+	end_transaction(true);
+	own_unknown_keys = 0;
+	CHECK(!sc_commit_is_hidden_by(&label));
+	sc_commit_mark_key(sc_commit_keyed(other), two < sc_word_count() - OWN_KEYS ? two + OWN_KEYS : two - OWN_KEYS);
+	end_transaction(true);
+	CHECK(own_unknown_keys > 0 && sc_commit_is_hidden_by(&label));
+	key_label(&label, table, one);
+	CHECK(!sc_commit_is_hidden_by(&label));
+
+	/* what is marked during the commit is placed at once */
+	sc_commit_mark_coarse(other);
+	commit_callback(XACT_EVENT_PRE_COMMIT, NULL);
+	sc_commit_mark_key(sc_commit_keyed(table), one);
+	CHECK(pending_of(one) == 1);
+	sc_commit_begin_keyed(&plan[0], table);
+	CHECK(pending_of(coarse) == 1 && nplans == 0);
+	end_transaction(false);
+
+	/* whoever is eager is woken */
+	CHECK(!sc_slot_is_eager(one));
+	sc_slot_add_eager(one, SC_EAGER_BY_OPTION);
+	CHECK(sc_slot_is_eager(one) && !sc_slot_is_eager(one - 1) && !sc_slot_is_eager(one + 1));
+	sc_slot_note_published(one, 1);
+	woken = 0;
+	sc_commit_mark_key(sc_commit_keyed(table), two);
+	end_transaction(true);
+	CHECK(woken == 0);
+	sc_commit_mark_key(sc_commit_keyed(table), one);
+	end_transaction(true);
+	CHECK(woken == 1);
+	sc_slot_set_eager(one, 0);
+	sc_slot_add_eager(coarse, SC_EAGER_BY_OPTION);
+	sc_commit_mark_coarse(table);
+	end_transaction(true);
+	CHECK(woken == 2);
+	sc_slot_set_eager(coarse, 0);
+
+	/* a prepared transaction keeps few words, of many the coarse ones, of very many a catch-all */
+	(void) sc_slot_find(SC_KEY_CATCH_ALL, true);
+	for (int n = 3; n <= 30; n += 27)
+	{
+		int			orphan = sc_words->nbackends;
+
+		for (int i = 0; i < n; i++)
+			sc_commit_mark_key(sc_commit_keyed(table), sc_slot_count() + i);
+		commit_callback(XACT_EVENT_PRE_PREPARE, NULL);
+		commit_callback(XACT_EVENT_PREPARE, NULL);
+		CHECK(sc_cells[orphan].cell.nslots == (n == 3 ? 3 : 1));
+		CHECK(pending_of(sc_slot_count()) == (n == 3 ? 1 : 0) && pending_of(coarse) == (n == 3 ? 0 : 1));
+		for (uint32 i = 0; i < sc_cells[orphan].cell.nslots; i++)
+			sc_word_withdraw((int) sc_cells[orphan].cell.slots[i]);
+		pg_atomic_write_u64(&sc_cells[orphan].cell.xid, SC_CELL_EMPTY);
+		end_transaction(false);
+	}
+	for (int i = 0; i < 30; i++)
+		sc_commit_mark_key(sc_commit_keyed(SC_KEY_HERE(200 + i)), sc_slot_count() + i);
+	commit_callback(XACT_EVENT_PRE_PREPARE, NULL);
+	commit_callback(XACT_EVENT_PREPARE, NULL);
+	CHECK(sc_cells[sc_words->nbackends].cell.nslots == 1);
+	CHECK((int) sc_cells[sc_words->nbackends].cell.slots[0] == sc_slot_find(SC_KEY_CATCH_ALL, false));
+	sc_word_withdraw(sc_slot_find(SC_KEY_CATCH_ALL, false));
+	pg_atomic_write_u64(&sc_cells[sc_words->nbackends].cell.xid, SC_CELL_EMPTY);
+	end_transaction(false);
+
+	/* tables are written beside that as ever */
+	ref.key = SC_KEY_HERE(101);
+	ref.slot = sc_slot_find(ref.key, true);
+	before = revision_of(ref.slot);
+	sc_commit_mark(&ref);
+	sc_commit_mark_key(sc_commit_keyed(table), one);
+	end_transaction(true);
+	CHECK(revision_of(ref.slot) == before + 1);
+	sc_max_key_words = 1024;
+	PG_RETURN_VOID();
 }
 
 Datum

@@ -218,6 +218,13 @@ CREATE FUNCTION broken() RETURNS bigint LANGUAGE sql STABLE SET work_mem = 64 AS
 RESET check_function_bodies;
 SELECT sources('SELECT broken_day() AS x FROM a WHERE id < 0');
 SELECT sources('SELECT broken() AS x FROM a WHERE id < 0');
+-- whatever its analysis raises: what looks like a cancel is one only if the server has raised it
+CREATE FUNCTION raises(text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'as if cancelled' USING ERRCODE = '57014'; END $$;
+CREATE DOMAIN raising AS text CHECK (raises(VALUE));
+SET check_function_bodies = off;
+CREATE FUNCTION cancelled() RETURNS int LANGUAGE sql STABLE SET work_mem = 64 AS $$SELECT cardinality('{x}'::raising[])$$;
+RESET check_function_bodies;
+SELECT sources('SELECT cancelled() AS x FROM a WHERE id < 0');
 SELECT summary_cache_define('clock', 'core', $$SELECT timestamptz 'now' AS x, count(*) AS n FROM a$$, refresh => 'inline');
 CREATE TEMP TABLE times (n int, x timestamptz);
 INSERT INTO times SELECT 1, (document ->> 'x')::timestamptz FROM summary_cache_fetch('clock');

@@ -62,6 +62,19 @@ ROLLBACK;
 BEGIN;
 DECLARE c CURSOR WITH HOLD FOR SELECT summary_cache_get('query', true);
 COMMIT;
+-- nor of a summary with a section of another owner's, not even by an error that has the SQLSTATE of a cancel or a lock
+SET ROLE regress_errors_owner;
+SELECT summary_cache_define('with_' || s, 'core', format('SELECT regress_errors.%s() AS n', s), '{}', run_query => false) FROM unnest('{pretend, locked}'::text[]) s;
+SELECT summary_cache_define('with_' || s, 'other', 'SELECT 1 AS m', '{}') FROM unnest('{pretend, locked}'::text[]) s;
+RESET ROLE;
+UPDATE summary_cache.definition SET owner = 'regress_errors_manager' WHERE section = 'other';
+SET summary_cache.enabled = off;
+SET ROLE regress_errors_owner;
+SELECT s, told(format('SELECT summary_cache_get(%L)', 'with_' || s)) FROM unnest('{pretend, locked}'::text[]) s;
+-- (who may act for both)
+SET ROLE regress_errors_manager;
+SELECT s, told(format('SELECT summary_cache_get(%L)', 'with_' || s)) FROM unnest('{pretend, locked}'::text[]) s;
+RESET summary_cache.enabled;
 -- what ends the reader's own command is told, but not where
 RESET ROLE;
 SET summary_cache.build_timeout = '100ms';

@@ -13,7 +13,8 @@ use Test::More;
 
 my %query = (
 	t => q{SELECT json_agg(json_build_array(id, n) ORDER BY id) AS t FROM t},
-	f => q{SELECT f() AS f});
+	f => q{SELECT f() AS f},
+	g => q{SELECT g(1) AS g});
 
 my $primary = Node->new('primary');
 $primary->init(allows_streaming => 1);
@@ -32,6 +33,7 @@ $primary->safe_psql('postgres', q{
 	CREATE TABLE t (id int PRIMARY KEY, n int);
 	INSERT INTO t SELECT i, 0 FROM generate_series(1, 5) i;
 	CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 0';
+	CREATE FUNCTION g(numeric) RETURNS int LANGUAGE sql AS 'SELECT 0';
 	CREATE TABLE unrelated (n int);
 	CREATE TABLESPACE place LOCATION '';
 	CREATE ROLE some_role;
@@ -241,6 +243,10 @@ noticed('DDL before a temporary table', 'BEGIN; ' . $real->() . '; CREATE TEMP T
 noticed('DDL after it', 'BEGIN; CREATE TEMP TABLE x (n int); ' . $real->() . '; COMMIT');
 noticed('DDL in a subtransaction', 'BEGIN; CREATE TEMP TABLE x (n int) ON COMMIT DROP; SAVEPOINT a; ' . $real->() . '; RELEASE a; COMMIT');
 noticed('DDL in a function', 'DO $$ BEGIN CREATE TEMP TABLE x (n int); EXECUTE \'' . $real->() . '\'; END $$');
+# (where nothing was built, no DDL is known to change names only)
+ok($primary->hit('s'), 'a hit on the primary');
+noticed('DDL that changes names only, beside a temporary table',
+	q{BEGIN; CREATE TEMP TABLE x (n int); CREATE FUNCTION g(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMIT});
 noticed('DDL in the place of a temporary table that is rolled back',
 	'BEGIN; SAVEPOINT a; CREATE TEMP TABLE x (n int); ROLLBACK TO a; ' . $real->() . '; COMMIT');
 ended('a new file by TRUNCATE', 'BEGIN; CREATE TEMP TABLE x (n int); CREATE TEMP TABLE kept AS SELECT * FROM t; TRUNCATE t; INSERT INTO t SELECT * FROM kept; COMMIT');

@@ -171,11 +171,15 @@ $node->set_server('summary_cache.refresh_rest', 1000);
 $node->sql(q{
 	SET client_min_messages = warning;
 	CREATE FUNCTION slowly(n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN n; END';
-	SELECT summary_cache_define('slowly', 'main', 'SELECT slowly(1) AS n', '{}')});
+	SELECT summary_cache_define('slowly', 'main', 'SELECT slowly(n) AS n FROM t', '{t}')});
 # (who waits in vain builds for itself, after deadlock_timeout)
+$holder->query("SET deadlock_timeout = '20s'");
 my $by_worker = q{SELECT status || ' ' || (document->>'n') FROM summary_cache_fetch('slowly', force_refresh => true)};
 is($holder->query($by_worker), 'miss 1', 'a read that takes 0.1 s');
-is($holder->query($by_worker), 'miss 1', '... and another one, 100 s before a refresh would be due');
+$node->sql('UPDATE t SET n = n');
+ok($node->hit('slowly'), 'a refresh for which nobody waits takes as long');
+is($holder->query($by_worker), 'miss 1', '... and the next read is served 100 s before another one would be due');
+$holder->query('RESET deadlock_timeout');
 $node->sql(q{SELECT summary_cache_drop('slowly')});
 $node->set_server('summary_cache.refresh_rest', undef, '1');
 

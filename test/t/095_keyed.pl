@@ -13,7 +13,7 @@ use Test::More;
 # How many writes are tried of each query; the seed of what is random.
 my $rounds = $ENV{ROUNDS} || 300;
 my $seed = $ENV{SEED} || int(rand 1_000_000);
-diag "SEED=$seed";
+note "SEED=$seed";
 srand $seed;
 
 my $module = compile_module('keyed', 'modules/keyed.c', '-Wl,-Bsymbolic', '-D_GNU_SOURCE', "-I$FindBin::RealBin/../../src");
@@ -31,9 +31,11 @@ $node->sql(qq{
 	-- as who is subject to policies
 	CREATE FUNCTION keyed_for_reader(text, regtype[]) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT keyed(\$1, \$2)';
 });
+# Collations that are nondeterministic are there only with ICU.
+my $icu = $node->sql(q{SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')}) eq 't';
+$node->sql('CREATE COLLATION ci ' . ($icu ? q{(provider = icu, locale = 'und-u-ks-level2', deterministic = false)} : 'FROM "C"'));
+my $nondeterministic = $icu ? qr/(?!)/ : qr/\b(?:ci|nc|loose)\b/;
 $node->sql(q{
-	CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-	CREATE COLLATION ci2 (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
 	CREATE DOMAIN whole AS int CHECK (VALUE < 1000);
 	CREATE DOMAIN label AS text;
 	CREATE DOMAIN loose AS text COLLATE ci;
@@ -424,7 +426,8 @@ sub with_values
 	my @types = split /,/, $types;
 	my @values = @types > 1 ? split(/,/, $values) : ($values);
 
-	$query =~ s/\$(\d+)/('$values[$1 - 1]'::$types[$1 - 1])/g;
+	$_ = $_ eq 'NULL' ? $_ : "'$_'" for @values;
+	$query =~ s/\$(\d+)/($values[$1 - 1]::$types[$1 - 1])/g;
 	return $query;
 }
 
@@ -440,7 +443,7 @@ sub tried
 	my @tables = sort keys %conditions;
 	my $names = join ', ', map { "'$_'" } @tables;
 	my $conditions = join ', ', map { '$c$' . join(' AND ', @{ $conditions{$_} }) . '$c$' } @tables;
-	my (undef, $answer, $error) = $node->psql('postgres', sprintf "SET statement_timeout = '60s'; SELECT coalesce(wrong, ''), results FROM tried(\$q\$%s\$q\$, ARRAY[%s], ARRAY[%s], %d, %d, %f)",
+	my (undef, $answer, $error) = $node->psql('postgres', sprintf "SET statement_timeout = '20s'; SELECT coalesce(wrong, ''), results FROM tried(\$q\$%s\$q\$, ARRAY[%s], ARRAY[%s], %d, %d, %f)",
 		with_values($query, $types, $values), $names, $conditions, $rounds, $size, rand);
 
 	return ($1, $2, $error) if $answer =~ /\A(.*)\|(\d*)\z/s;
@@ -460,6 +463,7 @@ fill();
 for (@queries)
 {
 	my ($types, $values, $query, @expected) = @$_;
+	next if "$query $types" =~ $nondeterministic;
 	my @found = found($query, $types);
 	my @keys = map { /^(\w+)=(\w+)\$(\d+)$/ ? { table => $1, column => $2, parameter => $3 } : () } @found;
 
@@ -469,15 +473,15 @@ for (@queries)
 	is($wrong . $error, '', '... and no other key changes the result');
 	$ntried++;
 	$nquiet++ if $results eq '' || $results < 3;
-	diag "$query has but few results" if $results eq '' || $results < 3;
 }
 cmp_ok($ntried, '>', 60, 'queries were tried');
-cmp_ok($nquiet, '<', $ntried / 5, '... of which most have changing results');
+cmp_ok($nquiet, '<', $ntried / 5, '... of which most have changing results') if $rounds >= 100;
 
 # Queries at random, with the columns that what they read has
 my %columns = (
 	projects => [qw(id org)], tasks => [qw(id project_id n)], notes => [qw(project_id task_id)], v_view => [qw(project n)],
 	v_agg => [qw(project_id n)], v_all_plain => [qw(project_id n)], v_left => [qw(id project_id n)], v_limit => [qw(project_id n)]);
+our @names = (qw(projects tasks notes) x 2, keys %columns);
 my $nitems = 0;
 
 sub any { return $_[ int rand @_ ]; }
@@ -515,7 +519,7 @@ sub random_from
 			push @$columns, "$alias.k1", "$alias.k2";
 			return 'LATERAL (' . random_query($depth + 1, @$lateral, @outer) . ") $alias";
 		}
-		my $name = any(qw(projects tasks notes projects tasks notes), keys %columns);
+		my $name = any(@names);
 		push @$columns, map { "$alias.$_" } @{ $columns{$name} };
 		return "$name $alias";
 	}
@@ -533,20 +537,30 @@ sub random_query
 {
 	my ($depth, @outer) = @_;
 	my @columns;
+	my $with = '';
+	my $name = 'c' . ++$nitems;
+	# for what is below only
+	local $columns{$name} = [qw(k1 k2)];
+	local @names = @names;
+	if ($depth < 2 && rand() < 0.2)
+	{
+		$with = "WITH $name AS (" . random_query($depth + 1, @outer) . ') ';
+		push @names, ($name) x 8;
+	}
 	my $from = random_from(1 + int rand(3.5 - $depth), $depth, \@columns, [], @outer);
 	my $where = rand() < 0.75 ? ' WHERE ' . random_conditions($depth, \@columns, @outer) : '';
 	my $first = any(@columns);
-	my $second = $depth < 2 && rand() < 0.3 ? '(SELECT count(*) FROM (' . random_query($depth + 1, @columns, @outer) . ') c)' : any(@columns, @outer);
+	my $second = $depth < 2 && rand() < 0.3 ? '(SELECT count(*) FROM (' . random_query($depth + 1, @columns, @outer) . ') c)' : any(@columns, @outer, '$1::int');
 	my $kind = rand;
 
-	return "SELECT $first AS k1, count(*) AS k2 FROM $from$where GROUP BY $first" if $kind < 0.1;
-	return "SELECT DISTINCT $first AS k1, $second AS k2 FROM $from$where" if $kind < 0.2;
-	return "SELECT $first AS k1, $second AS k2 FROM $from$where ORDER BY 1, 2 LIMIT 2" if $kind < 0.3;
-	return "SELECT $first AS k1, $second AS k2 FROM $from$where UNION ALL SELECT id, n FROM tasks WHERE project_id = \$1" if $kind < 0.35;
-	return "SELECT $first AS k1, $second AS k2 FROM $from$where";
+	return "${with}SELECT $first AS k1, count(*) AS k2 FROM $from$where GROUP BY $first" if $kind < 0.1;
+	return "${with}SELECT DISTINCT $first AS k1, $second AS k2 FROM $from$where" if $kind < 0.2;
+	return "${with}SELECT $first AS k1, $second AS k2 FROM $from$where ORDER BY 1, 2 LIMIT 2" if $kind < 0.3;
+	return "${with}SELECT $first AS k1, $second AS k2 FROM $from$where UNION ALL SELECT id, n FROM tasks WHERE project_id = \$1" if $kind < 0.35;
+	return "${with}SELECT $first AS k1, $second AS k2 FROM $from$where";
 }
 
-my $nrandom = $ENV{QUERIES} || 60;
+my $nrandom = $ENV{QUERIES} || 40;
 my ($nkeyed, $nwrong) = (0, 0);
 $rounds = 60;
 for (1 .. 100 * $nrandom)
@@ -555,16 +569,16 @@ for (1 .. 100 * $nrandom)
 	my @keys = map { /^(\w+)=(\w+)\$(\d+)$/ ? { table => $1, column => $2, parameter => $3 } : () } found($query, 'int,int');
 	next if !@keys;
 	fill();
-	my ($wrong, $results, $error) = tried($query, @ints, \@keys, 7);
+	my ($wrong, $results, $error) = tried($query, 'int,int', any('2,3', '2,3', '2,3', '2,2', 'NULL,3'), \@keys, 7);
 	if ($wrong ne '')
 	{
 		$nwrong++;
-		diag $wrong;
+		diag "SEED=$seed: $wrong";
 	}
 	elsif ($error ne '')
 	{
-		# FULL JOIN is limited, and a join may be too large
-		like($error, qr/FULL JOIN is only supported|statement timeout/, "of a random query: $query") if $error !~ /FULL JOIN|statement timeout/;
+		# not every condition is possible there, and a join may be too large
+		like($error, qr/FULL JOIN is only supported|statement timeout/, 'a random query fails for what is known');
 		next;
 	}
 	last if ++$nkeyed == $nrandom;
@@ -595,6 +609,7 @@ for (
 	["'2'::mood", "'2'::mood"])
 {
 	my ($first, $second) = @$_;
+	next if $first =~ $nondeterministic;
 	is($node->sql("SELECT keyed_hash($first) = keyed_hash($second)"), 't', "the hash of $first is that of $second");
 }
 for ('2::text::own', "'{2}'::own[]", 'ROW(1, 2)::pair', "'010'::bit(3)", "'[2,)'::textrange")
