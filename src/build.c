@@ -586,6 +586,20 @@ is_keyed(const ScSectionDef *def, int source, List *keyed, bool *lacks_trigger)
 	return any && !*lacks_trigger;
 }
 
+#ifdef SC_DEBUG
+/* As it would be if labels were begun too late. */
+static void
+read_keys_again(Unit *unit, int source)
+{
+	ScLabel		label = {0};
+
+	label.words = palloc(sizeof(ScWordSeen) * (unit->nkeys[source] + 1));
+	for (int i = 0; i < unit->nkeys[source]; i++)
+		sc_label_add_key(&label, (int) unit->keys[source][i].slot);
+	unit->keys[source] = label.words;
+}
+#endif
+
 /*
  * The words of keys take the place of their tables' in the label of what was built, by
  * the plan that was executed: no row that has none of the values matters to it.
@@ -616,6 +630,10 @@ choose_keys(Unit *unit, bool *lacks_keys)
 
 		*lacks_keys = *lacks_keys || lacks_trigger;
 
+#ifdef SC_DEBUG
+		if (by_key && SC_WEAK(SC_PROTOCOL_KEYS_LATE))
+			read_keys_again(unit, i);
+#endif
 		memcpy(words + n, by_key ? unit->keys[i] : label->words + begin,
 			   sizeof(ScWordSeen) * (by_key ? unit->nkeys[i] : end - begin));
 		n += by_key ? unit->nkeys[i] : end - begin;

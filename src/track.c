@@ -1058,7 +1058,9 @@ sc_key(PG_FUNCTION_ARGS)
 
 	if (table->keys == NULL)
 		table->keys = find_keys(table, trigdata->tg_trigger, RelationGetDescr(trigdata->tg_relation));
-	if (table->keys == NULL || !mark_row(table->keys, keyed, trigdata->tg_trigslot) ||
+	if (table->keys == NULL ||
+		!((SC_WEAK(SC_PROTOCOL_KEYS_NEW) && TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event)) ||
+		  mark_row(table->keys, keyed, trigdata->tg_trigslot)) ||
 		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && !mark_row(table->keys, keyed, trigdata->tg_newslot)))
 		sc_commit_mark_coarse(table->ref.key);
 	return PointerGetDatum(NULL);
