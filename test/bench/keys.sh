@@ -114,16 +114,20 @@ keys_stale() {
 # load: uniform reads beside writes to one tenant
 #
 
-# Clock ticks of CPU that processes, and all that they have begun, have taken so far.
+# Clock ticks of CPU that the servers and all that they have begun have taken so far.
 keys_cpu() {
-	local server pid ticks=0
-	for server in "${server_pids[@]}"; do
-		for pid in $(family "$server"); do
-			# those of ended backends are the server's own
-			ticks=$((ticks + $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk -v all="$((pid == server))" '{ print $12 + $13 + all * ($14 + $15) }')))
-		done
-	done
-	echo $ticks
+	perl -e '
+		my %servers = map { $_ => 1 } @ARGV;
+		my $ticks = 0;
+		for my $file (</proc/[0-9]*/stat>) {
+			open my $in, "<", $file or next;
+			my ($pid, $rest) = (<$in> // "") =~ /^(\d+) \(.*\) (.*)/s or next;
+			my @fields = split / /, $rest;
+			$ticks += $fields[11] + $fields[12] if $servers{$pid} || $servers{ $fields[1] };
+			# those of ended backends
+			$ticks += $fields[13] + $fields[14] if $servers{$pid};
+		}
+		print "$ticks\n"' "${server_pids[@]}"
 }
 
 # Reads, hits, stale answers and builds of a summary, or of the summaries of the candidate `each`.
