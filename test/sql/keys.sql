@@ -135,14 +135,18 @@ SELECT summary_cache_drop('opened'), summary_cache_drop('given');
 CREATE VIEW viewed AS SELECT project_id AS a, parent AS b FROM tasks;
 SELECT summary_cache_define('viewed', 'main', 'SELECT count(*) AS n FROM viewed WHERE a = $1', parameters => '{a bigint}');
 SELECT summary_cache_define('both', 'main', 'SELECT count(*) AS n FROM viewed WHERE a = $1 AND b = $2', parameters => '{a bigint, b bigint}');
+SELECT summary_cache_define('parts', 'main', 'SELECT (SELECT count(*) FROM viewed WHERE a = $1) AS n, (SELECT count(*) FROM other) AS other', parameters => '{a bigint}');
 UPDATE tasks SET parent = 7;
+SELECT status, document FROM summary_cache_fetch('parts', force_refresh => true, parameters => '{7}');
 CREATE OR REPLACE VIEW viewed AS SELECT parent AS a, project_id AS b FROM tasks;
 SELECT status, document FROM summary_cache_fetch('viewed', force_refresh => true, parameters => '{7}');
 SELECT status, document FROM summary_cache_fetch('both', force_refresh => true, parameters => '{7, 1}');
+SELECT status, document FROM summary_cache_fetch('parts', force_refresh => true, parameters => '{7}');
 UPDATE tasks SET parent = 8 WHERE project_id = 1;
 SELECT status, document FROM summary_cache_fetch('viewed', parameters => '{7}');
 SELECT status, document FROM summary_cache_fetch('both', parameters => '{7, 1}');
-SELECT summary_cache_drop('viewed'), summary_cache_drop('both');
+SELECT status, document FROM summary_cache_fetch('parts', parameters => '{7}');
+SELECT summary_cache_drop('viewed'), summary_cache_drop('both'), summary_cache_drop('parts');
 
 -- a parameter's type has another equality than the comparison
 CREATE TABLE objects (id oid, n int);
