@@ -1126,6 +1126,8 @@ publish(ScLocal *local, uint64 generation, Sections *sections, ScBuild *build, S
 	int64	   *expected = palloc(sizeof(int64) * Max(sections->nunits, 1));
 	ScPublication publication = {
 		.key = local->key,
+		.values = local->values,
+		.equal = local->equal,
 		.generation = generation,
 		.nsections = definition->nsections,
 		.names = palloc(sizeof(char *) * definition->nsections),

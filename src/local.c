@@ -194,6 +194,10 @@ sc_local_get_document(const char *summary, const ScValues *values, bool may_forg
 		MemoryContextSwitchTo(old);
 		pfree(local->values);
 		local->values = mine;
+		/* what equalled the others */
+		if (local->equal)
+			pfree(local->equal);
+		local->equal = NULL;
 		local->version = 0;
 		local->index = -1;
 	}
@@ -533,25 +537,23 @@ copy_entry(ScLocal *local)
 		ScValues   *others;
 
 		ours = sc_store_open(local->index, &local->key, &view);
-		if (!ours || view.values == NULL || sc_values_identical(view.values, local->values) ||
-			(local->equal && sc_values_identical(view.values, local->equal)))
+		if (!ours || view.values == NULL || sc_store_has_values(view.values, local->values, local->equal))
 			break;
 		/* what compares them takes no lock along */
 		MemoryContextSwitchTo(TopMemoryContext);
 		others = sc_values_copy(view.values);
 		sc_store_close(local->index);
 		MemoryContextSwitchTo(local->context);
-		if (local->equal)
-			pfree(local->equal);
-		local->equal = others;
 		if (!sc_values_equal(others, local->values))
 		{
-			local->equal = NULL;
 			pfree(others);
 			local->collides = true;
 			ours = false;
 			break;
 		}
+		if (local->equal)
+			pfree(local->equal);
+		local->equal = others;
 	}
 	if (ours)
 	{

@@ -1020,8 +1020,17 @@ may_give(int index, Need need)
 		case NEED_DOCUMENT:
 			return is_document(index);
 		default:
-			return entry->sections >= 0;
+			/* the values of a document that could not be built take room as well */
+			return entry->sections >= 0 || is_document(index);
 	}
+}
+
+/* Is an entry that has nothing to lose but what was asked of the worker passed by? */
+static bool
+is_spared(int index, Need need)
+{
+	return (need == NEED_ENTRY || need == NEED_DOCUMENT || entries[index].sections < 0) &&
+		has_requests(&entries[index]);
 }
 
 /*
@@ -1060,8 +1069,10 @@ give_way(int index, Need need, bool wait)
 		return false;
 	if (may_give(index, need))
 	{
+		bool		is_empty = entry->sections < 0;
+
 		gave = !gives_entry;
-		if (entry->sections >= 0)
+		if (!is_empty)
 		{
 			lock_summary(entry)->stats.evicted++;
 			unlock_summary(entry);
@@ -1069,7 +1080,7 @@ give_way(int index, Need need, bool wait)
 			drop_document(entry);
 		}
 		/* that of a document with parameters is of no use without it */
-		if (gives_entry || (is_document(index) && !has_requests(entry)))
+		if (gives_entry || (is_document(index) && (is_empty || !has_requests(entry))))
 		{
 			/* an invalidation meanwhile finds no entry to note itself in */
 			entry->generation++;
@@ -1122,8 +1133,7 @@ let_give_way(Need need, int own)
 		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nentries);
 		uint64		reads;
 
-		if (i == own || !may_give(i, need) ||
-			((need == NEED_ENTRY || need == NEED_DOCUMENT) && has_requests(&entries[i])))
+		if (i == own || !may_give(i, need) || is_spared(i, need))
 			continue;
 		if (!clock_is_unread(i, &reads))
 		{
@@ -1850,12 +1860,21 @@ document_size(const Entry *entry)
 	return size;
 }
 
+bool
+sc_store_has_values(const ScValues *there, const ScValues *values, const ScValues *equal)
+{
+	return sc_values_identical(there, values) || (equal && sc_values_identical(there, equal));
+}
+
 /* May it still be published?  Caller holds the entry's lock. */
 static bool
 is_for(const ScPublication *publication, const Entry *entry)
 {
-	return entry->generation == publication->generation &&
-		is_of(entry, &publication->key);
+	const ScValues *values = values_of(entry);
+
+	/* it may have become that of others with the same hash before the build began */
+	return entry->generation == publication->generation && is_of(entry, &publication->key) &&
+		(values == NULL || sc_store_has_values(values, publication->values, publication->equal));
 }
 
 /*
