@@ -89,6 +89,12 @@ CALL wait_for('project_id');
 SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND tgname = 'summary_cache_keys';
 CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
 CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
+-- another trigger of the same function, which fires first, says nothing, whatever it names
+CREATE TRIGGER a_first AFTER INSERT OR UPDATE OR DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION summary_cache_key('status');
+CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
+CALL after('UPDATE tasks SET project_id = 3 WHERE project_id = 1 AND n = 2');
+CALL after('INSERT INTO tasks VALUES (1, 2)');
+DROP TRIGGER a_first ON tasks;
 -- a column that is renamed
 ALTER TABLE tasks RENAME project_id TO pid;
 SELECT query, keyed FROM summary_cache.definition WHERE summary = 'project';
