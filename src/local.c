@@ -568,8 +568,7 @@ copy_entry(ScLocal *local)
 		ScValues   *others;
 
 		ours = sc_store_open(local->index, &local->key, &view);
-		if (!ours || view.values == NULL || sc_values_identical(view.values, local->values) ||
-			(local->equal && sc_values_identical(view.values, local->equal)))
+		if (!ours || view.values == NULL || sc_store_has_values(view.values, local->values, local->equal))
 			break;
 		/* what compares them takes no lock along */
 		MemoryContextSwitchTo(TopMemoryContext);

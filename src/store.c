@@ -1050,6 +1050,14 @@ may_give(int index, Need need)
 	}
 }
 
+/* Is an entry that has nothing to lose but what was asked of the worker passed by? */
+static bool
+is_spared(int index, Need need)
+{
+	return (need == NEED_ENTRY || need == NEED_DOCUMENT || entries[index].sections < 0) &&
+		has_requests(&entries[index]);
+}
+
 /*
  * Lock what a summary has once, with the lock of one of its entries in hand; that of a
  * document with parameters is another one.
@@ -1086,8 +1094,10 @@ give_way(int index, Need need, bool wait)
 		return false;
 	if (may_give(index, need))
 	{
+		bool		is_empty = entry->sections < 0;
+
 		gave = !gives_entry;
-		if (entry->sections >= 0)
+		if (!is_empty)
 		{
 			lock_summary(entry)->stats.evicted++;
 			unlock_summary(entry);
@@ -1095,7 +1105,7 @@ give_way(int index, Need need, bool wait)
 			drop_document(entry);
 		}
 		/* that of a document with parameters is of no use without it */
-		if (gives_entry || (is_document(index) && !has_requests(entry)))
+		if (gives_entry || (is_document(index) && (is_empty || !has_requests(entry))))
 		{
 			/* an invalidation meanwhile finds no entry to note itself in */
 			entry->generation++;
@@ -1148,8 +1158,7 @@ let_give_way(Need need, int own)
 		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nentries);
 		uint64		reads;
 
-		if (i == own || !may_give(i, need) ||
-			((need == NEED_ENTRY || need == NEED_DOCUMENT) && has_requests(&entries[i])))
+		if (i == own || !may_give(i, need) || is_spared(i, need))
 			continue;
 		if (!clock_is_unread(i, &reads))
 		{
@@ -1896,19 +1905,21 @@ document_size(const Entry *entry)
 	return size;
 }
 
-/*
- * May it still be published?  The entry may have been given to other values with the
- * same hash since the build looked at it.  Caller holds the entry's lock.
- */
+bool
+sc_store_has_values(const ScValues *there, const ScValues *values, const ScValues *equal)
+{
+	return sc_values_identical(there, values) || (equal && sc_values_identical(there, equal));
+}
+
+/* May it still be published?  Caller holds the entry's lock. */
 static bool
 is_for(const ScPublication *publication, const Entry *entry)
 {
-	const ScValues *theirs = values_of(entry);
+	const ScValues *values = values_of(entry);
 
-	return entry->generation == publication->generation &&
-		is_of(entry, &publication->key) &&
-		(theirs == NULL || sc_values_identical(theirs, publication->values) ||
-		 (publication->equal && sc_values_identical(theirs, publication->equal)));
+	/* it may have become that of others with the same hash before the build began */
+	return entry->generation == publication->generation && is_of(entry, &publication->key) &&
+		(values == NULL || sc_store_has_values(values, publication->values, publication->equal));
 }
 
 /*

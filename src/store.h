@@ -278,9 +278,10 @@ typedef struct ScView
 typedef struct ScPublication
 {
 	ScDocKey	key;
-	const ScValues *values;		/* that it was built for; NULL: without
-								 * parameters */
-	const ScValues *equal;		/* those that the entry has, if others */
+	const ScValues *values;		/* of a document with parameters: those that it
+								 * was built for */
+	const ScValues *equal;		/* and others that equal them, which the entry
+								 * may have; or NULL */
 	uint64		generation;		/* as it was before the build */
 	int			nsections;		/* of the definition, in its order */
 	const char **names;			/* theirs */
@@ -426,6 +427,9 @@ extern bool sc_store_is_awaited(int index);
  * that summary's (of this database) any more.  The arrays are palloc'd. */
 extern bool sc_store_open(int index, const ScDocKey *key, ScView *view);
 extern void sc_store_close(int index);
+
+/* Are these an entry's values, or else others that are known to equal them (NULL: none)? */
+extern bool sc_store_has_values(const ScValues *there, const ScValues *values, const ScValues *equal);
 
 extern ScPutResult sc_store_put(int index, const ScPublication *publication);
 

@@ -209,6 +209,13 @@ sc_values_read_columns(char **names, int nnames, Oid *types, int ntypes, ScParam
 		return false;
 	}
 	parameters->list = palloc0(sizeof(ScParameter) * Max(nnames, 1));
+	for (int i = 0; i < ntypes; i++)
+		if (refuse_type(types[i]))
+		{
+			/* dropped since, say */
+			*damage = "column \"parameter_types\" has a type that no parameter can have";
+			return false;
+		}
 	for (int i = 0; i < nnames; i++)
 	{
 		ScParameter *parameter = &parameters->list[i];

@@ -89,6 +89,12 @@ CALL wait_for('project_id');
 SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND tgname = 'summary_cache_keys';
 CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
 CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
+-- another trigger of the same function, which fires first, says nothing, whatever it names
+CREATE TRIGGER a_first AFTER INSERT OR UPDATE OR DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION summary_cache_key('status');
+CALL after('UPDATE tasks SET n = 2 WHERE project_id = 1');
+CALL after('UPDATE tasks SET project_id = 3 WHERE project_id = 1 AND n = 2');
+CALL after('INSERT INTO tasks VALUES (1, 2)');
+DROP TRIGGER a_first ON tasks;
 -- a column that is renamed
 ALTER TABLE tasks RENAME project_id TO pid;
 SELECT query, keyed FROM summary_cache.definition WHERE summary = 'project';
@@ -135,14 +141,18 @@ SELECT summary_cache_drop('opened'), summary_cache_drop('given');
 CREATE VIEW viewed AS SELECT project_id AS a, parent AS b FROM tasks;
 SELECT summary_cache_define('viewed', 'main', 'SELECT count(*) AS n FROM viewed WHERE a = $1', parameters => '{a bigint}');
 SELECT summary_cache_define('both', 'main', 'SELECT count(*) AS n FROM viewed WHERE a = $1 AND b = $2', parameters => '{a bigint, b bigint}');
+SELECT summary_cache_define('parts', 'main', 'SELECT (SELECT count(*) FROM viewed WHERE a = $1) AS n, (SELECT count(*) FROM other) AS other', parameters => '{a bigint}');
 UPDATE tasks SET parent = 7;
+SELECT status, document FROM summary_cache_fetch('parts', force_refresh => true, parameters => '{7}');
 CREATE OR REPLACE VIEW viewed AS SELECT parent AS a, project_id AS b FROM tasks;
 SELECT status, document FROM summary_cache_fetch('viewed', force_refresh => true, parameters => '{7}');
 SELECT status, document FROM summary_cache_fetch('both', force_refresh => true, parameters => '{7, 1}');
+SELECT status, document FROM summary_cache_fetch('parts', force_refresh => true, parameters => '{7}');
 UPDATE tasks SET parent = 8 WHERE project_id = 1;
 SELECT status, document FROM summary_cache_fetch('viewed', parameters => '{7}');
 SELECT status, document FROM summary_cache_fetch('both', parameters => '{7, 1}');
-SELECT summary_cache_drop('viewed'), summary_cache_drop('both');
+SELECT status, document FROM summary_cache_fetch('parts', parameters => '{7}');
+SELECT summary_cache_drop('viewed'), summary_cache_drop('both'), summary_cache_drop('parts');
 
 -- a parameter's type has another equality than the comparison
 CREATE TABLE objects (id oid, n int);
