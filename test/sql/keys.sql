@@ -109,6 +109,16 @@ SELECT ready('project');
 UPDATE tasks SET n = 2 WHERE pid = 1;
 SELECT statuses('project');
 ALTER TABLE tasks RENAME pid TO project_id;
+SELECT ready('project');
+DO $$BEGIN
+    FOR i IN 1 .. 18000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'tasks'::regclass AND encode(tgargs, 'escape') ~ 'project_id')
+            AND NOT EXISTS (SELECT FROM public.summary_cache_documents WHERE refresh_requested);
+        COMMIT;
+        PERFORM pg_sleep(0.01);
+        COMMIT;
+    END LOOP;
+END$$;
 SELECT query, keyed FROM summary_cache.definition WHERE summary = 'project';
 -- others read all of the table
 SELECT ready('whole');
