@@ -516,7 +516,7 @@ stale_since(ScLocal *local, const ScBuild *own)
 
 		for (int o = 0; own && o < own->nchunks; o++)
 			is_own = is_own || (own->chunks[o] &&
-								strcmp(NameStr(own->chunks[o]->section), NameStr(section->name)) == 0);
+								strcmp(SC_CHUNK_SECTION(own->chunks[o]), NameStr(section->name)) == 0);
 		if (!is_own)
 			since = Min(since, section->invalidated ? DT_NOBEGIN : sc_label_changed_at(&section->label));
 	}

@@ -250,7 +250,7 @@ keys_place(void)
 	for (int i = 0; i < nplans; i++)
 		keyed[plans[i].keyed].is_coarse = true;
 	for (int i = 0; i < nkeyed; i++)
-		if (keyed[i].is_coarse && !keyed[i].is_placed)
+		if (keyed[i].is_coarse && !keyed[i].is_placed && !SC_WEAK(SC_PROTOCOL_KEYS_FINE))
 		{
 			keyed[i].is_placed = true;
 			sc_word_add_pending(keyed[i].coarse);

@@ -25,10 +25,12 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
@@ -59,6 +61,10 @@ static const struct config_enum_entry protocols[] = {
 	{"member-unsettled", SC_PROTOCOL_MEMBER_UNSETTLED, false},
 	{"member-named", SC_PROTOCOL_MEMBER_NAMED, false},
 	{"names-unseen", SC_PROTOCOL_NAMES_UNSEEN, false},
+	{"keys-new", SC_PROTOCOL_KEYS_NEW, false},
+	{"keys-fine", SC_PROTOCOL_KEYS_FINE, false},
+	{"keys-text", SC_PROTOCOL_KEYS_TEXT, false},
+	{"keys-late", SC_PROTOCOL_KEYS_LATE, false},
 	{"splice", SC_PROTOCOL_SPLICE, false},
 	{NULL, 0, false}
 };
@@ -86,7 +92,7 @@ sc_debug_init(void)
 							   "SQL that is executed before each commit, after summary_cache is done.",
 							   NULL, &debug_commit_sql, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("summary_cache.debug_fail",
-							   "What fails: \"form\", \"json\", \"marks\", \"save\", \"size\" or \"tables\".",
+							   "What fails: \"form\", \"hash\", \"json\", \"keyed\", \"keys\", \"marks\", \"save\", \"size\" or \"tables\".",
 							   NULL, &debug_fail, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("summary_cache.debug_point",
 							   "Point at which this session sleeps, or \"all\".",
@@ -145,6 +151,19 @@ sc_debug_point(const char *name)
 		   (shown || access(POINT_FILE, F_OK) == 0))
 		pg_usleep(Min((until - now) / 1000 + 1, 10000));
 	pgstat_report_wait_end();
+}
+
+/* A hash of what a value is written as. */
+uint64
+sc_debug_text_hash(Oid type, Datum value)
+{
+	Oid			output;
+	bool		is_varlena;
+	char	   *text;
+
+	getTypeOutputInfo(type, &output, &is_varlena);
+	text = OidOutputFunctionCall(output, value);
+	return DatumGetUInt64(hash_any_extended((unsigned char *) text, (int) strlen(text), 0));
 }
 
 /* Does the allocation of this name fail? */

@@ -40,6 +40,13 @@ enum
 								 * member marks that table only */
 	SC_PROTOCOL_NAMES_UNSEEN,	/* wrong: whatever a query means since DDL,
 								 * its document is as it was */
+	SC_PROTOCOL_KEYS_NEW,		/* wrong: of a row that is updated, the key
+								 * words of its new values are marked only */
+	SC_PROTOCOL_KEYS_FINE,		/* wrong: no coarse words are marked */
+	SC_PROTOCOL_KEYS_TEXT,		/* wrong: values that are equal have words of
+								 * their own, if they are written differently */
+	SC_PROTOCOL_KEYS_LATE,		/* wrong: labels have the key words as they are
+								 * after the query */
 	SC_PROTOCOL_SPLICE			/* wrong: of the parts of a section that have
 								 * changed, the first is built, and nothing is
 								 * proven of the others */
@@ -49,6 +56,7 @@ extern int	sc_debug_protocol;
 extern void sc_debug_init(void);
 extern void sc_debug_point(const char *name);
 extern bool sc_debug_fails(const char *name);
+extern uint64 sc_debug_text_hash(Oid type, Datum value);
 
 #define SC_POINT(name) sc_debug_point(name)
 #define SC_WEAK(protocol) (sc_debug_protocol == (protocol))
@@ -57,6 +65,7 @@ extern bool sc_debug_fails(const char *name);
 #define SC_POINT(name) ((void) 0)
 #define SC_WEAK(protocol) false
 #define SC_FAILS(name) false
+#define sc_debug_text_hash(type, value) UINT64CONST(0)
 #endif
 
 #endif							/* SC_DEBUG_H */

@@ -477,7 +477,7 @@ split_section(ScSectionDef *section, MemoryContext context)
 			parts[p].keys[0] = pstrdup(list_nth(keys, p));
 			parts[p].nkeys = 1;
 			parts[p].plan = NULL;
-			parts[p].plan_generation = parts[p].keyed_generation = 0;
+			parts[p].plan_generation = parts[p].meaning_generation = parts[p].keyed_generation = 0;
 			parts[p].closed = SC_CLOSED_UNKNOWN;
 			parts[p].part = p;
 			parts[p].unread = NULL;

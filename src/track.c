@@ -1050,7 +1050,8 @@ sc_key(PG_FUNCTION_ARGS)
 
 	relid = RelationGetRelid(trigdata->tg_relation);
 	table = table_lookup(relid);
-	if (table == NULL)
+	/* what could not be read counts as everything */
+	if (table == NULL || table->catch_all)
 		sc_commit_mark_catch_all();
 	/* without the other trigger, nothing is proven of it */
 	if (table == NULL || !table->tracked || table->catch_all ||
@@ -1059,7 +1060,9 @@ sc_key(PG_FUNCTION_ARGS)
 
 	if (table->keys == NULL)
 		table->keys = find_keys(table, trigdata->tg_trigger, RelationGetDescr(trigdata->tg_relation));
-	if (table->keys == NULL || !mark_row(table->keys, keyed, trigdata->tg_trigslot) ||
+	if (table->keys == NULL ||
+		!((SC_WEAK(SC_PROTOCOL_KEYS_NEW) && TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event)) ||
+		  mark_row(table->keys, keyed, trigdata->tg_trigslot)) ||
 		(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) && !mark_row(table->keys, keyed, trigdata->tg_newslot)))
 		sc_commit_mark_coarse(table->ref.key);
 	return PointerGetDatum(NULL);

@@ -40,7 +40,7 @@ build() {
 # The programs that the tests compile for themselves.
 build_tests() {
 	local compiler=$1 file flags=(-O2 -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror)
-	for file in test/stress/checker.c test/stress/sessions.c test/stress/disturb.c test/fuzz/fuzz.c test/fuzz/roles.c test/fuzz/common.c test/soak/soak.c; do
+	for file in test/stress/checker.c test/stress/sessions.c test/stress/keys.c test/stress/disturb.c test/fuzz/fuzz.c test/fuzz/roles.c test/fuzz/common.c test/soak/soak.c; do
 		"$compiler" "${flags[@]}" -c -o "$work/test.o" "$top/$file" -I"$("$pg_config" --includedir)" || return 1
 	done
 	# the server's headers are not ours to mend, hence -isystem

@@ -19,7 +19,7 @@
 duration=${DURATION:-600}
 seed=${SEED:-$(date +%s)}
 read -r -a modes <<<"${MODES:-plain 2pc savepoint sync rr inline partition copy faults crash \
-	restart full oom callback ddl inherit closed temporary bulk eager parts members names extension database}"
+	restart full oom callback ddl inherit closed temporary bulk eager parts members names keys extension database}"
 case $duration$seed in *[!0-9]*) die "DURATION and SEED are whole numbers" ;; esac
 all_ways="asis points flush callback scarce standby"
 read -r -a ways <<<"${WAYS:-$all_ways}"
@@ -46,7 +46,7 @@ create_server "$data" "$sock" <<-CONF
 	summary_cache.memory_limit = 1MB
 	include_if_exists = 'way.conf'
 CONF
-compile_client "$work/checker" "$work"/src/test/stress/{checker,sessions,disturb}.c
+compile_client "$work/checker" "$work"/src/test/stress/{checker,sessions,keys,disturb}.c
 run_logged as_server "$("$pg_config" --cc)" -O2 -fPIC -shared -Wall -Werror -o "$work/callback.so" \
 	"$work/src/test/stress/callback.c" -I"$("$pg_config" --includedir-server)"
 run_server "$data" "$work/stress.log"
@@ -70,7 +70,7 @@ declare -A caught
 standby=$work/stress-standby
 stop_standby() { run_logged as_server "$bindir/pg_ctl" stop -s -m fast -D "$standby"; }
 # The others disturb the server that is read from, or need it to be the one that is written to.
-standby_modes=" plain 2pc savepoint sync rr inline partition copy ddl inherit temporary parts names "
+standby_modes=" plain 2pc savepoint sync rr inline partition copy ddl inherit temporary parts names keys "
 start_standby() {
 	as_server rm -rf "$standby"
 	as_server mkdir -p "$sock.standby"
@@ -107,8 +107,9 @@ done
 
 # That a tree has one word is caught where trees change; that parts are taken without a proof, where there are any; that
 # who writes through a root marks no member, where sections read single ones; that DDL is not looked at, where names
-# change.
-for weak in "tree-word inherit" "member-named members" "splice parts" "names-unseen names"; do
+# change; that a key word is missing, is another one or is read too late, where documents have keys.
+for weak in "tree-word inherit" "member-named members" "splice parts" "names-unseen names" \
+	"keys-new keys" "keys-fine keys" "keys-text keys" "keys-late keys"; do
 	read -r protocol mode <<<"$weak"
 	as_server tee "$data/way.conf" <<<"summary_cache.debug_protocol = '$protocol'" >/dev/null
 	run_logged as_server "$bindir/pg_ctl" restart -w -s -D "$data" -l "$work/stress.log"

@@ -59,6 +59,9 @@
  * rebuilds), how many of the reads were hits, how many were wrong (lost, unseen,
  * dirty, own, differ or torn), and how many writes and commands were refused.
  *
+ * In mode keys there is a document of each key, and each writer has a number in each
+ * of them: a document must have what was committed and seen of its key.
+ *
  * What was seen or committed counts where it was: on a standby only what was seen
  * there, unless each commit waits for it; and until its server is started again,
  * where servers may lose commits.
@@ -136,6 +139,8 @@ const ModeInfo modes[MODES] =
 	"", ""},
 	[M_NAMES] = {"names", "DDL that changes what the names of a query mean, and DDL that does not, beside writers",
 	"", "", .mixed = true, .bounded = true},
+	[M_KEYS] = {"keys", "documents by keys, beside writers of rows of some keys, also from one key to another",
+	"", "", .mixed = true},
 	/* XX000: "could not open relation", of a function's result type, by the parser */
 	[M_EXTENSION] = {"extension", "the extension dropped, created, and the summary defined again",
 	"", "42883 42704 55000 40P01 XX000", .alone = true},
@@ -587,15 +592,49 @@ parse(const char *document, uint64_t *values)
 		(mode != M_PARTS || parts_agree(document, values));
 }
 
+/* Which of all numbers writer w has in the document of a key. */
+int
+number_of(int key, int w)
+{
+	return key * nnumbers + w;
+}
+
+/* A key, written in any way; the text is good until there are three others. */
+const char *
+key_text(int key)
+{
+	static char texts[4][20];
+	static int	last;
+	char	   *text = texts[last = (last + 1) % 4];
+
+	snprintf(text, sizeof(texts[0]), one_in(2) ? "%d" : one_in(2) ? "%d.0" : "%d.00", key);
+	return text;
+}
+
+/* A query of what the document of a key has. */
+static const char *
+query_of(int key)
+{
+	static char keyed_query[sizeof(document_query)];
+
+	if (mode != M_KEYS)
+		return document_query;
+	make_keyed_query(keyed_query, sizeof(keyed_query), key_text(key), false);
+	return keyed_query;
+}
+
 void
-take_demand(PGconn *conn, Demand *demand)
+take_demand(PGconn *conn, int key, Demand *demand)
 {
 	demand->run = run_of(conn);
+	demand->key = key;
 	for (int w = 0; w < nnumbers; w++)
 	{
-		demand->committed[w] = atomic_load(read_conninfo && !remote_apply ? &shared->known[demand->run][w] :
-										   &shared->writers[w].committed);
-		demand->seen[w] = atomic_load(&shared->seen[demand->run][w]);
+		int			n = number_of(key, w);
+
+		demand->committed[w] = atomic_load(read_conninfo && !remote_apply ? &shared->known[demand->run][n] :
+										   &shared->writers[n].committed);
+		demand->seen[w] = atomic_load(&shared->seen[demand->run][n]);
 	}
 	demand->pending = atomic_load(&shared->in_commit) > 0;
 	demand->last_commit = atomic_load(&shared->last_commit);
@@ -635,7 +674,8 @@ check_values(const uint64_t *values, Demand *demand, const char *how, bool curre
 {
 	for (int w = 0; w < nnumbers; w++)
 	{
-		uint64_t	attempted = w < nwriters ? atomic_load(&shared->writers[w].attempted) : NEVER;
+		int			n = number_of(demand->key, w);
+		uint64_t	attempted = w < nwriters ? atomic_load(&shared->writers[n].attempted) : NEVER;
 
 		if (w == own)
 			continue;
@@ -643,7 +683,7 @@ check_values(const uint64_t *values, Demand *demand, const char *how, bool curre
 			violation(DIRTY, "%s: writer %d has %llu, but has not come further than %llu", how, w,
 					  (unsigned long long) values[w], (unsigned long long) attempted);
 		else if (w < nwriters || mode != M_DDL)
-			raise_to(&shared->seen[demand->run][w], values[w]);
+			raise_to(&shared->seen[demand->run][n], values[w]);
 		if (!current)
 			continue;
 		if (values[w] < demand->committed[w])
@@ -703,13 +743,25 @@ read_still(PGconn *conn, const char *when)
 bool
 fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own_value, bool inside)
 {
+	return fetch_key(conn, stats, mode == M_KEYS ? below(KEYS) : 0, force, own, own_value, inside);
+}
+
+/* The same of the document of a key. */
+bool
+fetch_key(PGconn *conn, Reader *stats, int key, bool force, int own, uint64_t own_value, bool inside)
+{
 	Demand		demand;
+	char		keyed_read[200];
 	uint64_t	values[MAX_NUMBERS];
 	PGresult   *result;
 	Status		status;
 
-	take_demand(conn, &demand);
-	if (mode == M_CLOSED && is_writer)
+	take_demand(conn, key, &demand);
+	snprintf(keyed_read, sizeof(keyed_read), "SELECT status, document FROM summary_cache_fetch('checker'%s, parameters => '{%s}')",
+			 force ? ", force_refresh => true" : "", key_text(key));
+	if (mode == M_KEYS)
+		result = read_summary(conn, keyed_read);
+	else if (mode == M_CLOSED && is_writer)
 		result = read_summary(conn, force ? "SELECT status, document FROM checker_fetch(true)" :
 							  "SELECT status, document FROM checker_fetch(false)");
 	else
@@ -739,11 +791,12 @@ bool
 look(PGconn *conn)
 {
 	Demand		demand;
+	int			key = mode == M_KEYS ? below(KEYS) : 0;
 	uint64_t	values[MAX_NUMBERS];
 	PGresult   *result;
 
-	take_demand(conn, &demand);
-	result = query(conn, document_query);
+	take_demand(conn, key, &demand);
+	result = query(conn, query_of(key));
 	if (result == NULL)
 		return false;
 	if (!parse_numbers(PQgetvalue(result, 0, 0), values))
@@ -751,6 +804,14 @@ look(PGconn *conn)
 	check_values(values, &demand, "plain SELECT", true, -1);
 	PQclear(result);
 	return true;
+}
+
+/* A number is committed. */
+void
+note_committed(PGconn *conn, int w, uint64_t value)
+{
+	atomic_store(&shared->writers[w].committed, value);
+	raise_to(&shared->known[run_of(conn)][w], value);
 }
 
 /* End a transaction with a command after which value is committed. */
@@ -769,8 +830,7 @@ commit(PGconn *conn, int w, uint64_t value, const char *command)
 	PQclear(result);
 	if (ok)
 	{
-		atomic_store(&me->committed, value);
-		raise_to(&shared->known[run_of(conn)][w], value);
+		note_committed(conn, w, value);
 		atomic_fetch_add(&me->commits, 1);
 	}
 	atomic_store(&shared->last_commit, now_ns());
@@ -855,6 +915,20 @@ define_members(PGconn *conn)
 	setup(conn, "%s", define_command);
 }
 
+/* Documents by a number that is a key. */
+static void
+define_keys(PGconn *conn)
+{
+	char		section[sizeof(document_query)];
+
+	make_keyed_query(section, sizeof(section), "$1", true);
+	snprintf(define_command, sizeof(define_command),
+			 "SELECT summary_cache_define('checker', 'numbers', $q$%s$q$, parameters => '{key numeric}')", section);
+	setup(conn, "%s", define_command);
+	if (number(conn, "SELECT count(*) FROM summary_cache.definition, unnest(not_keyed) reason WHERE summary = 'checker' AND reason <> ''") > 0)
+		die("not all tables are keyed");
+}
+
 /* Tables that a writer truncates. */
 static void
 create_junk(PGconn *conn)
@@ -886,6 +960,7 @@ drop_tables(PGconn *conn)
 		  "DROP VIEW IF EXISTS checker_view, checker_named;"
 		  "DROP SCHEMA IF EXISTS checker_first CASCADE;"
 		  "DROP FUNCTION IF EXISTS checker_function(), checker_unseen()");
+	drop_keyed_tables(conn);
 }
 
 /* What the statements of ddl_main() work on: each number begins with 0. */
@@ -970,7 +1045,9 @@ create_tables(PGconn *conn)
 	drop_tables(conn);
 	create_junk(conn);
 
-	for (int t = 0; t < ntables; t++)
+	if (mode == M_KEYS)
+		create_keyed_tables(conn);
+	for (int t = 0; t < ntables && mode != M_KEYS; t++)
 	{
 		if (has_partitions())
 			setup(conn, "CREATE TABLE checker_%d (w int, v bigint, part int) PARTITION BY LIST (part);"
@@ -984,7 +1061,7 @@ create_tables(PGconn *conn)
 	if (mode == M_INHERIT)
 		setup(conn, "CREATE TABLE checker_top (w int, v bigint); CREATE TABLE checker_other (w int, v bigint);"
 			  "CREATE TABLE checker_0_0 () INHERITS (checker_0); CREATE INDEX ON checker_0_0 (w)");
-	for (int w = 0; w < (mode == M_INHERIT ? nnumbers : nwriters); w++)
+	for (int w = 0; w < (mode == M_INHERIT ? nnumbers : nwriters) && mode != M_KEYS; w++)
 		if (mode == M_INHERIT)
 			setup(conn, "INSERT INTO checker_0_0 VALUES (%d, 0)", w);
 		else if (has_partitions())
@@ -1016,6 +1093,8 @@ create_tables(PGconn *conn)
 		define_parts(conn);
 	else if (mode == M_MEMBERS)
 		define_members(conn);
+	else if (mode == M_KEYS)
+		define_keys(conn);
 	else
 		setup(conn, "%s", define_command);
 	if (mode == M_INLINE)
@@ -1091,21 +1170,18 @@ check_room(PGconn *conn)
 	setup(conn, "SELECT summary_cache_drop('checker_room')");
 }
 
-/* With all at rest, nothing is pending, and the summary becomes a right hit. */
-static void
-check_rest(PGconn *conn)
+/* With all at rest, nothing is pending, and a document becomes a right hit; false if it does not. */
+static bool
+check_document(PGconn *conn, int key)
 {
 	uint64_t	values[MAX_NUMBERS];
 	uint64_t	truth[MAX_NUMBERS];
+	char		sql[200] = "SELECT status, document FROM summary_cache_fetch('checker')";
 	bool		hit = false;
-	long		left = 0;
 	PGresult   *result;
 
-	if (mode == M_FULL)
-	{
-		setup(conn, "UPDATE checker_filler SET n = 1000");
-		setup(conn, "SELECT summary_cache_drop('checker_rival')");
-	}
+	if (mode == M_KEYS)
+		snprintf(sql, sizeof(sql), "SELECT status, document FROM summary_cache_fetch('checker', parameters => '{%d}')", key);
 
 	/* a terminated session may take a moment; so may the worker */
 	for (int attempt = 0; attempt < 1000 && !hit; attempt++)
@@ -1114,7 +1190,7 @@ check_rest(PGconn *conn)
 			rest(10000);
 		if (number(conn, "SELECT coalesce(sum(pending), 0) FROM summary_cache_tables") != 0)
 			continue;
-		result = PQexec(conn, "SELECT status, document FROM summary_cache_fetch('checker')");
+		result = PQexec(conn, sql);
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 			die("%s", PQerrorMessage(conn));
 		hit = status_of(PQgetvalue(result, 0, 0)) == HIT;
@@ -1127,16 +1203,33 @@ check_rest(PGconn *conn)
 		violation(STUCK, "10 s after the last transaction: %ld pending, %ld prepared, no hit",
 				  number(conn, "SELECT coalesce(sum(pending), 0) FROM summary_cache_tables"),
 				  number(conn, "SELECT count(*) FROM pg_prepared_xacts"));
-		return;
+		return false;
 	}
-	result = PQexec(conn, document_query);
+	result = PQexec(conn, query_of(key));
 	if (PQresultStatus(result) != PGRES_TUPLES_OK || !parse_numbers(PQgetvalue(result, 0, 0), truth))
 		die("could not read the tables: %s", PQerrorMessage(conn));
 	PQclear(result);
 	for (int w = 0; w < nnumbers; w++)
 		if (values[w] != truth[w])
-			violation(STUCK, "at rest number %d is %llu in the hit, %llu in its table", w,
+			violation(STUCK, "at rest number %d is %llu in the hit, %llu in its table", number_of(key, w),
 					  (unsigned long long) values[w], (unsigned long long) truth[w]);
+	return true;
+}
+
+/* With all at rest, each document becomes a right hit, and nothing is left. */
+static void
+check_rest(PGconn *conn)
+{
+	long		left = 0;
+
+	if (mode == M_FULL)
+	{
+		setup(conn, "UPDATE checker_filler SET n = 1000");
+		setup(conn, "SELECT summary_cache_drop('checker_rival')");
+	}
+	for (int key = 0; key < (mode == M_KEYS ? KEYS : 1); key++)
+		if (!check_document(conn, key))
+			return;
 
 	/* our own heavyweight locks, which only a worker may hold for a moment */
 	for (int attempt = 0; attempt < 100; attempt++)
@@ -1171,7 +1264,7 @@ check_requirements(PGconn *conn)
 	if (mode == M_BULK && nwriters > MAX_TABLES)
 		die("mode bulk has at most %d writers", MAX_TABLES);
 	if (read_conninfo && mode > M_COPY && mode != M_DDL && mode != M_INHERIT && mode != M_TEMPORARY &&
-		mode != M_NAMES && mode != M_UNTRACKED)
+		mode != M_NAMES && mode != M_KEYS && mode != M_UNTRACKED)
 		die("mode %s is not for standbys", modes[mode].name);
 	if (mode == M_FULL &&
 		number(conn, "SELECT pg_size_bytes(current_setting('summary_cache.memory_limit'))") > SMALL_MEMORY)
@@ -1261,8 +1354,8 @@ print_report(PGconn *conn, uint64_t *total)
 	}
 	for (int s = 0; s < STATUSES; s++)
 		reads += answers[s];
-	for (int w = 0; w < nwriters; w++)
-		commits += atomic_load(&shared->writers[w].commits);
+	for (int n = 0; n < nwriters * (mode == M_KEYS ? KEYS : 1); n++)
+		commits += atomic_load(&shared->writers[n].commits);
 	for (int v = LOST; v <= TORN; v++)
 		wrong += atomic_load(&shared->violations[v]);
 	printf("%s: operations %llu, reads %llu, hits %llu, share %.1f%%, near %llu, stale %llu, inline %llu, miss %llu,"

@@ -4,7 +4,8 @@
  *	  What the parts of the checker share.
  *
  * checker.c has the modes, what is compared, and a run from beginning to end;
- * sessions.c what readers and writers do; disturb.c what goes on beside them.
+ * sessions.c what readers and writers do, keys.c what writers do in mode keys;
+ * disturb.c what goes on beside them.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +44,7 @@ typedef enum
 {
 	M_PLAIN, M_2PC, M_SAVEPOINT, M_SYNC, M_RR, M_INLINE, M_PARTITION, M_COPY, M_FAULTS, M_CRASH,
 	M_RESTART, M_FULL, M_OOM, M_CALLBACK, M_DDL, M_INHERIT, M_CLOSED, M_TEMPORARY, M_BULK, M_EAGER,
-	M_PARTS, M_MEMBERS, M_NAMES, M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
+	M_PARTS, M_MEMBERS, M_NAMES, M_KEYS, M_EXTENSION, M_DATABASE, M_UNTRACKED, MODES
 } Mode;
 
 typedef struct
@@ -81,6 +82,10 @@ typedef enum
 
 #define MAX_NUMBERS	(MAX_WRITERS + DDLS)
 
+/* In mode keys there is a document of each key, in which each writer has a number. */
+#define KEYS		12
+#define ALL_NUMBERS	(MAX_NUMBERS * KEYS)
+
 /* In mode eager each of these tables has the same number, which moves in all of them at once. */
 #define LOCK_TABLES	3
 
@@ -112,8 +117,8 @@ typedef struct
 	_Atomic int in_commit;		/* writers between sending and having their COMMIT */
 	_Atomic uint64_t last_commit;	/* ns */
 	_Atomic uint64_t runs[MAX_RUNS];	/* start of each run of a server; see run_of() */
-	_Atomic uint64_t seen[MAX_RUNS][MAX_NUMBERS];	/* greatest number that anybody has seen in it */
-	_Atomic uint64_t known[MAX_RUNS][MAX_NUMBERS];	/* and that is known to be committed there */
+	_Atomic uint64_t seen[MAX_RUNS][ALL_NUMBERS];	/* greatest number that anybody has seen in it */
+	_Atomic uint64_t known[MAX_RUNS][ALL_NUMBERS];	/* and that is known to be committed there */
 	_Atomic uint64_t violations[VIOLATIONS];
 	_Atomic uint64_t faults;
 	_Atomic uint64_t failed_commits;	/* those that had to fail, and did */
@@ -121,7 +126,7 @@ typedef struct
 	_Atomic uint64_t still;		/* reads of checker_still */
 	_Atomic uint64_t longest;	/* wait for a lock, us */
 	_Atomic uint64_t side;		/* mode database: what is committed there; NEVER: it ends */
-	Writer		writers[MAX_NUMBERS];
+	Writer		writers[ALL_NUMBERS];	/* see number_of() */
 	Reader		readers[MAX_READERS + MAX_WRITERS + 1];
 } Shared;
 
@@ -129,6 +134,7 @@ typedef struct
 typedef struct
 {
 	int			run;
+	int			key;			/* of the document; 0 where there is one only */
 	uint64_t	committed[MAX_NUMBERS];
 	uint64_t	seen[MAX_NUMBERS];
 	uint64_t	sent_at;
@@ -184,13 +190,29 @@ extern bool fetch(PGconn *conn, Reader *stats, bool force, int own, uint64_t own
 extern bool look(PGconn *conn);
 extern PGresult *read_summary(PGconn *conn, const char *sql);
 extern void read_still(PGconn *conn, const char *when);
-extern void take_demand(PGconn *conn, Demand *demand);
+extern bool fetch_key(PGconn *conn, Reader *stats, int key, bool force, int own, uint64_t own_value, bool inside);
+extern int	number_of(int key, int w);
+extern const char *key_text(int key);
+extern void take_demand(PGconn *conn, int key, Demand *demand);
 extern Status count_answer(Reader *stats, const char *name, Demand *demand);
+extern void note_committed(PGconn *conn, int w, uint64_t value);
 extern bool commit(PGconn *conn, int w, uint64_t value, const char *command);
 
 /* sessions.c */
 extern void reader_main(int number);
 extern void writer_main(int w);
+
+/* keys.c */
+extern void create_keyed_tables(PGconn *conn);
+extern void drop_keyed_tables(PGconn *conn);
+extern void make_keyed_query(char *out, size_t size, const char *key, bool is_section);
+extern void begin_keys(void);
+extern bool write_keys(PGconn *conn, int w, bool abandon);
+extern bool may_read_keys(void);
+extern bool commit_keys(PGconn *conn, int w, const char *command, bool itself);
+extern void attempt_keys(int w);
+extern bool fetch_own_key(PGconn *conn, Reader *stats, bool force, int w, bool inside);
+extern bool fetch_finished_key(PGconn *conn, Reader *stats, int w);
 
 /* disturb.c */
 extern void rebuilder_main(void);

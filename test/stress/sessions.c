@@ -31,7 +31,7 @@ read_repeatable(PGconn *conn, Reader *stats)
 	{
 		Demand		demand;
 
-		take_demand(conn, &demand);
+		take_demand(conn, 0, &demand);
 		snprintf(sql, sizeof(sql),
 				 "SELECT f.status, f.document::text, '{\"w\":' || (%s)::text || '}'"
 				 " FROM summary_cache_fetch('checker') f", document_query);
@@ -173,6 +173,9 @@ write_value(PGconn *conn, int w, uint64_t value)
 		case M_COPY:
 			return copy_row(conn, table, w, value);
 
+		case M_KEYS:
+			return write_keys(conn, w, value > NEVER);
+
 		case M_PARTS:
 			/* what is in two parts of a section; at times, of the other one */
 			if (one_in(2) && !(execute(conn, "UPDATE checker_left SET v = %llu WHERE w = %d", v, w) &&
@@ -242,7 +245,7 @@ read_one(PGconn *conn, Reader *stats, int w, uint64_t value, bool inside)
 	PGresult   *result;
 	uint64_t	found;
 
-	take_demand(conn, &demand);
+	take_demand(conn, 0, &demand);
 	snprintf(sql, sizeof(sql), "SELECT status, document->>'n' FROM summary_cache_fetch('checker_bulk_%d')", w);
 	result = read_summary(conn, sql);
 	if (result == NULL)
@@ -280,7 +283,24 @@ begin(PGconn *conn, int w)
 					   1 + below(3), 1 + below(3));
 	if (mode == M_OOM && one_in(2))
 		(void) execute(conn, "SET LOCAL summary_cache.debug_fail = 'marks'");
+	if (mode == M_KEYS)
+		begin_keys();
 	return true;
+}
+
+/* A writer's own read, and its commit; in mode keys of several numbers. */
+static bool
+fetch_own(PGconn *conn, Reader *stats, bool force, int w, uint64_t value, bool inside)
+{
+	if (mode == M_KEYS)
+		return fetch_own_key(conn, stats, force, w, inside);
+	return fetch(conn, stats, force, w, value, inside);
+}
+
+static bool
+commit_own(PGconn *conn, int w, uint64_t value, const char *command)
+{
+	return mode == M_KEYS ? commit_keys(conn, w, command, true) : commit(conn, w, value, command);
 }
 
 /*
@@ -322,23 +342,33 @@ write_prepared(PGconn *conn, PGconn *other, Reader *stats, int w, uint64_t value
 	if (!write_value(conn, w, abandon ? value + NEVER : value))
 		return;
 	/* from here on a session that ends may leave it behind to be committed */
-	if (!abandon)
+	if (!abandon && mode == M_KEYS)
+		attempt_keys(w);
+	else if (!abandon)
 		atomic_store(&shared->writers[w].attempted, value);
 	if (!execute(conn, "PREPARE TRANSACTION 'checker_%d%s'", w, abandon ? "_never" : ""))
 		return;
 	if (one_in(2))
 		rest(below(may_lose_commits() ? 20000 : 2000));
-	/* a session that has prepared goes on reading */
-	if (one_in(4))
+	/* a session that has prepared goes on reading, unless it could wait for that itself */
+	if (mode != M_KEYS && one_in(4))
 		(void) fetch(conn, stats, false, -1, 0, false);
 	if (abandon)
 		(void) execute(finisher, "ROLLBACK PREPARED 'checker_%d_never'", w);
 	else
 	{
 		snprintf(command, sizeof(command), "COMMIT PREPARED 'checker_%d'", w);
-		(void) commit(finisher, w, value, command);
+		if (mode == M_KEYS)
+			(void) commit_keys(finisher, w, command, finisher == conn);
+		else
+			(void) commit(finisher, w, value, command);
 	}
-	if (one_in(4))
+	if (mode == M_KEYS)
+	{
+		if (!abandon && one_in(4))
+			(void) fetch_finished_key(finisher, stats, w);
+	}
+	else if (one_in(4))
 		(void) fetch(finisher, stats, false, w, atomic_load(&shared->writers[w].committed), false);
 }
 
@@ -401,12 +431,14 @@ write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
 	if (!set_savepoint(conn))
 		return;
 	wrote = write_value(conn, w, value + NEVER);
-	if (one_in(4))
+	if (mode != M_KEYS && one_in(4))
 		(void) fetch(conn, stats, false, w, value + NEVER, true);
 	(void) execute(conn, "ROLLBACK TO a");
+	if (mode == M_KEYS)
+		begin_keys();
 	/* who was cancelled before it wrote reads like others: another session of it may have committed */
 	if (one_in(4))
-		(void) fetch(conn, stats, false, wrote ? w : -1, value - 1, true);
+		(void) fetch_own(conn, stats, false, wrote ? w : -1, value - 1, true);
 	if (one_in(4))
 	{
 		(void) execute(conn, one_in(2) ? "COMMIT" : "ROLLBACK");
@@ -415,7 +447,7 @@ write_savepoints(PGconn *conn, Reader *stats, int w, uint64_t value)
 	(void) execute(conn, "SAVEPOINT b");
 	(void) write_value(conn, w, value);
 	(void) execute(conn, "RELEASE b");
-	(void) commit(conn, w, value, "COMMIT");
+	(void) commit_own(conn, w, value, "COMMIT");
 }
 
 /*
@@ -476,8 +508,8 @@ write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
 		(void) execute(conn, "ROLLBACK");
 		return;
 	}
-	if (mode != M_COPY && !modes[mode].alone && one_in(16) &&
-		!fetch(conn, stats, one_in(8), w, abandon ? value + NEVER : value, true))
+	if (mode != M_COPY && !modes[mode].alone && (mode != M_KEYS || (may_read_keys() && !abandon)) && one_in(16) &&
+		!fetch_own(conn, stats, one_in(8), w, abandon ? value + NEVER : value, true))
 	{
 		(void) execute(conn, "ROLLBACK");
 		return;
@@ -485,7 +517,7 @@ write_transaction(PGconn *conn, Reader *stats, int w, uint64_t value)
 	if (abandon)
 		(void) execute(conn, "ROLLBACK");
 	else
-		(void) commit(conn, w, value, "COMMIT");
+		(void) commit_own(conn, w, value, "COMMIT");
 }
 
 void
@@ -537,9 +569,9 @@ writer_main(int w)
 				reconnect(&other, &me->other_pid);
 		}
 		/* not if the other session committed it, now or before a transaction that was given up */
-		else if (one_in(8) && atomic_load(&me->committed) > committed && mode != M_2PC && kind != 0 &&
+		else if (one_in(8) && (mode == M_KEYS || atomic_load(&me->committed) > committed) && mode != M_2PC && kind != 0 &&
 				 !modes[mode].alone)
-			(void) fetch(conn, stats, false, w, atomic_load(&me->committed), false);
+			(void) fetch_own(conn, stats, false, w, atomic_load(&me->committed), false);
 		if (pause_us > 0)
 			rest(below(pause_us));
 	}

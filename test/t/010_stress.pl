@@ -33,6 +33,8 @@ passes('inline', 'inline', { builds => 50, inline => 10 }, '', '--seconds=1');
 passes('parts', 'parts', { builds => 50, inline => 10 }, '', '--seconds=2', '--commit-delay=500');
 # of a tree, each part reads one partition
 passes('members', 'members', { builds => 50 }, '', '--seconds=2', '--commit-delay=500');
+# documents of keys, beside writers of rows of some of them
+passes('keys', 'keys', { builds => 50 }, '', '--seconds=2', '--commit-delay=500');
 # a query means something else, or DDL has nothing to do with it
 passes('names', 'names', { builds => 50, faults => 20 }, '', '--seconds=2', '--commit-delay=500');
 # the middle of a tree gets other parents beside writers
@@ -62,7 +64,7 @@ if ($ENV{SC_DEBUG_CONF})
 	use_server($node);
 	my $delays = '-c summary_cache.debug_point=all -c summary_cache.debug_sleep=300';
 
-	passes($_, "$_ with delays", { builds => 50 }, "options='$delays'", '--seconds=2') for qw(plain 2pc parts members);
+	passes($_, "$_ with delays", { builds => 50 }, "options='$delays'", '--seconds=2') for qw(plain 2pc parts members keys);
 	for my $case ([ 'at-write', 'commit-pending' ], [ 'after-commit', 'commit-visible' ])
 	{
 		my ($protocol, $point) = @$case;
@@ -90,6 +92,14 @@ if ($ENV{SC_DEBUG_CONF})
 	$node->restart;
 	$report = caught('names', 'DDL that is not looked at', '', '--seconds=2');
 	cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0) + ($report->{own} // 0), '>', 0, 'DDL that is not looked at: by a hit that misses it');
+	# keyed documents: the key that a row had, rows that no key is said of, equal values, words that are read too late
+	for my $protocol (qw(keys-new keys-fine keys-text keys-late))
+	{
+		$node->append_conf('postgresql.conf', "summary_cache.debug_protocol = '$protocol'");
+		$node->restart;
+		$report = caught('keys', $protocol, '', '--seconds=2');
+		cmp_ok(($report->{lost} // 0) + ($report->{unseen} // 0), '>', 0, "$protocol: by a hit that misses a commit");
+	}
 	$node->stop;
 }
 

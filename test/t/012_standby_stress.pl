@@ -41,7 +41,7 @@ my $cascade = standby_of('cascade', $second);
 use_server($first);
 use_standby($second);
 passes('plain', 'standby: slow commits', {}, '', @slow_commits);
-passes($_, "standby: $_", {}, '', @writers) for qw(plain inline savepoint 2pc rr partition copy inherit ddl temporary);
+passes($_, "standby: $_", {}, '', @writers) for qw(plain inline savepoint 2pc rr partition copy inherit ddl temporary keys);
 use_standby($cascade);
 passes('plain', 'cascading standby', {}, '', @writers);
 

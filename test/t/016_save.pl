@@ -325,7 +325,7 @@ sub crc32c
 	return pack 'L', $crc ^ 0xFFFFFFFF;
 }
 my $saved = slurp_file($other->data_dir . "/$file");
-my ($file_header, $header, $bytes) = unpack 'a80 a120 x8 a*', $saved;
+my ($file_header, $header, $bytes) = unpack 'a80 a136 x8 a*', $saved;
 my $old_time = pack 'q', $built_at - 365 * 86400 * 1000000;
 is($bytes =~ s/\Q${\ pack 'q', $built_at}\E/$old_time/, 1, 'the time of the document is in the file');
 $header .= crc32c($bytes);

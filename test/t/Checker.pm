@@ -23,7 +23,7 @@ our $seed = $ENV{SEED} || time;
 # The directory is known only then.
 INIT
 {
-	$checker = compile_program('checker', map { "stress/$_" } qw(checker.c sessions.c disturb.c));
+	$checker = compile_program('checker', map { "stress/$_" } qw(checker.c sessions.c keys.c disturb.c));
 	$callback_module = compile_module('callback', 'stress/callback.c');
 	note "seed $seed";
 }
