@@ -2079,7 +2079,22 @@ lacks_keys(Relation rel, List *columns)
 	return false;
 }
 
-/* The same of the key trigger with these columns; of one that is disabled nobody thinks better. */
+/* The same by what the relation cache says of a table that is not locked. */
+static bool
+seems_to_lack_keys(Oid relid, List *columns)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		lacks = rel && lacks_keys(rel, columns);
+
+	if (rel)
+		RelationClose(rel);
+	return lacks;
+}
+
+/*
+ * The same of the key trigger with these columns; of one that is disabled nobody thinks
+ * better.  The writers of members that have it do not wait.
+ */
 bool
 sc_track_attach_missing_keys(Oid source, List *columns)
 {
@@ -2092,7 +2107,8 @@ sc_track_attach_missing_keys(Oid source, List *columns)
 		Relation	rel;
 		bool		lacks;
 
-		if (is_temporary(member) || !ConditionalLockRelationOid(member, ShareRowExclusiveLock))
+		if (is_temporary(member) || !seems_to_lack_keys(member, columns) ||
+			!ConditionalLockRelationOid(member, ShareRowExclusiveLock))
 			continue;
 		rel = try_relation_open(member, NoLock);
 		if (rel == NULL)
