@@ -19,14 +19,14 @@ keys_record() { record keys "$1" "$2" "$3" "$4" "$5"; }
 # Milliseconds of statement $2 in database $1, in a session of its own.
 keys_ms() { PGOPTIONS='-c client_min_messages=error' sql -d "$1" -c '\timing on' -c "$2" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'; }
 
-# Milliseconds of CPU that the backend takes for statement $2 in database $1: these are almost the same on a busy machine.
-keys_cpu_ms() {
+# Microseconds of CPU that the backend takes for each of $3 rows of statement $2 in database $1.
+keys_cpu_us() {
 	sql -d "$1" <<-SQL
 		SELECT pg_backend_pid() AS pid \gset
 		\set before \`cut -d ' ' -f 1 /proc/:pid/schedstat\`
 		$2;
 		\set after \`cut -d ' ' -f 1 /proc/:pid/schedstat\`
-		SELECT round((:after - :before) / 1e6, 1);
+		SELECT round((:after - :before) / 1e3 / $3, 3);
 	SQL
 }
 
@@ -354,13 +354,14 @@ keys_writes() {
 		for tenants in 1000 "$rows"; do
 			for c in $(in_turn "$r" none control tracked keyed); do
 				sql -d keys_writes -c "TRUNCATE tasks_$c" -c CHECKPOINT
-				keys_record "CPU ms of an INSERT of $rows rows" "$c" "$tenants" "$r" \
-					"$(keys_cpu_ms keys_writes "INSERT INTO tasks_$c SELECT i, 1 + i % $tenants, 0, 'open', 'Task ' || i FROM generate_series(1, $rows) i")"
-				keys_record "CPU ms of an UPDATE of $rows rows" "$c" "$tenants" "$r" "$(keys_cpu_ms keys_writes "UPDATE tasks_$c SET n = n + 1")"
+				keys_record "microseconds of CPU a row of a large INSERT" "$c" "$tenants" "$r" "$(keys_cpu_us keys_writes \
+					"INSERT INTO tasks_$c SELECT i, 1 + i % $tenants, 0, 'open', 'Task ' || i FROM generate_series(1, $rows) i" "$rows")"
+				keys_record "microseconds of CPU a row of a large UPDATE" "$c" "$tenants" "$r" \
+					"$(keys_cpu_us keys_writes "UPDATE tasks_$c SET n = n + 1" "$rows")"
 			done
 		done
 	done
-	for c in "CPU ms of an INSERT of $rows rows" "CPU ms of an UPDATE of $rows rows"; do perl "$bench/keys.pl" "$csv/keys.csv" "$c"; done
+	for c in INSERT UPDATE; do perl "$bench/keys.pl" "$csv/keys.csv" "microseconds of CPU a row of a large $c"; done
 }
 
 keys_instructions() {
