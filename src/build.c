@@ -509,6 +509,8 @@ find_key(const ScSectionDef *def, const ScSectionKey *key, const ScValues *value
 	get_atttypetypmodcoll(source, attno, &column_type, &typmod, &collation);
 	if (!sc_keyed_hash(type, collation, value, &hash))
 		return false;
+	if (SC_WEAK(SC_PROTOCOL_KEYS_TEXT))
+		hash = sc_debug_text_hash(type, value);
 	*slot = sc_key_word(SC_KEY_HERE(table), key->column, hash);
 	return true;
 }

@@ -68,7 +68,6 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
-#include "debug.h"
 #include "keyed.h"
 
 /* A query level: the query itself, a subquery, a sub-select, a CTE. */
@@ -159,8 +158,7 @@ sc_keyed_hash(Oid type, Oid collation, Datum value, uint64 *hash)
 
 	if (entry == NULL)
 		return false;
-	*hash = SC_WEAK(SC_PROTOCOL_KEYS_TEXT) ? sc_debug_text_hash(type, value) :
-		DatumGetUInt64(FunctionCall2Coll(&entry->hash_extended_proc_finfo, collation, value, UInt64GetDatum(0)));
+	*hash = DatumGetUInt64(FunctionCall2Coll(&entry->hash_extended_proc_finfo, collation, value, UInt64GetDatum(0)));
 	return true;
 }
 

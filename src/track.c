@@ -1019,6 +1019,8 @@ mark_row(const KeyColumns *keys, int keyed, TupleTableSlot *row)
 		if ((column->is_varlena && VARATT_IS_EXTERNAL(DatumGetPointer(value))) ||
 			!sc_keyed_hash(column->type, column->collation, value, &hash))
 			return false;
+		if (SC_WEAK(SC_PROTOCOL_KEYS_TEXT))
+			hash = sc_debug_text_hash(column->type, value);
 		sc_commit_mark_key(keyed, sc_key_word_of(column->seed, hash));
 	}
 	return true;

@@ -376,6 +376,10 @@ append_value(StringInfo out, const ScParameter *parameter, Datum datum, bool isn
 		head.len = type->typbyval ? (int32) sizeof(Datum) : (int32) datumGetSize(datum, false, type->typlen);
 		own = DatumGetUInt64(FunctionCall2Coll(&type->hash_extended_proc_finfo, type->typcollation, datum,
 											   Int64GetDatum(0)));
+
+		/* a hash of 64 bits may be one of 32, folded, which others have as well */
+		if (type->typbyval && parameter->type != FLOAT4OID && parameter->type != FLOAT8OID)
+			own = hash_combine64(own, datum);
 	}
 	*hash = hash_combine64(hash_combine64(*hash, parameter->type), hash_combine64(own, isnull));
 	appendBinaryStringInfo(out, (char *) &head, sizeof(head));

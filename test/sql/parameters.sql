@@ -84,7 +84,7 @@ SELECT summary_cache_define('floats', 'main', 'SELECT $1 AS f', parameters => '{
 SELECT read('floats', '0'), read('floats', '-0'), read('floats', 'NaN'), read('floats', 'nan');
 SELECT summary_cache_define('spans', 'main', 'SELECT $1 AS i', parameters => '{i interval}');
 SELECT read('spans', '1 day'), read('spans', '24:00');
--- values with the same hash have no document in common, although others equal the one that has it
+-- nor are those that the server's own hash does not tell apart
 SELECT summary_cache_define('alike', 'main', 'SELECT $1 AS p, $2 AS n', parameters => '{p bigint, n numeric}');
 SELECT read('alike', '1', '1.00');
 SELECT read('alike', '4294967296', '1.0');
