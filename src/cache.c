@@ -1635,7 +1635,11 @@ sc_cache_refresh(int index, ScRefresh what)
 		sc_store_forget(NameStr(key.summary));
 		return SC_TRY_DONE;
 	}
-	/* a summary that has parameters has no document; nor have values of others */
+
+	/*
+	 * a summary that has parameters has no document; nor have values of
+	 * others
+	 */
 	if (!sc_values_fit(&definition->parameters, values))
 	{
 		sc_store_clear_own(&key);

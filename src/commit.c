@@ -467,7 +467,8 @@ keys_add(int slot)
 		return false;
 	keys->slots[nkeys] = slot;
 	keys->place[nkeys] = (int) place;
-	keys->set[place] = (int16) ++nkeys;
+	nkeys++;
+	keys->set[place] = (int16) nkeys;
 	return true;
 }
 
@@ -1066,7 +1067,7 @@ sc_commit_is_hidden_by(const ScLabel *label)
 		}
 		else if (own_revisions && label->words[i].revision != SC_NEVER_CURRENT &&
 				 (label->words[i].revision < own_revisions[label->words[i].slot] ||
-		/* what moved its word is noted under another one */
+			/* what moved its word is noted under another one */
 				  (label->read_at <= own_commit && was_given_away(&label->words[i]))))
 			return true;
 	return false;

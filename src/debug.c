@@ -163,6 +163,7 @@ sc_debug_text_hash(Oid type, Datum value)
 
 	getTypeOutputInfo(type, &output, &is_varlena);
 	text = OidOutputFunctionCall(output, value);
+
 	return DatumGetUInt64(hash_any_extended((unsigned char *) text, (int) strlen(text), 0));
 }
 

@@ -45,8 +45,8 @@ enum
 	SC_PROTOCOL_KEYS_FINE,		/* wrong: no coarse words are marked */
 	SC_PROTOCOL_KEYS_TEXT,		/* wrong: values that are equal have words of
 								 * their own, if they are written differently */
-	SC_PROTOCOL_KEYS_LATE,		/* wrong: labels have the key words as they are
-								 * after the query */
+	SC_PROTOCOL_KEYS_LATE,		/* wrong: labels have the key words as they
+								 * are after the query */
 	SC_PROTOCOL_SPLICE			/* wrong: of the parts of a section that have
 								 * changed, the first is built, and nothing is
 								 * proven of the others */

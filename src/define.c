@@ -695,7 +695,7 @@ write_section(Oid table, ScSectionDef *section, List *sources, ScQueryInfo *info
 	int			ncalls = 0;
 	ListCell   *lc;
 	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, REGROLEOID, TEXTOID,
-	REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID,
+		REGCLASSARRAYOID, REGCLASSARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID,
 	TEXTARRAYOID, REGTYPEARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
 	static const char *const columns[] = {"summary", "section", "refresh", "owner", "query", "sources", "reads",
 	"calls", "keys", "settings", "generated", "parameters", "parameter_types", "keyed", "not_keyed"};
@@ -1011,7 +1011,7 @@ report(const ScSectionSpec *spec, Examined *examined, bool executed)
 	ListCell   *lc;
 
 	foreach(lc, notices_of(&examined->section, examined->sources, spec->derive_sources, spec->generated,
-								  &examined->info))
+						   &examined->info))
 	{
 		ScNotice   *notice = lfirst(lc);
 

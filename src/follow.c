@@ -1448,7 +1448,7 @@ follow_names(Follower *follower)
 	{
 		ScSectionKey *key = &section->keyed[i];
 		char	   *name = follower->keys[i] > InvalidAttrNumber ?
-			get_attname(section->sources[key->source], follower->keys[i], true) : NULL;
+		get_attname(section->sources[key->source], follower->keys[i], true) : NULL;
 
 		if (name == NULL || strcmp(name, key->column) == 0)
 			continue;

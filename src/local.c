@@ -83,10 +83,12 @@ local_callback(XactEvent event, void *arg)
 /* As many documents with parameters a backend knows of. */
 #define MAX_DOCUMENTS	1000
 
-static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* those with parameters, the
-														 * last used first */
+static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* those with
+														 * parameters, the last
+														 * used first */
 static int	ndocuments = 0;
-static ScLocal *last = NULL;	/* most sessions read one summary again and again */
+static ScLocal *last = NULL;	/* most sessions read one summary again and
+								 * again */
 
 static bool is_held(const ScLocal *local);
 static void forget_document(ScLocal *local);

@@ -505,7 +505,11 @@ sc_query_prepare(ScSectionDef *section)
 
 	options.parserSetup = before_analysis;
 	options.parserSetupArg = section;
-	/* one plan for all values, since what was found out about a plan goes for all */
+
+	/*
+	 * one plan for all values, since what was found out about a plan goes for
+	 * all
+	 */
 	options.cursorOptions = CURSOR_OPT_PARALLEL_OK | CURSOR_OPT_GENERIC_PLAN;
 	plan = SPI_prepare_extended(section->query, &options);
 	if (plan == NULL)

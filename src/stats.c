@@ -769,8 +769,8 @@ typedef struct SourceRow
 {
 	Oid			relid;			/* hash key */
 	List	   *sections;		/* names of those that are shown, as text */
-	List	   *keyed;			/* of those with parameters, how they are keyed
-								 * by it, as text */
+	List	   *keyed;			/* of those with parameters, how they are
+								 * keyed by it, as text */
 } SourceRow;
 
 /* What view summary_cache_tables is made from. */

@@ -115,8 +115,7 @@ typedef struct Summary
 								 * for one of this size again, for a time */
 	int64		refused_at;		/* monotonic ns */
 	Size		documents_size; /* bytes of all its documents with parameters;
-								 * under ScShared.lock, read without as a
-								 * hint */
+								 * under ScShared.lock, read without as a hint */
 } Summary;
 
 /* No such entry. */
@@ -1917,7 +1916,10 @@ is_for(const ScPublication *publication, const Entry *entry)
 {
 	const ScValues *values = values_of(entry);
 
-	/* it may have become that of others with the same hash before the build began */
+	/*
+	 * it may have become that of others with the same hash before the build
+	 * began
+	 */
 	return entry->generation == publication->generation && is_of(entry, &publication->key) &&
 		(values == NULL || sc_store_has_values(values, publication->values, publication->equal));
 }

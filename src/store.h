@@ -278,8 +278,8 @@ typedef struct ScView
 typedef struct ScPublication
 {
 	ScDocKey	key;
-	const ScValues *values;		/* of a document with parameters: those that it
-								 * was built for */
+	const ScValues *values;		/* of a document with parameters: those that
+								 * it was built for */
 	const ScValues *equal;		/* and others that equal them, which the entry
 								 * may have; or NULL */
 	uint64		generation;		/* as it was before the build */
@@ -373,8 +373,8 @@ extern void sc_store_forget_database(Oid dboid);
 
 /* Drop what is cached of a document, or of a summary: with all documents that it has. */
 extern void sc_store_clear(const ScDocKey *key);
-extern void sc_store_clear_own(const ScDocKey *key);	/* of a summary only what it
-														 * has itself */
+extern void sc_store_clear_own(const ScDocKey *key);	/* of a summary only
+														 * what it has itself */
 extern int	sc_store_max_sections(void);
 
 /* The next entry in use after this one, or -1; begin with -1.  Of all databases,

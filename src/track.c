@@ -1045,7 +1045,11 @@ sc_key(PG_FUNCTION_ARGS)
 				 errhint("It is attached to source tables by summary_cache_define().")));
 	if (sc_extension_first_key)
 		return sc_extension_first_key(fcinfo);
-	/* another trigger of this function says other columns, and nobody reads what it says */
+
+	/*
+	 * another trigger of this function says other columns, and nobody reads
+	 * what it says
+	 */
 	if (sc_shared == NULL || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
 		strcmp(trigdata->tg_trigger->tgname, KEY_TRIGGER_NAME) != 0)
 		return PointerGetDatum(NULL);
@@ -1477,7 +1481,7 @@ try_locking(void *arg)
 static List *
 lock_together(List *tables, List *columns, void (*take) (Locking *locking))
 {
-	Locking		locking = {.tables = tables, .columns = columns, .take = take};
+	Locking		locking = {.tables = tables,.columns = columns,.take = take};
 	ListCell   *lc;
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context;

@@ -377,7 +377,10 @@ append_value(StringInfo out, const ScParameter *parameter, Datum datum, bool isn
 		own = DatumGetUInt64(FunctionCall2Coll(&type->hash_extended_proc_finfo, type->typcollation, datum,
 											   Int64GetDatum(0)));
 
-		/* a hash of 64 bits may be one of 32, folded, which others have as well */
+		/*
+		 * a hash of 64 bits may be one of 32, folded, which others have as
+		 * well
+		 */
 		if (type->typbyval && parameter->type != FLOAT4OID && parameter->type != FLOAT8OID)
 			own = hash_combine64(own, datum);
 	}

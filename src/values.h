@@ -49,7 +49,8 @@ typedef struct ScValues
 typedef struct ScValue
 {
 	Oid			type;
-	int32		len;			/* of the bytes, aligned, which follow; -1: NULL */
+	int32		len;			/* of the bytes, aligned, which follow; -1:
+								 * NULL */
 } ScValue;
 
 /* Parse a declaration such as {project bigint, day date null}, in the current memory

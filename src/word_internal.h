@@ -83,7 +83,8 @@ typedef struct ScSlot
 	bool		listened;		/* a catch-all's: somebody has listened to our
 								 * channel in this server run; only ever set,
 								 * without a lock */
-	bool		keys_missing;	/* a catch-all's: see sc_slot_note_keys_missing() */
+	bool		keys_missing;	/* a catch-all's: see
+								 * sc_slot_note_keys_missing() */
 	bool		prepared_known; /* a catch-all's, written under ScShared.lock,
 								 * read without: the transactions that were
 								 * prepared when the server started are
@@ -170,7 +171,8 @@ extern ScCellPadded *sc_cells;
  * Key words, which have the numbers beyond all slots.  They are fixed and never given
  * away: of all that a slot has, they have a word and the reasons to be eager.
  */
-extern pg_atomic_uint64 *sc_key_words;	/* atomic; never reset while the server runs */
+extern pg_atomic_uint64 *sc_key_words;	/* atomic; never reset while the
+										 * server runs */
 extern uint8 *sc_key_eager;		/* SC_EAGER_BY_..., as in a slot */
 
 /* With fallbacks and names words: the number of the first key word. */

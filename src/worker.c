@@ -154,7 +154,10 @@ notify_listeners(int index)
 	{
 		char	   *list = sc_values_to_json(values);
 
-		/* a notification has its limit, and bytes of a value may be several there */
+		/*
+		 * a notification has its limit, and bytes of a value may be several
+		 * there
+		 */
 		appendStringInfo(&payload, ",\"parameters\":%s", strlen(list) <= LONGEST_LIST ? list : "null");
 	}
 	appendStringInfo(&payload, ",\"built_at\":\"%s\"}",
