@@ -154,7 +154,6 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	char	   *p;
 
 	chunk->size = body->start + body->len;
-	chunk->section = section->name;
 	chunk->part = section->part;
 	chunk->nparts = nparts;
 	chunk->next = InvalidDsaPointer;
@@ -173,11 +172,12 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	chunk->xmax = xmax;
 	chunk->nwords = label->nwords;
 	chunk->nkeys = body->nkeys;
-	chunk->keys_offset = sc_chunk_keys_offset(label->nwords);
+	chunk->keys_offset = sc_chunk_name_offset(label->nwords) + strlen(NameStr(section->name)) + 1;
 	chunk->body_offset = body->start;
 	chunk->body_len = body->len;
 	if (label->nwords > 0)
 		memcpy(chunk->words, label->words, sizeof(ScWordSeen) * label->nwords);
+	strcpy(SC_CHUNK_SECTION(chunk), NameStr(section->name));
 	p = SC_CHUNK_KEYS(chunk);
 	for (int i = 0; i < body->nkeys; i++)
 	{
@@ -211,7 +211,7 @@ relabel_chunk(ScChunk *chunk, bool for_all, const ScLabel *label)
 static ScKeys
 chunk_keys(ScChunk *chunk)
 {
-	ScKeys		keys = {NameStr(chunk->section), (int) chunk->nkeys};
+	ScKeys		keys = {SC_CHUNK_SECTION(chunk), (int) chunk->nkeys};
 	char	   *key = SC_CHUNK_KEYS(chunk);
 
 	keys.keys = palloc(sizeof(char *) * Max(keys.n, 1));
@@ -239,7 +239,7 @@ static bool
 was_built(ScBuild *build, const char *section)
 {
 	for (int i = 0; i < build->nchunks; i++)
-		if (build->chunks[i] && strcmp(NameStr(build->chunks[i]->section), section) == 0)
+		if (build->chunks[i] && strcmp(SC_CHUNK_SECTION(build->chunks[i]), section) == 0)
 			return true;
 	return false;
 }
@@ -256,7 +256,7 @@ check_cached_keys(ScLocal *local, ScBuild *build)
 		return;
 	others = palloc(sizeof(ScChunk *) * Max(view.nchunks, 1));
 	for (int i = 0; i < view.nchunks; i++)
-		if (!was_built(build, NameStr(view.chunks[i]->section)))
+		if (!was_built(build, SC_CHUNK_SECTION(view.chunks[i])))
 		{
 			/* without the body */
 			others[nothers] = palloc(view.chunks[i]->body_offset);
@@ -927,9 +927,9 @@ is_rest_current(const Sections *sections, ScLocal *local, Snapshot snapshot)
 
 /* The unit of a part of a section that the definition has, and divides like that; or NULL. */
 static Unit *
-unit_of(const Sections *sections, const NameData *section, int part, int nparts)
+unit_of(const Sections *sections, const char *section, int part, int nparts)
 {
-	ScSectionDef *def = sc_definition_section(sections->definition, NameStr(*section));
+	ScSectionDef *def = sc_definition_section(sections->definition, section);
 	int			s = def ? def - sections->definition->sections : -1;
 
 	return s >= 0 && nparts == nparts_of(sections, s) ? &sections->units[sections->first[s] + part] : NULL;
@@ -948,7 +948,7 @@ keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 	for (int i = 0; i < local->nsections; i++)
 	{
 		ScLocalSection *mine = &local->sections[i];
-		Unit	   *unit = unit_of(sections, &mine->name, mine->part, mine->nparts);
+		Unit	   *unit = unit_of(sections, NameStr(mine->name), mine->part, mine->nparts);
 
 		if (unit && unit->may_be_same)
 		{
@@ -961,7 +961,7 @@ keep_same(Sections *sections, ScLocal *local, Snapshot snapshot)
 	for (int i = 0; i < view.nchunks; i++)
 	{
 		ScChunk    *chunk = view.chunks[i];
-		Unit	   *unit = unit_of(sections, &chunk->section, chunk->part, chunk->nparts);
+		Unit	   *unit = unit_of(sections, SC_CHUNK_SECTION(chunk), chunk->part, chunk->nparts);
 
 		/* the one that was looked at, and not one that was built since */
 		if (unit == NULL || !unit->wanted || !unit->may_be_same ||
@@ -1146,6 +1146,8 @@ publish(ScLocal *local, uint64 generation, Sections *sections, ScBuild *build, S
 	int64	   *expected = palloc(sizeof(int64) * Max(sections->nunits, 1));
 	ScPublication publication = {
 		.key = local->key,
+		.values = local->values,
+		.equal = local->equal,
 		.generation = generation,
 		.nsections = definition->nsections,
 		.names = palloc(sizeof(char *) * definition->nsections),
@@ -1285,8 +1287,9 @@ build_section(Sections *sections, int s, bool for_others, bool in_section, Snaps
 	{
 		wanted[p] = sections->units[first + p].wanted;
 		/* with room for the word of one that is never current */
-		bodies[p].room = sc_chunk_keys_offset(Max(sections->units[first + p].label.nwords,
-												  sections->units[first + p].max_words) + 1);
+		bodies[p].room = sc_chunk_name_offset(Max(sections->units[first + p].label.nwords,
+												  sections->units[first + p].max_words) + 1) +
+			strlen(NameStr(section->name)) + 1;
 		if (sections->units[first + p].kept)
 			bodies[p].meaning = sections->units[first + p].kept->meaning;
 	}
@@ -1530,6 +1533,7 @@ sc_build_shared(ScLocal *local, ScWant want, ScCause cause, ScBuild *build)
 	{
 		ResourceOwner scope = sc_subtransaction_begin_scope();
 
+		SC_POINT("build-begin");
 		build_shared(local, want, cause, &effort, build);
 		sc_subtransaction_end_scope(scope);
 		if (!build->must_repeat)

@@ -62,6 +62,7 @@
 #include "commit.h"
 #include "debug.h"
 #include "document.h"
+#include "owner.h"
 #include "reader.h"
 #include "request.h"
 #include "save.h"
@@ -515,7 +516,7 @@ stale_since(ScLocal *local, const ScBuild *own)
 
 		for (int o = 0; own && o < own->nchunks; o++)
 			is_own = is_own || (own->chunks[o] &&
-								strcmp(NameStr(own->chunks[o]->section), NameStr(section->name)) == 0);
+								strcmp(SC_CHUNK_SECTION(own->chunks[o]), NameStr(section->name)) == 0);
 		if (!is_own)
 			since = Min(since, section->invalidated ? DT_NOBEGIN : sc_label_changed_at(&section->label));
 	}
@@ -1536,6 +1537,9 @@ read_values(const char *summary, const ScAsked *asked)
 	/* before it is told what is wrong with a value */
 	sc_reader_check(definition);
 	sc_build_check_recursion(summary);
+	/* what is wrong is not that it has no parameters */
+	for (int i = 0; definition->parameters.n == 0 && i < definition->nsections; i++)
+		sc_owner_check_damage(&definition->sections[i]);
 	return sc_local_get_document(summary, sc_values_parse(summary, &definition->parameters, asked->parameters),
 								 !sc_build_is_running());
 }

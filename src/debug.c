@@ -92,7 +92,7 @@ sc_debug_init(void)
 							   "SQL that is executed before each commit, after summary_cache is done.",
 							   NULL, &debug_commit_sql, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("summary_cache.debug_fail",
-							   "What fails: \"form\", \"json\", \"marks\", \"save\", \"size\" or \"tables\".",
+							   "What fails: \"form\", \"hash\", \"json\", \"keyed\", \"keys\", \"marks\", \"save\", \"size\" or \"tables\".",
 							   NULL, &debug_fail, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("summary_cache.debug_point",
 							   "Point at which this session sleeps, or \"all\".",

@@ -1151,6 +1151,10 @@ sc_define_section(const ScSectionSpec *spec)
 	}
 
 	write_section(table, &examined.section, examined.sources, &examined.info);
+	/* documents of other parameters are nobody's */
+	if (examined.definition &&
+		!sc_values_same_parameters(&examined.definition->parameters, &examined.section.parameters))
+		sc_release_summary(spec->summary);
 	if (members)
 		sc_track_attach(members);
 	foreach(lc, new_sources.list)

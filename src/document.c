@@ -686,8 +686,8 @@ plan_of(BuildArguments *arguments, ScSectionDef *section)
 	}
 	if (plan == NULL)
 	{
+		/* generations are the plan's own */
 		section->closed = SC_CLOSED_UNKNOWN;
-		/* plans of what is prepared anew are counted from the beginning */
 		section->plan_generation = section->meaning_generation = section->keyed_generation = 0;
 		if ((is_part || !runs_anyhow(arguments)) && sc_constant_runs_checks(section))
 		{

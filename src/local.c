@@ -52,12 +52,32 @@ static HTAB *locals = NULL;
 static Size documents_size = 0; /* bytes allocated for all kept documents */
 static uint64 epoch = 1;		/* moves when no returned pointer can be held */
 
+/* A copy whose view was forgotten while somebody may hold a pointer to it. */
+typedef struct Held
+{
+	struct Held *next;
+	text	   *document;
+	Size		capacity;
+} Held;
+
+static Held *held = NULL;		/* of this epoch */
+
 static void
 local_callback(XactEvent event, void *arg)
 {
-	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		 event == XACT_EVENT_PREPARE) && ActivePortal == NULL)
-		epoch++;
+	if ((event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		 event != XACT_EVENT_PREPARE) || ActivePortal != NULL)
+		return;
+	epoch++;
+	while (held)
+	{
+		Held	   *this = held;
+
+		held = this->next;
+		documents_size -= this->capacity;
+		pfree(this->document);
+		pfree(this);
+	}
 }
 
 /* As many documents with parameters a backend knows of. */
@@ -116,12 +136,28 @@ sc_local_get(const char *summary, bool create)
 	return local;
 }
 
+/* Keep a copy that somebody may hold a pointer to, and not with its view. */
+static void
+set_aside(ScLocal *local)
+{
+	Held	   *this = MemoryContextAlloc(TopMemoryContext, sizeof(Held));
+
+	this->document = local->document;
+	this->capacity = local->capacity;
+	this->next = held;
+	held = this;
+	local->document = NULL;
+	local->capacity = 0;
+}
+
 /* Forget one; its memory is given back, but for the context, which another one takes. */
 static MemoryContext
 forget(ScLocal *local)
 {
 	MemoryContext context = local->context;
 
+	if (is_held(local))
+		set_aside(local);
 	forget_document(local);
 	if (local->pieces)
 		pfree(local->pieces);
@@ -137,26 +173,21 @@ forget(ScLocal *local)
 }
 
 /*
- * What was not used for the longest time goes, as long as nobody can hold its document.
+ * What was not used for the longest time goes.  A build may have left more than one.
  * Returns a context for another one, or NULL.
  */
 static MemoryContext
 make_room(void)
 {
-	MemoryContext free = NULL;
+	MemoryContext context = NULL;
 
-	for (int i = 0; i < 2 && ndocuments >= MAX_DOCUMENTS; i++)
+	while (ndocuments >= MAX_DOCUMENTS)
 	{
-		ScLocal    *local = dlist_tail_element(ScLocal, node, &by_use);
-
-		if (is_held(local))
-			dlist_move_head(&by_use, &local->node);
-		else if (free == NULL)
-			free = forget(local);
-		else
-			MemoryContextDelete(forget(local));
+		if (context)
+			MemoryContextDelete(context);
+		context = forget(dlist_tail_element(ScLocal, node, &by_use));
 	}
-	return free;
+	return context;
 }
 
 ScLocal *
@@ -194,6 +225,10 @@ sc_local_get_document(const char *summary, const ScValues *values, bool may_forg
 		MemoryContextSwitchTo(old);
 		pfree(local->values);
 		local->values = mine;
+		/* what was equal to those before is not to these */
+		if (local->equal)
+			pfree(local->equal);
+		local->equal = NULL;
 		local->version = 0;
 		local->index = -1;
 	}
@@ -422,7 +457,7 @@ copy_sections(ScLocal *local, const ScView *view)
 		ScLocalSection *mine = &local->sections[i];
 		Size		bytes = sizeof(ScWordSeen) * chunk->nwords;
 
-		mine->name = chunk->section;
+		namestrcpy(&mine->name, SC_CHUNK_SECTION(chunk));
 		mine->part = chunk->part;
 		mine->nparts = chunk->nparts;
 		mine->is_inline = chunk->is_inline;
@@ -533,25 +568,23 @@ copy_entry(ScLocal *local)
 		ScValues   *others;
 
 		ours = sc_store_open(local->index, &local->key, &view);
-		if (!ours || view.values == NULL || sc_values_identical(view.values, local->values) ||
-			(local->equal && sc_values_identical(view.values, local->equal)))
+		if (!ours || view.values == NULL || sc_store_has_values(view.values, local->values, local->equal))
 			break;
 		/* what compares them takes no lock along */
 		MemoryContextSwitchTo(TopMemoryContext);
 		others = sc_values_copy(view.values);
 		sc_store_close(local->index);
 		MemoryContextSwitchTo(local->context);
-		if (local->equal)
-			pfree(local->equal);
-		local->equal = others;
 		if (!sc_values_equal(others, local->values))
 		{
-			local->equal = NULL;
 			pfree(others);
 			local->collides = true;
 			ours = false;
 			break;
 		}
+		if (local->equal)
+			pfree(local->equal);
+		local->equal = others;
 	}
 	if (ours)
 	{
@@ -691,7 +724,7 @@ sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, Timestam
 
 			for (int o = 0; o < nown; o++)
 			{
-				if (own[o] == NULL || strcmp(NameStr(own[o]->section), NameStr(chunk->section)) != 0)
+				if (own[o] == NULL || strcmp(SC_CHUNK_SECTION(own[o]), SC_CHUNK_SECTION(chunk)) != 0)
 					continue;
 				is_own = true;
 				if (chunk->part == 0)

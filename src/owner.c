@@ -65,8 +65,8 @@ static const struct
 	{"client_min_messages", "error"},
 };
 
-static void
-environment_enter(ScSectionDef *section, Environment *env)
+void
+sc_owner_check_damage(const ScSectionDef *section)
 {
 	if (section->damage)
 		ereport(ERROR,
@@ -75,6 +75,12 @@ environment_enter(ScSectionDef *section, Environment *env)
 						NameStr(section->name), NameStr(section->summary)),
 				 errdetail("In its row of table \"%s\", %s.", SC_OWN_TABLE(SC_DEFINITION_TABLE), section->damage),
 				 errhint("Define the section again, or drop it.")));
+}
+
+static void
+environment_enter(ScSectionDef *section, Environment *env)
+{
+	sc_owner_check_damage(section);
 	/* see sc_define_give() */
 	if (!OidIsValid(section->owner))
 		ereport(ERROR,

@@ -19,4 +19,7 @@ extern ErrorData *sc_owner_try(ScSectionDef *section, void (*action) (void *arg)
 /* The same, and the error is thrown. */
 extern void sc_owner_run(ScSectionDef *section, void (*action) (void *arg), void *arg);
 
+/* An error if the section's row is damaged. */
+extern void sc_owner_check_damage(const ScSectionDef *section);
+
 #endif							/* SC_OWNER_H */

@@ -324,7 +324,7 @@ cached_section(const ScView *view, const ScSectionDef *section)
 	Cached		cached = {NULL};
 
 	for (int i = 0; i < view->nchunks; i++)
-		if (strcmp(NameStr(view->chunks[i]->section), NameStr(section->name)) == 0)
+		if (strcmp(SC_CHUNK_SECTION(view->chunks[i]), NameStr(section->name)) == 0)
 		{
 			if (cached.nchunks++ == 0)
 				cached.chunks = &view->chunks[i];
@@ -678,7 +678,7 @@ put_document(ScSummaryDef *definition, int index, ReturnSetInfo *rsinfo)
 	for (int i = 0; i < view.nchunks; i++)
 	{
 		ScChunk    *chunk = view.chunks[i];
-		ScSectionDef *section = sc_definition_section(definition, NameStr(chunk->section));
+		ScSectionDef *section = sc_definition_section(definition, SC_CHUNK_SECTION(chunk));
 		const char *state = section ? chunk_state(chunk, view.invalidated[i], section) : "redefined";
 
 		for (int r = rank + 1; r < lengthof(order); r++)

@@ -29,6 +29,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -75,7 +76,7 @@
 /* Under the lock of the summary that it belongs to. */
 typedef struct Section
 {
-	NameData	name;
+	uint64		name;			/* hash of its name, which its chunks have */
 	dsa_pointer chunk;			/* of its first part, the others follow */
 	bool		invalidated;	/* summary_cache_invalidate() of an inline one */
 	int			next;			/* index of the summary's next section, or -1;
@@ -100,8 +101,22 @@ typedef struct Failure
  */
 typedef struct Summary
 {
+	NameData	name;			/* changed under ScShared.lock as well */
 	char		message[SC_ERROR_LEN];	/* of its entry's last failure */
 	ScBuildStats stats;
+
+	/* under the lock of any of its entries; read without: */
+	ScOptions	options;		/* the definition's, as of the last
+								 * publication. The worker reads
+								 * min_refresh_interval without a lock: a
+								 * stale one is good for one refresh */
+	Size		refused_size;	/* of a document that did not fit although all
+								 * others had given way; 0: none.  They do not
+								 * for one of this size again, for a time */
+	int64		refused_at;		/* monotonic ns */
+	Size		documents_size; /* bytes of all its documents with parameters;
+								 * under ScShared.lock, read without as a
+								 * hint */
 } Summary;
 
 /* No such entry. */
@@ -121,7 +136,6 @@ typedef struct Entry
 								 * passes by one that is just being taken,
 								 * whose reader asks again, or locks and looks
 								 * once more */
-	NameData	name;			/* of the summary, likewise */
 	uint64		values_hash;	/* of a document with parameters, likewise;
 								 * else 0 */
 	dsa_pointer values;			/* ScValues, likewise */
@@ -136,8 +150,7 @@ typedef struct Entry
 								 * clock's hand stands that passes by its own;
 								 * NONE: it has no documents */
 	int			ndocuments;		/* of a summary */
-	Size		size;			/* bytes: of the document, or of all that the
-								 * summary has */
+	Size		size;			/* bytes of the document */
 
 	pg_atomic_uint64 reads;		/* of a document with parameters: see
 								 * sc_store_count_read() */
@@ -149,12 +162,8 @@ typedef struct Entry
 	pg_atomic_uint64 version;	/* see sc_store_version(); moved under the
 								 * lock, its lowest bit without */
 	ScRequests	requests;		/* without the lock */
-	ScOptions	options;		/* the definition's, as of the last
-								 * publication. The worker reads
-								 * min_refresh_interval without the lock: a
-								 * stale one is good for one refresh */
-	char		notified_etag[SC_ETAG_LEN + 1]; /* of the last document that
-												 * listeners were notified of */
+	uint64		notified;		/* hash of the etag of the last document that
+								 * listeners were notified of; 0: none */
 	Failure		failure;		/* failures and of_inline are read without the
 								 * lock as well: see sc_store_is_failing() */
 	bool		no_room;		/* for the newest build: nobody waits for
@@ -162,17 +171,13 @@ typedef struct Entry
 								 * one costs a wait, or a build too many */
 	int			next_free;		/* of a free entry: the next one, or -1; under
 								 * ScShared.lock */
-	uint64		reads_before;	/* when the clock's hand came by last, without
+	uint32		reads_before;	/* when the clock's hand came by last, without
 								 * the lock: a wrong one may cost a build */
-	Size		refused_size;	/* of a document that did not fit although all
-								 * others had given way; 0: none.  They do not
-								 * for one of this size again, for a time */
-	int64		refused_at;		/* monotonic ns */
 
 	/* the launcher's, without the lock: */
 	TimestampTz read_at;		/* when it last noted that there were reads;
 								 * 0: never */
-	uint64		reads_noted;	/* how many there were then */
+	uint32		reads_noted;	/* how many there were then */
 	bool		is_wanted;		/* it was loaded, and is to be refreshed */
 } Entry;
 
@@ -469,19 +474,32 @@ sc_store_key(const char *summary, const ScValues *values)
 	return key;
 }
 
+/* What the summary has once of which an entry in use is. */
+static Summary *
+summary_of(const Entry *entry)
+{
+	Assert(entry->summary != NONE || entry - entries < store->nsummaries);
+	return &summaries[entry->summary == NONE ? entry - entries : entry->summary];
+}
+
+/* Its options; without a lock those that another one has by now, or none. */
+static const ScOptions *
+options_of(const Entry *entry)
+{
+	static const ScOptions none = {SC_UNSET, SC_UNSET, SC_UNSET, SC_UNSET, SC_UNSET, {0}};
+	int			summary = entry->summary;
+
+	if (summary == NONE)
+		summary = (int) (entry - entries);
+	return summary < store->nsummaries ? &summaries[summary].options : &none;
+}
+
 /* Is an entry this document's, of this database?  Caller holds a lock that protects it. */
 static bool
 is_of(const Entry *entry, const ScDocKey *key)
 {
 	return entry->dboid == MyDatabaseId && entry->values_hash == key->values &&
-		strcmp(NameStr(entry->name), NameStr(key->summary)) == 0;
-}
-
-/* What an entry's summary has once. */
-static Summary *
-summary_of(const Entry *entry)
-{
-	return &summaries[entry->summary == NONE ? entry - entries : entry->summary];
+		strcmp(NameStr(summary_of(entry)->name), NameStr(key->summary)) == 0;
 }
 
 static EntryKey
@@ -533,7 +551,6 @@ static void
 entry_reset(Entry *entry)
 {
 	entry->no_room = false;
-	entry->refused_size = 0;
 	entry->reads_before = 0;
 	entry->read_at = 0;
 	entry->reads_noted = 0;
@@ -541,8 +558,7 @@ entry_reset(Entry *entry)
 	entry->size = 0;
 	pg_atomic_write_u64(&entry->reads, 0);
 	pg_atomic_fetch_and_u64(&entry->version, ~VERSION_UNREAD);
-	entry->notified_etag[0] = '\0';
-	sc_settings_unset(&entry->options);
+	entry->notified = 0;
 	memset(&entry->failure, 0, sizeof(entry->failure));
 	pg_atomic_write_u32(&entry->requests.refresh, 0);
 	pg_atomic_write_u32(&entry->requests.notify, 0);
@@ -592,7 +608,7 @@ summary_take(Oid dboid, const char *name, bool *busy)
 	found->index = index;
 	store->free_summary = entry->next_free;
 
-	namestrcpy(&entry->name, name);
+	namestrcpy(&summaries[index].name, name);
 	entry->dboid = dboid;
 	entry->values_hash = 0;
 	entry->values = InvalidDsaPointer;
@@ -600,7 +616,10 @@ summary_take(Oid dboid, const char *name, bool *busy)
 	entry->ndocuments = 0;
 	entry_reset(entry);
 	summaries[index].message[0] = '\0';
+	summaries[index].refused_size = 0;
+	sc_settings_unset(&summaries[index].options);
 	statistics_reset(&summaries[index].stats);
+	summaries[index].documents_size = 0;
 	sc_counters_reset(index);
 	LWLockRelease(&entry->lock);
 	return index;
@@ -672,7 +691,6 @@ document_take(int summary, uint64 hash, dsa_pointer values, bool *busy)
 	found->index = index;
 	store->free_document = entry->next_free;
 
-	entry->name = entries[summary].name;
 	entry->dboid = entries[summary].dboid;
 	entry->values_hash = hash;
 	entry->values = values;
@@ -733,7 +751,11 @@ static void
 set_size(Entry *entry, Size size)
 {
 	if (entry->summary != NONE)
-		entries[entry->summary].size = entries[entry->summary].size - entry->size + size;
+	{
+		Summary    *summary = summary_of(entry);
+
+		summary->documents_size = summary->documents_size - entry->size + size;
+	}
 	entry->size = size;
 }
 
@@ -813,7 +835,7 @@ clear_one(const ScDocKey *key)
 	if (entry == NULL)
 		return;
 	clear_locked(entry);
-	entry->refused_size = 0;
+	summary_of(entry)->refused_size = 0;
 	if (entry->failure.failures > 0)
 		forget_failure(entry);
 	pg_atomic_write_u64(&entry->requests.retry_at, 0);
@@ -838,7 +860,7 @@ entry_release(Entry *entry)
 	forget_failure(entry);
 	if (entry->summary == NONE)
 	{
-		EntryKey	key = entry_key(entry->dboid, NameStr(entry->name));
+		EntryKey	key = entry_key(entry->dboid, NameStr(summaries[index].name));
 
 		(void) hash_search(by_name, &key, HASH_REMOVE, NULL);
 	}
@@ -890,7 +912,7 @@ any_document(const char *name, ScDocKey *key)
 		index = entries[summary].hand;
 	if (index != NONE)
 	{
-		key->summary = entries[index].name;
+		key->summary = summaries[summary].name;
 		key->values = entries[index].values_hash;
 	}
 	LWLockRelease(&sc_shared->lock);
@@ -1023,8 +1045,17 @@ may_give(int index, Need need)
 		case NEED_DOCUMENT:
 			return is_document(index);
 		default:
-			return entry->sections >= 0;
+			/* of one that was never built, the values and the error */
+			return entry->sections >= 0 || (is_document(index) && !has_requests(entry));
 	}
+}
+
+/* Is an entry that has nothing to lose but what was asked of the worker passed by? */
+static bool
+is_spared(int index, Need need)
+{
+	return (need == NEED_ENTRY || need == NEED_DOCUMENT || entries[index].sections < 0) &&
+		has_requests(&entries[index]);
 }
 
 /*
@@ -1063,8 +1094,10 @@ give_way(int index, Need need, bool wait)
 		return false;
 	if (may_give(index, need))
 	{
+		bool		is_empty = entry->sections < 0;
+
 		gave = !gives_entry;
-		if (entry->sections >= 0)
+		if (!is_empty)
 		{
 			lock_summary(entry)->stats.evicted++;
 			unlock_summary(entry);
@@ -1072,7 +1105,7 @@ give_way(int index, Need need, bool wait)
 			drop_document(entry);
 		}
 		/* that of a document with parameters is of no use without it */
-		if (gives_entry || (is_document(index) && !has_requests(entry)))
+		if (gives_entry || (is_document(index) && (is_empty || !has_requests(entry))))
 		{
 			/* an invalidation meanwhile finds no entry to note itself in */
 			entry->generation++;
@@ -1101,8 +1134,8 @@ clock_is_unread(int index, uint64 *reads)
 		return true;
 	pg_atomic_fetch_or_u64(&entry->version, VERSION_UNREAD);
 	now = sc_store_reads(index);
-	*reads = now - Min(now, entry->reads_before);
-	entry->reads_before = now;
+	*reads = (uint32) now - Min((uint32) now, entry->reads_before);
+	entry->reads_before = (uint32) now;
 	return false;
 }
 
@@ -1125,8 +1158,7 @@ let_give_way(Need need, int own)
 		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nentries);
 		uint64		reads;
 
-		if (i == own || !may_give(i, need) ||
-			((need == NEED_ENTRY || need == NEED_DOCUMENT) && has_requests(&entries[i])))
+		if (i == own || !may_give(i, need) || is_spared(i, need))
 			continue;
 		if (!clock_is_unread(i, &reads))
 		{
@@ -1247,7 +1279,7 @@ keep_values(const ScValues *values)
 static int
 max_documents(int summary)
 {
-	int			limit = entries[summary].options.max_documents;
+	int			limit = summaries[summary].options.max_documents;
 
 	return limit == SC_UNSET ? INT_MAX : limit;
 }
@@ -1359,8 +1391,12 @@ sc_store_name(int index, ScDocKey *key, ScValues **values)
 
 	sc_store_attach();
 	LWLockAcquire(&entry->lock, LW_SHARED);
-	key->summary = entry->name;
-	key->values = entry->values_hash;
+	memset(key, 0, sizeof(*key));
+	if (OidIsValid(entry->dboid))
+	{
+		key->summary = summary_of(entry)->name;
+		key->values = entry->values_hash;
+	}
 	if (values)
 		*values = sc_values_copy(values_of(entry));
 	LWLockRelease(&entry->lock);
@@ -1376,7 +1412,7 @@ int
 sc_store_documents(int index, Size *size)
 {
 	if (size)
-		*size = entries[index].ndocuments > 0 ? entries[index].size : 0;
+		*size = entries[index].ndocuments > 0 ? summaries[index].documents_size : 0;
 	return entries[index].ndocuments;
 }
 
@@ -1493,7 +1529,7 @@ sc_store_lacks_room(int index)
 int
 sc_store_min_refresh_interval(int index)
 {
-	return entries[index].options.min_refresh_interval;
+	return options_of(&entries[index])->min_refresh_interval;
 }
 
 /*-------------------------------------------------------------------------
@@ -1521,7 +1557,7 @@ sc_store_open(int index, const ScDocKey *key, ScView *view)
 	view->chunks = palloc(sizeof(ScChunk *) * Max(n, 1));
 	view->invalidated = palloc(sizeof(bool) * Max(n, 1));
 	view->version = sc_store_version_now(index);
-	view->max_stale_age = entry->options.max_stale_age;
+	view->max_stale_age = options_of(entry)->max_stale_age;
 	view->values = values_of(entry);
 	view->counted = sc_store_counted(index);
 	for (int i = entry->sections; i >= 0; i = sections[i].next)
@@ -1587,12 +1623,29 @@ allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
 	return true;
 }
 
+static uint64
+section_hash(const char *name)
+{
+	return hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
+}
+
+/*
+ * Has a section of an entry this name?  It is empty only while what is published of it
+ * is being put there.
+ */
+static bool
+is_section(const Section *section, const char *name)
+{
+	return section->name == section_hash(name) &&
+		(chunk_of(section) == NULL || strcmp(SC_CHUNK_SECTION(chunk_of(section)), name) == 0);
+}
+
 /* The entry's section of a name, -1 if there is none; caller holds the lock. */
 static int
 find_section(const Entry *entry, const char *name)
 {
 	for (int i = entry->sections; i >= 0; i = sections[i].next)
-		if (strcmp(NameStr(sections[i].name), name) == 0)
+		if (is_section(&sections[i], name))
 			return i;
 	return -1;
 }
@@ -1623,7 +1676,7 @@ arrange_sections(Entry *entry, const ScPublication *publication)
 		int			section = -1;
 
 		for (int *l = &old; *l >= 0; l = &sections[*l].next)
-			if (strcmp(NameStr(sections[*l].name), publication->names[s]) == 0)
+			if (is_section(&sections[*l], publication->names[s]))
 			{
 				section = *l;
 				*l = sections[section].next;
@@ -1632,7 +1685,7 @@ arrange_sections(Entry *entry, const ScPublication *publication)
 		if (section < 0)
 		{
 			section = section_take();
-			namestrcpy(&sections[section].name, publication->names[s]);
+			sections[section].name = section_hash(publication->names[s]);
 		}
 		sections[section].next = -1;
 		*link = section;
@@ -1808,11 +1861,9 @@ note_publication(Entry *entry, const ScPublication *publication)
 	uint8		eager = eager_by(&publication->options);
 
 	store->eager_added++;
-	entry->options = publication->options;
-	if (entry->summary != NONE)
-		entries[entry->summary].options.max_documents = publication->options.max_documents;
+	summary_of(entry)->options = publication->options;
 	for (int i = 0; i < SC_ENCODINGS; i++)
-		if (entry->options.levels[i] == 0)
+		if (publication->options.levels[i] == 0)
 			drop_form(entry, i);
 	for (int i = 0; i < count_chunks(publication); i++)
 	{
@@ -1854,12 +1905,21 @@ document_size(const Entry *entry)
 	return size;
 }
 
+bool
+sc_store_has_values(const ScValues *there, const ScValues *values, const ScValues *equal)
+{
+	return sc_values_identical(there, values) || (equal && sc_values_identical(there, equal));
+}
+
 /* May it still be published?  Caller holds the entry's lock. */
 static bool
 is_for(const ScPublication *publication, const Entry *entry)
 {
-	return entry->generation == publication->generation &&
-		is_of(entry, &publication->key);
+	const ScValues *values = values_of(entry);
+
+	/* it may have become that of others with the same hash before the build began */
+	return entry->generation == publication->generation && is_of(entry, &publication->key) &&
+		(values == NULL || sc_store_has_values(values, publication->values, publication->equal));
 }
 
 /*
@@ -1900,8 +1960,10 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 				body += there->body_len + 1;
 			}
 	}
-	*others_give_way = entry->refused_size == 0 || *size < entry->refused_size ||
-		sc_clock_now() > entry->refused_at + REFUSED_NS;
+	*others_give_way = true;
+	if (is_for(publication, entry))
+		*others_give_way = summary_of(entry)->refused_size == 0 || *size < summary_of(entry)->refused_size ||
+			sc_clock_now() > summary_of(entry)->refused_at + REFUSED_NS;
 	LWLockRelease(&entry->lock);
 
 	if (body > MaxAllocSize)
@@ -2007,8 +2069,8 @@ note_refused_size(int index, const ScPublication *publication, Size size)
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	if (is_for(publication, entry))
 	{
-		entry->refused_size = size;
-		entry->refused_at = sc_clock_now();
+		summary_of(entry)->refused_size = size;
+		summary_of(entry)->refused_at = sc_clock_now();
 	}
 	LWLockRelease(&entry->lock);
 }
@@ -2047,7 +2109,7 @@ put_if_room(int index, const ScPublication *publication)
 			}
 			note_publication(entry, publication);
 			set_size(entry, document_size(entry));
-			entry->refused_size = 0;
+			summary_of(entry)->refused_size = 0;
 		}
 		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
@@ -2070,7 +2132,7 @@ make_room(int index)
 {
 	int			summary = entries[index].summary;
 
-	if (summary != NONE && entries[summary].size > area_size() / 2 &&
+	if (summary != NONE && summaries[summary].documents_size > area_size() / 2 &&
 		let_sibling_give_way(summary, index, NEED_ROOM))
 		return true;
 	return let_give_way(NEED_ROOM, index);
@@ -2169,7 +2231,7 @@ static ScPutResult
 check_form(Entry *entry, const ScDocKey *key, ScEncoding encoding,
 		   uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
 {
-	int			limit = entry->options.memory_limit;
+	int			limit = options_of(entry)->memory_limit;
 	Size		size = form->size + forms_size(entry, encoding);
 
 	if (!is_of(entry, key) || !has_hashes(entry, hashes, nhashes))
@@ -2232,7 +2294,7 @@ sc_store_form(int index, const ScDocKey *key, const char *etag, const ScEncoding
 
 		if (there == NULL || strcmp(there->etag, etag) != 0)
 		{
-			if (entry->options.levels[wanted[i]] > 0)
+			if (options_of(entry)->levels[wanted[i]] > 0)
 				state = SC_FORM_MISSING;
 			continue;
 		}
@@ -2262,7 +2324,7 @@ sc_store_missing_forms(int index, const ScDocKey *key, const char *etag, int *le
 		ScForm	   *there = form_of(entry, (ScEncoding) i);
 
 		if (there == NULL || strcmp(there->etag, etag) != 0)
-			levels[i] = entry->options.levels[i];
+			levels[i] = options_of(entry)->levels[i];
 	}
 	LWLockRelease(&entry->lock);
 }
@@ -2375,11 +2437,12 @@ bool
 sc_store_note_etag(int index, const char *etag)
 {
 	Entry	   *entry = &entries[index];
+	uint64		hash = etag[0] ? hash_bytes_extended((const unsigned char *) etag, (int) strlen(etag), 0) : 0;
 	bool		is_new;
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-	is_new = strcmp(entry->notified_etag, etag) != 0;
-	strlcpy(entry->notified_etag, etag, sizeof(entry->notified_etag));
+	is_new = entry->notified != hash;
+	entry->notified = hash;
 	LWLockRelease(&entry->lock);
 	return is_new;
 }
@@ -2530,7 +2593,7 @@ sc_store_evictions(ScEvictions *evictions)
 static void
 look_at_words(const Entry *entry, bool *moved, bool *pending)
 {
-	if (!sc_settings_is_eager(&entry->options))
+	if (!sc_settings_is_eager(options_of(entry)))
 		return;
 	for (int s = entry->sections; s >= 0; s = sections[s].next)
 		for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
@@ -2668,7 +2731,7 @@ sc_store_settle_eager(void)
 		for (int s = entry->sections; s >= 0; s = sections[s].next)
 			for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
 				for (uint32 w = 0; w < chunk->nwords; w++)
-					eager[chunk->words[w].slot] |= eager_by(&entry->options);
+					eager[chunk->words[w].slot] |= eager_by(options_of(entry));
 		LWLockRelease(&entry->lock);
 	}
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
@@ -2686,18 +2749,25 @@ sc_store_settle_eager(void)
 /* The label of what was loaded: it is never current, and is known by that. */
 #define LOADED_WORDS	1
 
+/* The bytes that the section's name takes in a chunk. */
+static Size
+name_size(const ScChunk *chunk)
+{
+	return strlen(SC_CHUNK_SECTION(chunk)) + 1;
+}
+
 /* The bytes of a chunk without its label. */
 static Size
 stored_size(const ScChunk *chunk)
 {
-	return sc_chunk_keys_offset(LOADED_WORDS) + chunk->keys_len + chunk->body_len;
+	return sc_chunk_name_offset(LOADED_WORDS) + name_size(chunk) + chunk->keys_len + chunk->body_len;
 }
 
 /* Copy a chunk without its label. */
 static void
 store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 {
-	memset(stored, 0, sc_chunk_keys_offset(LOADED_WORDS));
+	memset(stored, 0, sc_chunk_name_offset(LOADED_WORDS));
 	memcpy(stored, chunk, offsetof(ScChunk, words));
 	stored->size = stored_size(chunk);
 	stored->nwords = LOADED_WORDS;
@@ -2707,7 +2777,8 @@ store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 	stored->replayed = InvalidXLogRecPtr;
 	stored->xmax = 0;
 	stored->labelled_at = now - chunk->executed_at;
-	stored->keys_offset = sc_chunk_keys_offset(LOADED_WORDS);
+	stored->keys_offset = sc_chunk_name_offset(LOADED_WORDS) + name_size(chunk);
+	strcpy(SC_CHUNK_SECTION(stored), SC_CHUNK_SECTION(chunk));
 	stored->body_offset = stored->keys_offset + stored->keys_len;
 	memcpy(SC_CHUNK_KEYS(stored), SC_CHUNK_KEYS(chunk), chunk->keys_len);
 	memcpy(SC_CHUNK_BODY(stored), SC_CHUNK_BODY(chunk), chunk->body_len);
@@ -2753,9 +2824,9 @@ sc_store_copy(int index, ScStored *stored)
 	}
 
 	stored->dboid = entry->dboid;
-	stored->key.summary = entry->name;
+	stored->key.summary = summary_of(entry)->name;
 	stored->key.values = entry->values_hash;
-	stored->options = entry->options;
+	stored->options = *options_of(entry);
 	stored->read_at = entry->read_at;
 	stored->is_old = true;
 	stored->nchunks = 0;
@@ -2790,12 +2861,14 @@ is_sound(ScChunk *chunk, Size size)
 {
 	uint32		nkeys = 0;
 
-	if (size < sc_chunk_keys_offset(LOADED_WORDS) || chunk->size > size ||
+	if (size < sc_chunk_name_offset(LOADED_WORDS) || chunk->size > size ||
 		chunk->nwords != LOADED_WORDS || chunk->labelled_at < 0 ||
-		chunk->keys_offset != sc_chunk_keys_offset(LOADED_WORDS) ||
+		chunk->keys_offset <= sc_chunk_name_offset(LOADED_WORDS) ||
+		chunk->keys_offset > sc_chunk_name_offset(LOADED_WORDS) + NAMEDATALEN || chunk->keys_offset > chunk->size ||
+		memchr(SC_CHUNK_SECTION(chunk), '\0', chunk->keys_offset - sc_chunk_name_offset(LOADED_WORDS)) !=
+		(char *) chunk + chunk->keys_offset - 1 ||
 		chunk->body_offset != chunk->keys_offset + (uint64) chunk->keys_len ||
-		chunk->size != chunk->body_offset + (uint64) chunk->body_len ||
-		memchr(NameStr(chunk->section), '\0', NAMEDATALEN) == NULL)
+		chunk->size != chunk->body_offset + (uint64) chunk->body_len)
 		return false;
 	for (uint32 i = 0; i < chunk->keys_len; i++)
 		if (SC_CHUNK_KEYS(chunk)[i] == '\0')
@@ -2813,7 +2886,7 @@ is_next(const ScChunk *chunk, const ScChunk *before)
 	if (chunk == NULL || !in_section)
 		return !in_section && (chunk == NULL || (chunk->part == 0 && chunk->nparts > 0));
 	return chunk->part == before->part + 1 && chunk->nparts == before->nparts &&
-		strcmp(NameStr(chunk->section), NameStr(before->section)) == 0;
+		strcmp(SC_CHUNK_SECTION(chunk), SC_CHUNK_SECTION(before)) == 0;
 }
 
 /*
@@ -2866,9 +2939,7 @@ publish_loaded(Entry *entry, const ScPublication *publication, dsa_pointer *copi
 	{
 		(void) swap_chunks(entry, publication, copies);
 		set_size(entry, document_size(entry));
-		entry->options = publication->options;
-		if (entry->summary != NONE)
-			entries[entry->summary].options.max_documents = publication->options.max_documents;
+		summary_of(entry)->options = publication->options;
 		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
 	LWLockRelease(&sc_shared->lock);
@@ -2932,7 +3003,7 @@ sc_store_load(const ScStored *stored)
 	int			index = -1;
 
 	if (!OidIsValid(stored->dboid) || stored->nchunks < 1 ||
-		(Size) stored->nchunks > left / sc_chunk_keys_offset(LOADED_WORDS) ||
+		(Size) stored->nchunks > left / sc_chunk_name_offset(LOADED_WORDS) ||
 		memchr(name, '\0', NAMEDATALEN) == NULL ||
 		(values && (stored->size < stored->values_size || !sc_values_is_sound(values, stored->values_size))) ||
 		stored->key.values != (values ? values->hash : 0) ||
@@ -2950,7 +3021,7 @@ sc_store_load(const ScStored *stored)
 		if (!is_sound(chunk, left) || !is_next(chunk, i > 0 ? publication.chunks[i - 1] : NULL))
 			result = SC_LOAD_UNSOUND;
 		for (int j = 0; result != SC_LOAD_UNSOUND && chunk->part == 0 && j < publication.nsections; j++)
-			if (strcmp(publication.names[j], NameStr(chunk->section)) == 0)
+			if (strcmp(publication.names[j], SC_CHUNK_SECTION(chunk)) == 0)
 				result = SC_LOAD_UNSOUND;
 		if (result == SC_LOAD_UNSOUND)
 			break;
@@ -2959,7 +3030,7 @@ sc_store_load(const ScStored *stored)
 		chunk->words[0].revision = SC_NEVER_CURRENT;
 		if (chunk->part == 0)
 		{
-			publication.names[publication.nsections] = NameStr(chunk->section);
+			publication.names[publication.nsections] = SC_CHUNK_SECTION(chunk);
 			first[publication.nsections++] = i;
 		}
 		publication.chunks[i] = chunk;
@@ -3012,9 +3083,9 @@ sc_store_note_reads(TimestampTz now)
 		uint64		reads = all_reads(i);
 
 		/* the counters may have been reset */
-		if (reads != entry->reads_noted && reads > 0)
+		if ((uint32) reads != entry->reads_noted && reads > 0)
 			entry->read_at = now;
-		entry->reads_noted = reads;
+		entry->reads_noted = (uint32) reads;
 	}
 }
 

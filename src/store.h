@@ -64,15 +64,14 @@ sc_meaning_is_same(const ScMeaning *a, const ScMeaning *b)
 /*
  * A built section, or a built part of one: immutable once published, but for what
  * comes next, and freed under the summary's lock.  Of a section all parts are there.
- * Variable part: the label's words, then the keys (each with its terminating
- * zero), then the members of the JSON object without the braces.
+ * Variable part: the label's words, then the section's name and the keys (each with its
+ * terminating zero), then the members of the JSON object without the braces.
  */
 typedef struct ScChunk
 {
 	Size		size;			/* of the whole, bytes */
 	dsa_pointer next;			/* the section's next part, in shared memory;
 								 * under the summary's lock */
-	NameData	section;
 	int32		part;			/* from 0, in the document's order */
 	int32		nparts;			/* that the section has */
 	bool		is_inline;
@@ -124,13 +123,14 @@ typedef enum ScFormState
 	SC_FORM_NONE				/* nor will there be one */
 } ScFormState;
 
-/* Where the keys begin in a chunk whose label has so many words. */
+/* Where the section's name begins in a chunk whose label has so many words. */
 static inline Size
-sc_chunk_keys_offset(int nwords)
+sc_chunk_name_offset(int nwords)
 {
 	return MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen) * nwords);
 }
 
+#define SC_CHUNK_SECTION(c) ((char *) (c) + sc_chunk_name_offset((int) (c)->nwords))
 #define SC_CHUNK_KEYS(c) ((char *) (c) + (c)->keys_offset)
 #define SC_CHUNK_BODY(c) ((char *) (c) + (c)->body_offset)
 
@@ -278,6 +278,10 @@ typedef struct ScView
 typedef struct ScPublication
 {
 	ScDocKey	key;
+	const ScValues *values;		/* of a document with parameters: those that it
+								 * was built for */
+	const ScValues *equal;		/* and others that equal them, which the entry
+								 * may have; or NULL */
 	uint64		generation;		/* as it was before the build */
 	int			nsections;		/* of the definition, in its order */
 	const char **names;			/* theirs */
@@ -423,6 +427,9 @@ extern bool sc_store_is_awaited(int index);
  * that summary's (of this database) any more.  The arrays are palloc'd. */
 extern bool sc_store_open(int index, const ScDocKey *key, ScView *view);
 extern void sc_store_close(int index);
+
+/* Are these an entry's values, or else others that are known to equal them (NULL: none)? */
+extern bool sc_store_has_values(const ScValues *there, const ScValues *values, const ScValues *equal);
 
 extern ScPutResult sc_store_put(int index, const ScPublication *publication);
 

@@ -1045,12 +1045,15 @@ sc_key(PG_FUNCTION_ARGS)
 				 errhint("It is attached to source tables by summary_cache_define().")));
 	if (sc_extension_first_key)
 		return sc_extension_first_key(fcinfo);
-	if (sc_shared == NULL || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+	/* another trigger of this function says other columns, and nobody reads what it says */
+	if (sc_shared == NULL || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
+		strcmp(trigdata->tg_trigger->tgname, KEY_TRIGGER_NAME) != 0)
 		return PointerGetDatum(NULL);
 
 	relid = RelationGetRelid(trigdata->tg_relation);
 	table = table_lookup(relid);
-	if (table == NULL)
+	/* what could not be read counts as everything */
+	if (table == NULL || table->catch_all)
 		sc_commit_mark_catch_all();
 	/* without the other trigger, nothing is proven of it */
 	if (table == NULL || !table->tracked || table->catch_all ||

@@ -32,10 +32,12 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "debug.h"
 #include "values.h"
 
 #define NULL_WORD " null"
@@ -207,6 +209,13 @@ sc_values_read_columns(char **names, int nnames, Oid *types, int ntypes, ScParam
 		return false;
 	}
 	parameters->list = palloc0(sizeof(ScParameter) * Max(nnames, 1));
+	for (int i = 0; i < ntypes; i++)
+		if (refuse_type(types[i]))
+		{
+			/* dropped since, say */
+			*damage = "column \"parameter_types\" has a type that no parameter can have";
+			return false;
+		}
 	for (int i = 0; i < nnames; i++)
 	{
 		ScParameter *parameter = &parameters->list[i];
@@ -251,7 +260,8 @@ sc_values_describe(const ScParameters *parameters)
 	initStringInfo(&out);
 	for (int i = 0; i < parameters->n; i++)
 		appendStringInfo(&out, "%s%s %s%s", i > 0 ? ", " : "", quote_identifier(parameters->list[i].name),
-						 format_type_be(parameters->list[i].type), parameters->list[i].nullable ? NULL_WORD : "");
+						 format_type_extended(parameters->list[i].type, -1, FORMAT_TYPE_ALLOW_INVALID),
+						 parameters->list[i].nullable ? NULL_WORD : "");
 	return out.data;
 }
 
@@ -294,6 +304,23 @@ value_datum(const ScValue *value, const TypeCacheEntry *type)
 		return PointerGetDatum(value_bytes(value));
 	memcpy(&datum, value_bytes(value), sizeof(Datum));
 	return datum;
+}
+
+/* An enum may be dropped while there are parameters of its type, and values. */
+static bool
+type_is_gone(Oid type)
+{
+	return type >= FirstNormalObjectId && !SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type));
+}
+
+static void
+check_type(const char *summary, const ScParameter *parameter)
+{
+	if (type_is_gone(parameter->type))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the type of parameter \"%s\" of summary \"%s\" was dropped", parameter->name, summary),
+				 errhint("Drop the summary with summary_cache_drop(), and define it anew.")));
 }
 
 /* What is wrong with a value is said by its type's own function. */
@@ -405,6 +432,7 @@ sc_values_parse(const char *summary, const ScParameters *parameters, ArrayType *
 					 errmsg("the value for parameter \"%s\" of summary \"%s\" is null", parameter->name, summary),
 					 errhint("Give a value. Where a null means something, the parameter is declared as \"%s %s null\".",
 							 quote_identifier(parameter->name), format_type_be(parameter->type))));
+		check_type(summary, parameter);
 		if (!nulls[i])
 		{
 			getTypeInputInfo(parameter->type, &input, &io_param);
@@ -419,7 +447,7 @@ sc_values_parse(const char *summary, const ScParameters *parameters, ArrayType *
 	}
 	error_context_stack = callback.previous;
 	values = (ScValues *) out.data;
-	values->hash = hash == 0 ? 1 : hash;
+	values->hash = hash == 0 || SC_FAILS("hash") ? 1 : hash;
 	values->size = out.len;
 	values->n = n;
 	return values;
@@ -484,7 +512,8 @@ sc_values_fit(const ScParameters *parameters, const ScValues *values)
 		return false;
 	value = values ? first_value(values) : NULL;
 	for (int i = 0; i < parameters->n; i++, value = next_value(value))
-		if (value->type != parameters->list[i].type || (value->len < 0 && !parameters->list[i].nullable))
+		if (value->type != parameters->list[i].type || (value->len < 0 && !parameters->list[i].nullable) ||
+			type_is_gone(value->type))
 			return false;
 	return true;
 }
@@ -496,6 +525,8 @@ sc_values_check(const char *summary, const ScParameters *parameters, const ScVal
 		return;
 	if (values == NULL || (int) values->n != parameters->n)
 		refuse_number(summary, parameters, values ? (int) values->n : 0);
+	for (int i = 0; i < parameters->n; i++)
+		check_type(summary, &parameters->list[i]);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("the values are not for the parameters of summary \"%s\"", summary),
@@ -543,25 +574,19 @@ sc_values_to_array(const ScValues *values)
 	bool	   *nulls = palloc(sizeof(bool) * values->n);
 	int			dims[] = {(int) values->n};
 	int			lbs[] = {1};
+	ScValue    *value = first_value(values);
 
-	for (int i = 0; i < (int) values->n; i++)
+	for (int i = 0; i < (int) values->n; i++, value = next_value(value))
 	{
-		Oid			type;
-		Datum		datum = sc_values_get(values, i, &type, &nulls[i]);
 		Oid			output;
 		bool		is_varlena;
 
 		elems[i] = (Datum) 0;
+		nulls[i] = value->len < 0 || type_is_gone(value->type);
 		if (nulls[i])
 			continue;
-		/* a type may be gone, of a summary that is gone */
-		if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
-		{
-			nulls[i] = true;
-			continue;
-		}
-		getTypeOutputInfo(type, &output, &is_varlena);
-		elems[i] = CStringGetTextDatum(OidOutputFunctionCall(output, datum));
+		getTypeOutputInfo(value->type, &output, &is_varlena);
+		elems[i] = CStringGetTextDatum(OidOutputFunctionCall(output, value_datum(value, type_of(value->type))));
 	}
 	return PointerGetDatum(construct_md_array(elems, nulls, 1, dims, lbs, TEXTOID, -1, false, TYPALIGN_INT));
 }
@@ -570,26 +595,34 @@ char *
 sc_values_to_json(const ScValues *values)
 {
 	StringInfoData out;
+	ScValue    *value = first_value(values);
 
 	initStringInfo(&out);
-	for (int i = 0; i < (int) values->n; i++)
+	for (int i = 0; i < (int) values->n; i++, value = next_value(value))
 	{
-		Oid			type;
-		bool		isnull;
-		Datum		datum = sc_values_get(values, i, &type, &isnull);
 		FmgrInfo	to_json;
 
 		appendStringInfoChar(&out, i == 0 ? '[' : ',');
-		if (isnull)
+		if (value->len < 0 || type_is_gone(value->type))
 		{
 			appendStringInfoString(&out, "null");
 			continue;
 		}
+		/* of an enum, to_json() would run a cast that is its owner's code */
+		if (value->type >= FirstNormalObjectId)
+		{
+			Oid			output;
+			bool		is_varlena;
+
+			getTypeOutputInfo(value->type, &output, &is_varlena);
+			escape_json(&out, OidOutputFunctionCall(output, value_datum(value, type_of(value->type))));
+			continue;
+		}
 		fmgr_info(F_TO_JSON, &to_json);
 		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSON, JSONOID,
-												 list_make1(makeNullConst(type, -1, InvalidOid)),
+												 list_make1(makeNullConst(value->type, -1, InvalidOid)),
 												 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL), &to_json);
-		appendStringInfoString(&out, TextDatumGetCString(FunctionCall1(&to_json, datum)));
+		appendStringInfoString(&out, TextDatumGetCString(FunctionCall1(&to_json, value_datum(value, type_of(value->type)))));
 	}
 	appendStringInfoChar(&out, ']');
 	return out.data;

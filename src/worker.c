@@ -68,6 +68,12 @@
 /* So often a build gives way to that of a summary that it reads; then it fails. */
 #define PATIENT_PAUSES	6
 
+/*
+ * Bytes of a document's values in a notification, which has less than 8000 with the
+ * summary's name, whose bytes may be six each there, and the time.
+ */
+#define LONGEST_LIST	7000
+
 /* A request that has waited for so long comes first in a new worker. */
 #define LONG_WAIT_NS	SC_NS_PER_S
 
@@ -145,7 +151,12 @@ notify_listeners(int index)
 	appendStringInfoString(&payload, "{\"summary\":");
 	escape_json(&payload, NameStr(key.summary));
 	if (values)
-		appendStringInfo(&payload, ",\"parameters\":%s", sc_values_to_json(values));
+	{
+		char	   *list = sc_values_to_json(values);
+
+		/* a notification has its limit, and bytes of a value may be several there */
+		appendStringInfo(&payload, ",\"parameters\":%s", strlen(list) <= LONGEST_LIST ? list : "null");
+	}
 	appendStringInfo(&payload, ",\"built_at\":\"%s\"}",
 					 JsonEncodeDateTime(NULL, TimestampTzGetDatum(local->built_at),
 										TIMESTAMPTZOID, NULL));

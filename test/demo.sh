@@ -55,8 +55,7 @@ head_line "CREATE EXTENSION finds the hub and attaches to it"
 sql -q -U postgres -c "CREATE EXTENSION summary_cache" 2>&1 | sed 's/^psql:[^ ]* //' | fold -s -w 94 | sed 's/^/      /'
 attached=$(sql -At -U postgres -c "SELECT string_agg(section, ' ' ORDER BY section) FROM summary_cache_sections WHERE summary = 'state'")
 [ "$attached" = "core progress" ] || die "CREATE EXTENSION did not attach the hub"
-sql -q -U postgres -c "GRANT EXECUTE ON FUNCTION state_summary(boolean), summary_cache_fetch(text, text, boolean, text[]),
-	summary_cache_define(text, text, text, anycompatible, text, boolean, text[]) TO hub"
+sql -q -U postgres -c "GRANT EXECUTE ON FUNCTION state_summary, summary_cache_fetch, summary_cache_define TO hub"
 
 head_line "The hub's owner defines richer sections: core is refreshed in the background, progress inline"
 sql -q -U hub -v core="$(cat "$top/test/hub/core.sql")" -v progress="$(cat "$top/test/hub/progress.sql")" <<-'SQL' 2>&1 | sed 's/^/      /'

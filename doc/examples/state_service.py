@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""GET /state/summary over HTTP, from summary_cache.  Explained in doc/http.md.
+"""GET /state/summary and /projects/42/summary over HTTP, from summary_cache.  Explained in doc/http.md.
 
 Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
 
@@ -9,6 +9,8 @@ Needs FastAPI, asyncpg and uvicorn; on Debian 12 and later and on Ubuntu 24.04:
                                   as Accept-Encoding asks for it, if the database has that form
     GET /state/summary?v=ETAG     the same, at an address where caches store only that document
     GET /state/summary?refresh=1  built anew; needs "Authorization: Bearer $REFRESH_TOKEN", else 403
+    GET /projects/42/summary      the document of a summary with one parameter, for the value 42: likewise,
+                                  with v and refresh; 400 for a value that is none, 404 without the summary
     GET /state/events             Server-Sent Events: the etag, at once and whenever it changes
     GET /                         state_page.html, if it is beside this file: the summary as a live page
     GET /healthz                  200 while the database answers, else 503
@@ -23,6 +25,7 @@ Settings, all from the environment:
     CONNECT_TIMEOUT      seconds to get a connection, new or from the pool       3
     COMMAND_TIMEOUT      seconds for a statement: more than the longest build    30
     SUMMARY              name of the summary                                     state
+    PROJECT_SUMMARY      name of the summary with one parameter                  project
     CACHE_CONTROL        of answers      private, max-age=5, stale-while-revalidate=10
     REFRESH_TOKEN        clients that send it may force a build; not set: none may
     EVENTS_POLL          seconds between two reads of the etag without a NOTIFY  15
@@ -61,6 +64,7 @@ POOL_SIZE = int(os.environ.get("POOL_SIZE", "10"))
 CONNECT_TIMEOUT = float(os.environ.get("CONNECT_TIMEOUT", "3"))
 COMMAND_TIMEOUT = float(os.environ.get("COMMAND_TIMEOUT", "30"))
 SUMMARY = os.environ.get("SUMMARY", "state")
+PROJECT_SUMMARY = os.environ.get("PROJECT_SUMMARY", "project")
 CACHE_CONTROL = os.environ.get("CACHE_CONTROL", "private, max-age=5, stale-while-revalidate=10")
 REFRESH_TOKEN = os.environ.get("REFRESH_TOKEN", "")
 EVENTS_POLL = float(os.environ.get("EVENTS_POLL", "15"))
@@ -74,13 +78,13 @@ RETRY_AFTER = "2"  # seconds, sent to clients with each 503
 BACKOFF = 0.5, 10.0  # seconds, first and longest, between tries to LISTEN
 
 # $1 summary, $2 the encodings that the client takes, $3 the etags for which there is no body, $4
-# whether to force.  The bytes are sent as they come: nothing here parses or compresses them.  A document
+# whether to force, $5 values for the summary's parameters, NULL if it has none.  The bytes are sent as they come: nothing here parses or compresses them.  A document
 # that is proven current has age 0, however long ago it was built.  Other ages are by the database's clock,
 # which also set stale_since.
 FETCH = """
     SELECT status, etag, built_at, encoding, body,
            coalesce(greatest(extract(epoch FROM clock_timestamp() - stale_since), 0), 0)::int AS age
-      FROM summary_cache_fetch_encoded($1, $2, $3, $4)"""
+      FROM summary_cache_fetch_encoded($1, $2, $3, $4, $5)"""
 FETCH_ETAG = "SELECT etag FROM summary_cache_fetch_encoded($1, '', $2)"
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
 
@@ -246,15 +250,14 @@ def may_refresh(request: Request) -> bool:
     return right and scheme.lower() == "bearer" and REFRESH_TOKEN != ""
 
 
-@app.api_route("/state/summary", methods=["GET", "HEAD"])
-async def summary(request: Request, refresh: bool = False, v: str | None = None) -> Response:
+async def answer(request: Request, name: str, values: list[str] | None, refresh: bool, v: str | None) -> Response:
     if refresh and not may_refresh(request):
         raise HTTPException(403, "refresh needs the token")
     accepted = accepted_encodings(request)
     # before the document itself: what comes after it would never be taken
     encodings = accepted[: accepted.index("identity")] if "identity" in accepted else accepted
     known = ",".join(known_etags(request)) or None
-    row = await query(FETCH, SUMMARY, ",".join(encodings), known, refresh)
+    row = await query(FETCH, name, ",".join(encodings), known, refresh, values)
     if row["body"] is not None and row["encoding"] is None and "identity" not in accepted:
         raise HTTPException(406, "there is no form that is acceptable", {"Vary": "Accept-Encoding"})
     # What a cache has for an address with an etag is that document.  Otherwise, when old content comes
@@ -273,6 +276,29 @@ async def summary(request: Request, refresh: bool = False, v: str | None = None)
     if row["encoding"]:
         headers["Content-Encoding"] = row["encoding"]
     return Response(row["body"], media_type="application/json", headers=headers)
+
+
+@app.api_route("/state/summary", methods=["GET", "HEAD"])
+async def summary(request: Request, refresh: bool = False, v: str | None = None) -> Response:
+    return await answer(request, SUMMARY, None, refresh, v)
+
+
+@app.api_route("/projects/{project}/summary", methods=["GET", "HEAD"])
+async def project_summary(request: Request, project: str, refresh: bool = False, v: str | None = None) -> Response:
+    """The value goes to the database as it is: what is one, the type of the parameter decides."""
+    if "\0" in project:
+        raise HTTPException(400, "no text of the database has such a character")
+    try:
+        return await answer(request, PROJECT_SUMMARY, [project], refresh, v)
+    except asyncpg.DataError as error:
+        # a query may fail in the same way, which is no fault of the client's
+        if not (error.context or "").startswith('parameter "'):
+            raise
+        raise HTTPException(400, "there is no such value") from error
+    except asyncpg.UndefinedObjectError as error:
+        if error.message != f'summary "{PROJECT_SUMMARY}" is not defined':
+            raise
+        raise HTTPException(404, "there is no such summary") from error
 
 
 class EventStream(StreamingResponse):

@@ -11,6 +11,7 @@
 #                      rounds, an even number, and length of one run
 #   RESULTS=directory  where CSV and plots go; otherwise doc/bench
 #   BEFORE=directory   for the parts "workers", "parts", "ddl" and "growth", which is in "scale": the source of another version beside this one
+#   KEYS="hits ..."    for the part "keys": only these of its measurements; see keys.sh
 #   NO_INSTALL=1       do not install what the server and the build need
 # Redis, pgpool-II and gnuplot are used if they are there, and never installed.
 
@@ -24,7 +25,7 @@ rounds=${ROUNDS:-10}
 each=${SECONDS_EACH:-$([ -n "$quick" ] && echo 0.15 || echo 2)}
 unset QUICK PARTS ROUNDS SECONDS_EACH
 # by name only
-extra_parts="growth parts ddl standby standby_ddl replay hot web"
+extra_parts="growth parts ddl standby standby_ddl replay hot web keys"
 for part in $parts; do
 	case " $all_parts $extra_parts " in *" $part "*) ;; *) die "unknown part \"$part\"; there are $all_parts $extra_parts" ;; esac
 done
@@ -208,6 +209,8 @@ at_exit=stop_peers
 . "$bench/hot.sh"
 # shellcheck source=test/bench/web.sh
 . "$bench/web.sh"
+# shellcheck source=test/bench/keys.sh
+. "$bench/keys.sh"
 # shellcheck source=test/bench/standby.sh
 . "$bench/standby.sh"
 # shellcheck source=test/bench/replay.sh

@@ -8,6 +8,7 @@
 #
 #   OPS="hit ..."      only the operations whose names begin with one of these
 #   PROFILES=directory also keep callgrind's outputs there
+#   TABLE=file         also write the numbers there: operation, what it is compared with, instructions, with tabs
 #   RESULTS=directory  where instructions.txt goes; otherwise doc/bench
 #   NO_INSTALL=1       do not install what is missing
 
@@ -18,7 +19,8 @@
 
 ops=${OPS:-}
 kept_profiles=${PROFILES:-}
-unset OPS PROFILES
+kept_table=${TABLE:-}
+unset OPS PROFILES TABLE
 if ! have valgrind; then
 	[ -z "$no_install" ] && have apt-get || die "valgrind is missing: apt-get install valgrind"
 	apt_get install -q -y --no-install-recommends valgrind
@@ -37,6 +39,19 @@ make_database d2_100 2048 100
 make_database d256_13 262144 13
 make_database d256_100 262144 100
 need_hub hub 1
+fill_database keys <<-'SQL'
+	SET client_min_messages = error;
+	CREATE EXTENSION summary_cache;
+	CREATE TABLE tasks (id bigint PRIMARY KEY, tenant int NOT NULL, n int NOT NULL, title text NOT NULL);
+	INSERT INTO tasks SELECT i, i, 0, repeat('x', 400) FROM generate_series(1, 3000) i;
+	CREATE INDEX ON tasks (tenant);
+	SELECT format('CREATE TABLE tasks_%s (LIKE tasks INCLUDING ALL)', t) FROM unnest('{none,tracked,keyed}'::text[]) t \gexec
+	SELECT summary_cache_define('tenant', 'main', 'SELECT count(*) AS n, max(title) AS title FROM tasks WHERE tenant = $1', parameters => '{tenant int}'),
+		summary_cache_define('name', 'main', 'SELECT count(*) AS n, max(title) AS title FROM tasks WHERE tenant = 1'),
+		summary_cache_define('tracked', 'main', 'SELECT count(*) AS n FROM tasks_tracked'),
+		summary_cache_define('keyed', 'main', 'SELECT count(*) AS n FROM tasks_keyed WHERE tenant = $1', parameters => '{tenant int}');
+	VACUUM ANALYZE;
+SQL
 sql -d d2_13 -c "
 	CREATE SEQUENCE s;
 	CREATE TABLE bulk_plain (id bigint, n int NOT NULL, status text NOT NULL, updated_at timestamptz NOT NULL);
@@ -102,7 +117,7 @@ session() {
 run_once() {
 	if [ -n "$4" ]; then session "$2" "$4" >/dev/null; fi
 	rm -f "$profiles"/callgrind.out.*
-	pgbench -M prepared -c 1 -t "$1" --random-seed=1 -D etag="${etag:-none}" -f "$3" "$2" >"$work/pgbench.log" 2>&1 ||
+	pgbench -M prepared -c 1 -t "$1" --random-seed=1 -D etag="${etag:-none}" -D k=0 -f "$3" "$2" >"$work/pgbench.log" 2>&1 ||
 		{ cat "$work/pgbench.log"; die "pgbench failed"; }
 	wait_for_profiles
 }
@@ -194,7 +209,37 @@ measure "event, read" "event, section's query" 100 1 hub "SELECT length(state_su
 measure "core's query" - 5 1 hub "" "$(grep -v '^--' "$top/test/hub/core.sql" | tr '\n' ' ');"
 measure "forced read" "core's query" 5 1 hub "SELECT length(state_summary()::text)" "SELECT state_summary(true);"
 
+# Documents of 400 bytes by parameters.  Each call is one of the same document; of one of 500, all of which the
+# session knows; of another one each time, so that it has to know what it has not known or has forgotten.
+for c in name one 500 another; do
+	base="keys: a hit, name"
+	read -r documents call < <(case $c in
+		name) echo "1 summary_cache_get('name')" ;;
+		one) echo "1 summary_cache_get('tenant', parameters => ARRAY[:i::text])" ;;
+		500) echo "500 summary_cache_get('tenant', parameters => ARRAY[:i::text])" ;;
+		another) echo "2100 summary_cache_get('tenant', parameters => ARRAY[:i::text])" ;;
+	esac)
+	if wanted "keys: a hit, $c"; then
+		session keys "SELECT length(summary_cache_get('name')::text), count(summary_cache_get('tenant', parameters => ARRAY[i::text])) FROM generate_series(1, $documents) i" >/dev/null
+	fi
+	measure "keys: a hit, $c" "$([ $c = name ] && echo - || echo "$base")" 1000 1 keys "" "\\set k :k + 1" "\\set i 1 + :k % $documents" "SELECT $call;"
+done
+for t in none tracked keyed; do
+	base="keys: UPDATE of a row, none"
+	measure "keys: UPDATE of a row, $t" "$([ $t = none ] && echo - || echo "$base")" 1000 1 keys \
+		"TRUNCATE tasks_$t; INSERT INTO tasks_$t SELECT i, i, 0, 'x' FROM generate_series(1, 1000) i" \
+		"\\set id random(1, 1000)" "UPDATE tasks_$t SET n = n + 1 WHERE id = :id;"
+	base="keys: INSERT of $rows rows by row, none"
+	measure "keys: INSERT of $rows rows by row, $t" "$([ $t = none ] && echo - || echo "$base")" 2 $rows keys "TRUNCATE tasks_$t" \
+		"INSERT INTO tasks_$t SELECT i + $rows * :k, 1 + i % 1000, 0, 'x' FROM generate_series(1, $rows) i;" "\\set k :k + 1"
+	base="keys: UPDATE of $rows rows by row, none"
+	measure "keys: UPDATE of $rows rows by row, $t" "$([ $t = none ] && echo - || echo "$base")" 1 $rows keys \
+		"TRUNCATE tasks_$t; INSERT INTO tasks_$t SELECT i, 1 + i % 1000, 0, 'x' FROM generate_series(1, $rows) i" \
+		"UPDATE tasks_$t SET n = n + 1;"
+done
+
 stop_server data
+[ -z "$kept_table" ] || cp "$table" "$kept_table"
 mkdir -p "$results"
 {
 	echo "Instructions of a backend for one operation (callgrind; the kernel not counted)."

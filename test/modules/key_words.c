@@ -1,16 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * key_words.c
- *	  SQL function that shows which key words of summary_cache have moved.
+ *	  SQL functions about key words of summary_cache: which have moved, and a
+ *	  write whose triggers its own plan does not fire.
  *
  *	moved_words()
  *		those since this session called it last, by their number in ascending
  *		order; "pending" if any transaction is pending on one
+ *	execute_unfired(sql)
+ *		executes a statement as referential actions are: its triggers fire with
+ *		those of the query that calls this
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "port/atomics.h"
@@ -23,6 +28,7 @@
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(moved_words);
+PG_FUNCTION_INFO_V1(execute_unfired);
 
 #define PENDING_BITS	20
 
@@ -56,4 +62,17 @@ moved_words(PG_FUNCTION_ARGS)
 	if (is_pending)
 		appendStringInfo(&out, "%spending", out.len > 0 ? " " : "");
 	PG_RETURN_TEXT_P(cstring_to_text(out.data));
+}
+
+Datum
+execute_unfired(PG_FUNCTION_ARGS)
+{
+	SPIPlanPtr	plan;
+
+	SPI_connect();
+	plan = SPI_prepare(text_to_cstring(PG_GETARG_TEXT_PP(0)), 0, NULL);
+	if (plan == NULL || SPI_execute_snapshot(plan, NULL, NULL, InvalidSnapshot, InvalidSnapshot, false, false, 0) < 0)
+		elog(ERROR, "the statement failed");
+	SPI_finish();
+	PG_RETURN_VOID();
 }

@@ -84,6 +84,13 @@ SELECT summary_cache_define('floats', 'main', 'SELECT $1 AS f', parameters => '{
 SELECT read('floats', '0'), read('floats', '-0'), read('floats', 'NaN'), read('floats', 'nan');
 SELECT summary_cache_define('spans', 'main', 'SELECT $1 AS i', parameters => '{i interval}');
 SELECT read('spans', '1 day'), read('spans', '24:00');
+-- values with the same hash have no document in common, although others equal the one that has it
+SELECT summary_cache_define('alike', 'main', 'SELECT $1 AS p, $2 AS n', parameters => '{p bigint, n numeric}');
+SELECT read('alike', '1', '1.00');
+SELECT read('alike', '4294967296', '1.0');
+SELECT read('alike', '1', '1.0');
+SELECT read('alike', '4294967296', '1.0');
+SELECT read('alike', '1', '1.00');
 -- several, of all kinds
 SELECT summary_cache_define('many', 'main', 'SELECT count(*) AS n, $4 AS u, $5 AS b FROM tasks WHERE project_id = $1 AND day = $2 AND mood = $3',
     parameters => '{p int, d date, m mood, u uuid, b bytea}');
@@ -176,6 +183,18 @@ SELECT read('numbers', '2026-01-01 00:00+00');
 SELECT summary_cache_drop('numbers');
 SELECT count(*) FROM summary_cache_documents WHERE summary = 'numbers';
 SELECT read('numbers', '1');
+
+-- a type that is dropped costs its own summary, and no view
+CREATE TYPE gone AS ENUM ('a');
+SELECT summary_cache_define('typeless', 'main', 'SELECT $1 AS v', parameters => '{v gone}');
+SELECT read('typeless', 'a');
+DROP TYPE gone;
+SELECT summary_cache_get('typeless', parameters => '{a}');
+SELECT summary_cache_get('typeless');
+SELECT summary_cache_invalidate('typeless');
+SELECT count(*) FROM summary_cache_documents WHERE summary = 'typeless';
+SELECT count(*) FROM summary_cache_sections WHERE summary = 'typeless';
+SELECT summary_cache_drop('typeless');
 
 -- who may not read it is told nothing of its parameters
 CREATE ROLE regress_parameters_reader;

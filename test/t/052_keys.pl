@@ -27,6 +27,7 @@ $node->start;
 $node->sql(qq{
 	CREATE EXTENSION summary_cache;
 	CREATE FUNCTION moved_words() RETURNS text LANGUAGE C AS '$words';
+	CREATE FUNCTION execute_unfired(text) RETURNS void LANGUAGE C AS '$words';
 	CREATE FUNCTION execute_rows(text, int) RETURNS bigint LANGUAGE C AS '$rows'});
 
 my $observer = Session->new($node);
@@ -130,6 +131,7 @@ $node->sql(q{
 is(by('INSERT INTO other SELECT change(n) FROM generate_series(1, 2) n'), $w[1], 'a plan within another one');
 is(by('UPDATE t SET v = change(5) WHERE id = 301'), set(@w[ 3, 5 ]), '... of the same table');
 is(by(q{SELECT execute_rows('UPDATE t SET v = 1 WHERE k = 1 RETURNING v', 2)}), $w[1], 'a plan that is stopped by a row count');
+is(by(q{INSERT INTO other SELECT 1 FROM execute_unfired('UPDATE t SET v = 2 WHERE k = 1')}), $coarse, 'a plan that does not fire its triggers');
 $node->sql('DROP TRIGGER double ON t');
 
 #
@@ -200,11 +202,13 @@ type('m', q{'good'}, q{'good'}, q{'bad'});
 type('word', q{'a'}, q{'a'}, q{'A'});
 type('fixed', q{'a'}, q{'a  '}, q{'b'});
 type('loose', q{'abc'}, q{'ABC'}, q{'abd'});
+type('arr', q{'{1}'}, q{'{1}'}, q{'{2}'});
+type('rng', q{'[1,2)'}, q{'[1,1]'}, q{'[1,3)'});
 track('types', 'num');
 my $types_coarse = by('TRUNCATE types');
 $node->sql('DROP TRIGGER summary_cache_keys ON types');
 $node->sql('INSERT INTO types (id) VALUES (1)');
-for ([ arr => q{'{1}'} ], [ rec => 'ROW(1, 2)' ], [ rng => q{'[1,2)'} ], [ pt => q{'(1,2)'} ])
+for ([ rec => 'ROW(1, 2)' ], [ pt => q{'(1,2)'} ])
 {
 	my ($column, $value) = @$_;
 
@@ -300,6 +304,21 @@ like($applied, qr/\b$in_child\b/, '... that is, this one');
 is($node->sql('CREATE TABLE alone (id int, k int); SELECT 1'), '1', 'a table that is no source');
 track('alone', 'k');
 is(by('INSERT INTO alone VALUES (1, 1)'), '', 'nothing is said of one that is not tracked');
+
+#
+# Dumps
+#
+is($node->sql(q{SELECT deptype FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND objid = (
+	SELECT oid FROM pg_trigger WHERE tgname = 'summary_cache_keys' AND tgrelid = 'part3'::regclass)}), 'x', 'the key trigger goes with the extension');
+my $triggers = q{SELECT tgrelid::regclass, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'summary_cache_keys' ORDER BY tgrelid::regclass::text};
+my $dumped = PostgreSQL::Test::Utils::tempdir() . '/dump';
+command_ok([ 'pg_dump', '-f', $dumped, $node->connstr('postgres') ], 'a dump');
+$node->sql('CREATE DATABASE restored');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dumped, $node->connstr('restored') ], '... is restored');
+is($node->safe_psql('restored', $triggers), $node->safe_psql('postgres', $triggers), '... with the key triggers');
+$node->sql('DROP EXTENSION summary_cache CASCADE');
+is($node->sql(q{SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'summary_cache%'}), '0', 'without the extension there is none');
+is(by('INSERT INTO part VALUES (3, 2)'), '', '... and writes go on');
 $observer->quit;
 $node->stop;
 done_testing();

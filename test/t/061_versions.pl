@@ -58,7 +58,7 @@ my @views = map { statement("CREATE VIEW summary_cache_$_") } qw(stats sections 
 my @fetch = (statement('CREATE TYPE summary_cache_answer'), statement('CREATE FUNCTION summary_cache_fetch'));
 
 my $older = $script;
-$older = changed($older, qr/^    calls .*\n    keys .*\n    settings .*\n    generated .*\n    -- .*\n    incarnation .*\n/m, '');
+$older = changed($older, qr/^    calls .*\n    keys .*\n    settings .*\n    generated .*\n    -- .*\n    incarnation .*\n(?:    (?:-- |parameters |parameter_types |keyed |not_keyed ).*\n)+/m, '');
 $older = changed($older, qr/OUT waits bigint, OUT wait_ms_total double precision,\s*/, '');
 $older = changed($older, qr/OUT pending integer, (?=OUT fingerprint)/, '');
 $older = changed($older, qr/OUT pending integer, (?=OUT last_change)/, '');
@@ -70,6 +70,10 @@ $versions->add("0.9--$version", join("\n", $drop, map({ statement($_) } @results
 	ALTER TABLE summary_cache.definition ADD COLUMN settings text[] NOT NULL DEFAULT '{search_path=public}';
 	ALTER TABLE summary_cache.definition ADD COLUMN generated boolean NOT NULL DEFAULT false;
 	ALTER TABLE summary_cache.definition ADD COLUMN incarnation uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
+	ALTER TABLE summary_cache.definition ADD COLUMN parameters text[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN parameter_types regtype[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN keyed text[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN not_keyed text[] NOT NULL DEFAULT '{}';
 }));
 
 my $columns = join(', ', map { "more_$_ text" } 1 .. 60);

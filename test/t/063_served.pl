@@ -54,29 +54,46 @@ sub changed
 	return $text;
 }
 
-# An older version, whose tables, results and functions have less: no columns "generated" and "incarnation", no
-# table of readers, fewer columns in the views, and an argument less.
+# An older version, whose tables, results and functions have less: no columns from "generated" on, no table of
+# readers, no parameters and keys, fewer columns in the views and one view less, and fewer arguments.
 my $reader = statements('CREATE TABLE summary_cache.reader') . statements('COMMENT ON TABLE summary_cache.reader')
   . statements('REVOKE ALL ON summary_cache.reader') . statements(q{SELECT pg_catalog.pg_extension_config_dump('summary_cache.reader'});
 my ($reader_triggers) = join("\n", $script =~ /^(CREATE TRIGGER \w+\s+(?:AFTER|BEFORE) [A-Z ]+ ON summary_cache\.reader.*?ENABLE ALWAYS TRIGGER \w+;)\n/msg);
 my $older = $script;
-$older = changed($older, qr/,\n    generated .*\n    -- .*\n    incarnation [^,\n]*(?=,\n    PRIMARY)/, '');
+$older = changed($older, qr/,\n    generated .*?(?=,\n    PRIMARY)/s, '');
 $older = changed($older, qr/CREATE TABLE summary_cache\.reader .*?pg_roles\)'\);\n/s, '');
 1 while $older =~ s/^CREATE TRIGGER \w+\s+(?:AFTER|BEFORE) [A-Z ]+ ON summary_cache\.reader.*?ENABLE ALWAYS TRIGGER \w+;\n//ms;
-$older = changed($older, qr/,\n        OUT evictions bigint,\n        OUT forms_made .*?OUT form_bytes bigint/s, '');
+$older = changed($older, qr/,\n        OUT evictions bigint,\n        OUT forms_made .*?OUT document_bytes bigint/s, '');
 $older = changed($older, qr/,\n        OUT slots_refused bigint/, '');
-$older = changed($older, qr/,\n        run_query boolean DEFAULT true/, '');
-1 while $older =~ s/anycompatible, text, boolean\)/anycompatible, text)/;
-unlike($older, qr/reader\b(?! |s)|incarnation|generated boolean|evictions|forms_made|run_query/, 'a version that has less is made up');
+$older = changed($older, qr/, OUT parts integer, OUT parameters text(?=\))/, '');
+$older = changed($older, qr/, OUT keyed text\[\](?=\))/, '');
+$older = changed($older, qr/,\n        run_query boolean DEFAULT true.*?(?=\))/s, '');
+1 while $older =~ s/,\s+parameters text\[\] DEFAULT NULL//;
+1 while $older =~ s/anycompatible, text, boolean, text\[\], text\[\]\)/anycompatible, text)/;
+1 while $older =~ s/(summary_cache_(?:get|fetch|fetch_encoded|unchanged|invalidate)\([^()]*), text\[\]\)/$1)/;
+$older = changed($older, qr/^CREATE FUNCTION summary_cache_key.*?;\n/ms, '');
+$older = changed($older, qr/^COMMENT ON FUNCTION summary_cache_key.*?;\n/ms, '');
+$older = changed($older, qr/^    summary_cache_key\(\),\n/m, '');
+$older = changed($older, qr/^CREATE FUNCTION summary_cache_stat_documents.*?;\n/ms, '');
+$older = changed($older, qr/^CREATE VIEW summary_cache_documents.*?;\nCOMMENT .*?;\n/ms, '');
+1 while $older =~ s/ summary_cache_documents,//;
+unlike($older, qr/reader\b(?! |s)|incarnation|generated boolean|evictions|forms_made|run_query|parameters text|parameter_types|keyed|cache_documents|stat_documents|summary_cache_key/,
+	'a version that has less is made up');
 
+my @more_functions = qw(stat_summaries stat_server stat_sections stat_tables stat_documents get fetch fetch_encoded unchanged invalidate define key);
 my $upgrade = $guard . q{
-	DROP VIEW summary_cache_stats, summary_cache_server;
-	DROP FUNCTION summary_cache_stat_summaries(), summary_cache_stat_server();
+	DROP VIEW summary_cache_stats, summary_cache_server, summary_cache_sections, summary_cache_tables;
+	DROP FUNCTION summary_cache_stat_summaries(), summary_cache_stat_server(), summary_cache_stat_sections(), summary_cache_stat_tables();
 	DROP FUNCTION summary_cache_define(text, text, text, anycompatible, text);
+	DROP FUNCTION summary_cache_get, summary_cache_fetch, summary_cache_fetch_encoded, summary_cache_unchanged, summary_cache_invalidate;
 	ALTER TABLE summary_cache.definition ADD COLUMN generated boolean NOT NULL DEFAULT false;
 	ALTER TABLE summary_cache.definition ADD COLUMN incarnation uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid();
-} . join("\n", $reader, $reader_triggers, map({ statements("CREATE $_") } 'FUNCTION summary_cache_stat_summaries',
-		'FUNCTION summary_cache_stat_server', 'VIEW summary_cache_stats', 'VIEW summary_cache_server', 'FUNCTION summary_cache_define')) . $more;
+	ALTER TABLE summary_cache.definition ADD COLUMN parameters text[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN parameter_types regtype[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN keyed text[] NOT NULL DEFAULT '{}';
+	ALTER TABLE summary_cache.definition ADD COLUMN not_keyed text[] NOT NULL DEFAULT '{}';
+} . join("\n", $reader, $reader_triggers, map({ statements("CREATE FUNCTION summary_cache_$_(") } @more_functions),
+	map({ statements("CREATE VIEW summary_cache_$_ ") } qw(stats server sections tables documents))) . $more;
 
 my %scripts = ('0.8' => $older, '0.9' => $older, "0.9--$next" => $upgrade,
 	"$version--$next" => $guard . $more, "0.8--0.9" => $guard, $next => $script . $more);
@@ -251,6 +268,9 @@ $primary->sql('CREATE TABLE tasks (id int, updated_at timestamptz); CREATE TABLE
 like(error($primary, q{SELECT summary_cache_attach_state_hub('public')}, 'older'),
 	qr/^ERROR:  55000: the SQL objects of extension "summary_cache" have no column "generated"\n$update/m, 'sections that could not be generated anew');
 
+like(error($primary, q{SELECT summary_cache_get('s', parameters => '{1}')}, 'older'), qr/^ERROR:  42883: /, 'parameters are not there yet');
+is($primary->sql(q{SELECT count(*) FROM pg_trigger WHERE tgname = 'summary_cache_keys'}, 'older'), '0', '... and no table has a trigger for keys');
+
 # Somebody's changes are still found.
 foreach my $alter ('ALTER TABLE summary_cache.definition RENAME COLUMN keys TO other', 'ALTER TABLE summary_cache.option ADD COLUMN more int; ALTER TABLE summary_cache.option DROP COLUMN value CASCADE')
 {
@@ -268,7 +288,13 @@ is($primary->sql(q{SELECT extversion FROM pg_extension WHERE extname = 'summary_
 serves($primary, 'older', 'updated objects');
 serves($standby, 'older', 'updated objects, standby');
 $primary->sql(q{SELECT summary_cache_configure('s', 'readers', 'postgres'); SELECT summary_cache_attach_state_hub('public')}, 'older');
-pass('and what could not be done before can be');
+$primary->sql(q{SET client_min_messages = warning; CREATE TABLE k (id int, n int); INSERT INTO k VALUES (1, 10), (2, 20);
+	SELECT summary_cache_define('p', 'main', 'SELECT sum(n) AS n FROM k WHERE id = $1', parameters => '{id int}')}, 'older');
+my $keyed = q{SELECT string_agg(status || ' ' || (document->>'n'), ', ' ORDER BY i)
+	FROM generate_series(1, 2) i, summary_cache_fetch('p', parameters => ARRAY[i::text])};
+$primary->sql($keyed, 'older');
+like($primary->sql("UPDATE k SET n = 11 WHERE id = 1; $keyed", 'older'), qr/^(?:miss|hit-revision) 11, hit-revision 20$/, 'and what could not be done before can be');
+is($primary->sql(q{SELECT keyed FROM summary_cache_tables WHERE source = 'k'::regclass}, 'older'), '{"p.main: by id = $1"}', '... by key');
 
 #
 # Of the version before that one, nothing is known.

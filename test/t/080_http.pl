@@ -54,6 +54,11 @@ $node->safe_psql('postgres', q{
 		       '{"big": 123456789012345678901234567890, "a": 1, "a": 2.50}'::json AS verbatim,
 		       'Zürich €' AS text, repeat('x', 100000) AS long $$);
 	SELECT summary_cache_define('state', 'progress', 'SELECT (SELECT max(n) FROM e) AS p', refresh => 'inline');
+	CREATE TABLE tasks (project bigint, n int);
+	INSERT INTO tasks VALUES (1, 10), (42, 20);
+	SELECT summary_cache_define('project', 'tasks', 'SELECT count(*) AS tasks, sum(n) AS n, 10 / ($1 - 13) AS tenth, repeat(''x'', 1000) AS long FROM tasks WHERE project = $1',
+		parameters => '{project bigint}');
+	SELECT summary_cache_configure('project', 'encodings', 'gzip');
 });
 my $fetched_etag = 'SELECT etag FROM summary_cache_fetch()';
 my $stats = sub { $node->safe_psql('postgres', "SELECT $_[0] FROM summary_cache_stats WHERE summary = 'state'") };
@@ -278,6 +283,50 @@ for my $case ([ 'its etag', get()->{etag} =~ tr/"//dr, get()->{'cache-control'} 
 }
 
 #
+# A document for each project
+#
+sub project { my ($value, @headers) = @_; return request('main', 'GET', "/projects/$value/summary", @headers) }
+sub of_project { return $node->safe_psql('postgres', "SELECT $_[0] FROM summary_cache_fetch('project', parameters => '{$_[1]}')") }
+
+my $its;
+for my $value (42, 1, 3)
+{
+	ok(wait_until(sub { project($value)->{status} eq 'hit-revision' }), "project $value: hit-revision");
+	$its = project($value);
+	is("$its->{code} $its->{etag} $its->{body}", '200 "' . of_project('etag', $value) . '" ' . of_project('document', $value), '... with the bytes and the etag of the database');
+	is("$its->{age} $its->{'cache-control'} $its->{vary} $its->{'content-type'}",
+		'0 private, max-age=5, stale-while-revalidate=10 Accept-Encoding application/json', '... and the headers of the other summary');
+	my $same = project($value, "If-None-Match: $its->{etag}");
+	is("$same->{code} $same->{etag} $same->{body}", "304 $its->{etag} ", '... which is then known');
+	$head = request('main', 'HEAD', "/projects/$value/summary");
+	is("$head->{code} $head->{etag} $head->{body}", "200 $its->{etag} ", '... and HEAD has the headers');
+}
+like(project(42)->{body}, qr/"tasks":1,"n":20,/, 'each has its own');
+like(project(3)->{body}, qr/"tasks":0,/, '... also one that has no rows');
+my %before = map { $_ => project($_)->{etag} } 1, 42;
+is(project($_)->{etag}, $before{42}, "an equal value is the same document: $_") for '042', '%2042', '+42';
+$node->safe_psql('postgres', 'UPDATE tasks SET n = n + 1 WHERE project = 42');
+is(project(1, "If-None-Match: $before{1}")->{status}, 'hit-revision', 'a write to another project leaves it a hit');
+ok(wait_until(sub { project(42, "If-None-Match: $before{42}")->{code} == 200 }), '... and that project has a new document soon');
+like(project(42)->{body}, qr/"n":21,/, '... with the write in it');
+ok(wait_until(sub { (project(42, 'Accept-Encoding: gzip')->{'content-encoding'} // '') eq 'gzip' }), 'there is a form of it');
+like(Compress::Zlib::memGunzip(project(42, 'Accept-Encoding: gzip')->{body}), qr/"n":21,/, '... which is the document');
+for my $value ('x', '4.2', '99999999999999999999', '%00', '42%00', 'null', '%7B42%7D', "'", '%E2%82%AC')
+{
+	$its = project($value);
+	is("$its->{code} $its->{'cache-control'}", '400 no-store', "project $value: 400, not to be stored");
+	unlike($its->{body}, qr/bigint|parameter|psql/, '... without details');
+}
+$its = project(13);
+is("$its->{code} $its->{'cache-control'}", '500 no-store', 'the query of a project fails, by an error of the same class: 500');
+is(project($_)->{code}, 404, "project '$_': 404") for '', '42%2F';
+is(request('main', 'GET', '/projects/42/summary?refresh=1')->{code}, 403, 'refresh without the token: 403');
+$its = request('main', 'GET', '/projects/42/summary?refresh=1', 'Authorization: Bearer open sesame');
+is("$its->{code} $its->{status} $its->{'cache-control'}", '200 miss no-store', '... with it a build');
+is(request('main', 'GET', '/projects/42/summary?v=' . project($_)->{etag} =~ tr/"//dr)->{'cache-control'}, $_ == 42 ? project(42)->{'cache-control'} : 'no-store',
+	"the etag of project $_ in the address of 42") for 42, 1;
+
+#
 # Fifty at once, of what is not cached
 #
 $holder->query('SELECT pg_advisory_lock(42)');
@@ -446,12 +495,15 @@ ok(wait_until(sub { my $before = $piled; $piled = $unread->(); sleep 1; $piled =
 #
 $node->safe_psql('postgres', q{SELECT summary_cache_configure('state', 'eager_refresh', 'off')});
 start_service('short', $node, CONNECT_TIMEOUT => 1, COMMAND_TIMEOUT => 1, POOL_SIZE => 2, KEEP_ALIVE => 0.05,
-	EVENTS_POLL => 0.2, STATEMENT_CACHE => 0, CACHE_CONTROL => 'public, max-age=1', MAX_STREAMS => 2);
+	EVENTS_POLL => 0.2, STATEMENT_CACHE => 0, CACHE_CONTROL => 'public, max-age=1', MAX_STREAMS => 2, PROJECT_SUMMARY => 'nothing');
 my @summary = ('short', 'GET', '/state/summary');
 ok(wait_until(sub { request(@summary)->{code} == 200 }), 'another service answers');
 is(request(@summary)->{'cache-control'}, 'public, max-age=1', '... with the Cache-Control it was given');
 is(request('short', 'GET', '/state/summary?refresh=1', $_)->{code}, 403, "no token is set: refresh with $_: 403")
 	for 'Authorization: Bearer ', 'Authorization: Bearer', 'Authorization: Bearer x';
+
+$its = request('short', 'GET', '/projects/42/summary');
+is("$its->{code} $its->{'cache-control'}", '404 no-store', 'a summary that is not defined: 404');
 
 my $stream = open_stream('short');
 ok(eval { read_until($stream, qr/^: keep-alive\r?$/m) }, 'a silent stream has comments');

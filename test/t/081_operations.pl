@@ -123,7 +123,7 @@ my %health = (
 		[ summaries_evicted_total => '0' ], [ slots_refused_total => '0' ],
 		[ builds_gave_way_total => '0+1' ]),
 	(map { ("summary_cache_document_$_->[0]" => $_->[1]) } [ consecutive_failures => '0' ], [ refresh_requested => '0' ],
-		[ bytes => '1000' ], [ not_cached_builds_total => '0' ], [ evictions_total => '0' ], [ wasted_builds_total => '0' ],
+		[ bytes => '1000' ], [ parameterized_bytes => '0' ], [ not_cached_builds_total => '0' ], [ evictions_total => '0' ], [ wasted_builds_total => '0' ],
 		[ waits_total => '0+1' ], [ wait_seconds_total => '0+0.1' ]),
 	(map { ("summary_cache_section_$_->[0]" => $_->[1]) } [ age_seconds => '10' ], [ build_seconds => '1' ],
 		[ bytes => '1000' ], [ unprovable => '0' ]),
@@ -142,7 +142,7 @@ my %ill = (
 	TableNotAttached => { summary_cache_table_provable => '0', summary_cache_table_used => '0' },
 	SectionNotProvable => { summary_cache_section_unprovable => '1' },
 	NotCached => { summary_cache_document_not_cached_builds_total => '0+1' },
-	MemoryNearLimit => { summary_cache_document_bytes => '460000' },
+	MemoryNearLimit => { summary_cache_document_bytes => '300000', summary_cache_document_parameterized_bytes => '310000' },
 	Evicted => { summary_cache_document_evictions_total => '0+1' },
 	EntriesEvicted => { summary_cache_launcher_summaries_evicted_total => '0+1' },
 	SlotsRefused => { summary_cache_launcher_slots_refused_total => '0+1' },
@@ -366,7 +366,7 @@ for my $namespace (sort keys %$queries)
 }
 
 # What the views have and the exporter does not is so on purpose.
-my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources parts);
+my %omitted = map { $_ => 1 } qw(fingerprint last_error last_error_sqlstate owner reason built_at sources parts parameters keyed);
 my @columns = split /\n/, $node->sql(q{SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
 	('summary_cache_stats'::regclass, 'summary_cache_sections'::regclass, 'summary_cache_tables'::regclass,
 	'summary_cache_server'::regclass)});
@@ -457,6 +457,8 @@ is($before->{$_->[0]}, $node->sql("SELECT $_->[1] FROM summary_cache_stats WHERE
 	(map { [ "summary_cache_private_reads_total{cause=$_,datname=postgres,summary=state}", "private_$_" ] }
 		qw(disabled writing serializable repeatable_read may_not_publish)),
 	[ 'summary_cache_document_bytes{datname=postgres,summary=state}', 'bytes' ],
+	[ 'summary_cache_document_parameterized{datname=postgres,summary=state}', 'documents' ],
+	[ 'summary_cache_document_parameterized_bytes{datname=postgres,summary=state}', 'document_bytes' ],
 	[ 'summary_cache_document_wasted_builds_total{datname=postgres,summary=state}', 'builds_wasted' ],
 	[ 'summary_cache_document_waits_total{datname=postgres,summary=state}', 'waits' ],
 	[ 'summary_cache_document_build_seconds_total{datname=postgres,summary=state}', 'build_ms_total / 1000' ],

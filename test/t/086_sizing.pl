@@ -79,6 +79,7 @@ for (
 	[ 'summary_cache.max_tables', 1024, 20000, $all ],
 	[ 'summary_cache.key_words', 65536, 100000, $named ],
 	[ 'summary_cache.max_sections', 256, 2000, $all ],
+	[ 'summary_cache.max_documents', 1024, 20000, $all ],
 	[ 'max_connections', 20, 1000, $named ],
 	[ 'max_prepared_transactions', 5, 1000, $named ],
 	[ 'max_worker_processes', 8, 1000, $named ],
@@ -138,6 +139,8 @@ $node->sql(q{
 	CREATE TABLE t (n int);
 	INSERT INTO t VALUES (1);
 	SELECT count(summary_cache_define('s' || g, 'main', 'SELECT n, repeat(''x'', 20000) AS x FROM t')) FROM generate_series(0, 200) g;
+	SELECT summary_cache_define('keyed', 'main', 'SELECT n, repeat(''x'', 20000) AS x FROM t WHERE n = 1 OR n = $1', parameters => '{n int}');
+	SELECT count(summary_cache_get('keyed', parameters => ARRAY[g::text])) FROM generate_series(0, 200) g;
 	SELECT summary_cache_define('large', 'main', 'SELECT repeat(n::text, 1048576 - 10) AS x FROM t');
 	SELECT count(summary_cache_get('s' || g)) FROM generate_series(0, 200) g;
 	SELECT summary_cache_get('large');
@@ -158,6 +161,9 @@ sub growth
 $session->query($_->(0, 0)) for $unchanged, $get;
 $session->query($contexts) for 1 .. 3;
 near(growth($unchanged->(1, 200)) / 200, figure($heading, 'each summary that it reads', $rows), 25, 'a summary that is read takes what the page says');
+my $unchanged_keyed = sub { return "SELECT count(summary_cache_unchanged('keyed', 'none', ARRAY[g::text])) FROM generate_series($_[0], $_[1]) g" };
+$session->query($unchanged_keyed->(0, 0));
+near(growth($unchanged_keyed->(1, 200)) / 200, figure($heading, 'each document with parameters that it reads', $rows), 25, '... and a document with parameters');
 near(growth(q{SELECT length(summary_cache_get('large')::text)}), figure($heading, 'a document of 1 MB', $rows), 2, '... and a document');
 is($session->query('SHOW summary_cache.local_memory_limit'), '64MB', 'documents have room');
 my $copies = growth($get->(1, 200));
@@ -228,6 +234,22 @@ is($each{'all again'}, $each{one}, '... which may be all');
 is($each{all} - $each{one}, figure($heading, '... and for each index of a member that its query reads', $rows), '... and the indexes of those that it reads');
 is($each{'define one'}, figure($heading, 'a definition, for each member of a source\'s tree', $rows), 'a definition locks each partition')
 	or diag(explain(\%locks));
+
+#
+# Places for documents with parameters
+#
+restart_with('summary_cache.max_sections' => 10, 'summary_cache.max_documents' => 20);
+$node->sql(q{
+	DROP EXTENSION summary_cache CASCADE;
+	CREATE EXTENSION summary_cache;
+	SET client_min_messages = error;
+	SELECT summary_cache_define('keyed', s, format('SELECT count(*) AS %s FROM t WHERE n = $1', s), parameters => '{n int}') FROM unnest('{a,b,c}'::text[]) s;
+	SELECT count(summary_cache_get('keyed', parameters => ARRAY[g::text])) FROM generate_series(1, 50) g;
+});
+is($node->sql(q{SELECT documents FROM summary_cache_stats WHERE summary = 'keyed'}), 10, 'the sections of documents have the places of max_sections and max_documents together');
+restart_with('summary_cache.max_sections' => 1000, 'summary_cache.max_documents' => 0);
+is($node->sql(q{SELECT status FROM generate_series(1, 2), summary_cache_fetch('keyed', parameters => '{1}')}), "private\nprivate", '... and without a place each read is private');
+restart_with('summary_cache.max_documents' => 1024);
 
 #
 # Room for documents

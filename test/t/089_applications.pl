@@ -1,4 +1,4 @@
-# Proves that each recipe of doc/applications.md does what that page says.
+# Proves that each recipe of doc/applications.md does what that page says; those for tenants are in 089_tenants.
 
 use strict;
 use warnings;
@@ -235,69 +235,6 @@ my @said = map { s/^(?:psql:<stdin>:\d+: )?NOTICE: +//r } grep { /NOTICE: / } sp
 cmp_ok(scalar @said, '>', 0, 'a definition says something');
 is_deeply([ map { (split /\|/)[2] } split /\n/, app('test_shop', $notices) ], \@said, '... the same as the page\'s query');
 app('test_shop', q{SELECT summary_cache_drop('unseen')});
-
-#
-# A summary for each tenant
-#
-$heading = 'A summary for each tenant';
-app('postgres', 'CREATE DATABASE tenants TEMPLATE test_template');
-app('tenants', q{
-	CREATE TABLE account (id int PRIMARY KEY);
-	INSERT INTO account SELECT generate_series(1, 200);
-	CREATE TABLE orders (tenant int REFERENCES account ON DELETE CASCADE, total int);
-});
-app('tenants', scalar $page->blocks('sql', $heading));
-app('tenants', 'SELECT marker.add(t) FROM generate_series(1, 3) t');
-$node->safe_psql('postgres', 'CREATE ROLE regress_writer LOGIN');
-app('tenants', 'GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON orders, account TO regress_writer');
-
-my $truth = sub { return app('tenants', "SELECT count(*) FROM orders WHERE tenant = $_[0]") };
-
-# Which documents a writer, who has no rights on the markers, makes stale; the answers are right again by themselves.
-sub concerns
-{
-	my ($sql, $expected, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-	$node->hit("tenant_$_", 'tenants') or die "tenant_$_ is no hit" for 1 .. 3;
-	my $current = sub { $node->sql(q{SELECT s.summary, sum(t.revision) FROM summary_cache_sections s, summary_cache_tables t
-		WHERE t.source = ANY (s.sources) GROUP BY 1}, 'tenants') };
-	my %before = map { split /\|/ } split /\n/, $current->();
-	$node->safe_psql('tenants', $sql, connstr => $node->connstr('tenants') . ' user=' . ($sql =~ /session_replication_role/ ? 'app' : 'regress_writer'));
-	my %after = map { split /\|/ } split /\n/, $current->();
-	is(join(' ', grep { $before{"tenant_$_"} != $after{"tenant_$_"} } 1 .. 3), $expected, "$name: which documents it ends");
-	for my $tenant (1 .. 3)
-	{
-		ok(wait_until(sub { app('tenants', fetch("tenant_$tenant", 'orders')) eq 'hit-revision ' . $truth->($tenant) }), "... tenant $tenant has the truth");
-	}
-	return;
-}
-
-concerns('INSERT INTO orders VALUES (1, 10), (1, 20)', '1', 'INSERT');
-concerns('INSERT INTO orders VALUES (2, 10), (3, 20)', '2 3', 'INSERT for two tenants');
-concerns('UPDATE orders SET total = total + 1 WHERE tenant = 2', '2', 'UPDATE');
-concerns('UPDATE orders SET tenant = 2 WHERE tenant = 1', '1 2', 'UPDATE that moves rows');
-concerns('DELETE FROM orders WHERE tenant = 3', '3', 'DELETE');
-concerns('INSERT INTO orders VALUES (4, 1)', '', 'a tenant without a summary');
-concerns('DELETE FROM orders WHERE false', '', 'a statement that writes no row');
-concerns("COPY orders FROM STDIN;\n3\t1\n\\.\n", '3', 'COPY');
-concerns(q{MERGE INTO orders o USING (VALUES (1), (2)) v (tenant) ON o.tenant = v.tenant AND o.total = 11
-	WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (v.tenant, 11)}, '1 2', 'MERGE');
-concerns('INSERT INTO orders SELECT t, 1 FROM generate_series(1, 200) t', '1 2 3', 'very many tenants');
-concerns('DELETE FROM account WHERE id = 3; INSERT INTO account VALUES (3)', '3', 'a cascade');
-concerns('INSERT INTO orders VALUES (NULL, 1)', '', 'a row of no tenant');
-concerns('TRUNCATE orders', '1 2 3', 'TRUNCATE');
-$node->safe_psql('postgres', 'GRANT SET ON PARAMETER session_replication_role TO app');
-concerns(q{SET session_replication_role = replica; INSERT INTO orders VALUES (2, 1)}, '2', 'written as by a replica');
-
-my $writer = session('tenants');
-my $adder = session('tenants');
-$writer->query('BEGIN; INSERT INTO orders VALUES (9, 1)');
-$adder->send_sql('SELECT marker.add(9); ' . fetch('tenant_9', 'orders'));
-ok($node->poll('SELECT ' . $writer->pid . ' = ANY (pg_blocking_pids(' . $adder->pid . '))'), 'a marker is added after who writes now');
-$writer->query('COMMIT');
-like($adder->result, qr/miss 1$/, '... so that nothing is missed');
-$_->quit for $writer, $adder;
 
 #
 # Django
