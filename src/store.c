@@ -1357,7 +1357,7 @@ sc_store_find_or_create(const ScDocKey *key, const ScValues *values)
 int
 sc_store_max_sections(void)
 {
-	return store->nsections;
+	return store->nsummaries;
 }
 
 int
