@@ -125,7 +125,7 @@ typedef struct Summary
  * A summary, which has a document if it has no parameters; else its documents have
  * entries of their own, behind those of all summaries.
  */
-typedef struct Entry
+typedef struct StoreEntry
 {
 	LWLock		lock;			/* protects what follows unless said otherwise */
 
@@ -178,7 +178,7 @@ typedef struct Entry
 								 * 0: never */
 	uint32		reads_noted;	/* how many there were then */
 	bool		is_wanted;		/* it was loaded, and is to be refreshed */
-} Entry;
+} StoreEntry;
 
 typedef struct Store
 {
@@ -227,7 +227,7 @@ typedef struct EntryOfValues
 static HTAB *by_name;			/* under ScShared.lock */
 static HTAB *by_values;			/* likewise */
 static Store *store;
-static Entry *entries;
+static StoreEntry *entries;
 static Summary *summaries;		/* of the first entries */
 static Section *sections;
 static void *area_place;
@@ -254,7 +254,7 @@ store_size(void)
 {
 	Size		size = MAXALIGN(sizeof(Store));
 
-	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Entry), max_entries())));
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(StoreEntry), max_entries())));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Summary), sc_max_sections)));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Section), max_entries())));
 	size = add_size(size, hash_estimate_size(sc_max_sections, sizeof(EntryOfSummary)));
@@ -269,7 +269,7 @@ store_attach(void)
 	HASHCTL		info;
 
 	store = ShmemInitStruct(SC_NAME " store", sizeof(Store), &found);
-	entries = ShmemInitStruct(SC_NAME " entries", sizeof(Entry) * max_entries(), &found);
+	entries = ShmemInitStruct(SC_NAME " entries", sizeof(StoreEntry) * max_entries(), &found);
 	summaries = ShmemInitStruct(SC_NAME " summaries", sizeof(Summary) * sc_max_sections, &found);
 	sections = ShmemInitStruct(SC_NAME " sections", sizeof(Section) * max_entries(), &found);
 	area_place = ShmemInitStruct(SC_NAME " documents", area_size(), &found);
@@ -306,11 +306,10 @@ largest_piece(dsa_area *area)
 	return fits;
 }
 
+/* All but the area: nothing is in use. */
 static void
-store_init(int tranche)
+entries_init(int tranche)
 {
-	dsa_area   *area;
-
 	store->nsummaries = sc_max_sections;
 	store->nentries = max_entries();
 	store->nsections = max_entries();
@@ -322,11 +321,11 @@ store_init(int tranche)
 	pg_atomic_init_u64(&store->evicted, 0);
 	pg_atomic_init_u64(&store->given_up, 0);
 
-	memset(entries, 0, sizeof(Entry) * store->nentries);
+	memset(entries, 0, sizeof(StoreEntry) * store->nentries);
 	memset(summaries, 0, sizeof(Summary) * store->nsummaries);
 	for (int i = 0; i < store->nentries; i++)
 	{
-		Entry	   *entry = &entries[i];
+		StoreEntry *entry = &entries[i];
 
 		LWLockInitialize(&entry->lock, tranche);
 		entry->sections = -1;
@@ -357,6 +356,14 @@ store_init(int tranche)
 		sections[i].chunk = InvalidDsaPointer;
 		sections[i].next = i + 1 < store->nsections ? i + 1 : -1;
 	}
+}
+
+static void
+store_init(int tranche)
+{
+	dsa_area   *area;
+
+	entries_init(tranche);
 
 	/*
 	 * The area never grows beyond its place: no segment is created later, so
@@ -451,7 +458,7 @@ free_parts(Section *section)
 
 /* The values that a document has, in shared memory; NULL: it is without parameters. */
 static const ScValues *
-values_of(const Entry *entry)
+values_of(const StoreEntry *entry)
 {
 	return DsaPointerIsValid(entry->values) ? dsa_get_address(documents_area(), entry->values) : NULL;
 }
@@ -475,7 +482,7 @@ sc_store_key(const char *summary, const ScValues *values)
 
 /* What the summary has once of which an entry in use is. */
 static Summary *
-summary_of(const Entry *entry)
+summary_of(const StoreEntry *entry)
 {
 	Assert(entry->summary != NONE || entry - entries < store->nsummaries);
 	return &summaries[entry->summary == NONE ? entry - entries : entry->summary];
@@ -483,7 +490,7 @@ summary_of(const Entry *entry)
 
 /* Its options; without a lock those that another one has by now, or none. */
 static const ScOptions *
-options_of(const Entry *entry)
+options_of(const StoreEntry *entry)
 {
 	static const ScOptions none = {SC_UNSET, SC_UNSET, SC_UNSET, SC_UNSET, SC_UNSET, {0}};
 	int			summary = entry->summary;
@@ -495,7 +502,7 @@ options_of(const Entry *entry)
 
 /* Is an entry this document's, of this database?  Caller holds a lock that protects it. */
 static bool
-is_of(const Entry *entry, const ScDocKey *key)
+is_of(const StoreEntry *entry, const ScDocKey *key)
 {
 	return entry->dboid == MyDatabaseId && entry->values_hash == key->values &&
 		strcmp(NameStr(summary_of(entry)->name), NameStr(key->summary)) == 0;
@@ -547,7 +554,7 @@ entry_lookup(Oid dboid, const ScDocKey *key)
 
 /* Caller holds ScShared.lock and the entry's, both exclusive. */
 static void
-entry_reset(Entry *entry)
+entry_reset(StoreEntry *entry)
 {
 	entry->no_room = false;
 	entry->reads_before = 0;
@@ -586,7 +593,7 @@ summary_take(Oid dboid, const char *name, bool *busy)
 	int			index = store->free_summary;
 	EntryKey	key = entry_key(dboid, name);
 	EntryOfSummary *found;
-	Entry	   *entry;
+	StoreEntry *entry;
 
 	*busy = false;
 	if (index < 0)
@@ -629,8 +636,8 @@ summary_take(Oid dboid, const char *name, bool *busy)
 static void
 ring_add(int index)
 {
-	Entry	   *entry = &entries[index];
-	Entry	   *summary = &entries[entry->summary];
+	StoreEntry *entry = &entries[index];
+	StoreEntry *summary = &entries[entry->summary];
 
 	if (summary->hand == NONE)
 		summary->hand = entry->next_document = entry->prev_document = index;
@@ -648,8 +655,8 @@ ring_add(int index)
 static void
 ring_remove(int index)
 {
-	Entry	   *entry = &entries[index];
-	Entry	   *summary = &entries[entry->summary];
+	StoreEntry *entry = &entries[index];
+	StoreEntry *summary = &entries[entry->summary];
 
 	if (entry->next_document == index)
 		summary->hand = NONE;
@@ -670,7 +677,7 @@ document_take(int summary, uint64 hash, dsa_pointer values, bool *busy)
 	int			index = store->free_document;
 	ValuesKey	key = {summary, hash};
 	EntryOfValues *found;
-	Entry	   *entry;
+	StoreEntry *entry;
 
 	*busy = false;
 	if (index < 0)
@@ -729,7 +736,7 @@ section_release(int section)
 
 /* One of its encoded forms.  Caller holds the summary's lock, exclusive. */
 static void
-drop_form(Entry *entry, int encoding)
+drop_form(StoreEntry *entry, int encoding)
 {
 	if (DsaPointerIsValid(entry->forms[encoding]))
 		dsa_free(documents_area(), entry->forms[encoding]);
@@ -738,7 +745,7 @@ drop_form(Entry *entry, int encoding)
 
 /* All of them. */
 static void
-drop_forms(Entry *entry)
+drop_forms(StoreEntry *entry)
 {
 	for (int i = 0; i < SC_ENCODINGS; i++)
 		drop_form(entry, i);
@@ -747,7 +754,7 @@ drop_forms(Entry *entry)
 /* Note how large a document is, without its forms.  Caller holds ScShared.lock and the
  * entry's, both exclusive. */
 static void
-set_size(Entry *entry, Size size)
+set_size(StoreEntry *entry, Size size)
 {
 	if (entry->summary != NONE)
 	{
@@ -763,7 +770,7 @@ set_size(Entry *entry, Size size)
  * same.  Caller holds the summary's lock, exclusive.
  */
 static void
-drop_document(Entry *entry)
+drop_document(StoreEntry *entry)
 {
 	int			next;
 
@@ -782,19 +789,19 @@ drop_document(Entry *entry)
 
 /* The same, and nothing that is being built is to be published. */
 static void
-clear_locked(Entry *entry)
+clear_locked(StoreEntry *entry)
 {
 	drop_document(entry);
 	entry->generation++;
 }
 
 /* The entry of a document of this database, locked exclusively; NULL if there is none. */
-static Entry *
+static StoreEntry *
 lock_entry(const ScDocKey *key)
 {
 	for (;;)
 	{
-		Entry	   *entry;
+		StoreEntry *entry;
 		int			index;
 
 		LWLockAcquire(&sc_shared->lock, LW_SHARED);
@@ -813,7 +820,7 @@ lock_entry(const ScDocKey *key)
 
 /* The failure of an entry is no matter any more.  Caller holds the lock, exclusive. */
 static void
-forget_failure(Entry *entry)
+forget_failure(StoreEntry *entry)
 {
 	entry->failure.failures = 0;
 	if (entry->summary == NONE)
@@ -829,7 +836,7 @@ forget_failure(Entry *entry)
 static void
 clear_one(const ScDocKey *key)
 {
-	Entry	   *entry = lock_entry(key);
+	StoreEntry *entry = lock_entry(key);
 
 	if (entry == NULL)
 		return;
@@ -846,7 +853,7 @@ clear_one(const ScDocKey *key)
  * documents with parameters.  Caller holds the entry's lock, exclusive.
  */
 static bool
-entry_release(Entry *entry)
+entry_release(StoreEntry *entry)
 {
 	int			index = (int) (entry - entries);
 
@@ -892,7 +899,7 @@ entry_release(Entry *entry)
 
 /* Caller holds the entry's lock, exclusive. */
 static bool
-forget_locked(Entry *entry)
+forget_locked(StoreEntry *entry)
 {
 	clear_locked(entry);
 	return entry_release(entry);
@@ -926,7 +933,7 @@ forget_documents(const char *name)
 
 	while (any_document(name, &key) != NONE)
 	{
-		Entry	   *entry;
+		StoreEntry *entry;
 
 		CHECK_FOR_INTERRUPTS();
 		entry = lock_entry(&key);
@@ -961,7 +968,7 @@ sc_store_forget(const char *name)
 	sc_store_attach();
 	for (;;)
 	{
-		Entry	   *entry;
+		StoreEntry *entry;
 		bool		forgotten;
 
 		forget_documents(name);
@@ -984,7 +991,7 @@ sc_store_forget_database(Oid dboid)
 	/* documents with parameters before their summaries */
 	for (int i = store->nentries - 1; i >= 0; i--)
 	{
-		Entry	   *entry = &entries[i];
+		StoreEntry *entry = &entries[i];
 
 		if (entry->dboid != dboid)
 			continue;
@@ -1023,7 +1030,7 @@ is_document(int index)
  * entry.
  */
 static bool
-has_requests(Entry *entry)
+has_requests(StoreEntry *entry)
 {
 	return pg_atomic_read_u32(&entry->requests.refresh) != 0 ||
 		pg_atomic_read_u32(&entry->requests.notify) != 0;
@@ -1033,7 +1040,7 @@ has_requests(Entry *entry)
 static bool
 may_give(int index, Need need)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	if (!OidIsValid(entry->dboid))
 		return false;
@@ -1062,7 +1069,7 @@ is_spared(int index, Need need)
  * document with parameters is another one.
  */
 static Summary *
-lock_summary(Entry *entry)
+lock_summary(StoreEntry *entry)
 {
 	if (entry->summary != NONE)
 		LWLockAcquire(&entries[entry->summary].lock, LW_EXCLUSIVE);
@@ -1070,7 +1077,7 @@ lock_summary(Entry *entry)
 }
 
 static void
-unlock_summary(Entry *entry)
+unlock_summary(StoreEntry *entry)
 {
 	if (entry->summary != NONE)
 		LWLockRelease(&entries[entry->summary].lock);
@@ -1083,7 +1090,7 @@ unlock_summary(Entry *entry)
 static bool
 give_way(int index, Need need, bool wait)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	bool		gives_entry = need == NEED_ENTRY || need == NEED_DOCUMENT;
 	bool		gave = false;
 
@@ -1126,7 +1133,7 @@ give_way(int index, Need need, bool wait)
 static bool
 clock_is_unread(int index, uint64 *reads)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	uint64		now;
 
 	if (pg_atomic_read_u64(&entry->version) & VERSION_UNREAD)
@@ -1386,7 +1393,7 @@ sc_store_next_here(int index)
 void
 sc_store_name(int index, ScDocKey *key, ScValues **values)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	sc_store_attach();
 	LWLockAcquire(&entry->lock, LW_SHARED);
@@ -1539,7 +1546,7 @@ sc_store_min_refresh_interval(int index)
 bool
 sc_store_open(int index, const ScDocKey *key, ScView *view)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	int			n = 0;
 
 	sc_store_attach();
@@ -1641,7 +1648,7 @@ is_section(const Section *section, const char *name)
 
 /* The entry's section of a name, -1 if there is none; caller holds the lock. */
 static int
-find_section(const Entry *entry, const char *name)
+find_section(const StoreEntry *entry, const char *name)
 {
 	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		if (is_section(&sections[i], name))
@@ -1655,7 +1662,7 @@ find_section(const Entry *entry, const char *name)
  * changed, if there is no room.
  */
 static bool
-arrange_sections(Entry *entry, const ScPublication *publication)
+arrange_sections(StoreEntry *entry, const ScPublication *publication)
 {
 	int			old = entry->sections;
 	int			next = store->free_section;
@@ -1725,7 +1732,7 @@ extent_of(const ScPublication *publication, int s)
  * were proven current?  Caller holds the entry's lock.
  */
 static bool
-is_rest_there(const Entry *entry, const ScPublication *publication)
+is_rest_there(const StoreEntry *entry, const ScPublication *publication)
 {
 	for (int s = 0; s < publication->nsections; s++)
 	{
@@ -1817,7 +1824,7 @@ swap_parts(Section *section, const ScPublication *publication, int s, dsa_pointe
  * exclusive, and has seen that the rest is there.
  */
 static bool
-swap_chunks(Entry *entry, const ScPublication *publication, dsa_pointer *copies)
+swap_chunks(StoreEntry *entry, const ScPublication *publication, dsa_pointer *copies)
 {
 	bool		changed = false;
 
@@ -1854,7 +1861,7 @@ eager_by(const ScOptions *options)
  * eager.  Caller holds both locks, exclusive.
  */
 static void
-note_publication(Entry *entry, const ScPublication *publication)
+note_publication(StoreEntry *entry, const ScPublication *publication)
 {
 	uint64		retry_at = 0;
 	uint8		eager = eager_by(&publication->options);
@@ -1894,7 +1901,7 @@ note_publication(Entry *entry, const ScPublication *publication)
 
 /* Bytes of what an entry has, without its forms.  Caller holds the lock. */
 static Size
-document_size(const Entry *entry)
+entry_size(const StoreEntry *entry)
 {
 	Size		size = 0;
 
@@ -1912,7 +1919,7 @@ sc_store_has_values(const ScValues *there, const ScValues *values, const ScValue
 
 /* May it still be published?  Caller holds the entry's lock. */
 static bool
-is_for(const ScPublication *publication, const Entry *entry)
+is_for(const ScPublication *publication, const StoreEntry *entry)
 {
 	const ScValues *values = values_of(entry);
 
@@ -1932,7 +1939,7 @@ is_for(const ScPublication *publication, const Entry *entry)
 static ScPutResult
 check_size(int index, const ScPublication *publication, Size *size, bool *others_give_way)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	/* to a debug build that is to fail, it is 1 GB larger, less 100 bytes */
 	Size		body = VARHDRSZ + 2 + (SC_FAILS("size") ? MaxAllocSize - 100 : 0);
@@ -1983,7 +1990,7 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 static void
 drop_own_document(int index, const ScPublication *publication)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	if (entry->sections >= 0 && is_for(publication, entry))
@@ -1997,7 +2004,7 @@ drop_own_document(int index, const ScPublication *publication)
  * are to be given back all the same, if something is not there.
  */
 static bool
-copy_rest(const Entry *entry, const ScPublication *publication, ScPublication *whole)
+copy_rest(const StoreEntry *entry, const ScPublication *publication, ScPublication *whole)
 {
 	int		   *first = palloc(sizeof(int) * (publication->nsections + 1));
 	int			room = count_chunks(publication);
@@ -2047,7 +2054,7 @@ copy_rest(const Entry *entry, const ScPublication *publication, ScPublication *w
 static bool
 replace_own_document(int index, const ScPublication *publication, ScPublication *whole)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	bool		have_all;
 
 	*whole = *publication;
@@ -2066,7 +2073,7 @@ replace_own_document(int index, const ScPublication *publication, ScPublication 
 static void
 note_refused_size(int index, const ScPublication *publication, Size size)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	if (is_for(publication, entry))
@@ -2083,7 +2090,7 @@ note_refused_size(int index, const ScPublication *publication, Size size)
 static ScPutResult
 put_if_room(int index, const ScPublication *publication)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	dsa_pointer *copies = palloc(sizeof(dsa_pointer) * Max(count_chunks(publication), 1));
 	ScPutResult result;
 
@@ -2110,7 +2117,7 @@ put_if_room(int index, const ScPublication *publication)
 				drop_forms(entry);
 			}
 			note_publication(entry, publication);
-			set_size(entry, document_size(entry));
+			set_size(entry, entry_size(entry));
 			summary_of(entry)->refused_size = 0;
 		}
 		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
@@ -2130,7 +2137,7 @@ put_if_room(int index, const ScPublication *publication)
  * these have taken most of the memory.
  */
 static bool
-make_room(int index)
+room_for(int index)
 {
 	int			summary = entries[index].summary;
 
@@ -2179,7 +2186,7 @@ sc_store_put(int index, const ScPublication *publication)
 			publication = &whole;
 			result = put_if_room(index, publication);
 		}
-		while (sc_store_lacked_room(result) && others_give_way && make_room(index))
+		while (sc_store_lacked_room(result) && others_give_way && room_for(index))
 			result = put_if_room(index, publication);
 		if (result == SC_PUT_NO_MEMORY && others_give_way)
 			note_refused_size(index, publication, size);
@@ -2197,7 +2204,7 @@ sc_store_put(int index, const ScPublication *publication)
  */
 
 static ScForm *
-form_of(const Entry *entry, ScEncoding encoding)
+form_of(const StoreEntry *entry, ScEncoding encoding)
 {
 	return DsaPointerIsValid(entry->forms[encoding]) ?
 		dsa_get_address(documents_area(), entry->forms[encoding]) : NULL;
@@ -2205,7 +2212,7 @@ form_of(const Entry *entry, ScEncoding encoding)
 
 /* Has the document parts with these hashes?  Caller holds the lock. */
 static bool
-has_hashes(const Entry *entry, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
+has_hashes(const StoreEntry *entry, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
 {
 	int			n = 0;
 
@@ -2218,7 +2225,7 @@ has_hashes(const Entry *entry, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
 
 /* The bytes of all forms but one.  Caller holds the lock. */
 static Size
-forms_size(const Entry *entry, ScEncoding but)
+forms_size(const StoreEntry *entry, ScEncoding but)
 {
 	Size		size = 0;
 
@@ -2230,7 +2237,7 @@ forms_size(const Entry *entry, ScEncoding but)
 
 /* Can it be kept, if there is room, and is it within the summary's own limit? */
 static ScPutResult
-check_form(Entry *entry, const ScDocKey *key, ScEncoding encoding,
+check_form(StoreEntry *entry, const ScDocKey *key, ScEncoding encoding,
 		   uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
 {
 	int			limit = options_of(entry)->memory_limit;
@@ -2238,7 +2245,7 @@ check_form(Entry *entry, const ScDocKey *key, ScEncoding encoding,
 
 	if (!is_of(entry, key) || !has_hashes(entry, hashes, nhashes))
 		return SC_PUT_OUTDATED;
-	size += document_size(entry);
+	size += entry_size(entry);
 	if (limit != SC_UNSET && size > (Size) limit * 1024)
 		return SC_PUT_OVER_LIMIT;
 	return size > store->largest ? SC_PUT_NO_MEMORY : SC_PUT_CHANGED;
@@ -2248,7 +2255,7 @@ ScPutResult
 sc_store_put_form(int index, const ScDocKey *key, ScEncoding encoding,
 				  uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	dsa_area   *area = documents_area();
 	ScPutResult result;
 	dsa_pointer copy;
@@ -2285,7 +2292,7 @@ ScFormState
 sc_store_form(int index, const ScDocKey *key, const char *etag, const ScEncoding *wanted, int nwanted,
 			  ScEncoding *encoding, bytea **form)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	ScFormState state = SC_FORM_NONE;
 
 	sc_store_attach();
@@ -2316,7 +2323,7 @@ sc_store_form(int index, const ScDocKey *key, const char *etag, const ScEncoding
 void
 sc_store_missing_forms(int index, const ScDocKey *key, const char *etag, int *levels)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	sc_store_attach();
 	memset(levels, 0, sizeof(int) * SC_ENCODINGS);
@@ -2335,7 +2342,7 @@ void
 sc_store_note_forms(int index, const ScDocKey *key, uint64 made, uint64 failed, uint64 not_kept,
 					int64 begin_ns, int64 pause_ns, double rest)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	int64		now = sc_clock_now();
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
@@ -2357,7 +2364,7 @@ sc_store_note_forms(int index, const ScDocKey *key, uint64 made, uint64 failed, 
 Size
 sc_store_forms_size(int index, const ScDocKey *key)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	Size		size = 0;
 
 	sc_store_attach();
@@ -2372,7 +2379,7 @@ sc_store_forms_size(int index, const ScDocKey *key)
 void
 sc_store_account(int index, const ScDocKey *key, ScCause cause, bool ran, int64 build_ns, ScPutResult result)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	if (is_of(entry, key))
@@ -2400,7 +2407,7 @@ sc_store_account(int index, const ScDocKey *key, ScCause cause, bool ran, int64 
 bool
 sc_store_invalidate_section(const ScDocKey *key, const char *name)
 {
-	Entry	   *entry = lock_entry(key);
+	StoreEntry *entry = lock_entry(key);
 	int			section;
 
 	if (entry == NULL)
@@ -2438,7 +2445,7 @@ sc_store_invalidate_all(const ScDocKey *key, const char *name)
 bool
 sc_store_note_etag(int index, const char *etag)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	uint64		hash = etag[0] ? hash_bytes_extended((const unsigned char *) etag, (int) strlen(etag), 0) : 0;
 	bool		is_new;
 
@@ -2464,7 +2471,7 @@ sc_store_is_failing(int index, bool *of_inline)
 bool
 sc_store_failure_is_outdated(int index)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	uint64		ddl = ddl_revision();
 	bool		outdated;
 
@@ -2478,7 +2485,7 @@ sc_store_failure_is_outdated(int index)
 
 /* Keep the message of a failure; that of a document with parameters where there is room. */
 static void
-keep_message(Entry *entry, const char *message, int len)
+keep_message(StoreEntry *entry, const char *message, int len)
 {
 	char	   *place = summary_of(entry)->message;
 
@@ -2502,7 +2509,7 @@ void
 sc_store_record_failure(int index, const ScDocKey *key, const ScBegun *begun,
 						const ErrorData *error, bool of_inline)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	Failure    *failure = &entry->failure;
 	int64		now = sc_clock_now();
 	const char *message = error->message ? error->message : "unknown error";
@@ -2534,7 +2541,7 @@ sc_store_record_failure(int index, const ScDocKey *key, const ScBegun *begun,
 void
 sc_store_failure(int index, const ScDocKey *key, ScFailure *failure)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	LWLockAcquire(&entry->lock, LW_SHARED);
 	memset(failure, 0, sizeof(*failure));
@@ -2593,7 +2600,7 @@ sc_store_evictions(ScEvictions *evictions)
  * caller holds its lock.
  */
 static void
-look_at_words(const Entry *entry, bool *moved, bool *pending)
+look_at_words(const StoreEntry *entry, bool *moved, bool *pending)
 {
 	if (!sc_settings_is_eager(options_of(entry)))
 		return;
@@ -2618,7 +2625,7 @@ sc_store_request_eager(Oid dboid)
 	sc_store_attach();
 	for (int i = -1; (i = sc_store_next_used(i, &owner)) >= 0;)
 	{
-		Entry	   *entry = &entries[i];
+		StoreEntry *entry = &entries[i];
 		bool		moved = false;
 
 		if (OidIsValid(dboid) && owner != dboid)
@@ -2653,7 +2660,7 @@ sc_store_is_here(int index)
 void
 sc_store_note_try(int index, const ScDocKey *key, bool of_inline, int64 begin_ns, ScTry outcome)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 
 	LWLockAcquire(&entry->lock, LW_SHARED);
 	/* or readers of another summary would take it for theirs */
@@ -2667,7 +2674,7 @@ sc_store_note_try(int index, const ScDocKey *key, bool of_inline, int64 begin_ns
 void
 sc_store_note_refresh(int index, const ScDocKey *key, int64 begin_ns)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	int64		now = sc_clock_now();
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
@@ -2685,7 +2692,7 @@ sc_store_note_refresh(int index, const ScDocKey *key, int64 begin_ns)
 void
 sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns, int64 pause_ns, double rest)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	int64		now = sc_clock_now();
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
@@ -2725,7 +2732,7 @@ sc_store_settle_eager(void)
 	LWLockRelease(&sc_shared->lock);
 	for (int i = 0; i < store->nentries; i++)
 	{
-		Entry	   *entry = &entries[i];
+		StoreEntry *entry = &entries[i];
 
 		if (!OidIsValid(entry->dboid))
 			continue;
@@ -2789,7 +2796,7 @@ store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 bool
 sc_store_copy(int index, ScStored *stored)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	int64		now;
 	char	   *p;
 
@@ -2930,7 +2937,7 @@ sc_store_load_end(void)
 
 /* Publish what was loaded, in an entry that is just taken.  False if there is no room. */
 static bool
-publish_loaded(Entry *entry, const ScPublication *publication, dsa_pointer *copies)
+publish_loaded(StoreEntry *entry, const ScPublication *publication, dsa_pointer *copies)
 {
 	bool		published;
 
@@ -2940,7 +2947,7 @@ publish_loaded(Entry *entry, const ScPublication *publication, dsa_pointer *copi
 	if (published)
 	{
 		(void) swap_chunks(entry, publication, copies);
-		set_size(entry, document_size(entry));
+		set_size(entry, entry_size(entry));
 		summary_of(entry)->options = publication->options;
 		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
@@ -3081,7 +3088,7 @@ sc_store_note_reads(TimestampTz now)
 
 	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
 	{
-		Entry	   *entry = &entries[i];
+		StoreEntry *entry = &entries[i];
 		uint64		reads = all_reads(i);
 
 		/* the counters may have been reset */
@@ -3116,7 +3123,7 @@ sc_store_request_wanted(void)
 bool
 sc_store_waits_for_replay(int index)
 {
-	Entry	   *entry = &entries[index];
+	StoreEntry *entry = &entries[index];
 	bool		waits;
 
 	/* who waits for it has seen that what is there will not do */

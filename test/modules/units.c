@@ -16,6 +16,7 @@
 #include "../../src/filemap.c"
 #include "../../src/label.c"
 #include "../../src/commit.c"
+#include "../../src/values.c"
 #include "../../src/store.c"
 #include "../../src/local.c"
 #include "../../src/save.c"
@@ -75,12 +76,14 @@ start(int max_tables, int max_sections)
 {
 	HASHCTL		info = {.keysize = sizeof(uint64),.entrysize = sizeof(SlotEntry)};
 	HASHCTL		entry_info = {.keysize = sizeof(EntryKey),.entrysize = sizeof(EntryOfSummary)};
+	HASHCTL		values_info = {.keysize = sizeof(ValuesKey),.entrysize = sizeof(EntryOfValues)};
 	Size		largest = 0;
 	static bool attached = false;
 
 	MemoryContextSwitchTo(TopMemoryContext);
 	sc_max_tables = max_tables;
 	sc_max_sections = max_sections;
+	sc_max_documents = 0;
 	sc_memory_limit = AREA_KB;
 
 	sc_shared = palloc0(sizeof(ScShared));
@@ -99,7 +102,9 @@ start(int max_tables, int max_sections)
 	if (store)
 		largest = store->largest;
 	store = palloc0(sizeof(Store));
-	entries = hash_create("entries", max_sections, &entry_info, HASH_ELEM | HASH_BLOBS);
+	by_name = hash_create("entries", max_sections, &entry_info, HASH_ELEM | HASH_BLOBS);
+	by_values = hash_create("values", 1, &values_info, HASH_ELEM | HASH_BLOBS);
+	entries = palloc0(sizeof(StoreEntry) * max_sections);
 	summaries = palloc0(sizeof(Summary) * max_sections);
 	sections = palloc0(sizeof(Section) * max_sections);
 
@@ -113,25 +118,28 @@ start(int max_tables, int max_sections)
 		store_init(TRANCHE);
 	else
 	{
-		dsa_area   *area = documents_area();
-
-		(void) area;
-		store->nsummaries = store->nsections = max_sections;
+		entries_init(TRANCHE);
 		store->largest = largest;
-		pg_atomic_init_u32(&store->hand, 0);
-		pg_atomic_init_u64(&store->evicted, 0);
-		pg_atomic_init_u64(&store->given_up, 0);
-		for (int i = 0; i < max_sections; i++)
-		{
-			LWLockInitialize(&summaries[i].lock, TRANCHE);
-			summaries[i].sections = -1;
-			summaries[i].next_free = i + 1 < max_sections ? i + 1 : -1;
-			pg_atomic_init_u64(&summaries[i].version, ((uint64) i << VERSION_BITS) + VERSION_STEP);
-			sections[i].chunk = InvalidDsaPointer;
-			sections[i].next = i + 1 < max_sections ? i + 1 : -1;
-		}
 	}
 	attached = true;
+}
+
+/* The key of a summary; good for some calls. */
+static const ScDocKey *
+key_of(const char *summary)
+{
+	static ScDocKey keys[8];
+	static int	n = 0;
+	ScDocKey   *key = &keys[n++ % lengthof(keys)];
+
+	*key = sc_store_key(summary, NULL);
+	return key;
+}
+
+static int
+entry_named(const char *summary, bool create)
+{
+	return create ? sc_store_find_or_create(key_of(summary), NULL) : sc_store_find(key_of(summary));
 }
 
 static uint64
@@ -225,16 +233,16 @@ test_slots(PG_FUNCTION_ARGS)
 static ScChunk *
 make(const char *section, const char *body, Size len, int64 labelled_at)
 {
-	Size		offset = MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen));
+	Size		offset = sc_chunk_name_offset(1) + strlen(section) + 1;
 	ScChunk    *chunk = palloc0(offset + len);
 
 	chunk->size = offset + len;
-	namestrcpy(&chunk->section, section);
 	chunk->nparts = 1;
 	chunk->labelled_at = labelled_at;
 	chunk->nwords = 1;
 	chunk->words[0].slot = SC_CLUSTER_SLOT;
 	chunk->words[0].revision = revision_of(SC_CLUSTER_SLOT);
+	strcpy(SC_CHUNK_SECTION(chunk), section);
 	chunk->keys_offset = chunk->body_offset = (uint32) offset;
 	chunk->body_len = (uint32) len;
 	memset(SC_CHUNK_BODY(chunk), body[0], len);
@@ -248,7 +256,7 @@ static ScPutResult
 put(int index, const char *summary, int n, const char **names, ScChunk **chunks)
 {
 	static const int one_each[] = {0, 1, 2, 3, 4};
-	ScPublication publication = {summary, sc_store_generation(index), n, names, one_each, chunks, NULL, true};
+	ScPublication publication = {*key_of(summary), NULL, NULL, sc_store_generation(index), n, names, one_each, chunks, NULL, true};
 
 	sc_settings_unset(&publication.options);
 	for (int i = 0; i < n; i++)
@@ -261,7 +269,7 @@ static ScPutResult
 put_parts(int index, const char *summary, const char *name, int nparts, ScChunk **chunks, const int64 *expected)
 {
 	int			first[] = {0, nparts};
-	ScPublication publication = {summary, sc_store_generation(index), 1, &name, first, chunks, expected, true};
+	ScPublication publication = {*key_of(summary), NULL, NULL, sc_store_generation(index), 1, &name, first, chunks, expected, true};
 
 	sc_settings_unset(&publication.options);
 	for (int i = 0; i < nparts; i++)
@@ -283,7 +291,7 @@ bytes_of(int index, const char *summary)
 	ScView		view;
 
 	initStringInfo(&bytes);
-	CHECK(sc_store_open(index, summary, &view));
+	CHECK(sc_store_open(index, key_of(summary), &view));
 	for (int i = 0; i < view.nchunks; i++)
 	{
 		CHECK(view.chunks[i]->part == i && view.chunks[i]->nparts == view.nchunks);
@@ -301,9 +309,9 @@ names_of(int index, const char *summary)
 	ScView		view;
 
 	initStringInfo(&names);
-	CHECK(sc_store_open(index, summary, &view));
+	CHECK(sc_store_open(index, key_of(summary), &view));
 	for (int i = 0; i < view.nchunks; i++)
-		appendStringInfo(&names, "%s%s", NameStr(view.chunks[i]->section), view.invalidated[i] ? "!" : "");
+		appendStringInfo(&names, "%s%s", SC_CHUNK_SECTION(view.chunks[i]), view.invalidated[i] ? "!" : "");
 	sc_store_close(index);
 	return names.data;
 }
@@ -573,7 +581,7 @@ test_store(PG_FUNCTION_ARGS)
 	const char *d[] = {"d"};
 	ScChunk    *chunks[4];
 	ScChunk    *none[2] = {NULL, NULL};
-	ScPublication late = {"s"};
+	ScPublication late = {*key_of("s")};
 	ErrorData	error = {.sqlerrcode = ERRCODE_DIVISION_BY_ZERO,.message = "why"};
 	ScFailure	failure;
 	ScBuildStats stats;
@@ -582,19 +590,19 @@ test_store(PG_FUNCTION_ARGS)
 	ScBegun		begun;
 	uint64		version;
 	Oid			dboid;
-	NameData	name;
+	ScDocKey	key;
 
 	start(8, 3);
-	s = sc_store_find("s", true);
-	CHECK(s >= 0 && sc_store_find("s", false) == s && sc_store_find("t", false) < 0);
-	t = sc_store_find("t", true);
+	s = entry_named("s", true);
+	CHECK(s >= 0 && entry_named("s", false) == s && entry_named("t", false) < 0);
+	t = entry_named("t", true);
 	CHECK(t >= 0 && t != s);
-	CHECK(sc_store_find("u", true) >= 0);
+	CHECK(entry_named("u", true) >= 0);
 	sc_store_forget("u");
-	CHECK(sc_store_find("v", true) >= 0 && sc_store_find("u", false) < 0);
+	CHECK(entry_named("v", true) >= 0 && entry_named("u", false) < 0);
 	CHECK(sc_store_next_used(-1, &dboid) == s && dboid == MyDatabaseId);
-	sc_store_name(s, &name);
-	CHECK(strcmp(NameStr(name), "s") == 0);
+	sc_store_name(s, &key, NULL);
+	CHECK(strcmp(NameStr(key.summary), "s") == 0 && key.values == 0);
 
 	/* a document, in the definition's order */
 	chunks[0] = make("a", "1", 10, 1);
@@ -660,7 +668,7 @@ test_store(PG_FUNCTION_ARGS)
 	late.names = ab;
 	late.first = (int[]) {0, 1, 2};
 	late.chunks = none;
-	CHECK(sc_store_invalidate_section("s", "b") && !sc_store_invalidate_section("s", "d"));
+	CHECK(sc_store_invalidate_section(key_of("s"), "b") && !sc_store_invalidate_section(key_of("s"), "d"));
 	CHECK(strcmp(names_of(s, "s"), "ab!") == 0);
 	CHECK(sc_store_put(s, &late) == SC_PUT_OUTDATED);
 	CHECK(put(s, "t", 2, ab, chunks) == SC_PUT_OUTDATED);
@@ -670,30 +678,30 @@ test_store(PG_FUNCTION_ARGS)
 	/* failures: the pause doubles, up to a minute; a publication ends them */
 	sc_store_begin(&begun);
 	for (int i = 0; i < 10; i++)
-		sc_store_record_failure(s, "s", &begun, &error, false);
+		sc_store_record_failure(s, key_of("s"), &begun, &error, false);
 	failed_at = sc_clock_now();
-	sc_store_record_failure(s, "t", &begun, &error, false);
-	sc_store_failure(s, "t", &failure);
+	sc_store_record_failure(s, key_of("t"), &begun, &error, false);
+	sc_store_failure(s, key_of("t"), &failure);
 	CHECK(failure.failures == 0);
-	sc_store_failure(s, "s", &failure);
+	sc_store_failure(s, key_of("s"), &failure);
 	CHECK(failure.begun.at == begun.at);
 	CHECK(failure.failures == 10 && failure.code == ERRCODE_DIVISION_BY_ZERO && strcmp(failure.message, "why") == 0);
 	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - failed_at;
 	CHECK(waited > 59 * SC_NS_PER_S && waited <= 60 * SC_NS_PER_S);
 	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_SAME);
-	sc_store_failure(s, "s", &failure);
+	sc_store_failure(s, key_of("s"), &failure);
 	CHECK(failure.failures == 0 && failure.message[0] == '\0' && failure.at != 0);
 	CHECK(pg_atomic_read_u64(&sc_store_requests(s)->retry_at) == 0);
-	sc_store_record_failure(s, "s", &begun, &error, false);
-	sc_store_record_failure(s, "s", &begun, &error, false);
+	sc_store_record_failure(s, key_of("s"), &begun, &error, false);
+	sc_store_record_failure(s, key_of("s"), &begun, &error, false);
 	waited = (int64) pg_atomic_read_u64(&sc_store_requests(s)->retry_at) - sc_clock_now();
 	CHECK(waited > SC_NS_PER_S && waited <= 2 * SC_NS_PER_S);
 
 	/* statistics are this summary's only, and a reset leaves nothing */
-	sc_store_account(s, "s", SC_BUILD_MISS, true, 5, SC_PUT_CHANGED);
-	sc_store_account(s, "s", SC_BUILD_MISS, true, 3, SC_PUT_SAME);
-	sc_store_account(s, "s", SC_BUILD_MISS, true, 4, SC_PUT_NO_MEMORY);
-	sc_store_account(s, "t", SC_BUILD_MISS, true, 1, SC_PUT_CHANGED);
+	sc_store_account(s, key_of("s"), SC_BUILD_MISS, true, 5, SC_PUT_CHANGED);
+	sc_store_account(s, key_of("s"), SC_BUILD_MISS, true, 3, SC_PUT_SAME);
+	sc_store_account(s, key_of("s"), SC_BUILD_MISS, true, 4, SC_PUT_NO_MEMORY);
+	sc_store_account(s, key_of("t"), SC_BUILD_MISS, true, 1, SC_PUT_CHANGED);
 	sc_store_statistics(s, &stats);
 	CHECK(stats.builds[SC_BUILD_MISS] == 3 && stats.ns_min == 3 && stats.ns_max == 5 && stats.ns_total == 12);
 	CHECK(stats.wasted == 1 && stats.unpublished == 1 && stats.failed == 12 && sc_store_lacks_room(s));
@@ -740,7 +748,7 @@ test_parts(PG_FUNCTION_ARGS)
 
 	start(8, 3);
 	one[0] = make(name, "B", 1, 20);
-	s = sc_store_find("s", true);
+	s = entry_named("s", true);
 	for (int i = 0; i < 3; i++)
 		chunks[i] = make(name, &"abc"[i], 1, 10);
 	CHECK(put_parts(s, "s", name, 3, chunks, NULL) == SC_PUT_CHANGED);
@@ -760,7 +768,7 @@ test_parts(PG_FUNCTION_ARGS)
 	CHECK(put_parts(s, "s", name, 3, chunks, expected) == SC_PUT_OUTDATED);
 	expected[2] = 10;
 	CHECK(put_parts(s, "s", name, 2, one, expected) == SC_PUT_OUTDATED);
-	CHECK(sc_store_invalidate_section("s", name));
+	CHECK(sc_store_invalidate_section(key_of("s"), name));
 	CHECK(put_parts(s, "s", name, 3, chunks, expected) == SC_PUT_OUTDATED);
 	CHECK(strcmp(bytes_of(s, "s"), "aBc") == 0);
 
@@ -808,7 +816,7 @@ test_parts(PG_FUNCTION_ARGS)
 	CHECK(put_parts(s, "s", name, 3, chunks, NULL) == SC_PUT_CHANGED);
 	CHECK(sc_store_copy(s, &stored) && stored.nchunks == 3);
 	CHECK(load_copy(&stored) == SC_LOAD_DONE);
-	CHECK(strcmp(bytes_of(sc_store_find("s", false), "s"), "abc") == 0);
+	CHECK(strcmp(bytes_of(entry_named("s", false), "s"), "abc") == 0);
 	second = (ScChunk *) (stored.bytes + MAXALIGN(((ScChunk *) stored.bytes)->size));
 	second->part = 2;
 	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
@@ -820,8 +828,8 @@ test_parts(PG_FUNCTION_ARGS)
 	/* of four, two can have changed places between the first and the last */
 	for (int i = 0; i < 4; i++)
 		four[i] = make(name, &"abcd"[i], 1, 3000);
-	CHECK(put_parts(sc_store_find("s", false), "s", name, 4, four, NULL) == SC_PUT_CHANGED);
-	CHECK(sc_store_copy(sc_store_find("s", false), &stored) && stored.nchunks == 4);
+	CHECK(put_parts(entry_named("s", false), "s", name, 4, four, NULL) == SC_PUT_CHANGED);
+	CHECK(sc_store_copy(entry_named("s", false), &stored) && stored.nchunks == 4);
 	CHECK(load_copy(&stored) == SC_LOAD_DONE);
 	second = (ScChunk *) (stored.bytes + MAXALIGN(((ScChunk *) stored.bytes)->size));
 	second->part = 2;
@@ -843,7 +851,7 @@ test_local(PG_FUNCTION_ARGS)
 
 	start(8, 4);
 	sc_local_memory_limit = 1024;
-	s = sc_store_find("s", true);
+	s = entry_named("s", true);
 	chunks[0] = make("a", "1", 1000, 1);
 	chunks[1] = make("b", "2", 10, 1);
 	CHECK(put(s, "s", 2, ab, chunks) == SC_PUT_CHANGED);
@@ -914,7 +922,7 @@ test_local(PG_FUNCTION_ARGS)
 
 	/* an entry that is another summary's by now */
 	sc_store_forget("s");
-	CHECK(sc_store_find("t", true) == s);
+	CHECK(entry_named("t", true) == s);
 	sc_local_sync(local, false);
 	CHECK(local->index < 0 && local->nsections == 0 && local->document == NULL);
 	PG_RETURN_VOID();
@@ -936,12 +944,12 @@ fill(void)
 
 	for (int i = 0; i < 2; i++)
 	{
-		int			index = sc_store_find(saved_names[i], true);
+		int			index = entry_named(saved_names[i], true);
 		ScChunk    *chunks[2] = {make("a", saved_names[i], 40, sc_clock_now()), make("b", "2", 21, sc_clock_now())};
 
 		chunks[1]->built_at = GetCurrentTimestamp();
 		CHECK(put(index, saved_names[i], 2, ab, chunks) == SC_PUT_CHANGED);
-		summaries[index].read_at = last - i;
+		entries[index].read_at = last - i;
 	}
 }
 
@@ -979,14 +987,14 @@ load_all(void)
 	attached_area = mine;
 	for (int i = 0; i < 2; i++)
 	{
-		int			index = sc_store_find(saved_names[i], false);
+		int			index = entry_named(saved_names[i], false);
 		ScView		view;
 
 		if (index < 0)
 			continue;
 		found |= 1 << i;
-		CHECK(sc_store_open(index, saved_names[i], &view) && view.nchunks == 2);
-		CHECK(strcmp(NameStr(view.chunks[0]->section), "a") == 0 && strcmp(NameStr(view.chunks[1]->section), "b") == 0);
+		CHECK(sc_store_open(index, key_of(saved_names[i]), &view) && view.nchunks == 2);
+		CHECK(strcmp(SC_CHUNK_SECTION(view.chunks[0]), "a") == 0 && strcmp(SC_CHUNK_SECTION(view.chunks[1]), "b") == 0);
 		CHECK(view.chunks[0]->body_len == 40 && SC_CHUNK_BODY(view.chunks[0])[0] == saved_names[i][0]);
 		CHECK(view.chunks[1]->body_len == 21 && SC_CHUNK_BODY(view.chunks[1])[0] == '2');
 		for (int c = 0; c < 2; c++)
@@ -1103,7 +1111,7 @@ test_save(PG_FUNCTION_ARGS)
 	 * looks beyond its bytes.  What is no layout may be anything.
 	 */
 	fill();
-	CHECK(sc_store_copy(sc_store_find("s", false), &stored));
+	CHECK(sc_store_copy(entry_named("s", false), &stored));
 	copy = stored;
 	copy.bytes = palloc(stored.size);
 	forget_all();
@@ -1136,7 +1144,7 @@ test_save(PG_FUNCTION_ARGS)
 	fill();
 	begin_writing();
 	CHECK(write_document(writing.candidates[writing.next++].index));
-	sc_store_clear("s");
+	sc_store_clear(key_of("s"));
 	sc_save_forget();
 	CHECK(!write_some() && access(DOCUMENTS, F_OK) < 0 && access(UNFINISHED, F_OK) < 0);
 	CHECK(save_all() && load_all() == 2);
