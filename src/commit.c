@@ -297,31 +297,39 @@ marks_place(void)
 }
 
 /*
+ * Room in a list that is full; "first" is its size when it is made.  False without
+ * memory.  Raises nothing.
+ */
+static bool
+list_grow(void **list, int *max, int first, Size size)
+{
+	int			new_max = Max(*max * 2, first);
+	void	   *bigger = MemoryContextAllocExtended(TopMemoryContext, size * new_max, MCXT_ALLOC_NO_OOM);
+
+	if (bigger == NULL)
+		return false;
+	if (*list)
+	{
+		memcpy(bigger, *list, size * *max);
+		pfree(*list);
+	}
+	*list = bigger;
+	*max = new_max;
+	return true;
+}
+
+/*
  * One more mark.  This runs inside somebody's write, so it raises nothing:
  * without memory the cluster's word stands for the mark; then it returns false.
  */
 static bool
 mark_add(int slot, uint64 key)
 {
-	if (nmarks == max_marks || SC_FAILS("marks"))
+	if (SC_FAILS("marks") ||
+		(nmarks == max_marks && !list_grow((void **) &marks, &max_marks, 64, sizeof(ScSlotRef))))
 	{
-		int			new_max = Max(max_marks * 2, 64);
-		ScSlotRef  *bigger = MemoryContextAllocExtended(TopMemoryContext,
-														sizeof(ScSlotRef) * new_max,
-														MCXT_ALLOC_NO_OOM);
-
-		if (bigger == NULL || SC_FAILS("marks"))
-		{
-			marks_overflow = true;
-			return false;
-		}
-		if (marks)
-		{
-			memcpy(bigger, marks, sizeof(ScSlotRef) * nmarks);
-			pfree(marks);
-		}
-		marks = bigger;
-		max_marks = new_max;
+		marks_overflow = true;
+		return false;
 	}
 	marks[nmarks].slot = slot;
 	marks[nmarks].key = key;
@@ -406,24 +414,11 @@ keyed_add(uint64 table)
 	for (int i = nkeyed - 1; i >= 0; i--)
 		if (keyed[i].key == table)
 			return i;
-	if (nkeyed == max_keyed || SC_FAILS("keyed"))
+	if (SC_FAILS("keyed") ||
+		(nkeyed == max_keyed && !list_grow((void **) &keyed, &max_keyed, 16, sizeof(KeyedTable))))
 	{
-		int			new_max = Max(max_keyed * 2, 16);
-		KeyedTable *bigger = MemoryContextAllocExtended(TopMemoryContext, sizeof(KeyedTable) * new_max,
-														MCXT_ALLOC_NO_OOM);
-
-		if (bigger == NULL || SC_FAILS("keyed"))
-		{
-			marks_overflow = true;
-			return SC_KEYED_NONE;
-		}
-		if (keyed)
-		{
-			memcpy(bigger, keyed, sizeof(KeyedTable) * nkeyed);
-			pfree(keyed);
-		}
-		keyed = bigger;
-		max_keyed = new_max;
+		marks_overflow = true;
+		return SC_KEYED_NONE;
 	}
 	keyed[nkeyed].key = table;
 	keyed[nkeyed].coarse = sc_key_coarse(table);

@@ -480,12 +480,21 @@ sc_store_key(const char *summary, const ScValues *values)
 	return key;
 }
 
+/* The entry of the summary of which one is: itself, but for a document with parameters. */
+static int
+summary_index(const StoreEntry *entry)
+{
+	int			summary = entry->summary;
+
+	return summary == NONE ? (int) (entry - entries) : summary;
+}
+
 /* What the summary has once of which an entry in use is. */
 static Summary *
 summary_of(const StoreEntry *entry)
 {
-	Assert(entry->summary != NONE || entry - entries < store->nsummaries);
-	return &summaries[entry->summary == NONE ? entry - entries : entry->summary];
+	Assert(summary_index(entry) < store->nsummaries);
+	return &summaries[summary_index(entry)];
 }
 
 /* Its options; without a lock those that another one has by now, or none. */
@@ -493,10 +502,8 @@ static const ScOptions *
 options_of(const StoreEntry *entry)
 {
 	static const ScOptions none = {SC_UNSET, SC_UNSET, SC_UNSET, SC_UNSET, SC_UNSET, {0}};
-	int			summary = entry->summary;
+	int			summary = summary_index(entry);
 
-	if (summary == NONE)
-		summary = (int) (entry - entries);
 	return summary < store->nsummaries ? &summaries[summary].options : &none;
 }
 
@@ -583,44 +590,57 @@ entry_reset(StoreEntry *entry)
 }
 
 /*
- * Take a free entry into use; caller holds ScShared.lock, exclusive.  -1 if there
- * is none.  Busy if somebody still looks at the one that there is, and will find
- * that it is free: the caller tries again.
+ * Take the first of a list of free entries into use, and put its key into the hash:
+ * what that has for it is "found".  Returns it locked, for the caller to fill; caller
+ * holds ScShared.lock, exclusive.  NULL if there is none.  Busy if somebody still looks
+ * at the one that there is, and will find that it is free: the caller tries again.
  */
-static int
-summary_take(Oid dboid, const char *name, bool *busy)
+static StoreEntry *
+entry_take(int *free_list, HTAB *by_key, const void *key, void **found, bool *busy)
 {
-	int			index = store->free_summary;
-	EntryKey	key = entry_key(dboid, name);
-	EntryOfSummary *found;
 	StoreEntry *entry;
 
 	*busy = false;
-	if (index < 0)
-		return -1;
-	entry = &entries[index];
+	if (*free_list < 0)
+		return NULL;
+	entry = &entries[*free_list];
 	if (!LWLockConditionalAcquire(&entry->lock, LW_EXCLUSIVE))
 	{
 		*busy = true;
-		return -1;
+		return NULL;
 	}
 	/* cannot be NULL: the hash has room for every entry */
-	found = hash_search(by_name, &key, HASH_ENTER_NULL, NULL);
-	if (found == NULL)
+	*found = hash_search(by_key, key, HASH_ENTER_NULL, NULL);
+	if (*found == NULL)
 	{
 		LWLockRelease(&entry->lock);
-		return -1;
+		return NULL;
 	}
-	found->index = index;
-	store->free_summary = entry->next_free;
+	*free_list = entry->next_free;
 
-	namestrcpy(&summaries[index].name, name);
-	entry->dboid = dboid;
 	entry->values_hash = 0;
 	entry->values = InvalidDsaPointer;
 	entry->summary = entry->hand = NONE;
 	entry->ndocuments = 0;
 	entry_reset(entry);
+	return entry;
+}
+
+/* Take an entry for a summary; -1 if there is none, as entry_take(). */
+static int
+summary_take(Oid dboid, const char *name, bool *busy)
+{
+	EntryKey	key = entry_key(dboid, name);
+	void	   *found;
+	StoreEntry *entry = entry_take(&store->free_summary, by_name, &key, &found, busy);
+	int			index;
+
+	if (entry == NULL)
+		return -1;
+	index = (int) (entry - entries);
+	((EntryOfSummary *) found)->index = index;
+	namestrcpy(&summaries[index].name, name);
+	entry->dboid = dboid;
 	summaries[index].message[0] = '\0';
 	summaries[index].refused_size = 0;
 	sc_settings_unset(&summaries[index].options);
@@ -674,36 +694,19 @@ ring_remove(int index)
 static int
 document_take(int summary, uint64 hash, dsa_pointer values, bool *busy)
 {
-	int			index = store->free_document;
 	ValuesKey	key = {summary, hash};
-	EntryOfValues *found;
-	StoreEntry *entry;
+	void	   *found;
+	StoreEntry *entry = entry_take(&store->free_document, by_values, &key, &found, busy);
+	int			index;
 
-	*busy = false;
-	if (index < 0)
+	if (entry == NULL)
 		return -1;
-	entry = &entries[index];
-	if (!LWLockConditionalAcquire(&entry->lock, LW_EXCLUSIVE))
-	{
-		*busy = true;
-		return -1;
-	}
-	found = hash_search(by_values, &key, HASH_ENTER_NULL, NULL);
-	if (found == NULL)
-	{
-		LWLockRelease(&entry->lock);
-		return -1;
-	}
-	found->index = index;
-	store->free_document = entry->next_free;
-
+	index = (int) (entry - entries);
+	((EntryOfValues *) found)->index = index;
 	entry->dboid = entries[summary].dboid;
 	entry->values_hash = hash;
 	entry->values = values;
 	entry->summary = summary;
-	entry->hand = NONE;
-	entry->ndocuments = 0;
-	entry_reset(entry);
 	ring_add(index);
 	LWLockRelease(&entry->lock);
 	return index;
@@ -1425,9 +1428,7 @@ sc_store_documents(int index, Size *size)
 int
 sc_store_counted(int index)
 {
-	int			summary = entries[index].summary;
-
-	return summary == NONE ? index : summary;
+	return summary_index(&entries[index]);
 }
 
 void
