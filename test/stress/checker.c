@@ -452,6 +452,27 @@ execute(PGconn *conn, const char *format,...)
 	return result != NULL;
 }
 
+/* COPY FROM STDIN, with the rows as the client sends them. */
+bool
+copy(PGconn *conn, const char *command, const char *rows)
+{
+	PGresult   *result = query(conn, command);
+	bool		ok;
+
+	if (result == NULL)
+		return false;
+	PQclear(result);
+	(void) PQputCopyData(conn, rows, (int) strlen(rows));
+	(void) PQputCopyEnd(conn, NULL);
+	result = PQgetResult(conn);
+	ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+	if (!ok)
+		violation(REFUSED, "COPY: %s", PQerrorMessage(conn));
+	PQclear(result);
+	PQclear(PQgetResult(conn));
+	return ok;
+}
+
 /* For what has to work. */
 void
 setup(PGconn *conn, const char *format,...)

@@ -183,6 +183,7 @@ extern bool may_fail(void);
 extern bool may_lose_commits(void);
 extern PGresult *query(PGconn *conn, const char *sql);
 extern bool execute(PGconn *conn, const char *format,...);
+extern bool copy(PGconn *conn, const char *command, const char *rows);
 extern void setup(PGconn *conn, const char *format,...);
 extern long number(PGconn *conn, const char *format,...);
 

@@ -233,32 +233,18 @@ insert_rows(PGconn *conn, int w)
 	int			list[3];
 	char		text[200];
 	int			n = some_keys(list, 3, text, sizeof(text));
-	PGresult   *result;
-	bool		ok;
+	char		rows[200];
+	int			length = 0;
 
 	for (int i = 0; i < n; i++)
 		raise_number(list[i], 1);
 	if (one_in(2))
 		return execute(conn, "INSERT INTO %s SELECT k, %d, %d, 1, %d FROM unnest('{%s}'::numeric[]) k", table_of(w),
 					   w, ADDED, below(2), text);
-	result = query(conn, kind_of(w) == INHERITED ? "COPY checker_2_0 FROM STDIN" :
-				   kind_of(w) == PARTITIONED ? "COPY checker_1 FROM STDIN" : "COPY checker_0 FROM STDIN");
-	if (result == NULL)
-		return false;
-	PQclear(result);
 	for (int i = 0; i < n; i++)
-	{
-		snprintf(text, sizeof(text), "%s\t%d\t%d\t1\t%d\n", key_text(list[i]), w, ADDED, below(2));
-		(void) PQputCopyData(conn, text, (int) strlen(text));
-	}
-	(void) PQputCopyEnd(conn, NULL);
-	result = PQgetResult(conn);
-	ok = PQresultStatus(result) == PGRES_COMMAND_OK;
-	if (!ok)
-		violation(REFUSED, "COPY: %s", PQerrorMessage(conn));
-	PQclear(result);
-	PQclear(PQgetResult(conn));
-	return ok;
+		length = append(rows, sizeof(rows), length, "%s\t%d\t%d\t1\t%d\n", key_text(list[i]), w, ADDED, below(2));
+	return copy(conn, kind_of(w) == INHERITED ? "COPY checker_2_0 FROM STDIN" :
+				kind_of(w) == PARTITIONED ? "COPY checker_1 FROM STDIN" : "COPY checker_0 FROM STDIN", rows);
 }
 
 /* All rows of a key go, and one comes. */

@@ -97,25 +97,12 @@ reader_main(int number)
 static bool
 copy_row(PGconn *conn, int table, int w, uint64_t value)
 {
-	char		text[100];
-	PGresult   *result;
-	bool		ok;
+	char		command[100];
+	char		row[100];
 
-	snprintf(text, sizeof(text), "COPY checker_%d (w, v) FROM STDIN", table);
-	result = query(conn, text);
-	if (result == NULL)
-		return false;
-	PQclear(result);
-	snprintf(text, sizeof(text), "%d\t%llu\n", w, (unsigned long long) value);
-	(void) PQputCopyData(conn, text, (int) strlen(text));
-	(void) PQputCopyEnd(conn, NULL);
-	result = PQgetResult(conn);
-	ok = PQresultStatus(result) == PGRES_COMMAND_OK;
-	if (!ok)
-		violation(REFUSED, "COPY: %s", PQerrorMessage(conn));
-	PQclear(result);
-	PQclear(PQgetResult(conn));
-	return ok;
+	snprintf(command, sizeof(command), "COPY checker_%d (w, v) FROM STDIN", table);
+	snprintf(row, sizeof(row), "%d\t%llu\n", w, (unsigned long long) value);
+	return copy(conn, command, row);
 }
 
 /* A COPY that the client gives up after a row. */
