@@ -543,6 +543,12 @@ writer_main(int w)
 			write_transaction(conn, stats, w, committed + 1);
 		if (may_fail() && atomic_load(&me->committed) == committed)
 		{
+			/* a server that ends keeps busy what the other session was finishing, until it is back */
+			if (modes[mode].crashes && other && PQstatus(other) != CONNECTION_OK)
+			{
+				disconnect(conn);
+				conn = connect_server(&me->pid);
+			}
 			/* nobody knows how it ended; what can be read is committed */
 			do
 			{
