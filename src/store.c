@@ -1269,18 +1269,21 @@ find_or_create_summary(const char *name)
 	return index;
 }
 
-/* A copy of values in shared memory; invalid if there is no room. */
+/*
+ * A copy in shared memory, for which others than our own entry give way; invalid if
+ * there is no room.
+ */
 static dsa_pointer
-keep_values(const ScValues *values)
+copy_to_area(const void *bytes, Size size, Need need, int own)
 {
 	dsa_area   *area = documents_area();
 	dsa_pointer copy;
 
 	do
-		copy = dsa_allocate_extended(area, values->size, DSA_ALLOC_NO_OOM);
-	while (!DsaPointerIsValid(copy) && let_give_way(NEED_ROOM, -1));
+		copy = dsa_allocate_extended(area, size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+	while (!DsaPointerIsValid(copy) && let_give_way(need, own));
 	if (DsaPointerIsValid(copy))
-		memcpy(dsa_get_address(area, copy), values, values->size);
+		memcpy(dsa_get_address(area, copy), bytes, size);
 	return copy;
 }
 
@@ -1306,7 +1309,7 @@ find_or_create_document(const ScDocKey *key, const ScValues *values)
 	if (sc_max_documents == 0)
 		return -1;
 	sc_store_attach();
-	copy = keep_values(values);
+	copy = copy_to_area(values, values->size, NEED_ROOM, -1);
 	if (!DsaPointerIsValid(copy))
 		return -1;
 	for (;;)
@@ -2267,12 +2270,9 @@ sc_store_put_form(int index, const ScDocKey *key, ScEncoding encoding,
 	if (result != SC_PUT_CHANGED)
 		return result;
 
-	do
-		copy = dsa_allocate_extended(area, form->size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
-	while (!DsaPointerIsValid(copy) && let_give_way(NEED_FORM, index));
+	copy = copy_to_area(form, form->size, NEED_FORM, index);
 	if (!DsaPointerIsValid(copy))
 		return SC_PUT_NO_MEMORY;
-	memcpy(dsa_get_address(area, copy), form, form->size);
 
 	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
 	result = check_form(entry, key, encoding, hashes, nhashes, form);
