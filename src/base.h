@@ -11,6 +11,7 @@
 #define SC_BASE_H
 
 #include "fmgr.h"
+#include "nodes/pg_list.h"
 #include "port/atomics.h"
 
 #include "compat.h"
@@ -32,5 +33,19 @@ StaticAssertDecl(sizeof(Datum) == 8, "summary_cache needs 64-bit Datums");
 
 #define SC_NS_PER_S		INT64CONST(1000000000)
 #define SC_NS_PER_MS	INT64CONST(1000000)
+
+/* Is a name in a list of char *? */
+static inline bool
+sc_list_has_name(const List *names, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	}
+	return false;
+}
 
 #endif							/* SC_BASE_H */

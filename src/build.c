@@ -1090,13 +1090,9 @@ static bool
 is_first(List **reported, const char *summary)
 {
 	MemoryContext old;
-	ListCell   *lc;
 
-	foreach(lc, *reported)
-	{
-		if (strcmp(lfirst(lc), summary) == 0)
-			return false;
-	}
+	if (sc_list_has_name(*reported, summary))
+		return false;
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	*reported = lappend(*reported, pstrdup(summary));
 	MemoryContextSwitchTo(old);

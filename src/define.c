@@ -822,14 +822,7 @@ examine(const ScSectionSpec *spec, Examined *examined)
 static bool
 may_key(const ScSectionSpec *spec, const char *column)
 {
-	ListCell   *lc;
-
-	foreach(lc, spec->keys)
-	{
-		if (strcmp(lfirst(lc), column) == 0)
-			return true;
-	}
-	return spec->any_keys;
+	return spec->any_keys || sc_list_has_name(spec->keys, column);
 }
 
 /* Why a source is not keyed; NULL: it is, by these (ScKeyed). */
@@ -919,6 +912,18 @@ settle_keys(const ScSectionSpec *spec, Examined *examined)
 				 errhint("Compare the column with a parameter in each scan of its table, at the top level of the conditions; or leave it out of \"keys\".")));
 }
 
+/* The columns by which a source is keyed, of char *. */
+static List *
+columns_of(const ScSectionDef *section, List *sources, Oid source)
+{
+	List	   *columns = NIL;
+
+	for (int i = 0; i < section->nkeyed; i++)
+		if (list_nth_oid(sources, section->keyed[i].source) == source)
+			columns = lappend(columns, section->keyed[i].column);
+	return columns;
+}
+
 /* The sources by which columns they are keyed, and those that are not, as sentences. */
 static char *
 keys_detail(const ScSectionDef *section, List *sources)
@@ -930,11 +935,8 @@ keys_detail(const ScSectionDef *section, List *sources)
 	foreach(lc, sources)
 	{
 		int			source = foreach_current_index(lc);
-		List	   *columns = NIL;
+		List	   *columns = columns_of(section, sources, lfirst_oid(lc));
 
-		for (int i = 0; i < section->nkeyed; i++)
-			if (section->keyed[i].source == source)
-				columns = lappend(columns, section->keyed[i].column);
 		if (out.len > 0)
 			appendStringInfoChar(&out, ' ');
 		if (columns)
@@ -1081,19 +1083,6 @@ sc_define_notices(const char *summary, void (*put) (const char *section, const S
 	}
 }
 
-/* The columns by which a source is keyed, of char *. */
-static List *
-columns_of(const Examined *examined, Oid source)
-{
-	const ScSectionDef *section = &examined->section;
-	List	   *columns = NIL;
-
-	for (int i = 0; i < section->nkeyed; i++)
-		if (list_nth_oid(examined->sources, section->keyed[i].source) == source)
-			columns = lappend(columns, section->keyed[i].column);
-	return columns;
-}
-
 void
 sc_define_section(const ScSectionSpec *spec)
 {
@@ -1137,7 +1126,7 @@ sc_define_section(const ScSectionSpec *spec)
 	}
 	foreach(lc, new_sources.list)
 	{
-		columns = lappend(columns, columns_of(&examined, lfirst_oid(lc)));
+		columns = lappend(columns, columns_of(&examined.section, examined.sources, lfirst_oid(lc)));
 	}
 	members = sc_track_lock_keyed(new_sources.list, columns);
 	foreach(lc, new_sources.list)

@@ -984,16 +984,10 @@ names_relation(Node *node, void *context)
 static bool
 is_one_of_names(const Renamed *renamed, const char *identifier)
 {
-	ListCell   *lc;
-
 	if (identifier == NULL)
 		return false;
-	foreach(lc, renamed->names)
-	{
-		if (strcmp(lfirst(lc), identifier) == 0)
-			return true;
-	}
-	return renamed->words && has_word(renamed->words, identifier);
+	return sc_list_has_name(renamed->names, identifier) ||
+		(renamed->words && has_word(renamed->words, identifier));
 }
 
 /* In a name with its schema and the like. */

@@ -193,19 +193,6 @@ depends_on_more(Oid function)
 	return func_volatile(function) == PROVOLATILE_VOLATILE;
 }
 
-static bool
-is_noted(const char *what, const ScQueryInfo *info)
-{
-	ListCell   *lc;
-
-	foreach(lc, info->depends)
-	{
-		if (strcmp(lfirst(lc), what) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* As many are listed in a NOTICE. */
 #define MAX_NOTED	100
 
@@ -213,7 +200,7 @@ is_noted(const char *what, const ScQueryInfo *info)
 static void
 note_dependence(const char *what, ScQueryInfo *info)
 {
-	if (list_length(info->depends) < MAX_NOTED && !is_noted(what, info))
+	if (list_length(info->depends) < MAX_NOTED && !sc_list_has_name(info->depends, what))
 		info->depends = lappend(info->depends, pstrdup(what));
 }
 
@@ -507,7 +494,7 @@ check_inspection(PlannedStmt *planned, const ScQueryInfo *info)
 			}
 			foreach(lc, one.depends)
 			{
-				if (list_length(info->depends) < MAX_NOTED && !is_noted(lfirst(lc), info))
+				if (list_length(info->depends) < MAX_NOTED && !sc_list_has_name(info->depends, lfirst(lc)))
 					elog(PANIC, "%s of a plan was passed by", (char *) lfirst(lc));
 			}
 		}

@@ -150,14 +150,9 @@ static void
 check_relation(RangeVar *relation, NameCheck *check)
 {
 	Oid			relid;
-	ListCell   *lc;
 
-	if (relation->schemaname == NULL)
-		foreach(lc, check->ctes)
-	{
-		if (strcmp(lfirst(lc), relation->relname) == 0)
-			return;
-	}
+	if (relation->schemaname == NULL && sc_list_has_name(check->ctes, relation->relname))
+		return;
 	awaited_relation = RangeVarGetRelid(relation, NoLock, true);
 	relid = RangeVarGetRelid(relation, AccessShareLock, true);
 	awaited_relation = InvalidOid;

@@ -1836,19 +1836,6 @@ sc_track_lock_exclusive(List *tables)
 	(void) lock_together(tables, NIL, take_exclusive);
 }
 
-static bool
-has_name(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-	{
-		if (strcmp(lfirst(lc), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Give a table our trigger, as it should be; its writers are locked out. */
 static void
 attach_one(Oid relid)
@@ -1884,7 +1871,7 @@ add_columns(List **columns, List *more)
 
 	foreach(lc, more)
 	{
-		if (!has_name(*columns, lfirst(lc)))
+		if (!sc_list_has_name(*columns, lfirst(lc)))
 			*columns = lappend(*columns, lfirst(lc));
 	}
 }
@@ -1968,7 +1955,7 @@ missing_columns(Oid relid)
 	RelationClose(rel);
 	foreach(lc, columns)
 	{
-		if (!has_name(own, lfirst(lc)))
+		if (!sc_list_has_name(own, lfirst(lc)))
 			missing = lappend(missing, lfirst(lc));
 	}
 	return missing;
