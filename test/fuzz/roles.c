@@ -289,6 +289,36 @@ static const char property_query[] =
 " (SELECT string_agg(o::text, E'\\n' ORDER BY o::text) FROM summary_cache.option o WHERE summary ~ '^by'),"
 " (SELECT string_agg(o::text, E'\\n' ORDER BY o::text) FROM summary_cache.reader o WHERE summary ~ '^by'))";
 
+/*
+ * Gives what --weak says; again after each round, since a role can lose it
+ * (DROP OWNED by itself takes away what it was granted).
+ */
+static void
+weaken(void)
+{
+	switch (weak)
+	{
+		case REFUSED:
+			must("GRANT TRIGGER ON roles_bystander.t TO roles_a, roles_b");
+			break;
+		case RAN:
+			must("SET SESSION AUTHORIZATION roles_bystander");
+			must("SELECT cache.summary_cache_define('by1', 'c1', 'SELECT roles_a.payload() AS p', run_query => false)");
+			must("RESET SESSION AUTHORIZATION");
+			break;
+		case SEEN:
+			must("GRANT SELECT ON roles_bystander.secret TO roles_a");
+			break;
+		case WRITTEN:
+			must("GRANT SELECT, DELETE ON summary_cache.definition TO roles_b");
+			must("GRANT SELECT, UPDATE ON vault.canary TO roles_b");
+			break;
+		case GAINED:
+			must("GRANT SELECT ON vault.canary TO roles_a WITH GRANT OPTION");
+			break;
+	}
+}
+
 static void
 create_database(void)
 {
@@ -342,27 +372,7 @@ create_database(void)
 	for (int i = 0; i < 3; i++)
 		restore_role(roles[i], true);
 
-	switch (weak)
-	{
-		case REFUSED:
-			must("GRANT TRIGGER ON roles_bystander.t TO roles_a, roles_b");
-			break;
-		case RAN:
-			must("SET SESSION AUTHORIZATION roles_bystander");
-			must("SELECT cache.summary_cache_define('by1', 'c1', 'SELECT roles_a.payload() AS p', run_query => false)");
-			must("RESET SESSION AUTHORIZATION");
-			break;
-		case SEEN:
-			must("GRANT SELECT ON roles_bystander.secret TO roles_a");
-			break;
-		case WRITTEN:
-			must("GRANT SELECT, DELETE ON summary_cache.definition TO roles_b");
-			must("GRANT SELECT, UPDATE ON vault.canary TO roles_b");
-			break;
-		case GAINED:
-			must("GRANT SELECT ON vault.canary TO roles_a WITH GRANT OPTION");
-			break;
-	}
+	weaken();
 	initial_rights = value_of(rights_query);
 	initial_property = value_of(property_query);
 }
@@ -1049,6 +1059,7 @@ quiesce(void)
 		attempt(form("DROP OWNED BY roles_%s", any_role()));
 	for (const char *role = "abc"; *role; role++)
 		restore_role(form("%c", *role), percent(20));
+	weaken();
 }
 
 static int
