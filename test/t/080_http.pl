@@ -536,10 +536,10 @@ my @pids = split /\n/, $node->safe_psql('postgres',
 my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 @frozen = (@pids, $postmaster);
 kill 'STOP', @frozen;
-my $since = time;
+my $frozen_at = time;
 my @answers = map { response($_)->{code} } map { send_request(@summary) } 1 .. 6;
 is_deeply(\@answers, [ (503) x 6 ], 'a database that hangs: 503');
-cmp_ok(time - $since, '<', 30, '... within a bounded time');
+cmp_ok(time - $frozen_at, '<', 30, '... within a bounded time');
 kill 'CONT', splice @frozen;
 ok(wait_until(sub { request(@summary)->{code} == 200 }), '... until it goes on');
 

@@ -254,6 +254,9 @@ $main->wait_for_catchup($standby);
 $_->sql($read_all) for $main, $standby;
 $_->quiet for $main, $standby;
 $main->sql(q{SELECT summary_cache_configure('put_off', 'min_refresh_interval', '1h')});
+$main->wait_for_catchup($standby);
+# ... and an option from the next publication on
+$_->sql(q{SELECT summary_cache_get('put_off', true)}) for $main, $standby;
 
 #
 # Nobody gives metrics; then all is well
@@ -290,6 +293,9 @@ fires('', '... for which nothing fires');
 $main->sql($activity);
 lasting(qw(main:StaleShare main:BuildsWasted));
 fires('', 'on the primary they do; and nothing for a refresh that is put off');
+# what is put off and requested all the time would be taken for locked out
+$main->sql(q{SELECT summary_cache_configure('put_off', 'min_refresh_interval', NULL)});
+$main->sql(q{SELECT summary_cache_get('put_off', true)});
 
 $main->sql(read_times(q{'forced', true}, 150));
 lasting('main:MissShare');
@@ -404,11 +410,14 @@ $main->set_server('summary_cache.build_timeout', undef, '5min');
 lasting('main:WorkerTerminated');
 
 $main->sql(q{CREATE EXTENSION summary_cache; CREATE TABLE c (n int);
-	SELECT summary_cache_define('c', 'main', 'SELECT count(*) AS n FROM c'); SELECT 1 FROM summary_cache_get('c')}, 'elsewhere');
+	SELECT summary_cache_define('c', 'main', 'SELECT count(*) AS n FROM c')}, 'elsewhere');
+# by itself: what a transaction that has written reads is not kept
+$main->sql('SELECT 1 FROM summary_cache_get(\'c\')', 'elsewhere');
 my $inside = Session->new($main, 'elsewhere');
 $main->no_worker;
 $main->sql('ALTER DATABASE elsewhere ALLOW_CONNECTIONS false');
-$inside->query(q{INSERT INTO c VALUES (1); SELECT status FROM summary_cache_fetch('c')});
+$inside->query('INSERT INTO c VALUES (1)');
+is($inside->query(q{SELECT status FROM summary_cache_fetch('c')}), 'stale', 'a refresh is asked for in a database that lets no worker in');
 $main->poll(q{SELECT workers_failed > 2 FROM summary_cache_server}) or die 'no worker fails';
 $main->sql('ALTER DATABASE elsewhere ALLOW_CONNECTIONS true');
 $inside->query('DROP EXTENSION summary_cache');
