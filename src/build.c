@@ -172,9 +172,8 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 	chunk->xmax = xmax;
 	chunk->nwords = label->nwords;
 	chunk->nkeys = body->nkeys;
-	chunk->keys_offset = sc_chunk_name_offset(label->nwords) + strlen(NameStr(section->name)) + 1;
+	chunk->section_len = (uint8) strlen(NameStr(section->name));
 	chunk->body_offset = body->start;
-	chunk->body_len = body->len;
 	if (label->nwords > 0)
 		memcpy(chunk->words, label->words, sizeof(ScWordSeen) * label->nwords);
 	strcpy(SC_CHUNK_SECTION(chunk), NameStr(section->name));
@@ -184,7 +183,6 @@ make_chunk(ScSectionDef *section, int nparts, bool for_all, ScBody *body, const 
 		strcpy(p, body->keys[i]);
 		p += strlen(p) + 1;
 	}
-	chunk->keys_len = p - SC_CHUNK_KEYS(chunk);
 	Assert(p <= SC_CHUNK_BODY(chunk));
 	sc_local_sha256(SC_CHUNK_BODY(chunk), body->len, chunk->hash);
 	return chunk;

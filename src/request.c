@@ -188,7 +188,7 @@ sc_request_due(int summary)
 		interval = sc_min_refresh_interval;
 	if (due > 0)
 		due += Max(interval * SC_NS_PER_MS,
-				   (int64) (pg_atomic_read_u64(&requests->refresh_ns) * sc_refresh_rest));
+				   (int64) (pg_atomic_read_u32(&requests->refresh_us) * 1000.0 * sc_refresh_rest));
 	due = Max(due, (int64) pg_atomic_read_u64(&requests->paused_until));
 	return Max(due, (int64) pg_atomic_read_u64(&requests->retry_at));
 }
@@ -287,7 +287,7 @@ sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_a
 	/* shown in pg_stat_activity */
 	if (wait_event == 0)
 		wait_event = SC_NEW_WAIT_EVENT("SummaryCacheBuild");
-	ConditionVariablePrepareToSleep(&requests->ended);
+	ConditionVariablePrepareToSleep(sc_store_tries(summary));
 	for (;;)
 	{
 		uint64		last = pg_atomic_read_u64(tried);
@@ -315,7 +315,7 @@ sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_a
 		outcome = SC_TRY_LATE;
 		if (limit_ns > 0 && now > asked_at + limit_ns)
 			break;
-		(void) ConditionVariableTimedSleep(&requests->ended, AWAIT_MS, wait_event);
+		(void) ConditionVariableTimedSleep(sc_store_tries(summary), AWAIT_MS, wait_event);
 	}
 	ConditionVariableCancelSleep();
 

@@ -250,7 +250,7 @@ put_summary(ScSummaryDef *definition, void *arg)
 		initStringInfo(&prints);
 		for (int i = 0; i < view.nchunks; i++)
 		{
-			bytes += view.chunks[i]->body_len;
+			bytes += sc_chunk_body_len(view.chunks[i]);
 			appendStringInfo(&prints, "%s%s", i > 0 ? "|" : "", fingerprint(view.chunks[i]));
 		}
 
@@ -504,7 +504,7 @@ put_sections(ScSummaryDef *definition, void *arg)
 				built_at = Min(built_at, chunk->built_at);
 				executed_at = Min(executed_at, chunk->executed_at);
 				build_ns += chunk->build_ns;
-				bytes += chunk->body_len;
+				bytes += sc_chunk_body_len(chunk);
 				has_position = has_position || !XLogRecPtrIsInvalid(chunk->replayed);
 			}
 			age->time = (sc_clock_now() - executed_at) / 1000;
@@ -625,7 +625,7 @@ put_parts(ScSummaryDef *definition, void *arg)
 				values[c++] = TimestampTzGetDatum(chunk->built_at);
 				values[c++] = IntervalPGetDatum(age);
 				values[c++] = Float8GetDatum(MS(chunk->build_ns));
-				values[c++] = Int64GetDatum((int64) chunk->body_len);
+				values[c++] = Int64GetDatum((int64) sc_chunk_body_len(chunk));
 				nulls[c] = !XLogRecPtrIsInvalid(chunk->replayed) || sc_chunk_is_loaded(chunk);
 				values[c++] = Int64GetDatum((int64) add_revisions(&mine, &pending));
 				values[c++] = CStringGetTextDatum(fingerprint(chunk));
@@ -684,7 +684,7 @@ put_document(ScSummaryDef *definition, int index, ReturnSetInfo *rsinfo)
 		for (int r = rank + 1; r < lengthof(order); r++)
 			if (strcmp(state, order[r]) == 0)
 				rank = r;
-		bytes += chunk->body_len + 1;
+		bytes += sc_chunk_body_len(chunk) + 1;
 		build_ns += chunk->build_ns;
 		built_at = Min(built_at, chunk->built_at);
 		executed_at = Min(executed_at, chunk->executed_at);

@@ -32,6 +32,7 @@
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
@@ -76,23 +77,20 @@
 /* Under the lock of the summary that it belongs to. */
 typedef struct Section
 {
-	uint64		name;			/* hash of its name, which its chunks have */
-	dsa_pointer chunk;			/* of its first part, the others follow */
-	bool		invalidated;	/* summary_cache_invalidate() of an inline one */
+	dsa_pointer chunk;			/* of its first part, the others follow; they
+								 * have its name */
 	int			next;			/* index of the summary's next section, or -1;
 								 * of the next free one, under ScShared.lock */
+	bool		invalidated;	/* summary_cache_invalidate() of an inline one */
 } Section;
 
-/* A failure; its message is elsewhere. */
+/* What is kept of an entry's last failure, beside how many there were. */
 typedef struct Failure
 {
-	uint32		failures;		/* consecutive */
-	bool		of_inline;		/* only inline sections were built */
 	int			code;
 	TimestampTz at;
 	ScBegun		begun;
-	dsa_pointer message;		/* of a document with parameters: invalid if
-								 * there was no room */
+	char		message[SC_ERROR_LEN];
 } Failure;
 
 /*
@@ -101,8 +99,9 @@ typedef struct Failure
  */
 typedef struct Summary
 {
+	LWLock		lock;			/* of its entry */
 	NameData	name;			/* changed under ScShared.lock as well */
-	char		message[SC_ERROR_LEN];	/* of its entry's last failure */
+	Failure		failure;		/* its entry's */
 	ScBuildStats stats;
 
 	/* under the lock of any of its entries; read without: */
@@ -114,8 +113,13 @@ typedef struct Summary
 								 * others had given way; 0: none.  They do not
 								 * for one of this size again, for a time */
 	int64		refused_at;		/* monotonic ns */
-	Size		documents_size; /* bytes of all its documents with parameters;
-								 * under ScShared.lock, read without as a hint */
+
+	/* under ScShared.lock; read without as hints: */
+	int			ndocuments;		/* with parameters */
+	int			hand;			/* the one of these at which the clock's hand
+								 * stands that passes by them; NONE: there is
+								 * none */
+	Size		documents_size; /* bytes of all of them */
 } Summary;
 
 /* No such entry. */
@@ -127,15 +131,15 @@ typedef struct Summary
  */
 typedef struct StoreEntry
 {
-	LWLock		lock;			/* protects what follows unless said otherwise */
-
+	/* under the entry's lock, see lock_of(), unless said otherwise: */
 	Oid			dboid;			/* changed under ScShared.lock and lock, both
 								 * exclusive; InvalidOid: free.  A loop over
 								 * all entries reads it without: at worst it
 								 * passes by one that is just being taken,
 								 * whose reader asks again, or locks and looks
 								 * once more */
-	uint64		values_hash;	/* of a document with parameters, likewise;
+	int			sections;		/* first of the list, or -1: nothing cached */
+	uint64		values_hash;	/* of a document with parameters, as dboid;
 								 * else 0 */
 	dsa_pointer values;			/* ScValues, likewise */
 
@@ -143,19 +147,16 @@ typedef struct StoreEntry
 	int			summary;		/* of a document with parameters: the entry of
 								 * its summary, which stays as long as it has
 								 * documents; else NONE */
-	int			next_document;	/* of the same summary, in a ring */
+	int			next_document;	/* of the same summary, in a ring; of a free
+								 * entry: the next one, or NONE */
 	int			prev_document;
-	int			hand;			/* of a summary: the document at which the
-								 * clock's hand stands that passes by its own;
-								 * NONE: it has no documents */
-	int			ndocuments;		/* of a summary */
+	int			next_in_bucket; /* of a document with parameters, or NONE */
 	Size		size;			/* bytes of the document */
 
 	pg_atomic_uint64 reads;		/* of a document with parameters: see
 								 * sc_store_count_read() */
-	int			sections;		/* first of the list, or -1: nothing cached */
-	dsa_pointer forms[SC_ENCODINGS];	/* of the document, or of one before;
-										 * invalid: none */
+	dsa_pointer forms;			/* of the document, or of one before: the
+								 * first, or invalid */
 	uint64		generation;		/* moved by invalidation: a build begun under
 								 * an older one is not published */
 	pg_atomic_uint64 version;	/* see sc_store_version(); moved under the
@@ -163,21 +164,25 @@ typedef struct StoreEntry
 	ScRequests	requests;		/* without the lock */
 	uint64		notified;		/* hash of the etag of the last document that
 								 * listeners were notified of; 0: none */
-	Failure		failure;		/* failures and of_inline are read without the
-								 * lock as well: see sc_store_is_failing() */
+
+	/* the last failure; how many there were is read without the lock as well */
+	dsa_pointer failure;		/* of a document with parameters: invalid if
+								 * there was no room for it, or is none */
+	uint32		failures;		/* consecutive */
+	bool		of_inline;		/* only inline sections were built */
+
 	bool		no_room;		/* for the newest build: nobody waits for
 								 * another's.  Read without the lock: a stale
 								 * one costs a wait, or a build too many */
-	int			next_free;		/* of a free entry: the next one, or -1; under
-								 * ScShared.lock */
-	uint32		reads_before;	/* when the clock's hand came by last, without
-								 * the lock: a wrong one may cost a build */
 
-	/* the launcher's, without the lock: */
-	TimestampTz read_at;		/* when it last noted that there were reads;
+	bool		is_wanted;		/* it was loaded, and is to be refreshed: the
+								 * launcher's, without the lock, as the rest */
+	TimestampTz read_at;		/* when it noted last that there were reads;
 								 * 0: never */
 	uint32		reads_noted;	/* how many there were then */
-	bool		is_wanted;		/* it was loaded, and is to be refreshed */
+	uint32		reads_before;	/* how many when the clock's hand came by last,
+								 * without the lock: a wrong one may cost a
+								 * build */
 } StoreEntry;
 
 typedef struct Store
@@ -211,21 +216,22 @@ typedef struct EntryOfSummary
 	int			index;
 } EntryOfSummary;
 
-/* Which entry a document with parameters has. */
-typedef struct ValuesKey
-{
-	int64		summary;		/* its entry */
-	uint64		hash;
-} ValuesKey;
+/*
+ * Documents with parameters have so many locks between them: one that is copied for
+ * long holds up the publication of a few others.
+ */
+#define DOCUMENT_LOCKS	1024
 
-typedef struct EntryOfValues
-{
-	ValuesKey	key;
-	int			index;
-} EntryOfValues;
+/* And entries have so many places to wait for a worker's try. */
+#define TRIES			256
 
 static HTAB *by_name;			/* under ScShared.lock */
-static HTAB *by_values;			/* likewise */
+static int *buckets;			/* likewise: the documents with parameters, by
+								 * summary and values; chained by
+								 * next_in_bucket */
+static uint32 nbuckets;			/* a power of two */
+static LWLockPadded *document_locks;
+static ConditionVariable *tries;
 static Store *store;
 static StoreEntry *entries;
 static Summary *summaries;		/* of the first entries */
@@ -249,6 +255,12 @@ max_entries(void)
 	return sc_max_sections + sc_max_documents;
 }
 
+static uint32
+bucket_count(void)
+{
+	return pg_nextpower2_32((uint32) Max(sc_max_documents, 1));
+}
+
 static Size
 store_size(void)
 {
@@ -258,7 +270,9 @@ store_size(void)
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Summary), sc_max_sections)));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Section), max_entries())));
 	size = add_size(size, hash_estimate_size(sc_max_sections, sizeof(EntryOfSummary)));
-	size = add_size(size, hash_estimate_size(Max(sc_max_documents, 1), sizeof(EntryOfValues)));
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(int), bucket_count())));
+	size = add_size(size, CACHELINEALIGN(sizeof(LWLockPadded) * DOCUMENT_LOCKS));
+	size = add_size(size, CACHELINEALIGN(sizeof(ConditionVariable) * TRIES));
 	return add_size(size, area_size());
 }
 
@@ -277,10 +291,10 @@ store_attach(void)
 	info.entrysize = sizeof(EntryOfSummary);
 	by_name = SC_SHMEM_INIT_HASH(SC_NAME " summary hash", sc_max_sections,
 								 &info, HASH_ELEM | HASH_BLOBS);
-	info.keysize = sizeof(ValuesKey);
-	info.entrysize = sizeof(EntryOfValues);
-	by_values = SC_SHMEM_INIT_HASH(SC_NAME " values hash", Max(sc_max_documents, 1),
-								   &info, HASH_ELEM | HASH_BLOBS);
+	nbuckets = bucket_count();
+	buckets = ShmemInitStruct(SC_NAME " documents by values", sizeof(int) * nbuckets, &found);
+	document_locks = ShmemInitStruct(SC_NAME " locks of documents", sizeof(LWLockPadded) * DOCUMENT_LOCKS, &found);
+	tries = ShmemInitStruct(SC_NAME " tries", sizeof(ConditionVariable) * TRIES, &found);
 }
 
 /* What an empty area can hold in one piece. */
@@ -327,17 +341,16 @@ entries_init(int tranche)
 	{
 		StoreEntry *entry = &entries[i];
 
-		LWLockInitialize(&entry->lock, tranche);
 		entry->sections = -1;
-		entry->next_free = i + 1 == store->nsummaries || i + 1 == store->nentries ? -1 : i + 1;
-		entry->summary = entry->hand = NONE;
+		entry->next_document = i + 1 == store->nsummaries || i + 1 == store->nentries ? NONE : i + 1;
+		entry->summary = entry->next_in_bucket = NONE;
 		pg_atomic_init_u64(&entry->reads, 0);
 		pg_atomic_init_u64(&entry->version, ((uint64) i << VERSION_BITS) + VERSION_STEP);
 		pg_atomic_init_u32(&entry->requests.refresh, 0);
 		pg_atomic_init_u32(&entry->requests.notify, 0);
 		pg_atomic_init_u64(&entry->requests.retry_at, 0);
 		pg_atomic_init_u64(&entry->requests.refreshed_at, 0);
-		pg_atomic_init_u64(&entry->requests.refresh_ns, 0);
+		pg_atomic_init_u32(&entry->requests.refresh_us, 0);
 		pg_atomic_init_u64(&entry->requests.requested_at, 0);
 		pg_atomic_init_u64(&entry->requests.paused_until, 0);
 		pg_atomic_init_u32(&entry->requests.pauses, 0);
@@ -347,10 +360,19 @@ entries_init(int tranche)
 		pg_atomic_init_u32(&entry->requests.boarding, 0);
 		pg_atomic_init_u32(&entry->requests.forms, 0);
 		pg_atomic_init_u64(&entry->requests.forms_at, 0);
-		for (int e = 0; e < SC_ENCODINGS; e++)
-			entry->forms[e] = InvalidDsaPointer;
-		ConditionVariableInit(&entry->requests.ended);
+		entry->forms = entry->failure = InvalidDsaPointer;
 	}
+	for (int i = 0; i < store->nsummaries; i++)
+	{
+		LWLockInitialize(&summaries[i].lock, tranche);
+		summaries[i].hand = NONE;
+	}
+	for (int i = 0; i < DOCUMENT_LOCKS; i++)
+		LWLockInitialize(&document_locks[i].lock, tranche);
+	for (int i = 0; i < TRIES; i++)
+		ConditionVariableInit(&tries[i]);
+	for (uint32 i = 0; i < nbuckets; i++)
+		buckets[i] = NONE;
 	for (int i = 0; i < store->nsections; i++)
 	{
 		sections[i].chunk = InvalidDsaPointer;
@@ -489,6 +511,21 @@ summary_index(const StoreEntry *entry)
 	return summary == NONE ? (int) (entry - entries) : summary;
 }
 
+static inline bool
+is_document(int index)
+{
+	return index >= store->nsummaries;
+}
+
+/* The lock of an entry: one of a document with parameters has it with others. */
+static LWLock *
+lock_of(const StoreEntry *entry)
+{
+	int			index = (int) (entry - entries);
+
+	return is_document(index) ? &document_locks[index % DOCUMENT_LOCKS].lock : &summaries[index].lock;
+}
+
 /* What the summary has once of which an entry in use is. */
 static Summary *
 summary_of(const StoreEntry *entry)
@@ -529,25 +566,40 @@ entry_key(Oid dboid, const char *name)
 static int
 summary_lookup(Oid dboid, const char *name)
 {
+	static int	last = 0;		/* most sessions look for one again and again */
 	EntryKey	key;
 	EntryOfSummary *found;
 
 	/* the name of no summary, which is not to be cut to one */
 	if (strlen(name) >= NAMEDATALEN)
 		return -1;
+	if (last < store->nsummaries && entries[last].dboid == dboid &&
+		strcmp(NameStr(summaries[last].name), name) == 0)
+		return last;
 	key = entry_key(dboid, name);
 	found = hash_search(by_name, &key, HASH_FIND, NULL);
-	return found ? found->index : -1;
+	if (found == NULL)
+		return -1;
+	last = found->index;
+	return last;
+}
+
+/* Where the chain of the documents begins among which one is that a summary's entry has. */
+static int *
+bucket_of(int summary, uint64 hash)
+{
+	return &buckets[hash_combine64((uint64) summary, hash) & (nbuckets - 1)];
 }
 
 /* The entry of a document of a summary's entry, or -1.  Caller holds ScShared.lock. */
 static int
 document_lookup(int summary, uint64 hash)
 {
-	ValuesKey	key = {summary, hash};
-	EntryOfValues *found = hash_search(by_values, &key, HASH_FIND, NULL);
+	int			index = *bucket_of(summary, hash);
 
-	return found ? found->index : -1;
+	while (index != NONE && (entries[index].summary != summary || entries[index].values_hash != hash))
+		index = entries[index].next_in_bucket;
+	return index;
 }
 
 /* The entry of what has a document, or -1.  Caller holds ScShared.lock. */
@@ -572,7 +624,8 @@ entry_reset(StoreEntry *entry)
 	pg_atomic_write_u64(&entry->reads, 0);
 	pg_atomic_fetch_and_u64(&entry->version, ~VERSION_UNREAD);
 	entry->notified = 0;
-	memset(&entry->failure, 0, sizeof(entry->failure));
+	entry->failures = 0;
+	entry->of_inline = false;
 	pg_atomic_write_u32(&entry->requests.refresh, 0);
 	pg_atomic_write_u32(&entry->requests.notify, 0);
 	pg_atomic_write_u32(&entry->requests.forms, 0);
@@ -582,7 +635,7 @@ entry_reset(StoreEntry *entry)
 	pg_atomic_write_u64(&entry->requests.requested_at, 0);
 	pg_atomic_write_u64(&entry->requests.paused_until, 0);
 	pg_atomic_write_u32(&entry->requests.pauses, 0);
-	pg_atomic_write_u64(&entry->requests.refresh_ns, 0);
+	pg_atomic_write_u32(&entry->requests.refresh_us, 0);
 	pg_atomic_write_u64(&entry->requests.tried[0], 0);
 	pg_atomic_write_u64(&entry->requests.tried[1], 0);
 	/* who has claimed it, for the one before, cannot give that back any more */
@@ -590,13 +643,12 @@ entry_reset(StoreEntry *entry)
 }
 
 /*
- * Take the first of a list of free entries into use, and put its key into the hash:
- * what that has for it is "found".  Returns it locked, for the caller to fill; caller
- * holds ScShared.lock, exclusive.  NULL if there is none.  Busy if somebody still looks
- * at the one that there is, and will find that it is free: the caller tries again.
+ * Take the first of a list of free entries into use.  Returns it locked, for the caller
+ * to fill; caller holds ScShared.lock, exclusive.  NULL if there is none.  Busy if
+ * somebody has its lock: the caller tries again.
  */
 static StoreEntry *
-entry_take(int *free_list, HTAB *by_key, const void *key, void **found, bool *busy)
+entry_take(int *free_list, bool *busy)
 {
 	StoreEntry *entry;
 
@@ -604,26 +656,27 @@ entry_take(int *free_list, HTAB *by_key, const void *key, void **found, bool *bu
 	if (*free_list < 0)
 		return NULL;
 	entry = &entries[*free_list];
-	if (!LWLockConditionalAcquire(&entry->lock, LW_EXCLUSIVE))
+	if (!LWLockConditionalAcquire(lock_of(entry), LW_EXCLUSIVE))
 	{
 		*busy = true;
 		return NULL;
 	}
-	/* cannot be NULL: the hash has room for every entry */
-	*found = hash_search(by_key, key, HASH_ENTER_NULL, NULL);
-	if (*found == NULL)
-	{
-		LWLockRelease(&entry->lock);
-		return NULL;
-	}
-	*free_list = entry->next_free;
+	*free_list = entry->next_document;
 
 	entry->values_hash = 0;
 	entry->values = InvalidDsaPointer;
-	entry->summary = entry->hand = NONE;
-	entry->ndocuments = 0;
+	entry->summary = NONE;
 	entry_reset(entry);
 	return entry;
+}
+
+/* The converse. */
+static void
+entry_free(int *free_list, StoreEntry *entry)
+{
+	entry->summary = NONE;
+	entry->next_document = *free_list;
+	*free_list = (int) (entry - entries);
 }
 
 /* Take an entry for a summary; -1 if there is none, as entry_take(). */
@@ -631,33 +684,45 @@ static int
 summary_take(Oid dboid, const char *name, bool *busy)
 {
 	EntryKey	key = entry_key(dboid, name);
-	void	   *found;
-	StoreEntry *entry = entry_take(&store->free_summary, by_name, &key, &found, busy);
+	StoreEntry *entry = entry_take(&store->free_summary, busy);
+	EntryOfSummary *found;
+	Summary    *summary;
 	int			index;
 
 	if (entry == NULL)
 		return -1;
-	index = (int) (entry - entries);
-	((EntryOfSummary *) found)->index = index;
-	namestrcpy(&summaries[index].name, name);
+	/* cannot be NULL: the hash has room for every entry */
+	found = hash_search(by_name, &key, HASH_ENTER_NULL, NULL);
+	if (found == NULL)
+	{
+		entry_free(&store->free_summary, entry);
+		LWLockRelease(lock_of(entry));
+		return -1;
+	}
+	index = found->index = (int) (entry - entries);
 	entry->dboid = dboid;
-	summaries[index].message[0] = '\0';
-	summaries[index].refused_size = 0;
-	sc_settings_unset(&summaries[index].options);
-	statistics_reset(&summaries[index].stats);
-	summaries[index].documents_size = 0;
+	summary = &summaries[index];
+	namestrcpy(&summary->name, name);
+	memset(&summary->failure, 0, sizeof(summary->failure));
+	summary->refused_size = 0;
+	sc_settings_unset(&summary->options);
+	statistics_reset(&summary->stats);
+	summary->ndocuments = 0;
+	summary->hand = NONE;
+	summary->documents_size = 0;
 	sc_counters_reset(index);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return index;
 }
 
-/* Put a document into the ring of its summary's, or take it out.  Caller holds
- * ScShared.lock, exclusive. */
+/* Put a document into the ring of its summary's, and into its bucket, or take it out.
+ * Caller holds ScShared.lock, exclusive. */
 static void
-ring_add(int index)
+document_link(int index)
 {
 	StoreEntry *entry = &entries[index];
-	StoreEntry *summary = &entries[entry->summary];
+	Summary    *summary = &summaries[entry->summary];
+	int		   *bucket = bucket_of(entry->summary, entry->values_hash);
 
 	if (summary->hand == NONE)
 		summary->hand = entry->next_document = entry->prev_document = index;
@@ -670,13 +735,16 @@ ring_add(int index)
 		entries[entry->next_document].prev_document = index;
 	}
 	summary->ndocuments++;
+	entry->next_in_bucket = *bucket;
+	*bucket = index;
 }
 
 static void
-ring_remove(int index)
+document_unlink(int index)
 {
 	StoreEntry *entry = &entries[index];
-	StoreEntry *summary = &entries[entry->summary];
+	Summary    *summary = &summaries[entry->summary];
+	int		   *link = bucket_of(entry->summary, entry->values_hash);
 
 	if (entry->next_document == index)
 		summary->hand = NONE;
@@ -685,6 +753,9 @@ ring_remove(int index)
 	entries[entry->prev_document].next_document = entry->next_document;
 	entries[entry->next_document].prev_document = entry->prev_document;
 	summary->ndocuments--;
+	while (*link != index)
+		link = &entries[*link].next_in_bucket;
+	*link = entry->next_in_bucket;
 }
 
 /*
@@ -694,21 +765,18 @@ ring_remove(int index)
 static int
 document_take(int summary, uint64 hash, dsa_pointer values, bool *busy)
 {
-	ValuesKey	key = {summary, hash};
-	void	   *found;
-	StoreEntry *entry = entry_take(&store->free_document, by_values, &key, &found, busy);
+	StoreEntry *entry = entry_take(&store->free_document, busy);
 	int			index;
 
 	if (entry == NULL)
 		return -1;
 	index = (int) (entry - entries);
-	((EntryOfValues *) found)->index = index;
 	entry->dboid = entries[summary].dboid;
 	entry->values_hash = hash;
 	entry->values = values;
 	entry->summary = summary;
-	ring_add(index);
-	LWLockRelease(&entry->lock);
+	document_link(index);
+	LWLockRelease(lock_of(entry));
 	return index;
 }
 
@@ -737,21 +805,48 @@ section_release(int section)
 	store->free_section = section;
 }
 
-/* One of its encoded forms.  Caller holds the summary's lock, exclusive. */
-static void
-drop_form(StoreEntry *entry, int encoding)
+static ScForm *
+form_at(dsa_pointer form)
 {
-	if (DsaPointerIsValid(entry->forms[encoding]))
-		dsa_free(documents_area(), entry->forms[encoding]);
-	entry->forms[encoding] = InvalidDsaPointer;
+	return DsaPointerIsValid(form) ? dsa_get_address(documents_area(), form) : NULL;
+}
+
+/* Where an entry has its form of an encoding; invalid, at the end of them, if it has none.
+ * Caller holds the lock. */
+static dsa_pointer *
+form_link(StoreEntry *entry, ScEncoding encoding)
+{
+	dsa_pointer *link = &entry->forms;
+
+	while (DsaPointerIsValid(*link) && form_at(*link)->encoding != encoding)
+		link = &form_at(*link)->next;
+	return link;
+}
+
+static ScForm *
+form_of(StoreEntry *entry, ScEncoding encoding)
+{
+	return form_at(*form_link(entry, encoding));
+}
+
+/* Give one back.  Caller holds the lock, exclusive. */
+static void
+drop_form(dsa_pointer *link)
+{
+	dsa_pointer form = *link;
+
+	if (!DsaPointerIsValid(form))
+		return;
+	*link = form_at(form)->next;
+	dsa_free(documents_area(), form);
 }
 
 /* All of them. */
 static void
 drop_forms(StoreEntry *entry)
 {
-	for (int i = 0; i < SC_ENCODINGS; i++)
-		drop_form(entry, i);
+	while (DsaPointerIsValid(entry->forms))
+		drop_form(&entry->forms);
 }
 
 /* Note how large a document is, without its forms.  Caller holds ScShared.lock and the
@@ -813,25 +908,33 @@ lock_entry(const ScDocKey *key)
 		if (index < 0)
 			return NULL;
 		entry = &entries[index];
-		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+		LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 		if (is_of(entry, key))
 			return entry;
 		/* it has been given away meanwhile */
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 	}
+}
+
+/* What is kept of the last failure of an entry; NULL if there is no room for it.  Caller
+ * holds the lock. */
+static Failure *
+failure_of(const StoreEntry *entry)
+{
+	if (entry->summary == NONE)
+		return &summary_of(entry)->failure;
+	return DsaPointerIsValid(entry->failure) ? dsa_get_address(documents_area(), entry->failure) : NULL;
 }
 
 /* The failure of an entry is no matter any more.  Caller holds the lock, exclusive. */
 static void
 forget_failure(StoreEntry *entry)
 {
-	entry->failure.failures = 0;
-	if (entry->summary == NONE)
-		summary_of(entry)->message[0] = '\0';
-	else if (DsaPointerIsValid(entry->failure.message))
+	entry->failures = 0;
+	if (DsaPointerIsValid(entry->failure))
 	{
-		dsa_free(documents_area(), entry->failure.message);
-		entry->failure.message = InvalidDsaPointer;
+		dsa_free(documents_area(), entry->failure);
+		entry->failure = InvalidDsaPointer;
 	}
 }
 
@@ -845,10 +948,10 @@ clear_one(const ScDocKey *key)
 		return;
 	clear_locked(entry);
 	summary_of(entry)->refused_size = 0;
-	if (entry->failure.failures > 0)
+	if (entry->failures > 0)
 		forget_failure(entry);
 	pg_atomic_write_u64(&entry->requests.retry_at, 0);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 /*
@@ -861,7 +964,7 @@ entry_release(StoreEntry *entry)
 	int			index = (int) (entry - entries);
 
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-	if (entry->ndocuments > 0)
+	if (!is_document(index) && summaries[index].ndocuments > 0)
 	{
 		LWLockRelease(&sc_shared->lock);
 		return false;
@@ -875,27 +978,14 @@ entry_release(StoreEntry *entry)
 	}
 	else
 	{
-		ValuesKey	key = {entry->summary, entry->values_hash};
-
-		(void) hash_search(by_values, &key, HASH_REMOVE, NULL);
-		ring_remove(index);
+		document_unlink(index);
 		dsa_free(documents_area(), entry->values);
 		entry->values = InvalidDsaPointer;
 	}
 	entry->dboid = InvalidOid;
 	/* who knows the entry is to look again, though there was no document */
 	pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
-	if (entry->summary == NONE)
-	{
-		entry->next_free = store->free_summary;
-		store->free_summary = index;
-	}
-	else
-	{
-		entry->next_free = store->free_document;
-		store->free_document = index;
-		entry->summary = NONE;
-	}
+	entry_free(is_document(index) ? &store->free_document : &store->free_summary, entry);
 	LWLockRelease(&sc_shared->lock);
 	return true;
 }
@@ -918,7 +1008,7 @@ any_document(const char *name, ScDocKey *key)
 	LWLockAcquire(&sc_shared->lock, LW_SHARED);
 	summary = summary_lookup(MyDatabaseId, name);
 	if (summary >= 0)
-		index = entries[summary].hand;
+		index = summaries[summary].hand;
 	if (index != NONE)
 	{
 		key->summary = summaries[summary].name;
@@ -943,7 +1033,7 @@ forget_documents(const char *name)
 		if (entry == NULL)
 			continue;
 		(void) forget_locked(entry);
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 	}
 }
 
@@ -979,7 +1069,7 @@ sc_store_forget(const char *name)
 		if (entry == NULL)
 			return;
 		forgotten = forget_locked(entry);
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 		/* a document may have come in between */
 		if (forgotten)
 			return;
@@ -998,10 +1088,10 @@ sc_store_forget_database(Oid dboid)
 
 		if (entry->dboid != dboid)
 			continue;
-		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+		LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 		if (entry->dboid == dboid)
 			(void) forget_locked(entry);
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 	}
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	sc_slot_forget_database(dboid);
@@ -1021,12 +1111,6 @@ typedef enum Need
 	NEED_ENTRY,					/* of a summary */
 	NEED_DOCUMENT				/* the entry of a document with parameters */
 } Need;
-
-static inline bool
-is_document(int index)
-{
-	return index >= store->nsummaries;
-}
 
 /*
  * Has anything been asked of the worker for a summary?  It would be lost with the
@@ -1050,7 +1134,7 @@ may_give(int index, Need need)
 	switch (need)
 	{
 		case NEED_ENTRY:
-			return !is_document(index) && entry->ndocuments == 0;
+			return !is_document(index) && summaries[index].ndocuments == 0;
 		case NEED_DOCUMENT:
 			return is_document(index);
 		default:
@@ -1075,7 +1159,7 @@ static Summary *
 lock_summary(StoreEntry *entry)
 {
 	if (entry->summary != NONE)
-		LWLockAcquire(&entries[entry->summary].lock, LW_EXCLUSIVE);
+		LWLockAcquire(&summaries[entry->summary].lock, LW_EXCLUSIVE);
 	return summary_of(entry);
 }
 
@@ -1083,7 +1167,7 @@ static void
 unlock_summary(StoreEntry *entry)
 {
 	if (entry->summary != NONE)
-		LWLockRelease(&entries[entry->summary].lock);
+		LWLockRelease(&summaries[entry->summary].lock);
 }
 
 /*
@@ -1098,8 +1182,8 @@ give_way(int index, Need need, bool wait)
 	bool		gave = false;
 
 	if (wait)
-		LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-	else if (!LWLockConditionalAcquire(&entry->lock, LW_EXCLUSIVE))
+		LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
+	else if (!LWLockConditionalAcquire(lock_of(entry), LW_EXCLUSIVE))
 		return false;
 	if (may_give(index, need))
 	{
@@ -1125,7 +1209,7 @@ give_way(int index, Need need, bool wait)
 			}
 		}
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return gave;
 }
 
@@ -1208,12 +1292,12 @@ let_sibling_give_way(int summary, int own, Need need)
 		uint64		fewest = 0;
 
 		LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
-		for (int step = 0; step < Min(RING_STEPS, entries[summary].ndocuments); step++)
+		for (int step = 0; step < Min(RING_STEPS, summaries[summary].ndocuments); step++)
 		{
-			int			i = entries[summary].hand;
+			int			i = summaries[summary].hand;
 			uint64		reads = 0;
 
-			entries[summary].hand = entries[i].next_document;
+			summaries[summary].hand = entries[i].next_document;
 			if (i == own || !may_give(i, need))
 				continue;
 			if (clock_is_unread(i, &reads))
@@ -1330,8 +1414,8 @@ find_or_create_document(const ScDocKey *key, const ScValues *values)
 			continue;
 		}
 		index = document_lookup(summary, key->values);
-		is_full = entries[summary].ndocuments >= max_documents(summary);
-		is_most = entries[summary].ndocuments > sc_max_documents / 2;
+		is_full = summaries[summary].ndocuments >= max_documents(summary);
+		is_most = summaries[summary].ndocuments > sc_max_documents / 2;
 		if (index < 0 && !is_full)
 		{
 			index = document_take(summary, key->values, copy, &busy);
@@ -1402,7 +1486,7 @@ sc_store_name(int index, ScDocKey *key, ScValues **values)
 	StoreEntry *entry = &entries[index];
 
 	sc_store_attach();
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	memset(key, 0, sizeof(*key));
 	if (OidIsValid(entry->dboid))
 	{
@@ -1411,7 +1495,7 @@ sc_store_name(int index, ScDocKey *key, ScValues **values)
 	}
 	if (values)
 		*values = sc_values_copy(values_of(entry));
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 bool
@@ -1423,9 +1507,11 @@ sc_store_is_document(int index)
 int
 sc_store_documents(int index, Size *size)
 {
+	int			n = is_document(index) ? 0 : summaries[index].ndocuments;
+
 	if (size)
-		*size = entries[index].ndocuments > 0 ? summaries[index].documents_size : 0;
-	return entries[index].ndocuments;
+		*size = n > 0 ? summaries[index].documents_size : 0;
+	return n;
 }
 
 int
@@ -1499,10 +1585,16 @@ sc_store_generation(int index)
 {
 	uint64		generation;
 
-	LWLockAcquire(&entries[index].lock, LW_SHARED);
+	LWLockAcquire(lock_of(&entries[index]), LW_SHARED);
 	generation = entries[index].generation;
-	LWLockRelease(&entries[index].lock);
+	LWLockRelease(lock_of(&entries[index]));
 	return generation;
+}
+
+ConditionVariable *
+sc_store_tries(int index)
+{
+	return &tries[index % TRIES];
 }
 
 ScRequests *
@@ -1554,18 +1646,18 @@ sc_store_open(int index, const ScDocKey *key, ScView *view)
 	int			n = 0;
 
 	sc_store_attach();
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	if (!is_of(entry, key))
 	{
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 		return false;
 	}
 	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
 			n++;
 	view->nchunks = 0;
-	view->chunks = palloc(sizeof(ScChunk *) * Max(n, 1));
-	view->invalidated = palloc(sizeof(bool) * Max(n, 1));
+	view->chunks = palloc((sizeof(ScChunk *) + sizeof(bool)) * Max(n, 1));
+	view->invalidated = (bool *) (view->chunks + n);
 	view->version = sc_store_version_now(index);
 	view->max_stale_age = options_of(entry)->max_stale_age;
 	view->values = values_of(entry);
@@ -1582,7 +1674,7 @@ sc_store_open(int index, const ScDocKey *key, ScView *view)
 void
 sc_store_close(int index)
 {
-	LWLockRelease(&entries[index].lock);
+	LWLockRelease(lock_of(&entries[index]));
 }
 
 /*-------------------------------------------------------------------------
@@ -1594,6 +1686,37 @@ static int
 count_chunks(const ScPublication *publication)
 {
 	return publication->first[publication->nsections];
+}
+
+/* The bytes of a chunk before its body, without the room that a build leaves there. */
+static Size
+head_size(ScChunk *chunk)
+{
+	char	   *end = SC_CHUNK_KEYS(chunk);
+
+	for (uint32 i = 0; i < chunk->nkeys; i++)
+		end += strlen(end) + 1;
+	return end - (char *) chunk;
+}
+
+/* The bytes that a chunk takes in shared memory. */
+static Size
+packed_size(ScChunk *chunk)
+{
+	return head_size(chunk) + sc_chunk_body_len(chunk);
+}
+
+/* Copy one there. */
+static void
+pack_chunk(ScChunk *packed, ScChunk *chunk)
+{
+	Size		head = head_size(chunk);
+
+	memcpy(packed, chunk, head);
+	packed->next = InvalidDsaPointer;
+	packed->body_offset = (uint32) head;
+	packed->size = (uint32) (head + sc_chunk_body_len(chunk));
+	memcpy(SC_CHUNK_BODY(packed), SC_CHUNK_BODY(chunk), sc_chunk_body_len(chunk));
 }
 
 /*
@@ -1614,7 +1737,7 @@ allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
 
 		if (chunk == NULL)
 			continue;
-		copies[i] = dsa_allocate_extended(area, chunk->size, DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
+		copies[i] = dsa_allocate_extended(area, packed_size(chunk), DSA_ALLOC_NO_OOM | DSA_ALLOC_HUGE);
 		if (!DsaPointerIsValid(copies[i]))
 		{
 			while (--i >= 0)
@@ -1625,29 +1748,15 @@ allocate_chunks(const ScPublication *publication, dsa_pointer *copies)
 	}
 	for (int i = 0; i < n; i++)
 		if (DsaPointerIsValid(copies[i]))
-		{
-			memcpy(dsa_get_address(area, copies[i]), publication->chunks[i],
-				   publication->chunks[i]->size);
-			chunk_at(copies[i])->next = InvalidDsaPointer;
-		}
+			pack_chunk(chunk_at(copies[i]), publication->chunks[i]);
 	return true;
 }
 
-static uint64
-section_hash(const char *name)
-{
-	return hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
-}
-
-/*
- * Has a section of an entry this name?  It is empty only while what is published of it
- * is being put there.
- */
+/* Has a section of an entry, for which something is published, this name? */
 static bool
 is_section(const Section *section, const char *name)
 {
-	return section->name == section_hash(name) &&
-		(chunk_of(section) == NULL || strcmp(SC_CHUNK_SECTION(chunk_of(section)), name) == 0);
+	return strcmp(SC_CHUNK_SECTION(chunk_of(section)), name) == 0;
 }
 
 /* The entry's section of a name, -1 if there is none; caller holds the lock. */
@@ -1693,10 +1802,7 @@ arrange_sections(StoreEntry *entry, const ScPublication *publication)
 				break;
 			}
 		if (section < 0)
-		{
 			section = section_take();
-			sections[section].name = section_hash(publication->names[s]);
-		}
 		sections[section].next = -1;
 		*link = section;
 		link = &sections[section].next;
@@ -1709,6 +1815,23 @@ arrange_sections(StoreEntry *entry, const ScPublication *publication)
 		section_release(old);
 	}
 	return true;
+}
+
+/*
+ * The section of an entry that takes what is published of one, -1 if it is not there.
+ * Those of a complete publication have been arranged in its order, and those that are
+ * new have nothing yet that would tell their names.
+ */
+static int
+section_for(const StoreEntry *entry, const ScPublication *publication, int s)
+{
+	int			section = entry->sections;
+
+	if (!publication->complete)
+		return find_section(entry, publication->names[s]);
+	while (s-- > 0)
+		section = sections[section].next;
+	return section;
 }
 
 /* What is published of a section. */
@@ -1839,7 +1962,7 @@ swap_chunks(StoreEntry *entry, const ScPublication *publication, dsa_pointer *co
 
 		if (extent == PUBLISHES_NOTHING)
 			continue;
-		section = &sections[find_section(entry, publication->names[s])];
+		section = &sections[section_for(entry, publication, s)];
 		if (is_newer(section, published_label(publication, s)))
 			continue;
 		/* of other parts than these nothing stays */
@@ -1874,7 +1997,7 @@ note_publication(StoreEntry *entry, const ScPublication *publication)
 	summary_of(entry)->options = publication->options;
 	for (int i = 0; i < SC_ENCODINGS; i++)
 		if (publication->options.levels[i] == 0)
-			drop_form(entry, i);
+			drop_form(form_link(entry, (ScEncoding) i));
 	for (int i = 0; i < count_chunks(publication); i++)
 	{
 		ScChunk    *chunk = publication->chunks[i];
@@ -1897,7 +2020,7 @@ note_publication(StoreEntry *entry, const ScPublication *publication)
 	 * there, or cannot be proven, is not tried any earlier for them.
 	 */
 	if (publication->of_inline &&
-		(entry->failure.failures == 0 || !entry->failure.of_inline))
+		(entry->failures == 0 || !entry->of_inline))
 		return;
 	forget_failure(entry);
 	pg_atomic_write_u64(&entry->requests.retry_at, retry_at);
@@ -1950,7 +2073,7 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 	int			limit = publication->options.memory_limit;
 
 	*size = 0;
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	for (int s = 0; s < publication->nsections; s++)
 	{
 		int			section = is_for(publication, entry) ? find_section(entry, publication->names[s]) : -1;
@@ -1961,8 +2084,8 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 		for (int i = publication->first[s]; i < publication->first[s + 1]; i++)
 			if (publication->chunks[i])
 			{
-				*size += publication->chunks[i]->size;
-				body += publication->chunks[i]->body_len + 1;
+				*size += packed_size(publication->chunks[i]);
+				body += sc_chunk_body_len(publication->chunks[i]) + 1;
 			}
 		for (; there && extent != PUBLISHES_ALL; there = next_part(there))
 			if (extent == PUBLISHES_NOTHING ||
@@ -1970,14 +2093,14 @@ check_size(int index, const ScPublication *publication, Size *size, bool *others
 				 publication->chunks[publication->first[s] + there->part] == NULL))
 			{
 				*size += there->size;
-				body += there->body_len + 1;
+				body += sc_chunk_body_len(there) + 1;
 			}
 	}
 	*others_give_way = true;
 	if (is_for(publication, entry))
 		*others_give_way = summary_of(entry)->refused_size == 0 || *size < summary_of(entry)->refused_size ||
 			sc_clock_now() > summary_of(entry)->refused_at + REFUSED_NS;
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 
 	if (body > MaxAllocSize)
 		return SC_PUT_TOO_LARGE;
@@ -1996,10 +2119,10 @@ drop_own_document(int index, const ScPublication *publication)
 {
 	StoreEntry *entry = &entries[index];
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	if (entry->sections >= 0 && is_for(publication, entry))
 		drop_document(entry);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 /*
@@ -2063,13 +2186,13 @@ replace_own_document(int index, const ScPublication *publication, ScPublication 
 
 	*whole = *publication;
 	whole->complete = true;
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	have_all = entry->sections >= 0 && is_for(publication, entry) && is_rest_there(entry, publication);
 	if (have_all)
 		have_all = copy_rest(entry, publication, whole);
 	if (have_all)
 		drop_document(entry);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return have_all;
 }
 
@@ -2079,13 +2202,13 @@ note_refused_size(int index, const ScPublication *publication, Size size)
 {
 	StoreEntry *entry = &entries[index];
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	if (is_for(publication, entry))
 	{
 		summary_of(entry)->refused_size = size;
 		summary_of(entry)->refused_at = sc_clock_now();
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 /*
@@ -2101,7 +2224,7 @@ put_if_room(int index, const ScPublication *publication)
 	if (!allocate_chunks(publication, copies))
 		return SC_PUT_NO_MEMORY;
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	if (!is_for(publication, entry) || !is_rest_there(entry, publication))
 		result = SC_PUT_OUTDATED;
@@ -2111,7 +2234,7 @@ put_if_room(int index, const ScPublication *publication)
 	{
 		result = SC_PUT_SAME;
 		for (int i = 0; i < publication->nsections; i++)
-			if (find_section(entry, publication->names[i]) < 0)
+			if (section_for(entry, publication, i) < 0)
 				result = SC_PUT_OUTDATED;
 		if (result == SC_PUT_SAME)
 		{
@@ -2127,7 +2250,7 @@ put_if_room(int index, const ScPublication *publication)
 		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
 	LWLockRelease(&sc_shared->lock);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 
 	for (int i = 0; i < count_chunks(publication); i++)
 		if (DsaPointerIsValid(copies[i]))
@@ -2207,13 +2330,6 @@ sc_store_put(int index, const ScPublication *publication)
  *-------------------------------------------------------------------------
  */
 
-static ScForm *
-form_of(const StoreEntry *entry, ScEncoding encoding)
-{
-	return DsaPointerIsValid(entry->forms[encoding]) ?
-		dsa_get_address(documents_area(), entry->forms[encoding]) : NULL;
-}
-
 /* Has the document parts with these hashes?  Caller holds the lock. */
 static bool
 has_hashes(const StoreEntry *entry, uint8 (*hashes)[SC_HASH_BYTES], int nhashes)
@@ -2233,9 +2349,9 @@ forms_size(const StoreEntry *entry, ScEncoding but)
 {
 	Size		size = 0;
 
-	for (int i = 0; i < SC_ENCODINGS; i++)
-		if (i != (int) but && DsaPointerIsValid(entry->forms[i]))
-			size += form_of(entry, (ScEncoding) i)->size;
+	for (ScForm *form = form_at(entry->forms); form; form = form_at(form->next))
+		if (form->encoding != but)
+			size += form->size;
 	return size;
 }
 
@@ -2260,13 +2376,13 @@ sc_store_put_form(int index, const ScDocKey *key, ScEncoding encoding,
 				  uint8 (*hashes)[SC_HASH_BYTES], int nhashes, const ScForm *form)
 {
 	StoreEntry *entry = &entries[index];
-	dsa_area   *area = documents_area();
 	ScPutResult result;
 	dsa_pointer copy;
 
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	sc_store_attach();
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	result = check_form(entry, key, encoding, hashes, nhashes, form);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	if (result != SC_PUT_CHANGED)
 		return result;
 
@@ -2274,18 +2390,18 @@ sc_store_put_form(int index, const ScDocKey *key, ScEncoding encoding,
 	if (!DsaPointerIsValid(copy))
 		return SC_PUT_NO_MEMORY;
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	result = check_form(entry, key, encoding, hashes, nhashes, form);
 	if (result == SC_PUT_CHANGED)
 	{
-		dsa_pointer old = entry->forms[encoding];
-
-		entry->forms[encoding] = copy;
-		copy = old;
+		drop_form(form_link(entry, encoding));
+		form_at(copy)->encoding = encoding;
+		form_at(copy)->next = entry->forms;
+		entry->forms = copy;
 	}
-	LWLockRelease(&entry->lock);
-	if (DsaPointerIsValid(copy))
-		dsa_free(area, copy);
+	else
+		dsa_free(documents_area(), copy);
+	LWLockRelease(lock_of(entry));
 	return result;
 }
 
@@ -2297,7 +2413,7 @@ sc_store_form(int index, const ScDocKey *key, const char *etag, const ScEncoding
 	ScFormState state = SC_FORM_NONE;
 
 	sc_store_attach();
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	for (int i = 0; is_of(entry, key) && i < nwanted; i++)
 	{
 		ScForm	   *there = form_of(entry, wanted[i]);
@@ -2317,7 +2433,7 @@ sc_store_form(int index, const ScDocKey *key, const char *etag, const ScEncoding
 		state = SC_FORM_THERE;
 		break;
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return state;
 }
 
@@ -2328,7 +2444,7 @@ sc_store_missing_forms(int index, const ScDocKey *key, const char *etag, int *le
 
 	sc_store_attach();
 	memset(levels, 0, sizeof(int) * SC_ENCODINGS);
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	for (int i = 0; is_of(entry, key) && i < SC_ENCODINGS; i++)
 	{
 		ScForm	   *there = form_of(entry, (ScEncoding) i);
@@ -2336,7 +2452,7 @@ sc_store_missing_forms(int index, const ScDocKey *key, const char *etag, int *le
 		if (there == NULL || strcmp(there->etag, etag) != 0)
 			levels[i] = options_of(entry)->levels[i];
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 void
@@ -2346,7 +2462,7 @@ sc_store_note_forms(int index, const ScDocKey *key, uint64 made, uint64 failed, 
 	StoreEntry *entry = &entries[index];
 	int64		now = sc_clock_now();
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	/* unless the entry is another's by now */
 	if (is_of(entry, key))
 	{
@@ -2359,7 +2475,7 @@ sc_store_note_forms(int index, const ScDocKey *key, uint64 made, uint64 failed, 
 		pg_atomic_write_u64(&entry->requests.forms_at,
 							(uint64) (now + Max(pause_ns, (int64) ((now - begin_ns) * rest))));
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 Size
@@ -2369,10 +2485,10 @@ sc_store_forms_size(int index, const ScDocKey *key)
 	Size		size = 0;
 
 	sc_store_attach();
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	if (is_of(entry, key))
 		size = forms_size(entry, SC_ENCODINGS);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return size;
 }
 
@@ -2382,7 +2498,7 @@ sc_store_account(int index, const ScDocKey *key, ScCause cause, bool ran, int64 
 {
 	StoreEntry *entry = &entries[index];
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	if (is_of(entry, key))
 	{
 		entry->no_room = sc_store_lacked_room(result);
@@ -2401,7 +2517,7 @@ sc_store_account(int index, const ScDocKey *key, ScCause cause, bool ran, int64 
 			unlock_summary(entry);
 		}
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 /* Mark a section to be built again; false if it is not there. */
@@ -2421,7 +2537,7 @@ sc_store_invalidate_section(const ScDocKey *key, const char *name)
 		entry->generation++;
 		pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return section >= 0;
 }
 
@@ -2450,10 +2566,10 @@ sc_store_note_etag(int index, const char *etag)
 	uint64		hash = etag[0] ? hash_bytes_extended((const unsigned char *) etag, (int) strlen(etag), 0) : 0;
 	bool		is_new;
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	is_new = entry->notified != hash;
 	entry->notified = hash;
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return is_new;
 }
 
@@ -2465,8 +2581,8 @@ sc_store_note_etag(int index, const char *etag)
 bool
 sc_store_is_failing(int index, bool *of_inline)
 {
-	*of_inline = entries[index].failure.of_inline;
-	return entries[index].failure.failures > 0;
+	*of_inline = entries[index].of_inline;
+	return entries[index].failures > 0;
 }
 
 bool
@@ -2474,32 +2590,18 @@ sc_store_failure_is_outdated(int index)
 {
 	StoreEntry *entry = &entries[index];
 	uint64		ddl = ddl_revision();
+	const Failure *failure;
 	bool		outdated;
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
-	outdated = entry->failure.failures > 0 && entry->failure.begun.ddl != ddl;
+	sc_store_attach();
+
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
+	failure = failure_of(entry);
+	outdated = entry->failures > 0 && failure && failure->begun.ddl != ddl;
 	if (outdated)
 		pg_atomic_write_u64(&entry->requests.retry_at, 0);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return outdated;
-}
-
-/* Keep the message of a failure; that of a document with parameters where there is room. */
-static void
-keep_message(StoreEntry *entry, const char *message, int len)
-{
-	char	   *place = summary_of(entry)->message;
-
-	if (entry->summary != NONE)
-	{
-		if (!DsaPointerIsValid(entry->failure.message))
-			entry->failure.message = dsa_allocate_extended(documents_area(), SC_ERROR_LEN, DSA_ALLOC_NO_OOM);
-		if (!DsaPointerIsValid(entry->failure.message))
-			return;
-		place = dsa_get_address(documents_area(), entry->failure.message);
-	}
-	memcpy(place, message, len);
-	place[len] = '\0';
 }
 
 /*
@@ -2511,7 +2613,6 @@ sc_store_record_failure(int index, const ScDocKey *key, const ScBegun *begun,
 						const ErrorData *error, bool of_inline)
 {
 	StoreEntry *entry = &entries[index];
-	Failure    *failure = &entry->failure;
 	int64		now = sc_clock_now();
 	const char *message = error->message ? error->message : "unknown error";
 	int			len;
@@ -2519,24 +2620,32 @@ sc_store_record_failure(int index, const ScDocKey *key, const ScBegun *begun,
 	/* what does not fit is cut off between two characters */
 	len = pg_mbcliplen(message, (int) strlen(message), SC_ERROR_LEN - 1);
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	/* unless the entry is another's by now */
 	if (is_of(entry, key))
 	{
-		int			doublings = Min(failure->failures, RETRY_DOUBLINGS);
+		int			doublings = Min(entry->failures, RETRY_DOUBLINGS);
+		Failure    *failure;
 
-		failure->failures++;
-		failure->of_inline = of_inline;
-		failure->begun = *begun;
-		failure->code = error->sqlerrcode;
-		failure->at = GetCurrentTimestamp();
-		keep_message(entry, message, len);
+		if (entry->summary != NONE && !DsaPointerIsValid(entry->failure))
+			entry->failure = dsa_allocate_extended(documents_area(), sizeof(Failure), DSA_ALLOC_NO_OOM);
+		failure = failure_of(entry);
+		entry->failures++;
+		entry->of_inline = of_inline;
+		if (failure)
+		{
+			failure->begun = *begun;
+			failure->code = error->sqlerrcode;
+			failure->at = GetCurrentTimestamp();
+			memcpy(failure->message, message, len);
+			failure->message[len] = '\0';
+		}
 		lock_summary(entry)->stats.failed++;
 		unlock_summary(entry);
 		pg_atomic_write_u64(&entry->requests.retry_at,
 							now + Min(RETRY_FIRST_NS << doublings, RETRY_LIMIT_NS));
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 void
@@ -2544,44 +2653,51 @@ sc_store_failure(int index, const ScDocKey *key, ScFailure *failure)
 {
 	StoreEntry *entry = &entries[index];
 
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	memset(failure, 0, sizeof(*failure));
 	if (is_of(entry, key))
 	{
-		const char *message = summary_of(entry)->message;
+		const Failure *kept = failure_of(entry);
 
-		failure->failures = entry->failure.failures;
-		failure->of_inline = entry->failure.of_inline;
-		failure->code = entry->failure.code;
-		failure->at = entry->failure.at;
-		failure->begun = entry->failure.begun;
-		if (entry->summary != NONE)
-			message = DsaPointerIsValid(entry->failure.message) ?
-				dsa_get_address(documents_area(), entry->failure.message) : "there was no room for its message";
-		strlcpy(failure->message, message, sizeof(failure->message));
+		failure->failures = entry->failures;
+		failure->of_inline = entry->of_inline;
+		if (kept)
+		{
+			failure->code = kept->code;
+			failure->at = kept->at;
+			failure->begun = kept->begun;
+			/* success has cleared that of a summary */
+			if (entry->failures > 0)
+				strlcpy(failure->message, kept->message, sizeof(failure->message));
+		}
+		else if (entry->failures > 0)
+		{
+			failure->code = ERRCODE_OUT_OF_MEMORY;
+			strlcpy(failure->message, "there was no room for its message", sizeof(failure->message));
+		}
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 void
 sc_store_statistics(int index, ScBuildStats *stats)
 {
-	LWLockAcquire(&entries[index].lock, LW_SHARED);
+	LWLockAcquire(lock_of(&entries[index]), LW_SHARED);
 	*stats = summary_of(&entries[index])->stats;
-	LWLockRelease(&entries[index].lock);
+	LWLockRelease(lock_of(&entries[index]));
 }
 
 void
 sc_store_reset_statistics(int index)
 {
-	LWLockAcquire(&entries[index].lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(&entries[index]), LW_EXCLUSIVE);
 	if (entries[index].dboid == MyDatabaseId && !is_document(index))
 	{
 		sc_counters_reset(index);
 		statistics_reset(&summaries[index].stats);
 	}
 	pg_atomic_write_u64(&entries[index].reads, 0);
-	LWLockRelease(&entries[index].lock);
+	LWLockRelease(lock_of(&entries[index]));
 }
 
 void
@@ -2631,9 +2747,9 @@ sc_store_request_eager(Oid dboid)
 
 		if (OidIsValid(dboid) && owner != dboid)
 			continue;
-		LWLockAcquire(&entry->lock, LW_SHARED);
+		LWLockAcquire(lock_of(entry), LW_SHARED);
 		look_at_words(entry, &moved, &pending);
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 		if (moved)
 			sc_store_request(&entry->requests, SC_REFRESH_DUE, sc_clock_now());
 	}
@@ -2646,9 +2762,9 @@ sc_store_is_behind(int index)
 	bool		moved = false;
 	bool		pending = false;
 
-	LWLockAcquire(&entries[index].lock, LW_SHARED);
+	LWLockAcquire(lock_of(&entries[index]), LW_SHARED);
 	look_at_words(&entries[index], &moved, &pending);
-	LWLockRelease(&entries[index].lock);
+	LWLockRelease(lock_of(&entries[index]));
 	return moved || pending;
 }
 
@@ -2663,13 +2779,13 @@ sc_store_note_try(int index, const ScDocKey *key, bool of_inline, int64 begin_ns
 {
 	StoreEntry *entry = &entries[index];
 
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	/* or readers of another summary would take it for theirs */
 	if (is_of(entry, key))
 		pg_atomic_write_u64(&entry->requests.tried[of_inline],
 							((uint64) begin_ns << SC_TRY_BITS) | outcome);
-	LWLockRelease(&entry->lock);
-	ConditionVariableBroadcast(&entry->requests.ended);
+	LWLockRelease(lock_of(entry));
+	ConditionVariableBroadcast(sc_store_tries(index));
 }
 
 void
@@ -2678,16 +2794,16 @@ sc_store_note_refresh(int index, const ScDocKey *key, int64 begin_ns)
 	StoreEntry *entry = &entries[index];
 	int64		now = sc_clock_now();
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	/* unless the entry is another's by now */
 	if (is_of(entry, key))
 	{
-		pg_atomic_write_u64(&entry->requests.refresh_ns, (uint64) (now - begin_ns));
+		pg_atomic_write_u32(&entry->requests.refresh_us, (uint32) Min((now - begin_ns) / 1000, PG_UINT32_MAX));
 		pg_atomic_write_u64(&entry->requests.refreshed_at, (uint64) now);
 		pg_atomic_write_u32(&entry->requests.pauses, 0);
 		pg_atomic_write_u64(&entry->requests.paused_until, 0);
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 void
@@ -2696,7 +2812,7 @@ sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns, int64 p
 	StoreEntry *entry = &entries[index];
 	int64		now = sc_clock_now();
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	if (is_of(entry, key))
 	{
 		int64		pause = Max(pause_ns, (int64) ((now - begin_ns) * rest));
@@ -2710,7 +2826,7 @@ sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns, int64 p
 		else
 			pg_atomic_write_u32(&entry->requests.pauses, 0);
 	}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 }
 
 /*
@@ -2737,12 +2853,12 @@ sc_store_settle_eager(void)
 
 		if (!OidIsValid(entry->dboid))
 			continue;
-		LWLockAcquire(&entry->lock, LW_SHARED);
+		LWLockAcquire(lock_of(entry), LW_SHARED);
 		for (int s = entry->sections; s >= 0; s = sections[s].next)
 			for (ScChunk *chunk = chunk_of(&sections[s]); chunk; chunk = next_part(chunk))
 				for (uint32 w = 0; w < chunk->nwords; w++)
 					eager[chunk->words[w].slot] |= eager_by(options_of(entry));
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 	}
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; store->eager_added == before && i < nwords; i++)
@@ -2759,27 +2875,21 @@ sc_store_settle_eager(void)
 /* The label of what was loaded: it is never current, and is known by that. */
 #define LOADED_WORDS	1
 
-/* The bytes that the section's name takes in a chunk. */
-static Size
-name_size(const ScChunk *chunk)
-{
-	return strlen(SC_CHUNK_SECTION(chunk)) + 1;
-}
-
 /* The bytes of a chunk without its label. */
 static Size
 stored_size(const ScChunk *chunk)
 {
-	return sc_chunk_name_offset(LOADED_WORDS) + name_size(chunk) + chunk->keys_len + chunk->body_len;
+	return chunk->size - sc_chunk_name_offset((int) chunk->nwords) + sc_chunk_name_offset(LOADED_WORDS);
 }
 
-/* Copy a chunk without its label. */
+/* Copy a chunk of shared memory without its label. */
 static void
 store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 {
 	memset(stored, 0, sc_chunk_name_offset(LOADED_WORDS));
 	memcpy(stored, chunk, offsetof(ScChunk, words));
-	stored->size = stored_size(chunk);
+	stored->size = (uint32) stored_size(chunk);
+	stored->body_offset = stored->size - sc_chunk_body_len(chunk);
 	stored->nwords = LOADED_WORDS;
 	stored->words[0].slot = SC_CLUSTER_SLOT;
 	stored->words[0].revision = SC_NEVER_CURRENT;
@@ -2787,11 +2897,7 @@ store_chunk(ScChunk *stored, ScChunk *chunk, int64 now)
 	stored->replayed = InvalidXLogRecPtr;
 	stored->xmax = 0;
 	stored->labelled_at = now - chunk->executed_at;
-	stored->keys_offset = sc_chunk_name_offset(LOADED_WORDS) + name_size(chunk);
-	strcpy(SC_CHUNK_SECTION(stored), SC_CHUNK_SECTION(chunk));
-	stored->body_offset = stored->keys_offset + stored->keys_len;
-	memcpy(SC_CHUNK_KEYS(stored), SC_CHUNK_KEYS(chunk), chunk->keys_len);
-	memcpy(SC_CHUNK_BODY(stored), SC_CHUNK_BODY(chunk), chunk->body_len);
+	memcpy(SC_CHUNK_SECTION(stored), SC_CHUNK_SECTION(chunk), stored->size - sc_chunk_name_offset(LOADED_WORDS));
 }
 
 bool
@@ -2806,10 +2912,10 @@ sc_store_copy(int index, ScStored *stored)
 	{
 		stored->size = 0;
 		stored->values_size = 0;
-		LWLockAcquire(&entry->lock, LW_SHARED);
+		LWLockAcquire(lock_of(entry), LW_SHARED);
 		if (!OidIsValid(entry->dboid) || entry->sections < 0)
 		{
-			LWLockRelease(&entry->lock);
+			LWLockRelease(lock_of(entry));
 			return false;
 		}
 		if (values_of(entry))
@@ -2820,7 +2926,7 @@ sc_store_copy(int index, ScStored *stored)
 				stored->size += MAXALIGN(stored_size(chunk));
 		if (stored->size <= stored->room)
 			break;
-		LWLockRelease(&entry->lock);
+		LWLockRelease(lock_of(entry));
 
 		/* nobody waits meanwhile; it may have grown when we come back */
 		if (stored->bytes)
@@ -2858,7 +2964,7 @@ sc_store_copy(int index, ScStored *stored)
 			stored->nchunks++;
 			p += size;
 		}
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return true;
 }
 
@@ -2870,21 +2976,20 @@ static bool
 is_sound(ScChunk *chunk, Size size)
 {
 	uint32		nkeys = 0;
+	char	   *body;
 
 	if (size < sc_chunk_name_offset(LOADED_WORDS) || chunk->size > size ||
 		chunk->nwords != LOADED_WORDS || chunk->labelled_at < 0 ||
-		chunk->keys_offset <= sc_chunk_name_offset(LOADED_WORDS) ||
-		chunk->keys_offset > sc_chunk_name_offset(LOADED_WORDS) + NAMEDATALEN || chunk->keys_offset > chunk->size ||
-		memchr(SC_CHUNK_SECTION(chunk), '\0', chunk->keys_offset - sc_chunk_name_offset(LOADED_WORDS)) !=
-		(char *) chunk + chunk->keys_offset - 1 ||
-		chunk->body_offset != chunk->keys_offset + (uint64) chunk->keys_len ||
-		chunk->size != chunk->body_offset + (uint64) chunk->body_len)
+		chunk->section_len >= NAMEDATALEN || chunk->body_offset > chunk->size ||
+		sc_chunk_name_offset(LOADED_WORDS) + chunk->section_len + 1 > chunk->body_offset ||
+		memchr(SC_CHUNK_SECTION(chunk), '\0', chunk->section_len + 1) != SC_CHUNK_SECTION(chunk) + chunk->section_len)
 		return false;
-	for (uint32 i = 0; i < chunk->keys_len; i++)
-		if (SC_CHUNK_KEYS(chunk)[i] == '\0')
+	body = SC_CHUNK_BODY(chunk);
+	for (char *p = SC_CHUNK_KEYS(chunk); p < body; p++)
+		if (*p == '\0')
 			nkeys++;
-	return nkeys == chunk->nkeys &&
-		(nkeys == 0 ? chunk->keys_len == 0 : SC_CHUNK_KEYS(chunk)[chunk->keys_len - 1] == '\0');
+	/* the last of them, or the name, ends where the body begins */
+	return nkeys == chunk->nkeys && body[-1] == '\0';
 }
 
 /* Does a chunk come after another, as the parts of sections do?  NULL: nothing. */
@@ -2942,7 +3047,7 @@ publish_loaded(StoreEntry *entry, const ScPublication *publication, dsa_pointer 
 {
 	bool		published;
 
-	LWLockAcquire(&entry->lock, LW_EXCLUSIVE);
+	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	LWLockAcquire(&sc_shared->lock, LW_EXCLUSIVE);
 	published = arrange_sections(entry, publication);
 	if (published)
@@ -2955,7 +3060,7 @@ publish_loaded(StoreEntry *entry, const ScPublication *publication, dsa_pointer 
 	LWLockRelease(&sc_shared->lock);
 	if (!published)
 		(void) entry_release(entry);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return published;
 }
 
@@ -3131,11 +3236,11 @@ sc_store_waits_for_replay(int index)
 	if (sc_store_is_awaited(index))
 		return false;
 	sc_store_attach();
-	LWLockAcquire(&entry->lock, LW_SHARED);
+	LWLockAcquire(lock_of(entry), LW_SHARED);
 	waits = entry->sections >= 0;
 	for (int s = entry->sections; waits && s >= 0; s = sections[s].next)
 		for (ScChunk *chunk = chunk_of(&sections[s]); waits && chunk; chunk = next_part(chunk))
 			waits = !sections[s].invalidated && sc_label_is_amid_replay(chunk->replayed);
-	LWLockRelease(&entry->lock);
+	LWLockRelease(lock_of(entry));
 	return waits;
 }

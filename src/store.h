@@ -69,19 +69,20 @@ sc_meaning_is_same(const ScMeaning *a, const ScMeaning *b)
  */
 typedef struct ScChunk
 {
-	Size		size;			/* of the whole, bytes */
 	dsa_pointer next;			/* the section's next part, in shared memory;
 								 * under the summary's lock */
-	int32		part;			/* from 0, in the document's order */
-	int32		nparts;			/* that the section has */
+	uint32		size;			/* of the whole, bytes */
+	int16		part;			/* from 0, in the document's order */
+	int16		nparts;			/* that the section has */
 	bool		is_inline;
 	bool		for_all;		/* option readers was not set */
-	uint64		definition;		/* hash of what it was built from */
-	uint64		lineage;		/* of that definition: see ScSectionDef */
-	uint64		reading;
+	uint8		section_len;	/* of the section's name */
 	TransactionId database;		/* that made or altered the database: see
 								 * build.c */
 	ScStranger	stranger;
+	uint64		definition;		/* hash of what it was built from */
+	uint64		lineage;		/* of that definition: see ScSectionDef */
+	uint64		reading;
 	ScMeaning	meaning;		/* of the query */
 	int64		executed_at;	/* labelled_at of the build that executed the
 								 * query; later ones have proven that it would
@@ -95,10 +96,7 @@ typedef struct ScChunk
 	uint8		hash[SC_HASH_BYTES];	/* of the members */
 	uint32		nwords;
 	uint32		nkeys;
-	uint32		keys_offset;
-	uint32		keys_len;
 	uint32		body_offset;
-	uint32		body_len;
 	ScWordSeen	words[FLEXIBLE_ARRAY_MEMBER];
 } ScChunk;
 
@@ -108,6 +106,9 @@ typedef struct ScChunk
  */
 typedef struct ScForm
 {
+	dsa_pointer next;			/* the document's next form, in shared memory;
+								 * under the entry's lock */
+	ScEncoding	encoding;
 	Size		size;			/* of the whole, bytes */
 	char		etag[SC_ETAG_LEN + 1];	/* the document's own */
 	uint32		len;			/* of the encoded bytes; 0: encoding it is of
@@ -127,12 +128,18 @@ typedef enum ScFormState
 static inline Size
 sc_chunk_name_offset(int nwords)
 {
-	return MAXALIGN(offsetof(ScChunk, words) + sizeof(ScWordSeen) * nwords);
+	return offsetof(ScChunk, words) + sizeof(ScWordSeen) * nwords;
 }
 
 #define SC_CHUNK_SECTION(c) ((char *) (c) + sc_chunk_name_offset((int) (c)->nwords))
-#define SC_CHUNK_KEYS(c) ((char *) (c) + (c)->keys_offset)
+#define SC_CHUNK_KEYS(c) (SC_CHUNK_SECTION(c) + (c)->section_len + 1)
 #define SC_CHUNK_BODY(c) ((char *) (c) + (c)->body_offset)
+
+static inline uint32
+sc_chunk_body_len(const ScChunk *chunk)
+{
+	return chunk->size - chunk->body_offset;
+}
 
 /* The label of a chunk; its words are the chunk's own. */
 static inline ScLabel
@@ -174,6 +181,12 @@ typedef struct ScRequests
 								 * labels */
 	pg_atomic_uint32 notify;	/* likewise by those who published: listeners
 								 * are to be notified */
+	pg_atomic_uint32 forms;		/* as notify: encoded forms are to be made */
+	pg_atomic_uint32 boarding;	/* readers that wait for their turn to build,
+								 * with a lock */
+	pg_atomic_uint32 pauses;	/* see paused_until: one after the other */
+	pg_atomic_uint32 refresh_us;	/* how long the last background refresh
+									 * took, 71 minutes at most */
 	pg_atomic_uint64 retry_at;	/* monotonic ns before which no refresh is
 								 * tried */
 	pg_atomic_uint64 requested_at;	/* monotonic ns of the oldest request that
@@ -183,19 +196,13 @@ typedef struct ScRequests
 								 * request.c; 0: by none */
 	pg_atomic_uint64 refreshed_at;	/* monotonic ns of the last background
 									 * refresh */
-	pg_atomic_uint64 refresh_ns;	/* how long that took */
 	pg_atomic_uint64 paused_until;	/* monotonic ns: put back, since another
 									 * session held a lock */
-	pg_atomic_uint32 pauses;	/* one after the other */
 	pg_atomic_uint64 tried[2];	/* a worker's last try that has ended, of
 								 * inline sections alone and of the others:
 								 * ScTry, and above it when it began,
 								 * monotonic ns; 0: there was none */
-	ConditionVariable ended;	/* when one ends */
-	pg_atomic_uint32 forms;		/* as notify: encoded forms are to be made */
 	pg_atomic_uint64 forms_at;	/* monotonic ns before which none are made */
-	pg_atomic_uint32 boarding;	/* readers that wait for their turn to build,
-								 * with a lock */
 } ScRequests;
 
 /* What is asked of the worker. */
@@ -417,6 +424,10 @@ extern void sc_store_begin(ScBegun *begun);
 /* The generation that a build is of, which begins now. */
 extern uint64 sc_store_generation(int index);
 extern ScRequests *sc_store_requests(int index);
+
+/* Where those wait for whom a worker's try matters that it makes of an entry; and those of
+ * some other entries, so who wakes looks again. */
+extern ConditionVariable *sc_store_tries(int index);
 extern void sc_store_request(ScRequests *requests, ScRefresh what, int64 now);
 
 /* Does a reader wait for a worker to build it?  No lock. */

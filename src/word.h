@@ -46,7 +46,12 @@ typedef struct ScWordSeen
 {
 	uint32		slot;
 	uint64		revision;
-} ScWordSeen;
+}
+#if defined(pg_attribute_packed) && defined(pg_attribute_aligned)
+			pg_attribute_packed()
+			pg_attribute_aligned(4)		/* each document has some */
+#endif
+ScWordSeen;
 
 /* The same for views, with what else there is to see. */
 typedef struct ScWordState

@@ -76,7 +76,6 @@ start(int max_tables, int max_sections)
 {
 	HASHCTL		info = {.keysize = sizeof(uint64),.entrysize = sizeof(SlotEntry)};
 	HASHCTL		entry_info = {.keysize = sizeof(EntryKey),.entrysize = sizeof(EntryOfSummary)};
-	HASHCTL		values_info = {.keysize = sizeof(ValuesKey),.entrysize = sizeof(EntryOfValues)};
 	Size		largest = 0;
 	static bool attached = false;
 
@@ -103,7 +102,10 @@ start(int max_tables, int max_sections)
 		largest = store->largest;
 	store = palloc0(sizeof(Store));
 	by_name = hash_create("entries", max_sections, &entry_info, HASH_ELEM | HASH_BLOBS);
-	by_values = hash_create("values", 1, &values_info, HASH_ELEM | HASH_BLOBS);
+	nbuckets = bucket_count();
+	buckets = palloc(sizeof(int) * nbuckets);
+	document_locks = palloc(sizeof(LWLockPadded) * DOCUMENT_LOCKS);
+	tries = palloc(sizeof(ConditionVariable) * TRIES);
 	entries = palloc0(sizeof(StoreEntry) * max_sections);
 	summaries = palloc0(sizeof(Summary) * max_sections);
 	sections = palloc0(sizeof(Section) * max_sections);
@@ -243,8 +245,8 @@ make(const char *section, const char *body, Size len, int64 labelled_at)
 	chunk->words[0].slot = SC_CLUSTER_SLOT;
 	chunk->words[0].revision = revision_of(SC_CLUSTER_SLOT);
 	strcpy(SC_CHUNK_SECTION(chunk), section);
-	chunk->keys_offset = chunk->body_offset = (uint32) offset;
-	chunk->body_len = (uint32) len;
+	chunk->section_len = (uint8) strlen(section);
+	chunk->body_offset = (uint32) offset;
 	memset(SC_CHUNK_BODY(chunk), body[0], len);
 	memcpy(SC_CHUNK_BODY(chunk), body, Min(strlen(body), len));
 	sc_local_sha256(SC_CHUNK_BODY(chunk), len, chunk->hash);
@@ -295,7 +297,7 @@ bytes_of(int index, const char *summary)
 	for (int i = 0; i < view.nchunks; i++)
 	{
 		CHECK(view.chunks[i]->part == i && view.chunks[i]->nparts == view.nchunks);
-		appendBinaryStringInfo(&bytes, SC_CHUNK_BODY(view.chunks[i]), (int) view.chunks[i]->body_len);
+		appendBinaryStringInfo(&bytes, SC_CHUNK_BODY(view.chunks[i]), (int) sc_chunk_body_len(view.chunks[i]));
 	}
 	sc_store_close(index);
 	return bytes.data;
@@ -995,8 +997,8 @@ load_all(void)
 		found |= 1 << i;
 		CHECK(sc_store_open(index, key_of(saved_names[i]), &view) && view.nchunks == 2);
 		CHECK(strcmp(SC_CHUNK_SECTION(view.chunks[0]), "a") == 0 && strcmp(SC_CHUNK_SECTION(view.chunks[1]), "b") == 0);
-		CHECK(view.chunks[0]->body_len == 40 && SC_CHUNK_BODY(view.chunks[0])[0] == saved_names[i][0]);
-		CHECK(view.chunks[1]->body_len == 21 && SC_CHUNK_BODY(view.chunks[1])[0] == '2');
+		CHECK(sc_chunk_body_len(view.chunks[0]) == 40 && SC_CHUNK_BODY(view.chunks[0])[0] == saved_names[i][0]);
+		CHECK(sc_chunk_body_len(view.chunks[1]) == 21 && SC_CHUNK_BODY(view.chunks[1])[0] == '2');
 		for (int c = 0; c < 2; c++)
 		{
 			ScLabel		label = sc_chunk_label(view.chunks[c]);
