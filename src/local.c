@@ -19,6 +19,7 @@
 
 #include "access/xact.h"
 #include "common/cryptohash.h"
+#include "common/hashfn.h"
 #include "common/sha2.h"
 #include "miscadmin.h"
 #include "tcop/pquery.h"
@@ -93,6 +94,15 @@ static ScLocal *last = NULL;	/* most sessions read one summary again and
 static bool is_held(const ScLocal *local);
 static void forget_document(ScLocal *local);
 
+/* The values' hash is one already. */
+static uint32
+key_hash(const void *key, Size size)
+{
+	const ScDocKey *of = key;
+
+	return of->values ? (uint32) of->values : string_hash(NameStr(of->summary), NAMEDATALEN);
+}
+
 /* Find what a key has, or make it. */
 static ScLocal *
 find(const ScDocKey *key, bool create, bool *found)
@@ -105,9 +115,10 @@ find(const ScDocKey *key, bool create, bool *found)
 
 		info.keysize = sizeof(ScDocKey);
 		info.entrysize = sizeof(ScLocal);
+		info.hash = key_hash;
 		info.hcxt = TopMemoryContext;
 		locals = hash_create("summary_cache documents", 8, &info,
-							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+							 HASH_ELEM | HASH_FUNCTION | HASH_CONTEXT);
 		RegisterXactCallback(local_callback, NULL);
 	}
 	local = hash_search(locals, key, create ? HASH_ENTER : HASH_FIND, found);
@@ -152,17 +163,17 @@ set_aside(ScLocal *local)
 	local->capacity = 0;
 }
 
-/* Forget one; its memory is given back, but for the context, which another one takes. */
-static MemoryContext
+/* Forget one; its memory is given back. */
+static void
 forget(ScLocal *local)
 {
-	MemoryContext context = local->context;
-
 	if (is_held(local))
 		set_aside(local);
 	forget_document(local);
 	if (local->pieces)
 		pfree(local->pieces);
+	if (local->context)
+		MemoryContextDelete(local->context);
 	pfree(local->values);
 	if (local->equal)
 		pfree(local->equal);
@@ -171,25 +182,47 @@ forget(ScLocal *local)
 	if (last == local)
 		last = NULL;
 	(void) hash_search(locals, &local->key, HASH_REMOVE, NULL);
-	return context;
 }
 
 /*
- * What was not used for the longest time goes.  A build may have left more than one.
- * Returns a context for another one, or NULL.
+ * Take the place of the one that was not used for the longest time for another.  What
+ * was allocated for it serves that one: the pieces tell what the bytes of the copy are.
  */
-static MemoryContext
-make_room(void)
+static ScLocal *
+take_over(const ScDocKey *key)
 {
-	MemoryContext context = NULL;
+	ScLocal    *local = dlist_tail_element(ScLocal, node, &by_use);
+	ScLocal		old;
 
-	while (ndocuments >= MAX_DOCUMENTS)
-	{
-		if (context)
-			MemoryContextDelete(context);
-		context = forget(dlist_tail_element(ScLocal, node, &by_use));
-	}
-	return context;
+	if (is_held(local))
+		set_aside(local);
+	old = *local;
+	if (!hash_update_hash_key(locals, local, key))
+		elog(ERROR, "a document is known twice");	/* cannot happen */
+	memset((char *) local + sizeof(ScDocKey), 0, sizeof(ScLocal) - sizeof(ScDocKey));
+	local->index = -1;
+	local->node = old.node;
+	local->context = old.context;
+	local->document = old.document;
+	local->capacity = old.capacity;
+	local->npieces = old.document ? old.npieces : 0;
+	local->max_pieces = old.max_pieces;
+	local->pieces = old.pieces;
+	pfree(old.values);
+	if (old.equal)
+		pfree(old.equal);
+	dlist_move_head(&by_use, &local->node);
+	return local;
+}
+
+static ScValues *
+copy_values(const ScValues *values)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	ScValues   *mine = sc_values_copy(values);
+
+	MemoryContextSwitchTo(old);
+	return mine;
 }
 
 ScLocal *
@@ -205,26 +238,28 @@ sc_local_get_document(const char *summary, const ScValues *values, bool may_forg
 	local = find(&key, false, &found);
 	if (local == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-		ScValues   *mine = sc_values_copy(values);
-		MemoryContext context = may_forget ? make_room() : NULL;
+		ScValues   *mine = copy_values(values);
 
-		MemoryContextSwitchTo(old);
-		local = find(&key, true, &found);
+		/* a build may have left more */
+		while (may_forget && ndocuments > MAX_DOCUMENTS)
+			forget(dlist_tail_element(ScLocal, node, &by_use));
+		if (may_forget && ndocuments == MAX_DOCUMENTS)
+			local = take_over(&key);
+		else
+		{
+			local = find(&key, true, &found);
+			dlist_push_head(&by_use, &local->node);
+			ndocuments++;
+		}
 		local->values = mine;
-		local->context = context;
-		dlist_push_head(&by_use, &local->node);
-		ndocuments++;
 	}
 	else
 		dlist_move_head(&by_use, &local->node);
 	if (!sc_values_identical(local->values, values) && !sc_values_equal(local->values, values))
 	{
 		/* of two lists with the same hash the last one is known */
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-		ScValues   *mine = sc_values_copy(values);
+		ScValues   *mine = copy_values(values);
 
-		MemoryContextSwitchTo(old);
 		pfree(local->values);
 		local->values = mine;
 		/* what was equal to those before is not to these */
@@ -300,7 +335,7 @@ document_size(ScChunk **chunks, int nchunks)
 	Size		size = VARHDRSZ + 2 + Max(nchunks - 1, 0);
 
 	for (int i = 0; i < nchunks; i++)
-		size += chunks[i]->body_len;
+		size += sc_chunk_body_len(chunks[i]);
 	return size;
 }
 
@@ -327,13 +362,13 @@ fill_document(text *document, ScChunk **chunks, int nchunks, ScPiece *pieces, in
 			pieces[i].offset == offset &&
 			memcmp(pieces[i].hash, chunks[i]->hash, SC_HASH_BYTES) == 0;
 		if (!is_there)
-			memcpy(p, SC_CHUNK_BODY(chunks[i]), chunks[i]->body_len);
+			memcpy(p, SC_CHUNK_BODY(chunks[i]), sc_chunk_body_len(chunks[i]));
 		if (pieces)
 		{
 			pieces[i].offset = offset;
 			memcpy(pieces[i].hash, chunks[i]->hash, SC_HASH_BYTES);
 		}
-		p += chunks[i]->body_len;
+		p += sc_chunk_body_len(chunks[i]);
 	}
 	*p++ = '}';
 	SET_VARSIZE(document, p - (char *) document);
@@ -387,7 +422,12 @@ merge_words(ScLocal *local)
 {
 	ScLabel    *label = &local->label;
 	int			n = 0;
+	bool		in_order = true;
 
+	for (int i = 1; in_order && i < label->nwords; i++)
+		in_order = label->words[i - 1].slot < label->words[i].slot;
+	if (in_order)
+		return;
 	qsort(label->words, label->nwords, sizeof(ScWordSeen), word_cmp);
 	for (int i = 0; i < label->nwords; i++)
 	{
@@ -402,14 +442,15 @@ merge_words(ScLocal *local)
 	label->nwords = n;
 }
 
-/* What the words hold as long as nothing has changed: for words_unchanged() of cache.c. */
+/*
+ * What the words hold as long as nothing has changed: for words_unchanged() of cache.c.
+ * There is room for one more than the label has.
+ */
 static void
 expect_words(ScLocal *local)
 {
 	ScLabel    *label = &local->label;
 
-	local->words = palloc(sizeof(pg_atomic_uint64 *) * (label->nwords + 1));
-	local->expected = palloc(sizeof(uint64) * (label->nwords + 1));
 	local->nwords = label->nwords;
 	for (int i = 0; i < label->nwords; i++)
 	{
@@ -435,11 +476,18 @@ static void
 copy_sections(ScLocal *local, const ScView *view)
 {
 	ScLabel    *all = &local->label;
+	ScWordSeen *words;
 	int			total = 0;
 
 	for (int i = 0; i < view->nchunks; i++)
 		total += (int) view->chunks[i]->nwords;
-	local->sections = palloc(sizeof(ScLocalSection) * Max(view->nchunks, 1));
+	/* all in one piece: there may be another document at each read */
+	local->words = palloc((sizeof(pg_atomic_uint64 *) + sizeof(uint64)) * (total + 1) +
+						  sizeof(ScLocalSection) * view->nchunks + sizeof(ScWordSeen) * total * 2);
+	local->expected = (uint64 *) (local->words + total + 1);
+	local->sections = (ScLocalSection *) (local->expected + total + 1);
+	all->words = (ScWordSeen *) (local->sections + view->nchunks);
+	words = all->words + total;
 	local->nsections = view->nchunks;
 	local->consistent = view->nchunks > 0;
 	local->was_for_all = view->nchunks > 0;
@@ -447,7 +495,6 @@ copy_sections(ScLocal *local, const ScView *view)
 	local->built_at = PG_INT64_MAX;
 	local->xmax = 0;
 	local->max_stale_age = view->max_stale_age;
-	all->words = palloc(sizeof(ScWordSeen) * Max(total, 1));
 	all->nwords = 0;
 	all->definition = 0;
 	all->read_at = PG_INT64_MAX;
@@ -459,7 +506,7 @@ copy_sections(ScLocal *local, const ScView *view)
 		ScLocalSection *mine = &local->sections[i];
 		Size		bytes = sizeof(ScWordSeen) * chunk->nwords;
 
-		namestrcpy(&mine->name, SC_CHUNK_SECTION(chunk));
+		memcpy(NameStr(mine->name), SC_CHUNK_SECTION(chunk), chunk->section_len + 1);
 		mine->part = chunk->part;
 		mine->nparts = chunk->nparts;
 		mine->is_inline = chunk->is_inline;
@@ -472,7 +519,8 @@ copy_sections(ScLocal *local, const ScView *view)
 		mine->has_meaning = sc_meaning_is_known(&chunk->meaning);
 		mine->invalidated = view->invalidated[i];
 		mine->label = sc_chunk_label(chunk);
-		mine->label.words = palloc(Max(bytes, 1));
+		mine->label.words = words;
+		words += chunk->nwords;
 		memcpy(mine->label.words, chunk->words, bytes);
 		memcpy(all->words + all->nwords, chunk->words, bytes);
 		all->nwords += mine->label.nwords;
@@ -554,8 +602,11 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 	local->handed_out = 0;
 }
 
+/* A document with parameters of this size is copied with what is said about it. */
+#define SMALL_DOCUMENT	8192
+
 /*
- * Copy what the shared entry has, but for the document; false if it is another
+ * Copy what the shared entry has, but for a large document; false if it is another
  * summary's by now, or that of values with the same hash that are not equal to ours.
  */
 static bool
@@ -595,6 +646,9 @@ copy_entry(ScLocal *local)
 		local->version = view.version;
 		local->shared_version = sc_store_version(local->index);
 		local->counted = view.counted;
+		/* which spares another look at the entry: there may be many such documents */
+		if (local->values && document_size(view.chunks, view.nchunks) <= SMALL_DOCUMENT)
+			keep_document(local, view.chunks, view.nchunks);
 		sc_store_close(local->index);
 		if (view.nchunks == 0)
 			forget_document(local);
