@@ -63,6 +63,9 @@
 /* How often it looks after workers. */
 #define SUPERVISE_NS	SC_NS_PER_S
 
+/* Looking at all documents takes at most one part of its time in so many. */
+#define SETTLE_SHARE	200
+
 /* How often, on a standby, for databases that are gone. */
 #define GONE_NS			(10 * SC_NS_PER_S)
 
@@ -300,7 +303,7 @@ look_at_requests(int64 now, int64 *wake_at)
 {
 	Oid			dboid;
 
-	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
+	for (int i = -1; (i = sc_store_next_asked(i, &dboid)) >= 0;)
 	{
 		ScRequests *requests = sc_store_requests(i);
 		int64		since = sc_request_waits_since(i, now);
@@ -654,7 +657,7 @@ sc_launcher_main(Datum arg)
 	MemoryContext context;
 	uint32		wait_event;
 	HASHCTL		info = {.keysize = sizeof(Oid),.entrysize = sizeof(Demand)};
-	int64		settled_at = 0;
+	int64		settle_at = 0;
 
 	sc_extension_check_copy();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -705,10 +708,11 @@ sc_launcher_main(Datum arg)
 		wake_at = look();
 		MemoryContextSwitchTo(context);
 		/* commits over what is eager no longer are not to wake us for ever */
-		if (began >= settled_at + SUPERVISE_NS)
+		if (began >= settle_at)
 		{
+			now = sc_clock_now();
 			sc_store_settle_eager();
-			settled_at = began;
+			settle_at = now + Max(SUPERVISE_NS, SETTLE_SHARE * (sc_clock_now() - now));
 		}
 		MemoryContextReset(context);
 

@@ -254,7 +254,7 @@ sc_request_refresh(int summary)
 
 	if (pg_atomic_read_u32(&requests->refresh) != 0 && now < looked_at + LOOK_NS)
 		return true;
-	sc_store_request(requests, SC_REFRESH_DUE, now);
+	sc_store_request(summary, SC_REFRESH_DUE, now);
 	if (!wake_worker() && !will_get_worker(summary, now))
 		return false;
 	looked_at = now;
@@ -266,7 +266,7 @@ sc_request_demand(int summary, ScRefresh what)
 {
 	int64		now = sc_clock_now();
 
-	sc_store_request(sc_store_requests(summary), what, now);
+	sc_store_request(summary, what, now);
 	return now;
 }
 
@@ -302,7 +302,7 @@ sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_a
 		{
 			/* another reader that gives up has taken it back */
 			if ((pg_atomic_read_u32(&requests->refresh) & what) != (uint32) what)
-				pg_atomic_fetch_or_u32(&requests->refresh, what);
+				(void) sc_store_ask(summary, &requests->refresh, what);
 			outcome = SC_TRY_NONE;
 			if ((!wake_worker() && !will_get_worker(summary, now)) ||
 				(!patient && now > asked_at + DeadlockTimeout * SC_NS_PER_MS) ||
@@ -322,7 +322,7 @@ sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_a
 	/* nobody waits for it any more, unless somebody else does */
 	if (outcome == SC_TRY_NONE || outcome == SC_TRY_LOCK_TIMEOUT || outcome == SC_TRY_LATE)
 	{
-		pg_atomic_fetch_or_u32(&requests->refresh, SC_REFRESH_DUE);
+		(void) sc_store_ask(summary, &requests->refresh, SC_REFRESH_DUE);
 		pg_atomic_fetch_and_u32(&requests->refresh, ~(uint32) what);
 	}
 	return outcome;
@@ -335,7 +335,7 @@ sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_a
 void
 sc_request_notify(int summary)
 {
-	pg_atomic_exchange_u32(&sc_store_requests(summary)->notify, 1);
+	(void) sc_store_ask(summary, &sc_store_requests(summary)->notify, 1);
 	(void) wake_worker();
 }
 
@@ -344,7 +344,7 @@ void
 sc_request_forms(int summary)
 {
 	/* a worker looks at the end of its round, or leaves it to another one */
-	if (pg_atomic_exchange_u32(&sc_store_requests(summary)->forms, 1) == 0 && my_worker == NULL)
+	if (sc_store_ask(summary, &sc_store_requests(summary)->forms, 1) == 0 && my_worker == NULL)
 		(void) wake_worker();
 }
 
@@ -530,7 +530,7 @@ sc_request_waiting(ScWaiting *waiting)
 	}
 	LWLockRelease(&sc_register->lock);
 
-	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
+	for (int i = -1; (i = sc_store_next_asked(i, &dboid)) >= 0;)
 	{
 		int64		since = sc_request_waits_since(i, now);
 

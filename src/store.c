@@ -230,6 +230,8 @@ static int *buckets;			/* likewise: the documents with parameters, by
 								 * summary and values; chained by
 								 * next_in_bucket */
 static uint32 nbuckets;			/* a power of two */
+static pg_atomic_uint64 *asked; /* a bit for each entry: is one of the flags of
+								 * its requests set?  See sc_store_ask() */
 static LWLockPadded *document_locks;
 static ConditionVariable *tries;
 static Store *store;
@@ -255,6 +257,15 @@ max_entries(void)
 	return sc_max_sections + sc_max_documents;
 }
 
+/* The words of the bits by entry. */
+#define ASKED_BITS		64
+
+static int
+asked_words(void)
+{
+	return (max_entries() + ASKED_BITS - 1) / ASKED_BITS;
+}
+
 static uint32
 bucket_count(void)
 {
@@ -271,6 +282,7 @@ store_size(void)
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(Section), max_entries())));
 	size = add_size(size, hash_estimate_size(sc_max_sections, sizeof(EntryOfSummary)));
 	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(int), bucket_count())));
+	size = add_size(size, CACHELINEALIGN(mul_size(sizeof(pg_atomic_uint64), asked_words())));
 	size = add_size(size, CACHELINEALIGN(sizeof(LWLockPadded) * DOCUMENT_LOCKS));
 	size = add_size(size, CACHELINEALIGN(sizeof(ConditionVariable) * TRIES));
 	return add_size(size, area_size());
@@ -293,6 +305,7 @@ store_attach(void)
 								 &info, HASH_ELEM | HASH_BLOBS);
 	nbuckets = bucket_count();
 	buckets = ShmemInitStruct(SC_NAME " documents by values", sizeof(int) * nbuckets, &found);
+	asked = ShmemInitStruct(SC_NAME " asked", sizeof(pg_atomic_uint64) * asked_words(), &found);
 	document_locks = ShmemInitStruct(SC_NAME " locks of documents", sizeof(LWLockPadded) * DOCUMENT_LOCKS, &found);
 	tries = ShmemInitStruct(SC_NAME " tries", sizeof(ConditionVariable) * TRIES, &found);
 }
@@ -367,6 +380,8 @@ entries_init(int tranche)
 		LWLockInitialize(&summaries[i].lock, tranche);
 		summaries[i].hand = NONE;
 	}
+	for (int i = 0; i < asked_words(); i++)
+		pg_atomic_init_u64(&asked[i], 0);
 	for (int i = 0; i < DOCUMENT_LOCKS; i++)
 		LWLockInitialize(&document_locks[i].lock, tranche);
 	for (int i = 0; i < TRIES; i++)
@@ -1242,13 +1257,15 @@ clock_is_unread(int index, uint64 *reads)
 static bool
 let_give_way(Need need, int own)
 {
+	/* documents have no entry for a summary */
+	int			n = need == NEED_ENTRY ? store->nsummaries : store->nentries;
 	int			least = -1;
 	uint64		fewest = 0;
 
 	sc_store_attach();
-	for (int step = 0; step < store->nentries; step++)
+	for (int step = 0; step < n; step++)
 	{
-		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) store->nentries);
+		int			i = (int) (pg_atomic_fetch_add_u32(&store->hand, 1) % (uint32) n);
 		uint64		reads;
 
 		if (i == own || !may_give(i, need) || is_spared(i, need))
@@ -1269,7 +1286,7 @@ let_give_way(Need need, int own)
 	if (least >= 0 && give_way(least, need, true))
 		return true;
 	/* those that were in use, or of which something is asked */
-	for (int i = 0; i < store->nentries; i++)
+	for (int i = 0; i < n; i++)
 		if (i != own && may_give(i, need) && give_way(i, need, true))
 			return true;
 	return false;
@@ -1608,12 +1625,79 @@ sc_store_requests(int index)
  * is that of the first request since the last was carried out.
  */
 void
-sc_store_request(ScRequests *requests, ScRefresh what, int64 now)
+sc_store_request(int index, ScRefresh what, int64 now)
 {
+	ScRequests *requests = sc_store_requests(index);
 	uint64		none = 0;
 
 	(void) pg_atomic_compare_exchange_u64(&requests->requested_at, &none, (uint64) now);
-	pg_atomic_fetch_or_u32(&requests->refresh, what);
+	(void) sc_store_ask(index, &requests->refresh, what);
+}
+
+/*
+ * The flag first, then the bit: who takes the bit away since there are no flags looks
+ * for these once more.
+ */
+uint32
+sc_store_ask(int index, pg_atomic_uint32 *flag, uint32 bits)
+{
+	pg_atomic_uint64 *word = &asked[index / ASKED_BITS];
+	uint64		bit = UINT64CONST(1) << (index % ASKED_BITS);
+	uint32		before = pg_atomic_fetch_or_u32(flag, bits);
+
+	if ((pg_atomic_read_u64(word) & bit) == 0)
+		pg_atomic_fetch_or_u64(word, bit);
+	return before;
+}
+
+static bool
+has_flags(int index)
+{
+	ScRequests *requests = sc_store_requests(index);
+
+	return pg_atomic_read_u32(&requests->refresh) != 0 ||
+		pg_atomic_read_u32(&requests->notify) != 0 ||
+		pg_atomic_read_u32(&requests->forms) != 0;
+}
+
+/* Of an entry that has the bit: does it have a flag?  Else it loses the bit. */
+static bool
+is_asked(int index)
+{
+	pg_atomic_uint64 *word = &asked[index / ASKED_BITS];
+	uint64		bit = UINT64CONST(1) << (index % ASKED_BITS);
+
+	if (has_flags(index))
+		return true;
+	SC_POINT("asked");
+	pg_atomic_fetch_and_u64(word, ~bit);
+	if (!has_flags(index))
+		return false;
+	/* who has set one may have seen the bit */
+	pg_atomic_fetch_or_u64(word, bit);
+	return true;
+}
+
+int
+sc_store_next_asked(int index, Oid *dboid)
+{
+	while (++index < store->nentries)
+	{
+		uint64		word = pg_atomic_read_u64(&asked[index / ASKED_BITS]) >> (index % ASKED_BITS);
+
+		if (word == 0)
+		{
+			index |= ASKED_BITS - 1;
+			continue;
+		}
+		index += pg_rightmost_one_pos64(word);
+		if (!is_asked(index))
+			continue;
+		*dboid = entries[index].dboid;
+		if (OidIsValid(*dboid))
+			return index;
+	}
+	return -1;
 }
 
 bool
@@ -2737,6 +2821,7 @@ bool
 sc_store_request_eager(Oid dboid)
 {
 	bool		pending = false;
+	bool		documents = false;
 	Oid			owner;
 
 	sc_store_attach();
@@ -2745,13 +2830,17 @@ sc_store_request_eager(Oid dboid)
 		StoreEntry *entry = &entries[i];
 		bool		moved = false;
 
-		if (OidIsValid(dboid) && owner != dboid)
+		/* those of no summary that is eager are not looked at, however many there are */
+		if (is_document(i) && !documents)
+			break;
+		if ((OidIsValid(dboid) && owner != dboid) || !sc_settings_is_eager(options_of(entry)))
 			continue;
+		documents = documents || sc_store_documents(i, NULL) > 0;
 		LWLockAcquire(lock_of(entry), LW_SHARED);
 		look_at_words(entry, &moved, &pending);
 		LWLockRelease(lock_of(entry));
 		if (moved)
-			sc_store_request(&entry->requests, SC_REFRESH_DUE, sc_clock_now());
+			sc_store_request(i, SC_REFRESH_DUE, sc_clock_now());
 	}
 	return pending;
 }
@@ -2821,7 +2910,7 @@ sc_store_note_no_refresh(int index, const ScDocKey *key, int64 begin_ns, int64 p
 		if (pause_ns > 0)
 		{
 			pg_atomic_fetch_add_u32(&entry->requests.pauses, 1);
-			sc_store_request(&entry->requests, SC_REFRESH_DUE, now);
+			sc_store_request(index, SC_REFRESH_DUE, now);
 		}
 		else
 			pg_atomic_write_u32(&entry->requests.pauses, 0);
@@ -3213,16 +3302,18 @@ sc_store_read_at(int index)
 bool
 sc_store_request_wanted(void)
 {
+	static int	last = -1;		/* none before it is wanted any more */
 	Oid			dboid;
 
-	for (int i = -1; (i = sc_store_next_used(i, &dboid)) >= 0;)
+	while ((last = sc_store_next_used(last, &dboid)) >= 0)
 	{
-		if (!entries[i].is_wanted)
+		if (!entries[last].is_wanted)
 			continue;
-		entries[i].is_wanted = false;
-		sc_store_request(&entries[i].requests, SC_REFRESH_DUE, sc_clock_now());
+		entries[last].is_wanted = false;
+		sc_store_request(last, SC_REFRESH_DUE, sc_clock_now());
 		return true;
 	}
+	last = store->nentries;
 	return false;
 }
 

@@ -390,6 +390,10 @@ extern int	sc_store_max_sections(void);
 extern int	sc_store_next_used(int index, Oid *dboid);
 extern int	sc_store_next_here(int index);
 
+/* The same of those of which something is asked that a worker does: the others, which
+ * may be a million, are not looked at. */
+extern int	sc_store_next_asked(int index, Oid *dboid);
+
 /* What an entry has the document of, and its values, palloc'd; NULL without parameters. */
 extern void sc_store_name(int index, ScDocKey *key, ScValues **values);
 
@@ -428,7 +432,11 @@ extern ScRequests *sc_store_requests(int index);
 /* Where those wait for whom a worker's try matters that it makes of an entry; and those of
  * some other entries, so who wakes looks again. */
 extern ConditionVariable *sc_store_tries(int index);
-extern void sc_store_request(ScRequests *requests, ScRefresh what, int64 now);
+extern void sc_store_request(int index, ScRefresh what, int64 now);
+
+/* Set bits of one of its flags refresh, notify and forms, so that a worker finds it by
+ * sc_store_next_asked().  Gives what there was; a full barrier. */
+extern uint32 sc_store_ask(int index, pg_atomic_uint32 *flag, uint32 bits);
 
 /* Does a reader wait for a worker to build it?  No lock. */
 extern bool sc_store_is_awaited(int index);

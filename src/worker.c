@@ -176,7 +176,7 @@ take_back_notification(void)
 	if (notifying < 0)
 		return;
 	(void) sc_store_note_etag(notifying, "");
-	pg_atomic_write_u32(&sc_store_requests(notifying)->notify, 1);
+	(void) sc_store_ask(notifying, &sc_store_requests(notifying)->notify, 1);
 	notifying = -1;
 }
 
@@ -336,7 +336,7 @@ serve_summary(int index, ScRefresh refresh)
 	if (refresh)
 		LockReleaseSession(USER_LOCKMETHOD);
 	if (refresh && sc_define_attach_missing())
-		sc_store_request(sc_store_requests(index), SC_REFRESH_DUE, sc_clock_now());
+		sc_store_request(index, SC_REFRESH_DUE, sc_clock_now());
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return done;
@@ -383,7 +383,7 @@ worker_exit(int code, Datum arg)
 	{
 		/* unless it failed, somebody else is to do it */
 		if (!failed)
-			sc_store_request(sc_store_requests(claimed), SC_REFRESH_DUE, sc_clock_now());
+			sc_store_request(claimed, SC_REFRESH_DUE, sc_clock_now());
 		sc_request_release(claimed);
 	}
 	sc_request_exit(terminated);
@@ -453,7 +453,7 @@ serve_part(int index, ScRefresh part)
 	if (part && !must_leave)
 		(void) serve_summary(index, part);
 	if (part && must_leave)
-		(void) pg_atomic_fetch_or_u32(&sc_store_requests(index)->refresh, part);
+		(void) sc_store_ask(index, &sc_store_requests(index)->refresh, part);
 }
 
 /* Refresh a summary, unless another worker is at it or has just done it. */
@@ -474,7 +474,7 @@ serve_request(int index)
 	refresh = pg_atomic_exchange_u32(&requests->refresh, 0);
 	if (refresh && !sc_store_is_here(index))
 	{
-		sc_store_request(requests, SC_REFRESH_DUE, sc_clock_now());
+		sc_store_request(index, SC_REFRESH_DUE, sc_clock_now());
 		refresh = 0;
 	}
 	if (refresh)
@@ -513,6 +513,18 @@ serve_notify(int index)
 	return done;
 }
 
+/* The next entry of this database of which something is asked, or -1. */
+static int
+next_asked_here(int index)
+{
+	Oid			dboid;
+
+	do
+		index = sc_store_next_asked(index, &dboid);
+	while (index >= 0 && dboid != MyDatabaseId);
+	return index;
+}
+
 /*
  * Make the forms of one summary, of those that are due the next after the one before;
  * then notify its listeners, who have waited for them.  That is no build, so nothing
@@ -524,7 +536,7 @@ serve_forms(void)
 	static int	last = -1;
 	int			next = -1;
 
-	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
+	for (int i = -1; (i = next_asked_here(i)) >= 0;)
 	{
 		if (!forms_are_due(i))
 			continue;
@@ -596,7 +608,7 @@ serve_requests(int64 now, int64 *wake_at)
 	int			size = 16;
 	Request    *requested = palloc(sizeof(Request) * size);
 
-	for (int i = -1; (i = sc_store_next_here(i)) >= 0;)
+	for (int i = -1; (i = next_asked_here(i)) >= 0;)
 	{
 		ScRequests *requests = sc_store_requests(i);
 		int64		since;

@@ -1,10 +1,10 @@
 # The part of bench.sh about summaries with parameters: a definition with a document for each tenant, beside what
 # one could use instead: a summary for each tenant, one materialized view with a row for each, Redis with keys that
 # the application deletes.
-# KEYS="define stale load memory hits writes instructions" measures only these, and keeps what keys.csv had of others.
+# KEYS="define stale load memory hits writes refresh instructions" measures only these, and keeps what keys.csv had of others.
 # shellcheck shell=bash disable=SC2154
 
-all_keys="define stale load memory hits writes instructions"
+all_keys="define stale load memory hits writes refresh instructions"
 keys_wanted=${KEYS:-$all_keys}
 keys_kept=${KEYS:+$results/keys.csv}
 unset KEYS
@@ -364,6 +364,59 @@ keys_writes() {
 	for c in INSERT UPDATE; do perl "$bench/keys.pl" "$csv/keys.csv" "microseconds of CPU a row of a large $c"; done
 }
 
+#
+# refresh: what launcher and worker take of the CPU for a document that was written, among so many
+#
+
+# Nanoseconds that a process of ours has been on a CPU.
+keys_ns() {
+	local pid
+	pid=$(sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache $1'")
+	cut -d ' ' -f 1 "/proc/$pid/schedstat"
+}
+
+# Wait until a statement in database keys_refresh gives t.
+keys_await() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		if [ "$(sql -d keys_refresh -c "$1")" = t ]; then return; fi
+		sleep 0.1
+	done
+	die "not so after a minute: $1"
+}
+
+keys_refresh() {
+	local c i n writes=20 launcher worker
+	for n in $keys_refresh_of; do
+		init_server keys_refresh "summary_cache.max_documents = $n" "summary_cache.memory_limit = 1GB" "summary_cache.save = off" \
+			"summary_cache.worker_idle_timeout = 10min"
+		start_server keys_refresh
+		keys_database keys_refresh "$n" 1 keyed
+		sql -d keys_refresh -c "SET client_min_messages = error" -c "$(keys_define keyed "$n")" \
+			-c "SELECT count(summary_cache_get('keyed', parameters => ARRAY[i::text])) FROM generate_series(1, $n) i" >/dev/null
+		# the first has the worker started; what was built before is behind it
+		for ((i = 0; i <= writes; i++)); do
+			if [ "$i" = 1 ]; then
+				keys_await "SELECT builds_background > 0 FROM summary_cache_stats"
+				launcher=$(keys_ns launcher) worker=$(keys_ns worker)
+			fi
+			# a session of its own, which does not wait for what it has written
+			sql -d keys_refresh -c "UPDATE tasks_keyed SET n = n + 1 WHERE tenant = $((1 + i))"
+			sql -d keys_refresh -c "SELECT status FROM summary_cache_fetch('keyed', parameters => '{$((1 + i))}')" >/dev/null
+			sleep 0.2
+		done
+		keys_await "SELECT builds_background = $writes + 1 FROM summary_cache_stats"
+		launcher=$(($(keys_ns launcher) - launcher)) worker=$(($(keys_ns worker) - worker))
+		[ "$(sql -d keys_refresh -c "SELECT documents FROM summary_cache_stats")" = "$n" ] || die "of $n documents some are missing"
+		for c in launcher worker; do
+			keys_record "ms of CPU for a refresh" "$c" "$n" 1 "$(perl -e 'printf "%.3f", $ARGV[0] / $ARGV[1] / 1e6' "${!c}" "$writes")"
+		done
+		stop_server keys_refresh
+		rm -rf "${work:?}/keys_refresh"
+	done
+	perl "$bench/keys.pl" "$csv/keys.csv" "ms of CPU for a refresh"
+}
+
 keys_instructions() {
 	local name n
 	have valgrind || { skip "instructions (Debian: valgrind)"; return; }
@@ -379,8 +432,8 @@ keys_instructions() {
 
 bench_keys() {
 	keys_tenants=10000 keys_load_tenants=1000 keys_many=100000 keys_rounds=$((rounds < 5 ? rounds : 5))
-	keys_reads=300 keys_writes=5 keys_seconds=10
-	if [ -n "$quick" ]; then keys_tenants=1000 keys_load_tenants=200 keys_many=5000 keys_rounds=1 keys_seconds=4; fi
+	keys_reads=300 keys_writes=5 keys_seconds=10 keys_refresh_of="1000 100000 1000000"
+	if [ -n "$quick" ]; then keys_tenants=1000 keys_load_tenants=200 keys_many=5000 keys_rounds=1 keys_seconds=4 keys_refresh_of="100 1000"; fi
 	say "" "Documents by parameters: medians (quartiles; the most), and the ratio to the first line of the same round"
 	header keys "what,candidate,n,round,value"
 	if wants_keys define stale; then keys_stale; fi
@@ -392,6 +445,7 @@ bench_keys() {
 		use_server keys
 		stop_server keys
 	fi
+	if wants_keys refresh; then keys_refresh; fi
 	if wants_keys instructions; then keys_instructions; fi
 	if [ -n "$keys_kept" ] && [ -e "$keys_kept" ]; then
 		awk -F, 'NR == FNR { new[$1] = 1; next } !($1 in new)' "$csv/keys.csv" "$keys_kept" >"$work/keys_kept"

@@ -8,6 +8,14 @@
  */
 #include "postgres.h"
 
+#include "../../src/debug.h"
+
+/* What happens meanwhile at a waiting point. */
+static void (*meanwhile) (const char *point) = NULL;
+
+#undef SC_POINT
+#define SC_POINT(name) (meanwhile ? meanwhile(name) : (void) 0)
+
 #include "../../src/settings.c"
 #include "../../src/shmem.c"
 #include "../../src/counters.c"
@@ -27,6 +35,7 @@ PG_FUNCTION_INFO_V1(test_slots);
 PG_FUNCTION_INFO_V1(test_keys);
 PG_FUNCTION_INFO_V1(test_store);
 PG_FUNCTION_INFO_V1(test_parts);
+PG_FUNCTION_INFO_V1(test_asked);
 PG_FUNCTION_INFO_V1(test_local);
 PG_FUNCTION_INFO_V1(test_save);
 
@@ -104,6 +113,7 @@ start(int max_tables, int max_sections)
 	by_name = hash_create("entries", max_sections, &entry_info, HASH_ELEM | HASH_BLOBS);
 	nbuckets = bucket_count();
 	buckets = palloc(sizeof(int) * nbuckets);
+	asked = palloc(sizeof(pg_atomic_uint64) * asked_words());
 	document_locks = palloc(sizeof(LWLockPadded) * DOCUMENT_LOCKS);
 	tries = palloc(sizeof(ConditionVariable) * TRIES);
 	entries = palloc0(sizeof(StoreEntry) * max_sections);
@@ -837,6 +847,64 @@ test_parts(PG_FUNCTION_ARGS)
 	second->part = 2;
 	((ScChunk *) ((char *) second + MAXALIGN(second->size)))->part = 1;
 	CHECK(load_copy(&stored) == SC_LOAD_UNSOUND);
+	PG_RETURN_VOID();
+}
+
+static int	asked_meanwhile;
+
+static void
+ask_meanwhile(const char *point)
+{
+	if (strcmp(point, "asked") == 0)
+		(void) sc_store_ask(asked_meanwhile, &sc_store_requests(asked_meanwhile)->notify, 1);
+}
+
+/* Entries of which something is asked. */
+Datum
+test_asked(PG_FUNCTION_ARGS)
+{
+	Oid			dboid;
+	int			index[130];
+
+	start(8, 200);
+	for (int i = 0; i < lengthof(index); i++)
+	{
+		index[i] = entry_named(psprintf("s%d", i), true);
+		CHECK(index[i] == i);
+	}
+	CHECK(sc_store_next_asked(-1, &dboid) == -1);
+
+	/* whichever of the flags it is, at the borders of a word and at the end */
+	sc_store_request(0, SC_REFRESH_DUE, 1);
+	CHECK(sc_store_ask(63, &sc_store_requests(63)->notify, 1) == 0 && sc_store_ask(63, &sc_store_requests(63)->notify, 1) == 1);
+	(void) sc_store_ask(64, &sc_store_requests(64)->forms, 1);
+	sc_store_request(129, SC_REFRESH_ALL, 1);
+	for (int round = 0; round < 2; round++)
+	{
+		CHECK(sc_store_next_asked(-1, &dboid) == 0 && dboid == MyDatabaseId);
+		CHECK(sc_store_next_asked(0, &dboid) == 63);
+		CHECK(sc_store_next_asked(63, &dboid) == 64);
+		CHECK(sc_store_next_asked(64, &dboid) == 129);
+		CHECK(sc_store_next_asked(129, &dboid) == -1);
+	}
+
+	/* what is done is not found, nor is an entry that nobody has */
+	pg_atomic_write_u32(&sc_store_requests(63)->notify, 0);
+	CHECK(sc_store_next_asked(0, &dboid) == 64);
+	sc_store_forget("s64");
+	CHECK(sc_store_next_asked(0, &dboid) == 129);
+	CHECK(entry_named("new", true) == 64);
+	CHECK(sc_store_next_asked(0, &dboid) == 129);
+	sc_store_request(64, SC_REFRESH_DUE, 1);
+	CHECK(sc_store_next_asked(0, &dboid) == 64);
+
+	/* asked again while it is found that nothing is */
+	pg_atomic_write_u32(&sc_store_requests(129)->refresh, 0);
+	asked_meanwhile = 129;
+	meanwhile = ask_meanwhile;
+	CHECK(sc_store_next_asked(64, &dboid) == 129);
+	meanwhile = NULL;
+	CHECK(sc_store_next_asked(64, &dboid) == 129);
 	PG_RETURN_VOID();
 }
 

@@ -18,7 +18,7 @@ my $node = Node->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 $node->start;
-for my $unit (qw(slots keys store parts local save))
+for my $unit (qw(slots keys store parts asked local save))
 {
 	$node->sql("CREATE FUNCTION test_$unit() RETURNS void LANGUAGE c AS '$module'");
 	my ($rc, undef, $errors) = $node->psql('postgres', "SELECT test_$unit()");
