@@ -205,6 +205,7 @@ take_over(const ScDocKey *key)
 	local->context = old.context;
 	local->document = old.document;
 	local->capacity = old.capacity;
+	local->document_version = old.document_version;
 	local->npieces = old.document ? old.npieces : 0;
 	local->max_pieces = old.max_pieces;
 	local->pieces = old.pieces;
