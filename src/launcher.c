@@ -63,8 +63,9 @@
 /* How often it looks after workers. */
 #define SUPERVISE_NS	SC_NS_PER_S
 
-/* Looking at all documents takes at most one part of its time in so many. */
+/* Looking at all documents takes at most one part of its time in so many, but it comes within the limit. */
 #define SETTLE_SHARE	200
+#define SETTLE_LIMIT_NS	(60 * SC_NS_PER_S)
 
 /* How often, on a standby, for databases that are gone. */
 #define GONE_NS			(10 * SC_NS_PER_S)
@@ -306,11 +307,15 @@ look_at_requests(int64 now, int64 *wake_at)
 	for (int i = -1; (i = sc_store_next_asked(i, &dboid)) >= 0;)
 	{
 		ScRequests *requests = sc_store_requests(i);
-		int64		since = sc_request_waits_since(i, now);
-		int64		forms_due = sc_request_forms_due(i);
+		int64		since;
+		int64		forms_due;
 		Demand	   *demand;
 		bool		notify;
 
+		if (!sc_store_is_asked(i) || !OidIsValid(dboid))
+			continue;
+		since = sc_request_waits_since(i, now);
+		forms_due = sc_request_forms_due(i);
 		if (since == 0 && pg_atomic_read_u32(&requests->refresh) != 0 &&
 			pg_atomic_read_u64(&requests->claimed) == 0)
 			*wake_at = Min(*wake_at, Max(sc_request_due(i), now + SC_NS_PER_MS));
@@ -712,7 +717,7 @@ sc_launcher_main(Datum arg)
 		{
 			now = sc_clock_now();
 			sc_store_settle_eager();
-			settle_at = now + Max(SUPERVISE_NS, SETTLE_SHARE * (sc_clock_now() - now));
+			settle_at = now + Min(Max(SUPERVISE_NS, SETTLE_SHARE * (sc_clock_now() - now)), SETTLE_LIMIT_NS);
 		}
 		MemoryContextReset(context);
 

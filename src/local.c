@@ -94,13 +94,15 @@ static ScLocal *last = NULL;	/* most sessions read one summary again and
 static bool is_held(const ScLocal *local);
 static void forget_document(ScLocal *local);
 
-/* The values' hash is one already. */
 static uint32
 key_hash(const void *key, Size size)
 {
 	const ScDocKey *of = key;
 
-	return of->values ? (uint32) of->values : string_hash(NameStr(of->summary), NAMEDATALEN);
+	uint32		name = hash_bytes((const unsigned char *) NameStr(of->summary), (int) strlen(NameStr(of->summary)));
+
+	/* the values' hash is one already */
+	return hash_combine(name, (uint32) of->values);
 }
 
 /* Find what a key has, or make it. */
@@ -483,11 +485,12 @@ copy_sections(ScLocal *local, const ScView *view)
 	for (int i = 0; i < view->nchunks; i++)
 		total += (int) view->chunks[i]->nwords;
 	/* all in one piece: there may be another document at each read */
-	local->words = palloc((sizeof(pg_atomic_uint64 *) + sizeof(uint64)) * (total + 1) +
-						  sizeof(ScLocalSection) * view->nchunks + sizeof(ScWordSeen) * total * 2);
-	local->expected = (uint64 *) (local->words + total + 1);
+	local->expected = palloc((sizeof(pg_atomic_uint64 *) + sizeof(uint64)) * (total + 1) +
+							 sizeof(ScLocalSection) * view->nchunks + sizeof(ScWordSeen) * total * 2);
+	/* from the widest alignment to the narrowest */
 	local->sections = (ScLocalSection *) (local->expected + total + 1);
-	all->words = (ScWordSeen *) (local->sections + view->nchunks);
+	local->words = (pg_atomic_uint64 **) (local->sections + view->nchunks);
+	all->words = (ScWordSeen *) (local->words + total + 1);
 	words = all->words + total;
 	local->nsections = view->nchunks;
 	local->consistent = view->nchunks > 0;

@@ -532,7 +532,7 @@ sc_request_waiting(ScWaiting *waiting)
 
 	for (int i = -1; (i = sc_store_next_asked(i, &dboid)) >= 0;)
 	{
-		int64		since = sc_request_waits_since(i, now);
+		int64		since = OidIsValid(dboid) ? sc_request_waits_since(i, now) : 0;
 
 		/* nobody could carry that out now */
 		if (since == 0 || sc_store_waits_for_replay(i))

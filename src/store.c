@@ -63,7 +63,12 @@
  */
 #define REFUSED_NS		(60 * SC_NS_PER_S)
 
-/* The pause before another look for a free entry that somebody has locked. */
+/*
+ * Somebody may have the lock of a free entry: of those that are free so many are
+ * tried, so many times, with a pause between.
+ */
+#define FREE_TRIED		64
+#define BUSY_TRIES		100
 #define BUSY_US			100
 
 /*
@@ -658,25 +663,29 @@ entry_reset(StoreEntry *entry)
 }
 
 /*
- * Take the first of a list of free entries into use.  Returns it locked, for the caller
- * to fill; caller holds ScShared.lock, exclusive.  NULL if there is none.  Busy if
- * somebody has its lock: the caller tries again.
+ * Take one of a list of free entries into use.  Returns it locked, for the caller to
+ * fill; caller holds ScShared.lock, exclusive.  NULL if there is none.  Busy if there
+ * are some, but somebody has their locks, which others may share: who copies a document
+ * holds up nobody who looks for an entry.
  */
 static StoreEntry *
 entry_take(int *free_list, bool *busy)
 {
-	StoreEntry *entry;
+	StoreEntry *entry = NULL;
+	int		   *link = free_list;
 
-	*busy = false;
-	if (*free_list < 0)
-		return NULL;
-	entry = &entries[*free_list];
-	if (!LWLockConditionalAcquire(lock_of(entry), LW_EXCLUSIVE))
+	*busy = *free_list != NONE;
+	for (int i = 0; entry == NULL && *link != NONE && i < FREE_TRIED; i++)
 	{
-		*busy = true;
-		return NULL;
+		if (LWLockConditionalAcquire(lock_of(&entries[*link]), LW_EXCLUSIVE))
+			entry = &entries[*link];
+		else
+			link = &entries[*link].next_document;
 	}
-	*free_list = entry->next_document;
+	if (entry == NULL)
+		return NULL;
+	*busy = false;
+	*link = entry->next_document;
 
 	entry->values_hash = 0;
 	entry->values = InvalidDsaPointer;
@@ -998,6 +1007,10 @@ entry_release(StoreEntry *entry)
 		entry->values = InvalidDsaPointer;
 	}
 	entry->dboid = InvalidOid;
+	/* nor is anything asked of it any more */
+	pg_atomic_write_u32(&entry->requests.refresh, 0);
+	pg_atomic_write_u32(&entry->requests.notify, 0);
+	pg_atomic_write_u32(&entry->requests.forms, 0);
 	/* who knows the entry is to look again, though there was no document */
 	pg_atomic_fetch_add_u64(&entry->version, VERSION_STEP);
 	entry_free(is_document(index) ? &store->free_document : &store->free_summary, entry);
@@ -1355,6 +1368,7 @@ find_or_create_summary(const char *name)
 {
 	int			index;
 	bool		busy;
+	int			tries = 0;
 
 	do
 	{
@@ -1366,7 +1380,7 @@ find_or_create_summary(const char *name)
 		LWLockRelease(&sc_shared->lock);
 		if (busy)
 			pg_usleep(BUSY_US);
-	} while (index < 0 && (busy || let_give_way(NEED_ENTRY, -1)));
+	} while (index < 0 && (busy ? ++tries < BUSY_TRIES : let_give_way(NEED_ENTRY, -1)));
 	return index;
 }
 
@@ -1406,6 +1420,7 @@ find_or_create_document(const ScDocKey *key, const ScValues *values)
 {
 	dsa_pointer copy;
 	int			index;
+	int			tries = 0;
 
 	if (sc_max_documents == 0)
 		return -1;
@@ -1441,6 +1456,8 @@ find_or_create_document(const ScDocKey *key, const ScValues *values)
 		}
 		LWLockRelease(&sc_shared->lock);
 		if (index >= 0)
+			break;
+		if (busy && ++tries == BUSY_TRIES)
 			break;
 		if (busy)
 			pg_usleep(BUSY_US);
@@ -1660,9 +1677,26 @@ has_flags(int index)
 		pg_atomic_read_u32(&requests->forms) != 0;
 }
 
-/* Of an entry that has the bit: does it have a flag?  Else it loses the bit. */
-static bool
-is_asked(int index)
+int
+sc_store_next_asked(int index, Oid *dboid)
+{
+	while (++index < store->nentries)
+	{
+		uint64		word = pg_atomic_read_u64(&asked[index / ASKED_BITS]) >> (index % ASKED_BITS);
+
+		if (word != 0)
+		{
+			index += pg_rightmost_one_pos64(word);
+			*dboid = entries[index].dboid;
+			return index;
+		}
+		index |= ASKED_BITS - 1;
+	}
+	return -1;
+}
+
+bool
+sc_store_is_asked(int index)
 {
 	pg_atomic_uint64 *word = &asked[index / ASKED_BITS];
 	uint64		bit = UINT64CONST(1) << (index % ASKED_BITS);
@@ -1676,28 +1710,6 @@ is_asked(int index)
 	/* who has set one may have seen the bit */
 	pg_atomic_fetch_or_u64(word, bit);
 	return true;
-}
-
-int
-sc_store_next_asked(int index, Oid *dboid)
-{
-	while (++index < store->nentries)
-	{
-		uint64		word = pg_atomic_read_u64(&asked[index / ASKED_BITS]) >> (index % ASKED_BITS);
-
-		if (word == 0)
-		{
-			index |= ASKED_BITS - 1;
-			continue;
-		}
-		index += pg_rightmost_one_pos64(word);
-		if (!is_asked(index))
-			continue;
-		*dboid = entries[index].dboid;
-		if (OidIsValid(*dboid))
-			return index;
-	}
-	return -1;
 }
 
 bool
@@ -2680,8 +2692,9 @@ sc_store_failure_is_outdated(int index)
 	sc_store_attach();
 
 	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
-	failure = failure_of(entry);
-	outdated = entry->failures > 0 && failure && failure->begun.ddl != ddl;
+	/* a free entry has none */
+	failure = entry->failures > 0 ? failure_of(entry) : NULL;
+	outdated = failure && failure->begun.ddl != ddl;
 	if (outdated)
 		pg_atomic_write_u64(&entry->requests.retry_at, 0);
 	LWLockRelease(lock_of(entry));

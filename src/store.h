@@ -390,9 +390,14 @@ extern int	sc_store_max_sections(void);
 extern int	sc_store_next_used(int index, Oid *dboid);
 extern int	sc_store_next_here(int index);
 
-/* The same of those of which something is asked that a worker does: the others, which
- * may be a million, are not looked at. */
+/* The same of those of which something may be asked that a worker does: the others, which
+ * may be a million, are not looked at.  The database is InvalidOid if the entry is free. */
 extern int	sc_store_next_asked(int index, Oid *dboid);
+
+/* Is it?  If not, the entry is not found any more.  Only for those who act on it: the
+ * launcher, and workers of its database.  Who asks meanwhile wakes them, and not those
+ * who just look. */
+extern bool sc_store_is_asked(int index);
 
 /* What an entry has the document of, and its values, palloc'd; NULL without parameters. */
 extern void sc_store_name(int index, ScDocKey *key, ScValues **values);

@@ -195,7 +195,7 @@ static void
 give_back_owed(void)
 {
 	if (owing >= 0)
-		pg_atomic_write_u32(&sc_store_requests(owing)->notify, 1);
+		(void) sc_store_ask(owing, &sc_store_requests(owing)->notify, 1);
 	owing = -1;
 }
 
@@ -277,7 +277,7 @@ serve_summary(int index, ScRefresh refresh)
 		/* the commit of a NOTIFY may wait, so it has nothing of the build */
 		if (sc_request_has_listeners() && forms_are_due(index))
 			/* when they are there */
-			pg_atomic_write_u32(&sc_store_requests(index)->notify, 1);
+			(void) sc_store_ask(index, &sc_store_requests(index)->notify, 1);
 		else if (sc_request_has_listeners())
 		{
 			notifying = index;
@@ -521,7 +521,7 @@ next_asked_here(int index)
 
 	do
 		index = sc_store_next_asked(index, &dboid);
-	while (index >= 0 && dboid != MyDatabaseId);
+	while (index >= 0 && (dboid != MyDatabaseId || !sc_store_is_asked(index)));
 	return index;
 }
 

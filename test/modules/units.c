@@ -859,7 +859,19 @@ ask_meanwhile(const char *point)
 		(void) sc_store_ask(asked_meanwhile, &sc_store_requests(asked_meanwhile)->notify, 1);
 }
 
-/* Entries of which something is asked. */
+/* The next entry of which something is, as a worker finds it. */
+static int
+next_asked(int index)
+{
+	Oid			dboid;
+
+	do
+		index = sc_store_next_asked(index, &dboid);
+	while (index >= 0 && !sc_store_is_asked(index));
+	return index;
+}
+
+/* Entries of which something is asked, and free ones. */
 Datum
 test_asked(PG_FUNCTION_ARGS)
 {
@@ -872,7 +884,7 @@ test_asked(PG_FUNCTION_ARGS)
 		index[i] = entry_named(psprintf("s%d", i), true);
 		CHECK(index[i] == i);
 	}
-	CHECK(sc_store_next_asked(-1, &dboid) == -1);
+	CHECK(next_asked(-1) == -1);
 
 	/* whichever of the flags it is, at the borders of a word and at the end */
 	sc_store_request(0, SC_REFRESH_DUE, 1);
@@ -882,29 +894,37 @@ test_asked(PG_FUNCTION_ARGS)
 	for (int round = 0; round < 2; round++)
 	{
 		CHECK(sc_store_next_asked(-1, &dboid) == 0 && dboid == MyDatabaseId);
-		CHECK(sc_store_next_asked(0, &dboid) == 63);
-		CHECK(sc_store_next_asked(63, &dboid) == 64);
-		CHECK(sc_store_next_asked(64, &dboid) == 129);
-		CHECK(sc_store_next_asked(129, &dboid) == -1);
+		CHECK(next_asked(-1) == 0);
+		CHECK(next_asked(0) == 63);
+		CHECK(next_asked(63) == 64);
+		CHECK(next_asked(64) == 129);
+		CHECK(next_asked(129) == -1);
 	}
 
 	/* what is done is not found, nor is an entry that nobody has */
 	pg_atomic_write_u32(&sc_store_requests(63)->notify, 0);
-	CHECK(sc_store_next_asked(0, &dboid) == 64);
+	CHECK(next_asked(0) == 64);
 	sc_store_forget("s64");
-	CHECK(sc_store_next_asked(0, &dboid) == 129);
+	CHECK(!sc_store_is_asked(64));
+	CHECK(next_asked(0) == 129);
 	CHECK(entry_named("new", true) == 64);
-	CHECK(sc_store_next_asked(0, &dboid) == 129);
+	CHECK(next_asked(0) == 129);
 	sc_store_request(64, SC_REFRESH_DUE, 1);
-	CHECK(sc_store_next_asked(0, &dboid) == 64);
+	CHECK(next_asked(0) == 64);
+
+	/* somebody has the lock of the entry that is free first: the next one is taken */
+	LWLockAcquire(lock_of(&entries[store->free_summary]), LW_SHARED);
+	CHECK(store->free_summary == 130 && entry_named("beside", true) == 131 && store->free_summary == 130);
+	LWLockRelease(lock_of(&entries[130]));
+	CHECK(entry_named("free again", true) == 130 && store->free_summary == 132);
 
 	/* asked again while it is found that nothing is */
 	pg_atomic_write_u32(&sc_store_requests(129)->refresh, 0);
 	asked_meanwhile = 129;
 	meanwhile = ask_meanwhile;
-	CHECK(sc_store_next_asked(64, &dboid) == 129);
+	CHECK(next_asked(64) == 129);
 	meanwhile = NULL;
-	CHECK(sc_store_next_asked(64, &dboid) == 129);
+	CHECK(next_asked(64) == 129);
 	PG_RETURN_VOID();
 }
 
