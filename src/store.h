@@ -191,7 +191,10 @@ typedef struct ScRequests
 								 * inline sections alone and of the others:
 								 * ScTry, and above it when it began,
 								 * monotonic ns; 0: there was none */
-	ConditionVariable ended;	/* when one ends */
+	ConditionVariable ended;	/* when one ends, or a proof */
+	pg_atomic_uint64 proving;	/* monotonic ns since when a reader finds out
+								 * whether queries mean what they meant; 0:
+								 * none does.  Who is gone leaves it */
 	pg_atomic_uint32 forms;		/* as notify: encoded forms are to be made */
 	pg_atomic_uint64 forms_at;	/* monotonic ns before which none are made */
 	pg_atomic_uint32 boarding;	/* readers that wait for their turn to build,
