@@ -67,6 +67,8 @@ is($node->sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summ
 #
 # for another who finds it out
 $node->quiet;
+# which has a copy to answer with
+is($other->query(fetch('s')), 'hit-revision 1', 'another reader');
 $builds = builds();
 names_move();
 $reader->hold('build-labelled', fetch('s'));
