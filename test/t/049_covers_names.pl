@@ -63,6 +63,20 @@ is($node->sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summ
 	'0 0', 'without a worker, and nothing is executed');
 
 #
+# A plan is kept, too, if the query means what it meant
+#
+is($reader->query(forced('s')), '1', 'the reader has a plan');
+names_move();
+$node->sql('INSERT INTO t VALUES (0); DELETE FROM t WHERE n = 0');
+$reader->query("SET summary_cache.debug_sleep = '2000000000'; SET summary_cache.debug_point = 'query-prepare'; SET statement_timeout = '10s'");
+is($reader->query(forced('s')), '1', '... which it need not make again');
+$reader->query("RESET summary_cache.debug_point; SET statement_timeout = '60s'");
+$node->sql('CREATE TABLE earlier.t AS SELECT 3 AS n');
+is($reader->query(forced('s')) . $reader->query(forced('u')), '13', '... but if it means something else');
+$node->sql('DROP TABLE earlier.t');
+is($reader->query(forced('s')) . $reader->query(forced('u')), '11', '... and once more');
+
+#
 # Nobody waits for long
 #
 # for another who finds it out
