@@ -722,6 +722,8 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 	ScBuild		build;
 	PrivateArguments arguments = {reader->summary, reader->values, &build};
 	int			index = reader->local ? reader->local->index : -1;
+	/* by the time that it is built, the entry may be free, or another's */
+	int			counted = index >= 0 ? reader->local->counted : -1;
 
 	build.hides_errors = false;
 	land(reader);
@@ -735,9 +737,11 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 		ScDocKey	key = sc_store_key(reader->summary, NULL);
 
 		index = sc_commit_wrote_anything() ? sc_store_find(&key) : sc_store_find_or_create(&key, NULL);
+		if (index >= 0)
+			counted = sc_store_counted(index);
 	}
-	if (index >= 0 && cause < SC_PRIVATE_CAUSES)
-		sc_counters_add(sc_store_counted(index), SC_COUNT_PRIVATE + cause, 1);
+	if (counted >= 0 && cause < SC_PRIVATE_CAUSES)
+		sc_counters_add(counted, SC_COUNT_PRIVATE + cause, 1);
 }
 
 /*
