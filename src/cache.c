@@ -113,8 +113,8 @@ typedef struct Reader
 	bool		proof_tried;	/* that its queries mean what they meant: as
 								 * often as is of use */
 	int			nproofs;		/* how often */
-	int64		proof_until;	/* monotonic ns until which it waits for others
-								 * who try; 0: it has not waited */
+	int64		proof_until;	/* monotonic ns until which it waits for
+								 * others who try; 0: it has not waited */
 	int64		proving;		/* since when it tries, for others; 0: it does
 								 * not */
 	bool		inline_tried;	/* to rebuild for all, before a stale answer */
@@ -722,6 +722,7 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 	ScBuild		build;
 	PrivateArguments arguments = {reader->summary, reader->values, &build};
 	int			index = reader->local ? reader->local->index : -1;
+
 	/* by the time that it is built, the entry may be free, or another's */
 	int			counted = index >= 0 ? reader->local->counted : -1;
 
