@@ -73,6 +73,13 @@
 /* objsubid of our locks in pg_locks, beside 1 and 2 of the advisory functions */
 #define SC_LOCK_CLASS	92
 
+/*
+ * A reader finds out at most that often what queries mean.  For others who do it waits
+ * no longer than that, in all, nor for one that has taken longer.
+ */
+#define MAX_PROOFS		2
+#define PROOF_WAIT_NS	(2 * SC_NS_PER_MS)
+
 typedef enum Flight
 {
 	FLIGHT_NONE,
@@ -103,7 +110,13 @@ typedef struct Reader
 	bool		alone;			/* nor can a worker, now: for nobody else */
 	ErrorData  *error;			/* of its own build; NULL: none */
 	bool		hides_error;	/* which it may not see */
-	bool		proof_tried;	/* that its queries mean what they meant */
+	bool		proof_tried;	/* that its queries mean what they meant: as
+								 * often as is of use */
+	int			nproofs;		/* how often */
+	int64		proof_until;	/* monotonic ns until which it waits for
+								 * others who try; 0: it has not waited */
+	int64		proving;		/* since when it tries, for others; 0: it does
+								 * not */
 	bool		inline_tried;	/* to rebuild for all, before a stale answer */
 	bool		inline_settled; /* that is done, or no use; else it may
 								 * rebuild for itself */
@@ -463,6 +476,15 @@ decide(ScLocal *local, Reader *reader, Decision *decision)
  *-------------------------------------------------------------------------
  */
 
+/* What goes on from here is no proof, so nobody is to wait for it as for one. */
+static void
+end_proof(Reader *reader)
+{
+	if (reader->proving != 0 && reader->local->index >= 0)
+		sc_request_end_proof(reader->local->index, reader->proving);
+	reader->proving = 0;
+}
+
 /* Lead a flight no longer: right after publishing, not at the transaction's end. */
 static void
 land(Reader *reader)
@@ -470,6 +492,8 @@ land(Reader *reader)
 	if (reader->flight != FLIGHT_NONE)
 		flight_unlock(&reader->local->key, reader->flight);
 	reader->flight = FLIGHT_NONE;
+	/* who has waited finds nobody there */
+	end_proof(reader);
 }
 
 /* Is the document to be in the answer, or is its etag enough? */
@@ -699,6 +723,9 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 	PrivateArguments arguments = {reader->summary, reader->values, &build};
 	int			index = reader->local ? reader->local->index : -1;
 
+	/* by the time that it is built, the entry may be free, or another's */
+	int			counted = index >= 0 ? reader->local->counted : -1;
+
 	build.hides_errors = false;
 	land(reader);
 	request_for_others(reader, cause);
@@ -711,9 +738,11 @@ answer_privately(Reader *reader, ScPrivateCause cause, ScAnswer *answer)
 		ScDocKey	key = sc_store_key(reader->summary, NULL);
 
 		index = sc_commit_wrote_anything() ? sc_store_find(&key) : sc_store_find_or_create(&key, NULL);
+		if (index >= 0)
+			counted = sc_store_counted(index);
 	}
-	if (index >= 0 && cause < SC_PRIVATE_CAUSES)
-		sc_counters_add(sc_store_counted(index), SC_COUNT_PRIVATE + cause, 1);
+	if (counted >= 0 && cause < SC_PRIVATE_CAUSES)
+		sc_counters_add(counted, SC_COUNT_PRIVATE + cause, 1);
 }
 
 /*
@@ -1219,10 +1248,20 @@ may_refresh(Reader *reader)
 		sc_build_may_publish(definition, SC_WANT_NEEDED);
 }
 
+/* Another session is at the summary: false if it does not find out what queries mean, or not in time. */
+static bool
+await_proof(Reader *reader)
+{
+	if (reader->proof_until == 0)
+		reader->proof_until = sc_clock_now() + PROOF_WAIT_NS;
+	return sc_request_await_proof(reader->local->index, reader->proof_until, PROOF_WAIT_NS);
+}
+
 /*
  * DDL has moved what names mean, and nothing else has moved: find out whether the
  * queries mean what they meant.  Then the document is current.  That takes no
- * execution, and waits for nobody: not for another who finds it out, nor for a lock.
+ * execution, and waits for no lock.  For another who finds it out it waits, but not for
+ * long, and for who builds not at all.  If DDL has come meanwhile, it tries once more.
  * True if the reader is to decide again.  What went wrong is the worker's to report.
  */
 static bool
@@ -1239,12 +1278,15 @@ prove_anew(Reader *reader)
 		return false;
 	if (reader->flight == FLIGHT_NONE)
 	{
-		reader->proof_tried = !flight_lock(&reader->local->key, FLIGHT_BACKGROUND, false);
-		if (!reader->proof_tried)
+		if (flight_lock(&local->key, FLIGHT_BACKGROUND, false))
+		{
 			reader->flight = FLIGHT_BACKGROUND;
+			reader->proving = sc_request_begin_proof(local->index);
+		}
+		else
+			reader->proof_tried = !await_proof(reader);
 		return !reader->proof_tried;
 	}
-	reader->proof_tried = true;
 	LockTimeout = 1;
 	PG_TRY();
 	{
@@ -1261,6 +1303,7 @@ prove_anew(Reader *reader)
 		throw_build_error(reader->summary, build.hides_errors, error);
 	if (error || !build.published)
 		sc_local_note_failed_proof(local);
+	reader->proof_tried = error || !build.published || ++reader->nproofs == MAX_PROOFS;
 	return true;
 }
 
@@ -1366,6 +1409,7 @@ read_by_rules(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 
 		if (decision.may_be_same && decision.status != SC_HIT && prove_anew(&reader))
 			continue;
+		end_proof(&reader);
 
 		/*
 		 * What belongs into a stale answer first, then the request: a worker

@@ -20,7 +20,8 @@
  *		here, so nothing is allocated or locked.  A catch-all word, which stands
  *		for DDL, and with it the cell, waits until the transaction has sent its
  *		invalidations: a builder that read the new revision before might still
- *		plan its query by what is in its caches.
+ *		plan its query by what is in its caches.  It does not wait for what comes
+ *		after that, such as the files that are removed.
  *	4.	ABORT after step 1: pending transactions are taken away, then the cell
  *		is emptied.
  *	5.	PREPARE: the xid moves with its words into an orphan cell, since the
@@ -79,6 +80,7 @@
 #include "storage/lock.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -98,6 +100,7 @@ static int	nplaced = 0;		/* how many of them are pending in shared
 								 * memory */
 static bool overflow_placed = false;
 static bool committing = false; /* between steps 1 and 3 */
+static bool is_late = false;	/* within step 3: see late_commit() */
 static bool untracked_write = false;	/* see
 										 * sc_commit_begin_untracked_write() */
 static bool own_rows = false;	/* see sc_commit_note_own_rows() */
@@ -915,12 +918,16 @@ is_placed(void)
 }
 
 /*
- * The rest of step 3, when the transaction's memory goes: nothing of it is
- * left to do but to answer the client.
+ * The rest of step 3, when the transaction's locks have gone: its invalidations are sent
+ * right before that.  What takes time comes after it.  In a phase of a commit's release
+ * of resources nothing may be raised, as in step 3.
  */
 static void
-late_commit(void *arg)
+late_commit(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
 {
+	if (likely(!is_late) || phase != RESOURCE_RELEASE_LOCKS || CurrentResourceOwner != TopTransactionResourceOwner)
+		return;
+	is_late = false;
 	marks_publish(true);
 	commit_done();
 }
@@ -928,9 +935,6 @@ late_commit(void *arg)
 static void
 commit_callback(XactEvent event, void *arg)
 {
-	static MemoryContextCallback late = {.func = late_commit};
-	bool		is_late;
-
 	if (event == XACT_EVENT_PRE_COMMIT)
 		sc_assure_before_commit();
 	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
@@ -974,9 +978,7 @@ commit_callback(XactEvent event, void *arg)
 			is_late = overflow_placed;
 			for (int i = 0; i < nplaced; i++)
 				is_late = is_late || is_catch_all(&marks[i]);
-			if (is_late)
-				MemoryContextRegisterResetCallback(TopTransactionContext, &late);
-			else
+			if (!is_late)
 				commit_done();
 			break;
 
@@ -1012,6 +1014,7 @@ sc_commit_init(void)
 {
 	RegisterXactCallback(commit_callback, NULL);
 	RegisterSubXactCallback(subtransaction_callback, NULL);
+	RegisterResourceReleaseCallback(late_commit, NULL);
 }
 
 /*-------------------------------------------------------------------------

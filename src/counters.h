@@ -83,6 +83,7 @@ sc_counters_add(int summary, int counter, uint64 n)
 {
 	ScShard    *shard = &sc_shards[summary * SC_SHARDS + SC_MY_BACKEND % SC_SHARDS].shard;
 
+	Assert(summary >= 0 && summary < sc_max_sections);
 	pg_atomic_fetch_add_u64(&shard->counter[counter], n);
 }
 

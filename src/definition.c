@@ -974,9 +974,9 @@ sc_definition_section(ScSummaryDef *definition, const char *name)
 	return NULL;
 }
 
-/* The plans of a section and of its parts, and what was found out with them. */
+/* The plan of a section, or of a part of one, and what was found out with it. */
 static void
-forget_plans(ScSectionDef *section)
+forget_plan(ScSectionDef *section)
 {
 	if (section->plan)
 		SPI_freeplan(section->plan);
@@ -985,17 +985,32 @@ forget_plans(ScSectionDef *section)
 	section->plan = NULL;
 	section->unread = NULL;
 	section->plan_generation = section->meaning_generation = section->keyed_generation = 0;
+	section->in_doubt = false;
 	section->closed = SC_CLOSED_UNKNOWN;
 	section->undivided = false;
+}
+
+/*
+ * The same of a section and its parts; but a plan of which it is known what the query
+ * means may be kept.  Then document.c looks whether it still does, before it is executed.
+ */
+static void
+forget_plans(ScSectionDef *section, bool all)
+{
+	if (!all && section->plan && section->closed == SC_CLOSED && !section->undivided &&
+		section->meaning_generation != 0 && sc_meaning_is_known(&section->meaning))
+		section->in_doubt = true;
+	else
+		forget_plan(section);
 	for (int p = 0; p < section->nparts; p++)
-		forget_plans(&section->parts[p]);
+		forget_plans(&section->parts[p], all);
 }
 
 static void
 definition_free(ScSummaryDef *definition)
 {
 	for (int i = 0; i < definition->nsections; i++)
-		forget_plans(&definition->sections[i]);
+		forget_plans(&definition->sections[i], true);
 	MemoryContextDelete(definition->context);
 }
 
@@ -1111,7 +1126,7 @@ names_have_moved(CachedDefinition *cached)
 		return false;
 	(void) sc_word_read(&cached->words[SC_NAMES_WORD], SC_KEY_NAMES, sc_slot_of_names());
 	for (int i = 0; i < definition->nsections; i++)
-		forget_plans(&definition->sections[i]);
+		forget_plans(&definition->sections[i], false);
 	return sc_label_prove(&cached->label, NULL) == SC_CURRENT;
 }
 

@@ -76,6 +76,8 @@ typedef struct ScSectionDef
 	int			meaning_generation; /* of the plan that was made of a query
 									 * with this meaning; 0: of none */
 	ScMeaning	meaning;
+	bool		in_doubt;		/* the plan: the query may mean something else
+								 * since DDL that changes names only */
 	ScClosed	closed;
 	bool		is_inline;
 	bool		generated;		/* by summary_cache_attach_state_hub() */

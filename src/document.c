@@ -664,6 +664,34 @@ stands_alone(ScSectionDef *part, SPIPlanPtr plan)
 }
 
 /*
+ * Does the query of a plan in doubt still mean what it meant when that was made?  To find
+ * that out takes less than to plan it anew.  What has changed behind its names and makes
+ * the plan wrong, the server notices.
+ */
+static bool
+is_plan_same(ScSectionDef *section)
+{
+	ScMeaning	meaning;
+
+	if (!is_planned(section->plan) || source_of(section->plan)->gplan->generation != section->meaning_generation ||
+		sc_constant_runs_checks(section))
+		return false;
+	sc_meaning_find(section, sc_query_rewrite(section), false, &meaning);
+	return sc_meaning_is_same(&meaning, &section->meaning);
+}
+
+/* May the plan that is kept be executed as it is? */
+static bool
+may_keep_plan(ScSectionDef *section)
+{
+	AcceptInvalidationMessages();
+	if (section->in_doubt && !is_plan_same(section))
+		return false;
+	/* that may have taken locks, and more was noticed with these */
+	return is_planned(section->plan);
+}
+
+/*
  * The plan of a section, or a part of it, kept or made now; NULL if that may not be run
  * here.  What would be planned anew is looked at before that.
  */
@@ -674,16 +702,13 @@ plan_of(BuildArguments *arguments, ScSectionDef *section)
 	bool		reads_clock = false;
 	SPIPlanPtr	plan = section->plan;
 
-	if (plan && (is_part || !runs_anyhow(arguments)))
+	if (plan && (is_part || !runs_anyhow(arguments) || section->in_doubt) && !may_keep_plan(section))
 	{
-		AcceptInvalidationMessages();
-		if (!is_planned(plan))
-		{
-			section->plan = NULL;
-			(void) SPI_freeplan(plan);
-			plan = NULL;
-		}
+		section->plan = NULL;
+		(void) SPI_freeplan(plan);
+		plan = NULL;
 	}
+	section->in_doubt = false;
 	if (plan == NULL)
 	{
 		/* generations are the plan's own */

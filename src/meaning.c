@@ -232,6 +232,10 @@ is_source(const ScSectionDef *section, Oid relid)
 {
 	if (!sc_track_is_tracked(relid))
 		return false;
+	/* what it is a part of is looked up in a catalog, each time */
+	for (int i = 0; i < section->nsources; i++)
+		if (section->sources[i] == relid)
+			return true;
 	for (int i = 0; i < section->nsources; i++)
 		if (sc_track_covers(section->sources[i], relid))
 			return true;

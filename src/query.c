@@ -40,6 +40,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "debug.h"
 #include "query.h"
 
 /* For all that is wrong with a query: an SQLSTATE, the section's name, and what to do. */
@@ -498,6 +499,7 @@ sc_query_prepare(ScSectionDef *section)
 	CachedPlanSource *source;
 	Query	   *query;
 
+	SC_POINT("query-prepare");
 	options.parserSetup = before_analysis;
 	options.parserSetupArg = section;
 

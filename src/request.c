@@ -32,6 +32,7 @@
 #include "utils/wait_event.h"
 
 #include "clock.h"
+#include "debug.h"
 #include "request_internal.h"
 #include "shmem.h"
 #include "store.h"
@@ -326,6 +327,52 @@ sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_a
 		pg_atomic_fetch_and_u32(&requests->refresh, ~(uint32) what);
 	}
 	return outcome;
+}
+
+int64
+sc_request_begin_proof(int summary)
+{
+	int64		now = sc_clock_now();
+
+	pg_atomic_write_u64(&sc_store_requests(summary)->proving, (uint64) now);
+	return now;
+}
+
+void
+sc_request_end_proof(int summary, int64 begun_at)
+{
+	ScRequests *requests = sc_store_requests(summary);
+	uint64		mine = (uint64) begun_at;
+
+	/* another one may have begun since the flight was over */
+	(void) pg_atomic_compare_exchange_u64(&requests->proving, &mine, 0);
+	ConditionVariableBroadcast(sc_store_tries(summary));
+}
+
+bool
+sc_request_await_proof(int summary, int64 until, int64 limit_ns)
+{
+	ScRequests *requests = sc_store_requests(summary);
+	static uint32 wait_event = 0;
+	uint64		since = pg_atomic_read_u64(&requests->proving);
+	bool		is_over;
+
+	if (since == 0)
+		return false;
+	if (wait_event == 0)
+		wait_event = SC_NEW_WAIT_EVENT("SummaryCacheProof");
+	until = Min(until, (int64) since + limit_ns);
+	SC_POINT("proof-await");
+	ConditionVariablePrepareToSleep(sc_store_tries(summary));
+	for (;;)
+	{
+		is_over = pg_atomic_read_u64(&requests->proving) != since;
+		if (is_over || sc_clock_now() >= until)
+			break;
+		(void) ConditionVariableTimedSleep(sc_store_tries(summary), 1, wait_event);
+	}
+	ConditionVariableCancelSleep();
+	return is_over;
 }
 
 /*

@@ -58,6 +58,16 @@ extern int64 sc_request_demand(int summary, ScRefresh what);
 extern ScTry sc_request_await(int summary, const ScDocKey *key, ScRefresh what, int64 asked_at,
 							  bool patient, int64 limit_ns);
 
+/*
+ * A reader that leads a flight finds out whether the queries of a summary mean what they
+ * meant; what the first returns is for the second.  Another one waits for that, until it
+ * is over or a time has come, monotonic ns, or it takes longer than limit_ns; false if it
+ * is not over then, or nobody was at it.  No lock.
+ */
+extern int64 sc_request_begin_proof(int summary);
+extern void sc_request_end_proof(int summary, int64 begun_at);
+extern bool sc_request_await_proof(int summary, int64 until, int64 limit_ns);
+
 /* Is a worker at it?  No lock. */
 extern bool sc_request_is_claimed(int summary);
 

@@ -373,6 +373,7 @@ entries_init(int tranche)
 		pg_atomic_init_u64(&entry->requests.paused_until, 0);
 		pg_atomic_init_u32(&entry->requests.pauses, 0);
 		pg_atomic_init_u64(&entry->requests.claimed, 0);
+		pg_atomic_init_u64(&entry->requests.proving, 0);
 		pg_atomic_init_u64(&entry->requests.tried[0], 0);
 		pg_atomic_init_u64(&entry->requests.tried[1], 0);
 		pg_atomic_init_u32(&entry->requests.boarding, 0);
@@ -660,6 +661,7 @@ entry_reset(StoreEntry *entry)
 	pg_atomic_write_u64(&entry->requests.tried[1], 0);
 	/* who has claimed it, for the one before, cannot give that back any more */
 	pg_atomic_write_u64(&entry->requests.claimed, 0);
+	pg_atomic_write_u64(&entry->requests.proving, 0);
 }
 
 /*

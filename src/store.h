@@ -202,6 +202,9 @@ typedef struct ScRequests
 								 * inline sections alone and of the others:
 								 * ScTry, and above it when it began,
 								 * monotonic ns; 0: there was none */
+	pg_atomic_uint64 proving;	/* monotonic ns since when a reader finds out
+								 * whether queries mean what they meant; 0:
+								 * none does.  Who is gone leaves it */
 	pg_atomic_uint64 forms_at;	/* monotonic ns before which none are made */
 } ScRequests;
 
@@ -434,8 +437,8 @@ extern void sc_store_begin(ScBegun *begun);
 extern uint64 sc_store_generation(int index);
 extern ScRequests *sc_store_requests(int index);
 
-/* Where those wait for whom a worker's try matters that it makes of an entry; and those of
- * some other entries, so who wakes looks again. */
+/* Where those wait for whom a worker's try matters that it makes of an entry, or a reader's
+ * proof; and those of some other entries, so who wakes looks again. */
 extern ConditionVariable *sc_store_tries(int index);
 extern void sc_store_request(int index, ScRefresh what, int64 now);
 

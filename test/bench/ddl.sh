@@ -1,6 +1,7 @@
 # The part of bench.sh about DDL: how reads are answered beside ten commands a second that concern no source, and
 # what one such command takes.
 # With BEFORE=directory, a source tree of another version, it is measured there as well, in turns with this one.
+# SCALES="1" measures these scales of the hub only, as in parts.sh.
 # shellcheck shell=bash disable=SC2154
 
 # Kinds of commands, each of which ends with nothing left behind.
@@ -39,6 +40,7 @@ ddl_shares() {
 bench_ddl() {
 	local builds=this build scales="1 10" scale r times=2 length=10 kind
 	if [ -n "$quick" ]; then scales=1 times=1 length=4; fi
+	scales=${parts_scales:-$scales}
 	if [ "$rounds" -lt "$times" ]; then times=$rounds; fi
 	say "" "Hits of the hub beside ten commands a second that concern no source"
 	header ddl "build,scale,round,beside,seconds,reads,hits,stale,built_or_private,builds,read_ms"

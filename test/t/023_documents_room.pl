@@ -244,6 +244,15 @@ if ($ENV{SC_DEBUG_CONF})
 	is($one->query(join ';', map { $document->($_, 'i') } 1, 2, 1), "miss 11\nprivate 21\nhit-revision 11", 'an inline section');
 	$two->query('UPDATE t SET n = n + 1');
 	is($one->query(join ';', map { $document->($_, 'i') } 2, 1, 2, 1), "private 22\nprogress-section 12\nprivate 22\nhit-revision 12", '... is built for its values');
+	# what is answered privately counts, although the document's entry is free by then
+	$one->query($document->(3));
+	my $private = q{SELECT private_writing FROM summary_cache_stats WHERE summary = 's'};
+	my $before = $debug->sql($private);
+	$one->hold('query-prepare', 'UPDATE t SET n = n; ' . $document->(3), 'ROLLBACK');
+	$debug->sql(q{SELECT summary_cache_invalidate('s')});
+	is($one->wake, 'private 32', 'a document goes while a writer is answered privately');
+	is($debug->sql($private) - $before, 1, '... which is counted');
+	$debug->sql($document->(3));
 	# the file
 	$_->quit for $one, $two;
 	$debug->restart;

@@ -1,4 +1,4 @@
-# Proves that a document is taken for current after DDL that changes names only if its query means what it meant, and that nobody waits for that: sessions are held in windows of a few instructions.
+# Proves that a document is taken for current after DDL that changes names only if its query means what it meant, and that nobody waits for that but for one who finds it out, and not for long: sessions are held in windows of a few instructions.
 
 use strict;
 use warnings;
@@ -63,13 +63,43 @@ is($node->sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summ
 	'0 0', 'without a worker, and nothing is executed');
 
 #
-# Nobody waits
+# A plan is kept, too, if the query means what it meant
+#
+is($reader->query(forced('s')), '1', 'the reader has a plan');
+names_move();
+$node->sql('INSERT INTO t VALUES (0); DELETE FROM t WHERE n = 0');
+$reader->query("SET summary_cache.debug_sleep = '2000000000'; SET summary_cache.debug_point = 'query-prepare'; SET statement_timeout = '10s'");
+is($reader->query(forced('s')), '1', '... which it need not make again');
+$reader->query("RESET summary_cache.debug_point; SET statement_timeout = '60s'");
+$node->sql('CREATE TABLE earlier.t AS SELECT 3 AS n');
+is($reader->query(forced('s')) . $reader->query(forced('u')), '13', '... but if it means something else');
+$node->sql('DROP TABLE earlier.t');
+is($reader->query(forced('s')) . $reader->query(forced('u')), '11', '... and once more');
+
+#
+# Nobody waits for long
 #
 # for another who finds it out
+$node->quiet;
+# which has a copy to answer with
+is($other->query(fetch('s')), 'hit-revision 1', 'another reader');
+$builds = builds();
+names_move();
+$reader->hold('build-labelled', fetch('s'));
+$other->hold('proof-await', fetch('s'));
+is($reader->wake, 'hit-revision 1', 'the reader is answered');
+is($other->wake, 'hit-revision 1', '... and another, who was about to wait for it');
+is(builds() - $builds, '0', '... by what was cached');
 names_move();
 $reader->hold('build-labelled', fetch('s'));
 is($node->sql("SET statement_timeout = '60s'; " . fetch('s')), 'stale 1', 'the others are served meanwhile');
 is($reader->wake, 'hit-revision 1', 'the reader is answered then');
+# if there is more DDL meanwhile, it is found out once more, and not again and again
+$node->quiet;
+names_move();
+$reader->hold('build-labelled', fetch('s'));
+names_move();
+is($reader->wake, 'hit-revision 1', 'there is more DDL meanwhile');
 # for a source
 names_move();
 $other->query('BEGIN; LOCK TABLE t');
@@ -123,6 +153,18 @@ $other->wake;
 $other->query('RESET summary_cache.debug_point');
 isnt($reader->query(fetch('s')), 'hit-revision 101', '... and stays so');
 at_rest('... as it is', 201);
+# but before what takes time, such as the files that are removed
+$node->sql('CREATE TABLE removed AS SELECT 1 AS n');
+is($reader->query(fetch('s')), 'hit-revision 201', 'there is a table');
+my $file = $node->data_dir . '/' . $node->sql(q{SELECT pg_relation_filepath('removed')});
+$other->query("SET summary_cache.debug_sleep = '2000000000'; SET summary_cache.debug_point = 'commit-published'");
+$other->send_sql('DROP TABLE removed');
+$node->poll('SELECT wait_event FROM pg_stat_activity WHERE pid = ' . $other->pid, 'PgSleep') or die 'never there';
+ok(-s $file, 'its file is not removed yet');
+is($reader->query(fetch('s')), 'hit-revision 201', '... and it is over for readers');
+$other->wake;
+$other->query('RESET summary_cache.debug_point');
+ok(!-s $file, '... which it is then');
 
 #
 # A table becomes a source, and is read, after a command has seen which tables are, and before it has its lock
