@@ -75,13 +75,8 @@ build_package() {
 }
 
 check_lintian() {
-	local options=(--fail-on "error,warning" --display-info) old=ancient-standards-version
+	local options=(--fail-on "error,warning" --display-info)
 	chroot_apt_get "$scratch/build" install "${apt[@]}" lintian || return 1
-	# the policy that debian/control names is bookworm's, of which a later lintian warns when it is two years old;
-	# one that is later still does not, and refuses what it does not know
-	if [ "$release" != bookworm ] && find "$scratch/build/usr/share/lintian/tags" -name "$old.tag" | grep -q .; then
-		options+=(--suppress-tags "$old")
-	fi
 	# shellcheck disable=SC2016 # for the inner shell
 	as_builder sh -c 'lintian "$@" ../*.changes' lintian "${options[@]}"
 }
