@@ -95,13 +95,19 @@ web_forms() {
 	done
 }
 
-# Requests a second of one client: the function, in the binary format, or a key of Redis.
+# Requests a second of one client: the function, or a constant of the same bytes, in the binary format; or a key
+# of Redis.
 web_run_fetch() {
-	local candidate=$1 bytes=$2 tps
+	local candidate=$1 bytes=$2 tps statement
+	case $candidate in
+		select-1) statement="SELECT 1" ;;
+		constant-*) statement="SELECT web_${candidate#*-}()" ;;
+		fetch-*) statement="SELECT status, etag, encoding, body FROM summary_cache_fetch_encoded('state', '${candidate#*-}')" ;;
+	esac
 	case $candidate in
 		redis-*) tps=$(taskset -c 0 redis-benchmark -s "$work/redis.sock" -c 1 -n "$((quick ? 5000 : 50000))" --csv GET "$candidate" 2>/dev/null |
 			sed -n 's/^"[^"]*","\([0-9.]*\)".*/\1/p' | tail -n 1) ;;
-		*) tps=$(as_server taskset -c 0 "$work/web_fetch" "dbname=$web_db" "${candidate#fetch-}" "$each") ;;
+		*) tps=$(as_server taskset -c 0 "$work/web_fetch" "dbname=$web_db" "$statement" "$each") ;;
 	esac
 	record web_fetch "$candidate" "$r" "$bytes" "$tps"
 }
@@ -147,7 +153,13 @@ bench_web() {
 	cc -O2 -I"$("$pg_config" --includedir)" "$bench/web_fetch.c" -o "$work/web_fetch" -L"$("$pg_config" --libdir)" -lpq
 	chmod 755 "$work/web_fetch"
 	place 1
-	candidates="fetch-identity fetch-gzip fetch-zstd"
+	for candidate in identity gzip; do
+		sql -d "$web_db" <<-SQL
+			SELECT body AS bytes FROM summary_cache_fetch_encoded('state', '$candidate') \gset
+			SELECT format('CREATE FUNCTION web_$candidate() RETURNS bytea IMMUTABLE LANGUAGE sql AS %L', format('SELECT %L::bytea', :'bytes')) \gexec
+		SQL
+	done
+	candidates="select-1 constant-identity constant-gzip fetch-identity fetch-gzip fetch-zstd"
 	if start_redis; then
 		redis=1
 		sql -d "$web_db" -c "SELECT state_summary()" | head -c -1 | redis-cli -s "$work/redis.sock" -x SET redis-plain >/dev/null
@@ -161,10 +173,11 @@ bench_web() {
 		# shellcheck disable=SC2086
 		for candidate in $(in_turn "$r" $candidates); do
 			case $candidate in
+				select-1) web_run_fetch "$candidate" 4 ;;
 				*-plain) web_run_fetch "$candidate" "${web_bytes[identity]}" ;;
 				*) web_run_fetch "$candidate" "${web_bytes[${candidate#*-}]}" ;;
 			esac
 		done
 	done
-	perl "$bench/web.pl" "$csv/web_fetch.csv" redis-plain redis-gzip
+	perl "$bench/web.pl" "$csv/web_fetch.csv" redis-plain redis-gzip constant-gzip
 }
