@@ -57,13 +57,14 @@ web_start_nginx() {
 
 # CPU time so far of processes and their children, in clock ticks.
 web_cpu() {
-	local parent pid ticks=0
-	for parent in "$@"; do
-		for pid in $(family "$parent"); do
-			ticks=$((ticks + $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk '{ print $12 + $13 }')))
-		done
-	done
-	echo $ticks
+	perl -e 'my %of = map { $_ => 1 } @ARGV; my $ticks = 0;
+		for my $file (glob "/proc/[0-9]*/stat") {
+			open my $stat, "<", $file or next;
+			my ($pid, $parent, @fields) = (<$stat> // "") =~ /^(\d+) .*\) \S (\d+) (.*)/ or next;
+			my @rest = split / /, $fields[0];
+			$ticks += $rest[9] + $rest[10] if $of{$pid} || $of{$parent};
+		}
+		print $ticks' "$@"
 }
 
 # One run: $1 candidate, $2 its socket, $3 what it accepts, the rest: processes whose CPU counts.
