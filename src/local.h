@@ -101,11 +101,11 @@ typedef struct ScLocal
 	ScPiece    *pieces;
 	uint64		handed_out;		/* epoch in which a pointer to it was returned */
 
-	/* A hit with a form of row_version, as the row that was returned; NULL: none. */
+	/* The row of a hit with a form, of row_version; NULL: none. */
 	HeapTuple	row;
 	uint64		row_version;
 	Oid			row_type;
-	int			row_forms;		/* which were asked for, as form.c numbers them */
+	int			row_forms;		/* asked for, as form.c numbers them */
 	uint64		row_handed_out; /* as above */
 } ScLocal;
 
