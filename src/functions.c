@@ -209,7 +209,7 @@ sc_fetch_encoded(PG_FUNCTION_ARGS)
 	HeapTuple	row;
 
 	sc_form_parse(PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1)), &forms);
-	if (row_type.of_function == fcinfo->flinfo->fn_oid)
+	if (row_type.desc && row_type.of_function == fcinfo->flinfo->fn_oid)
 		asked.row_type = row_type.desc->tdtypeid;
 	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), &asked, &answer);
 	if (answer.row)

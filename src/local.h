@@ -53,9 +53,9 @@ typedef struct ScLocal
 	ScValues   *values;			/* NULL: without parameters */
 	ScValues   *equal;			/* those that the entry has, which are equal;
 								 * NULL: the same */
-	bool		collides;		/* others that are not equal have its entry */
 	dlist_node	node;			/* of those with parameters, by use */
 	int			index;			/* of the shared entry; -1: none */
+	bool		collides;		/* others that are not equal have its entry */
 	uint64		version;		/* the entry's when this was read; 0: never */
 	pg_atomic_uint64 *shared_version;	/* what the entry has now */
 	int			counted;		/* whose index the counters of its reads have */
