@@ -516,11 +516,26 @@ wants_document(const ScAsked *asked, ScEtag *etag)
 static inline bool
 take_content(ScLocal *local, const ScAsked *asked, ScAnswer *answer)
 {
+	bool		is_final;
+
 	if (unlikely(asked->forms != NULL) &&
-		(answer->form = sc_form_get(local, asked->forms, &answer->encoding)) != NULL)
+		(answer->form = sc_form_get(local, asked->forms, &answer->encoding, &is_final)) != NULL)
+	{
+		answer->keeper = is_final ? local : NULL;
 		return true;
+	}
 	answer->document = sc_local_document(local);
 	return answer->document != NULL;
+}
+
+/* Take the whole row of a hit with a form, if it was kept. */
+static inline bool
+take_row(ScLocal *local, const ScAsked *asked, ScStatus status, ScAnswer *answer)
+{
+	if (likely(asked->forms == NULL))
+		return false;
+	answer->row = status == SC_HIT ? sc_local_row(local, asked->forms->number, asked->row_type) : NULL;
+	return answer->row != NULL;
 }
 
 /*
@@ -585,7 +600,8 @@ answer_from_cache(ScLocal *local, const ScAsked *asked, ScStatus status, int64 n
 	{
 		answer->document = NULL;
 		answer->form = NULL;
-		if (wants_document(asked, &local->etag) && unlikely(!take_content(local, asked, answer)))
+		if (wants_document(asked, &local->etag) && !take_row(local, asked, status, answer) &&
+			unlikely(!take_content(local, asked, answer)))
 			return false;
 	}
 	answer->etag = &local->etag;

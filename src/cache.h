@@ -20,6 +20,8 @@ typedef struct ScAsked
 	const text *known;			/* nor is it if it has this etag; NULL: none.
 								 * With forms, a list of etags */
 	const ScFormsAsked *forms;	/* a form will do; NULL: none */
+	Oid			row_type;		/* of rows that may be kept of hits with a
+								 * form; InvalidOid: not known yet */
 	ArrayType  *parameters;		/* values for the summary's parameters, as
 								 * text; NULL: none */
 } ScAsked;
@@ -38,6 +40,10 @@ typedef struct ScAnswer
 	ScEncoding	encoding;		/* the form's; or of the etag that was known;
 								 * SC_ENCODINGS: the document itself */
 	TimestampTz stale_since;	/* of a stale one; 0: nothing has changed */
+	HeapTuple	row;			/* a hit that was kept, whole, as documents
+								 * are: nothing else is filled in.  NULL: none */
+	ScLocal    *keeper;			/* where a hit with this form can be kept;
+								 * NULL: nowhere */
 } ScAnswer;
 
 extern void sc_cache_read(const char *summary, const ScAsked *asked, ScAnswer *answer);

@@ -57,6 +57,7 @@ sc_form_parse(const char *list, ScFormsAsked *asked)
 	int			len;
 
 	asked->n = 0;
+	asked->number = 0;
 	while ((len = sc_settings_next_name(&list, &name)) >= 0)
 	{
 		ScEncoding	encoding = sc_settings_encoding(name, len);
@@ -72,20 +73,27 @@ sc_form_parse(const char *list, ScFormsAsked *asked)
 					 errhint("Name gzip, zstd or both, the preferred one first: 'zstd, gzip'.")));
 		for (int i = 0; i < asked->n; i++)
 			is_new = is_new && asked->wanted[i] != encoding;
-		if (is_new)
-			asked->wanted[asked->n++] = encoding;
+		if (!is_new)
+			continue;
+		asked->wanted[asked->n++] = encoding;
+		asked->number = asked->number * (SC_ENCODINGS + 1) + encoding + 1;
 	}
 }
 
 bytea *
-sc_form_get(ScLocal *local, const ScFormsAsked *asked, ScEncoding *encoding)
+sc_form_get(ScLocal *local, const ScFormsAsked *asked, ScEncoding *encoding, bool *is_final)
 {
 	bytea	   *form = NULL;
+	ScFormState state = SC_FORM_NONE;
 
-	if (asked->n > 0 &&
-		sc_store_form(local->index, &local->key, sc_local_etag(&local->etag),
-					  asked->wanted, asked->n, encoding, &form) == SC_FORM_MISSING)
+	if (asked->n > 0)
+		state = sc_store_form(local->index, &local->key, sc_local_etag(&local->etag),
+							  asked->wanted, asked->n, encoding, &form);
+	*is_final = state == SC_FORM_THERE;
+	if (state == SC_FORM_MISSING)
 		sc_request_forms(local->index);
+	if (form)
+		sc_local_warm_up(VARSIZE(form));
 	return form;
 }
 

@@ -17,15 +17,17 @@ typedef struct ScFormsAsked
 {
 	int			n;
 	ScEncoding	wanted[SC_ENCODINGS];
+	int			number;			/* of this list */
 } ScFormsAsked;
 
 /* From a list of names.  An error (22023) for one that is unknown; what is not built
  * in is left out. */
 extern void sc_form_parse(const char *list, ScFormsAsked *asked);
 
-/* A form of the local version, palloc'd, and which it is.  NULL: there is none; it is
- * then requested, if there is to be one. */
-extern bytea *sc_form_get(ScLocal *local, const ScFormsAsked *asked, ScEncoding *encoding);
+/* A form of the local version, palloc'd, and which it is; and whether the reader would
+ * get the same of this version later.  NULL: there is none; it is then requested, if
+ * there is to be one. */
+extern bytea *sc_form_get(ScLocal *local, const ScFormsAsked *asked, ScEncoding *encoding, bool *is_final);
 
 /* The etag of a form of the document with this one; SC_ENCODINGS is the document
  * itself.  Palloc'd. */

@@ -203,10 +203,17 @@ sc_fetch_encoded(PG_FUNCTION_ARGS)
 	bytea	   *body;
 	Datum		values[ENCODED_ANSWER_COLUMNS];
 	bool		nulls[ENCODED_ANSWER_COLUMNS] = {0};
+	TupleDesc	desc;
+	MemoryContext old = CurrentMemoryContext;
+	bool		is_kept;
 	HeapTuple	row;
 
 	sc_form_parse(PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1)), &forms);
+	if (row_type.desc && row_type.of_function == fcinfo->flinfo->fn_oid)
+		asked.row_type = row_type.desc->tdtypeid;
 	sc_cache_read(text_argument(fcinfo, 0, "summary", SUMMARY_HINT), &asked, &answer);
+	if (answer.row)
+		PG_RETURN_DATUM(HeapTupleGetDatum(answer.row));
 	body = answer.form ? answer.form : answer.document ? plain_bytes(answer.document) : NULL;
 	if (answer.form)
 		encoding = answer.encoding;
@@ -222,7 +229,15 @@ sc_fetch_encoded(PG_FUNCTION_ARGS)
 	nulls[4] = body == NULL;
 	values[5] = TimestampTzGetDatum(answer.stale_since);
 	nulls[5] = answer.status != SC_STALE || answer.stale_since == 0;
-	row = heap_form_tuple(answer_type(&row_type, fcinfo->flinfo->fn_oid), values, nulls);
+	desc = answer_type(&row_type, fcinfo->flinfo->fn_oid);
+	is_kept = answer.status == SC_HIT && answer.form && answer.keeper &&
+		sc_local_can_keep_row(answer.keeper, VARSIZE(body));
+	if (is_kept)
+		MemoryContextSwitchTo(TopMemoryContext);
+	row = heap_form_tuple(desc, values, nulls);
+	MemoryContextSwitchTo(old);
+	if (is_kept)
+		sc_local_keep_row(answer.keeper, row, forms.number);
 	/* as above */
 	if (body && GetMemoryChunkContext(body) == CurrentMemoryContext)
 		pfree(body);

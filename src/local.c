@@ -11,12 +11,16 @@
  * while it is kept newer versions are returned as ordinary copies in the
  * caller's memory.  There is at most one kept copy a document.
  *
+ * Of a hit with an encoded form, the whole row is kept by the same rules, so that the
+ * next one takes neither a lock nor a copy.
+ *
  * Portions Copyright (c) 2026, summary_cache contributors
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "common/cryptohash.h"
 #include "common/hashfn.h"
@@ -32,12 +36,15 @@
 #include "shmem.h"
 
 /*
- * With documents of this size on, glibc gives the memory of each result back
- * to the system and takes it again at every statement, until it has once seen
- * a larger block freed.
+ * With results of some size on, glibc gives their memory back to the system and
+ * takes it again at every statement, until it has once seen a larger block freed.
+ * Then it keeps up to twice that block.  A value in a row exists more often at once
+ * than one by itself, so it begins earlier there.
  */
-#define WARM_UP_FROM	(64 * 1024)
-#define WARM_UP_SIZE	(4 * 1024 * 1024)
+#define WARM_UP_FROM	(16 * 1024)
+#define WARM_UP_SIZE	(512 * 1024)
+#define WARM_UP_LARGE_FROM	(64 * 1024)
+#define WARM_UP_LARGE_SIZE	(4 * 1024 * 1024)
 
 /*
  * A kept copy has room for its document to grow by one part in GROWTH_SHARE, and
@@ -50,15 +57,16 @@
 #define HASHED_PIECE	(1024 * 1024)
 
 static HTAB *locals = NULL;
-static Size documents_size = 0; /* bytes allocated for all kept documents */
+static Size documents_size = 0; /* bytes allocated for all kept documents and
+								 * rows */
 static uint64 epoch = 1;		/* moves when no returned pointer can be held */
 
-/* A copy whose view was forgotten while somebody may hold a pointer to it. */
+/* A copy, or a row, whose view was forgotten while somebody may hold a pointer to it. */
 typedef struct Held
 {
 	struct Held *next;
-	text	   *document;
-	Size		capacity;
+	void	   *memory;
+	Size		size;
 } Held;
 
 static Held *held = NULL;		/* of this epoch */
@@ -75,8 +83,8 @@ local_callback(XactEvent event, void *arg)
 		Held	   *this = held;
 
 		held = this->next;
-		documents_size -= this->capacity;
-		pfree(this->document);
+		documents_size -= this->size;
+		pfree(this->memory);
 		pfree(this);
 	}
 }
@@ -93,6 +101,8 @@ static ScLocal *last = NULL;	/* most sessions read one summary again and
 
 static bool is_held(const ScLocal *local);
 static void forget_document(ScLocal *local);
+static Size row_size(HeapTuple row);
+static void forget_row(ScLocal *local);
 
 static uint32
 key_hash(const void *key, Size size)
@@ -151,27 +161,42 @@ sc_local_get(const char *summary, bool create)
 	return local;
 }
 
-/* Keep a copy that somebody may hold a pointer to, and not with its view. */
+/* Keep what somebody may hold a pointer to, and not with its view. */
 static void
-set_aside(ScLocal *local)
+set_aside(void *memory, Size size)
 {
 	Held	   *this = MemoryContextAlloc(TopMemoryContext, sizeof(Held));
 
-	this->document = local->document;
-	this->capacity = local->capacity;
+	this->memory = memory;
+	this->size = size;
 	this->next = held;
 	held = this;
-	local->document = NULL;
-	local->capacity = 0;
+}
+
+/* What somebody may hold a pointer to stays for as long, without its view. */
+static void
+part_with_held(ScLocal *local)
+{
+	if (is_held(local))
+	{
+		set_aside(local->document, local->capacity);
+		local->document = NULL;
+		local->capacity = 0;
+	}
+	if (local->row && local->row_handed_out == epoch)
+	{
+		set_aside(local->row, row_size(local->row));
+		local->row = NULL;
+	}
 }
 
 /* Forget one; its memory is given back. */
 static void
 forget(ScLocal *local)
 {
-	if (is_held(local))
-		set_aside(local);
+	part_with_held(local);
 	forget_document(local);
+	forget_row(local);
 	if (local->pieces)
 		pfree(local->pieces);
 	if (local->context)
@@ -196,8 +221,8 @@ take_over(const ScDocKey *key)
 	ScLocal    *local = dlist_tail_element(ScLocal, node, &by_use);
 	ScLocal		old;
 
-	if (is_held(local))
-		set_aside(local);
+	part_with_held(local);
+	forget_row(local);
 	old = *local;
 	if (!hash_update_hash_key(locals, local, key))
 		elog(ERROR, "a document is known twice");	/* cannot happen */
@@ -377,15 +402,16 @@ fill_document(text *document, ScChunk **chunks, int nchunks, ScPiece *pieces, in
 	SET_VARSIZE(document, p - (char *) document);
 }
 
-static void
-warm_up(Size size)
+void
+sc_local_warm_up(Size size)
 {
-	static bool warm = false;
+	static Size warm = 0;
+	Size		wanted = size < WARM_UP_LARGE_FROM ? WARM_UP_SIZE : WARM_UP_LARGE_SIZE;
 
-	if (warm || size < WARM_UP_FROM)
+	if (size < WARM_UP_FROM || likely(wanted <= warm))
 		return;
-	warm = true;
-	pfree(palloc(WARM_UP_SIZE));
+	warm = wanted;
+	pfree(palloc(wanted));
 }
 
 /* A document of its own, in the current memory context. */
@@ -400,7 +426,7 @@ sc_local_assemble(ScChunk **chunks, int nchunks)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the document is too large"),
 				 errhint("A document has less than 1 GB.")));
-	warm_up(size);
+	sc_local_warm_up(size);
 	document = palloc(size);
 	fill_document(document, chunks, nchunks, NULL, 0);
 	return document;
@@ -565,6 +591,51 @@ forget_document(ScLocal *local)
 	local->capacity = 0;
 }
 
+static Size
+row_size(HeapTuple row)
+{
+	return HEAPTUPLESIZE + row->t_len;
+}
+
+/* The same for the row. */
+static void
+forget_row(ScLocal *local)
+{
+	if (local->row == NULL || local->row_handed_out == epoch)
+		return;
+	documents_size -= row_size(local->row);
+	pfree(local->row);
+	local->row = NULL;
+}
+
+HeapTuple
+sc_local_row(ScLocal *local, int forms, Oid type)
+{
+	if (local->row == NULL || local->row_version != local->version ||
+		local->row_forms != forms || local->row_type != type)
+		return NULL;
+	local->row_handed_out = epoch;
+	return local->row;
+}
+
+bool
+sc_local_can_keep_row(ScLocal *local, Size size)
+{
+	forget_row(local);
+	return local->row == NULL && documents_size + size <= (Size) sc_local_memory_limit * 1024;
+}
+
+void
+sc_local_keep_row(ScLocal *local, HeapTuple row, int forms)
+{
+	local->row = row;
+	local->row_version = local->version;
+	local->row_type = HeapTupleHeaderGetTypeId(row->t_data);
+	local->row_forms = forms;
+	local->row_handed_out = epoch;
+	documents_size += row_size(row);
+}
+
 /*
  * Keep a copy of the document, if the old one may go and there is room.  Of the
  * old one, what has not changed stays where it is: of a large document mostly a
@@ -594,7 +665,7 @@ keep_document(ScLocal *local, ScChunk **chunks, int nchunks)
 	{
 		if (wanted > MaxAllocSize || documents_size + wanted > limit)
 			return;
-		warm_up(size);
+		sc_local_warm_up(size);
 		local->document = MemoryContextAlloc(TopMemoryContext, wanted);
 		local->capacity = wanted;
 		documents_size += wanted;
@@ -655,7 +726,10 @@ copy_entry(ScLocal *local)
 			keep_document(local, view.chunks, view.nchunks);
 		sc_store_close(local->index);
 		if (view.nchunks == 0)
+		{
 			forget_document(local);
+			forget_row(local);
+		}
 	}
 	MemoryContextSwitchTo(old);
 	return ours;
@@ -698,6 +772,7 @@ sc_local_sync(ScLocal *local, bool create)
 		local->index = -1;
 	}
 	forget_document(local);
+	forget_row(local);
 }
 
 static uint64

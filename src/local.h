@@ -10,6 +10,7 @@
 #ifndef SC_LOCAL_H
 #define SC_LOCAL_H
 
+#include "access/htup.h"
 #include "lib/ilist.h"
 
 #include "store.h"
@@ -52,9 +53,9 @@ typedef struct ScLocal
 	ScValues   *values;			/* NULL: without parameters */
 	ScValues   *equal;			/* those that the entry has, which are equal;
 								 * NULL: the same */
-	bool		collides;		/* others that are not equal have its entry */
 	dlist_node	node;			/* of those with parameters, by use */
 	int			index;			/* of the shared entry; -1: none */
+	bool		collides;		/* others that are not equal have its entry */
 	uint64		version;		/* the entry's when this was read; 0: never */
 	pg_atomic_uint64 *shared_version;	/* what the entry has now */
 	int			counted;		/* whose index the counters of its reads have */
@@ -99,6 +100,13 @@ typedef struct ScLocal
 	int			max_pieces;		/* allocated */
 	ScPiece    *pieces;
 	uint64		handed_out;		/* epoch in which a pointer to it was returned */
+
+	/* The row of a hit with a form, of row_version; NULL: none. */
+	HeapTuple	row;
+	uint64		row_version;
+	Oid			row_type;
+	int			row_forms;		/* asked for, as form.c numbers them */
+	uint64		row_handed_out; /* as above */
 } ScLocal;
 
 extern ScLocal *sc_local_get(const char *summary, bool create);
@@ -116,6 +124,18 @@ extern bool sc_local_failed_proof(const ScLocal *local);
 
 extern text *sc_local_document(ScLocal *local);
 extern text *sc_local_assemble(ScChunk **chunks, int nchunks);
+
+/* The row that is kept of the local version, for these forms and of this type; NULL:
+ * none.  It may live until the transaction ends. */
+extern HeapTuple sc_local_row(ScLocal *local, int forms, Oid type);
+
+/* Can a row of so many bytes be kept?  The old one has then gone; the new one is to be
+ * made in TopMemoryContext, and handed over. */
+extern bool sc_local_can_keep_row(ScLocal *local, Size size);
+extern void sc_local_keep_row(ScLocal *local, HeapTuple row, int forms);
+
+/* A result of this size is to be returned: glibc shall keep the memory for it. */
+extern void sc_local_warm_up(Size size);
 extern bool sc_local_compose(ScLocal *local, ScChunk **own, int nown, ScEtag *etag, TimestampTz *built_at,
 							 text **document);
 extern void sc_local_sha256(const void *bytes, Size len, uint8 *digest);

@@ -2528,7 +2528,7 @@ sc_store_form(int index, const ScDocKey *key, const char *etag, const ScEncoding
 		*form = palloc(VARHDRSZ + there->len);
 		SET_VARSIZE(*form, VARHDRSZ + there->len);
 		memcpy(VARDATA(*form), there->bytes, there->len);
-		state = SC_FORM_THERE;
+		state = state == SC_FORM_MISSING ? SC_FORM_SECOND : SC_FORM_THERE;
 		break;
 	}
 	LWLockRelease(lock_of(entry));

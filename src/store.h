@@ -120,6 +120,7 @@ typedef struct ScForm
 typedef enum ScFormState
 {
 	SC_FORM_THERE,
+	SC_FORM_SECOND,				/* there; one before it is to be made */
 	SC_FORM_MISSING,			/* to be made: one of them is wanted */
 	SC_FORM_NONE				/* nor will there be one */
 } ScFormState;

@@ -3,8 +3,8 @@
 # and by clang with warnings as errors, also as a debug build and with a server's LLVM bitcode; the C
 # programs of the tests likewise; clang-tidy (.clang-tidy) and cppcheck (test/cppcheck.cfg) on the
 # sources; the floors of src/README.md against the includes; pages for places that are still to be filled;
-# the format of src/ by PostgreSQL's pgindent, which is kept in the cache.  What the tools do not report is
-# in their files, with the reason.
+# expected results for the superuser's name; the format of src/ by PostgreSQL's pgindent, which is kept in
+# the cache.  What the tools do not report is in their files, with the reason.
 #
 #   NO_INSTALL=1   do not install what is missing
 
@@ -61,6 +61,12 @@ run_shellcheck() {
 run_places() {
 	cd "$top"
 	! grep -rn 'PLACE:' README.md CHANGELOG.md doc
+}
+
+# The superuser of a server is not "postgres" everywhere: a package's tests run as the user who builds it.
+run_superuser() {
+	cd "$top"
+	! grep -nw postgres expected/*.out | grep -v IntervalStyle
 }
 
 # As the Makefile compiles them; the server's own headers with -isystem: they are not looked at.
@@ -128,6 +134,7 @@ export TMPDIR=$work/tmp
 
 check shellcheck run_shellcheck
 check "pages are finished" run_places
+check "no test names the superuser" run_superuser
 check "floors of src/" bash "$top/test/floors.sh"
 if grep -qF "$indent_version" <<<"$(pg_bsd_indent --version 2>&1)"; then
 	check pgindent run_pgindent

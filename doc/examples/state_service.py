@@ -430,6 +430,14 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class Stateless(asyncpg.Connection):
+    """A connection that no request leaves anything on: without the statement by which the pool resets it."""
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        if self.is_in_transaction():
+            await super().reset(timeout=timeout)
+
+
 async def main() -> None:
     # no connection at first, so that the service also starts without the database
     app.state.pool = await asyncpg.create_pool(
@@ -439,6 +447,7 @@ async def main() -> None:
         timeout=CONNECT_TIMEOUT,
         command_timeout=COMMAND_TIMEOUT,
         statement_cache_size=STATEMENT_CACHE,
+        connection_class=Stateless,
         server_settings={"application_name": "state_service"},
     )
     following = asyncio.create_task(feed.run())

@@ -1,14 +1,17 @@
 # The part of bench.sh about compressed answers: over HTTP by the service of doc/http.md, with its own forms and
-# with what one could use instead; and the function itself beside a GET of Redis.
+# with what one could use instead; and the function itself beside a GET of Redis.  The document is the sample
+# hub's at the scale at which it has about 256 KB.  How much smaller a form is depends on the document alone, so
+# the forms of another one, of which a quarter is random digits, are counted beside it.
 # shellcheck shell=bash disable=SC2154
 
-web_kb=256
+web_scale=20
+web_db=hub$web_scale
 
 # The service under a name: the program, then settings.
 web_start() {
 	local name=$1 program=$2
 	shift 2
-	env PGHOST="$PGHOST" PGUSER=postgres PGDATABASE=web PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$top/doc/examples" \
+	env PGHOST="$PGHOST" PGUSER=postgres PGDATABASE=$web_db PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$top/doc/examples" \
 		UNIX_SOCKET="$work/$name.http" POOL_SIZE=4 "$@" /usr/bin/python3 "$program" >"$work/$name.log" 2>&1 &
 	peers+=("$!")
 	web_pids[$name]=$!
@@ -54,54 +57,77 @@ web_start_nginx() {
 
 # CPU time so far of processes and their children, in clock ticks.
 web_cpu() {
-	local pid ticks=0
-	for pid in "$@"; do
-		for pid in $(family "$pid"); do
-			ticks=$((ticks + $(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk '{ print $12 + $13 }')))
-		done
-	done
-	echo $ticks
+	perl -e 'my %of = map { $_ => 1 } @ARGV; my $ticks = 0;
+		for my $file (glob "/proc/[0-9]*/stat") {
+			open my $stat, "<", $file or next;
+			my ($pid, $parent, @fields) = (<$stat> // "") =~ /^(\d+) .*\) \S (\d+) (.*)/ or next;
+			my @rest = split / /, $fields[0];
+			$ticks += $rest[9] + $rest[10] if $of{$pid} || $of{$parent};
+		}
+		print $ticks' "$@"
 }
 
 # One run: $1 candidate, $2 its socket, $3 what it accepts, the rest: processes whose CPU counts.
 web_run() {
-	local candidate=$1 socket=$2 accept=$3 cpu requests seconds bytes
+	local candidate=$1 socket=$2 accept=$3 cpu server requests seconds bytes
 	shift 3
 	cpu=$(web_cpu "$@")
+	server=$(web_cpu "${server_pids[@]}")
 	read -r requests seconds bytes < <(/usr/bin/python3 "$bench/web_client.py" "$socket" "$accept" "$each" 4)
 	cpu=$(($(web_cpu "$@") - cpu))
-	record web "$candidate" "$r" "$bytes" "$(perl -e 'printf "%.1f,%.3f", $ARGV[0] / $ARGV[1], 1000 * $ARGV[2] / $ARGV[3] / $ARGV[0]' \
-		"$requests" "$seconds" "$cpu" "$(getconf CLK_TCK)")"
+	server=$(($(web_cpu "${server_pids[@]}") - server))
+	record web "$candidate" "$r" "$bytes" "$(perl -e 'printf "%.1f,%.3f,%.3f", $ARGV[0] / $ARGV[1], map { 1000 * $_ / $ARGV[2] / $ARGV[0] } @ARGV[3, 4]' \
+		"$requests" "$seconds" "$(getconf CLK_TCK)" "$cpu" "$server")"
 }
 
-# Requests a second of one client: the function, in the binary format, or a key of Redis.
+# Lets the worker of database $1 make all forms, and records what they have.
+web_forms() {
+	local encoding bytes i
+	sql -d "$1" -c "SELECT summary_cache_configure('state', 'encodings', 'gzip, zstd'), summary_cache_get('state', true)" >/dev/null
+	for encoding in '' gzip zstd; do
+		for ((i = 0; i < 100; i++)); do
+			bytes=$(sql -d "$1" -c "SELECT octet_length(body) FROM summary_cache_fetch_encoded('state', '$encoding') WHERE coalesce(encoding, '') = '$encoding'")
+			[ -z "$bytes" ] || break
+			sleep 0.1
+		done
+		web_bytes[${encoding:-identity}]=$bytes
+		record web_bytes "$2" "${encoding:-identity}" "$bytes"
+		say "  $2, ${encoding:-identity}: $bytes bytes"
+	done
+}
+
+# Requests a second of one client: the function, or a constant of the same bytes, in the binary format; or a key
+# of Redis.
 web_run_fetch() {
-	local candidate=$1 bytes=$2 tps
+	local candidate=$1 bytes=$2 tps statement
+	case $candidate in
+		select-1) statement="SELECT 1" ;;
+		constant-*) statement="SELECT web_${candidate#*-}()" ;;
+		fetch-*) statement="SELECT status, etag, encoding, body FROM summary_cache_fetch_encoded('state', '${candidate#*-}')" ;;
+	esac
 	case $candidate in
 		redis-*) tps=$(taskset -c 0 redis-benchmark -s "$work/redis.sock" -c 1 -n "$((quick ? 5000 : 50000))" --csv GET "$candidate" 2>/dev/null |
 			sed -n 's/^"[^"]*","\([0-9.]*\)".*/\1/p' | tail -n 1) ;;
-		*) tps=$(as_server taskset -c 0 "$work/web_fetch" "dbname=web" "${candidate#fetch-}" "$each") ;;
+		*) tps=$(as_server taskset -c 0 "$work/web_fetch" "dbname=$web_db" "$statement" "$each") ;;
 	esac
 	record web_fetch "$candidate" "$r" "$bytes" "$tps"
 }
 
 bench_web() {
-	local r candidate redis='' nginx='' gzip_bytes plain_bytes candidates
-	declare -A web_pids
+	local r candidate redis='' nginx='' candidates
+	declare -A web_pids web_bytes
 	/usr/bin/python3 -c 'import asyncpg, fastapi, uvicorn' 2>/dev/null ||
 		{ skip "the service (Debian: python3-asyncpg python3-fastapi python3-uvicorn)"; return; }
 	start_main
-	need_database web $((web_kb * 1024)) 13
-	sql -d web -c "SELECT summary_cache_configure('state', 'encodings', 'gzip, zstd'), summary_cache_get('state', true)" >/dev/null
-	for ((i = 0; i < 100; i++)); do
-		gzip_bytes=$(sql -d web -c "SELECT octet_length(body) FROM summary_cache_fetch_encoded('state', 'gzip') WHERE encoding = 'gzip'")
-		[ -z "$gzip_bytes" ] || break
-		sleep 0.1
-	done
-	plain_bytes=$(sql -d web -c "SELECT octet_length(body) FROM summary_cache_fetch_encoded('state', '')")
+	say "" "Bytes of the forms"
+	header web_bytes "document,encoding,bytes"
+	need_database web $((256 * 1024)) 13
+	web_forms web digits
+	need_hub "$web_db" "$web_scale"
+	web_forms "$web_db" hub
 
-	say "" "A document of $web_kb KB over HTTP: bytes, requests a second with 4 connections, CPU a request (ms) of the service and of what is in front of it"
-	header web "candidate,round,bytes,requests_per_s,cpu_ms"
+	say "" "The hub's document over HTTP: bytes, requests a second with 4 connections; CPU a request (ms) of the service and of what is in front of it, and of the database"
+	header web "candidate,round,bytes,requests_per_s,cpu_ms,database_cpu_ms"
 	web_start web-ours "$top/doc/examples/state_service.py"
 	web_start web-plain "$bench/web_middleware.py"
 	web_start web-middleware "$bench/web_middleware.py" GZIP_LEVEL=6
@@ -128,11 +154,17 @@ bench_web() {
 	cc -O2 -I"$("$pg_config" --includedir)" "$bench/web_fetch.c" -o "$work/web_fetch" -L"$("$pg_config" --libdir)" -lpq
 	chmod 755 "$work/web_fetch"
 	place 1
-	candidates="fetch-identity fetch-gzip fetch-zstd"
+	for candidate in identity gzip; do
+		sql -d "$web_db" <<-SQL
+			SELECT body AS bytes FROM summary_cache_fetch_encoded('state', '$candidate') \gset
+			SELECT format('CREATE FUNCTION web_$candidate() RETURNS bytea IMMUTABLE LANGUAGE sql AS %L', format('SELECT %L::bytea', :'bytes')) \gexec
+		SQL
+	done
+	candidates="select-1 constant-identity constant-gzip fetch-identity fetch-gzip fetch-zstd"
 	if start_redis; then
 		redis=1
-		sql -d web -c "SELECT state_summary()" | head -c -1 | redis-cli -s "$work/redis.sock" -x SET redis-plain >/dev/null
-		sql -d web -c "SELECT state_summary()" | head -c -1 | gzip -6 -n | redis-cli -s "$work/redis.sock" -x SET redis-gzip >/dev/null
+		sql -d "$web_db" -c "SELECT state_summary()" | head -c -1 | redis-cli -s "$work/redis.sock" -x SET redis-plain >/dev/null
+		sql -d "$web_db" -c "SELECT state_summary()" | head -c -1 | gzip -6 -n | redis-cli -s "$work/redis.sock" -x SET redis-gzip >/dev/null
 		candidates="$candidates redis-plain redis-gzip"
 		taskset -apc 0 "$redis_pid" >/dev/null
 	fi
@@ -142,10 +174,11 @@ bench_web() {
 		# shellcheck disable=SC2086
 		for candidate in $(in_turn "$r" $candidates); do
 			case $candidate in
-				*-identity | *-plain) web_run_fetch "$candidate" "$plain_bytes" ;;
-				*) web_run_fetch "$candidate" "$gzip_bytes" ;;
+				select-1) web_run_fetch "$candidate" 4 ;;
+				*-plain) web_run_fetch "$candidate" "${web_bytes[identity]}" ;;
+				*) web_run_fetch "$candidate" "${web_bytes[${candidate#*-}]}" ;;
 			esac
 		done
 	done
-	perl "$bench/web.pl" "$csv/web_fetch.csv" redis-plain redis-gzip
+	perl "$bench/web.pl" "$csv/web_fetch.csv" redis-plain redis-gzip constant-gzip
 }

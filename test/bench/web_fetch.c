@@ -1,9 +1,8 @@
 /*
- * Calls summary_cache_fetch_encoded() again and again, prepared and in the binary
- * format, as drivers do it (pgbench would have each byte as two digits).  Prints
- * calls a second.
+ * Executes a statement again and again, prepared and in the binary format, as drivers
+ * do it (pgbench would have each byte as two digits).  Prints executions a second.
  *
- * web_fetch CONNINFO ENCODINGS SECONDS
+ * web_fetch CONNINFO STATEMENT SECONDS
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +33,7 @@ main(int argc, char **argv)
 		return 2;
 	seconds = atof(argv[3]);
 	connection = PQconnectdb(argv[1]);
-	result = PQprepare(connection, "fetch", "SELECT status, etag, encoding, body FROM summary_cache_fetch_encoded('state', $1)", 1, NULL);
+	result = PQprepare(connection, "fetch", argv[2], 0, NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
 	{
 		fputs(PQerrorMessage(connection), stderr);
@@ -44,7 +43,7 @@ main(int argc, char **argv)
 	began = now();
 	do
 	{
-		result = PQexecPrepared(connection, "fetch", 1, (const char *const *) &argv[2], NULL, NULL, 1);
+		result = PQexecPrepared(connection, "fetch", 0, NULL, NULL, NULL, 1);
 		if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		{
 			fputs(PQerrorMessage(connection), stderr);

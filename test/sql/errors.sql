@@ -223,6 +223,7 @@ SELECT summary_cache_get('bad', true);
 \set SHOW_CONTEXT errors
 SELECT summary_cache_drop('bad');
 -- code of others is not executed by a superuser who defines for them; what is PostgreSQL's own is
+CREATE ROLE regress_errors_super SUPERUSER;
 CREATE ROLE regress_errors_owner;
 GRANT USAGE ON SCHEMA regress_errors TO regress_errors_owner;
 GRANT EXECUTE ON FUNCTION summary_cache_define, summary_cache_get TO regress_errors_owner;
@@ -230,7 +231,9 @@ SET ROLE regress_errors_owner;
 SELECT summary_cache_define('others', 'core', 'SELECT 1 AS a', '{}');
 RESET ROLE;
 CREATE FUNCTION theirs() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE 'executed'; END$$;
+SET ROLE regress_errors_super;
 SELECT summary_cache_define('others', 'core', 'SELECT theirs() AS a', '{}');
+RESET ROLE;
 SELECT try($$SELECT summary_cache_define('others', 'core', 'SELECT 1 / count(*) FILTER (WHERE false) AS a', '{}')$$);
 SELECT summary_cache_define('others', 'core', 'SELECT 2 AS a', '{}');
 SET ROLE regress_errors_owner;
@@ -238,7 +241,7 @@ SELECT try($$SELECT summary_cache_define('others', 'core', 'SELECT theirs() AS a
 RESET ROLE;
 SELECT summary_cache_drop('others');
 DROP OWNED BY regress_errors_owner;
-DROP ROLE regress_errors_owner;
+DROP ROLE regress_errors_owner, regress_errors_super;
 
 -- keys
 SELECT summary_cache_define('keys', 'one', 'SELECT 1 AS a, 2 AS b');

@@ -14,7 +14,7 @@ SET search_path = regress_breaks, public;
 CREATE TYPE mood AS ENUM ('good', 'bad');
 CREATE TABLE t (a int, b int, c text, m mood, unused int);
 CREATE TABLE u (x int);
-CREATE TABLE keyed (id serial CONSTRAINT keyed_key PRIMARY KEY, c text);
+CREATE TABLE keyed (id serial CONSTRAINT keyed_key PRIMARY KEY, c text, j json);
 CREATE TABLE parent (i int);
 CREATE TABLE child () INHERITS (parent);
 CREATE VIEW v AS SELECT sum(b) AS total FROM t;
@@ -40,7 +40,8 @@ CALL define('b', 'SELECT sum(b) AS n FROM t');
 CALL define('c', $$SELECT max(a) AS n FROM t WHERE c ~ '\d'$$);
 CALL define('c is x', $$SELECT count(*) AS n FROM t WHERE c = 'x'$$);
 CALL define('x', 'SELECT count(x) AS n FROM t, u');
-CALL define('natural', 'SELECT count(*) AS n FROM t NATURAL JOIN keyed');
+-- what is wrong with a join of columns of different types, servers say in different ways; that json has no equality, in one
+CALL define('natural', 'SELECT count(*) AS n FROM t NATURAL JOIN (SELECT id, j FROM keyed) k');
 CALL define('keyed', 'SELECT json_agg(s) AS n FROM (SELECT id, c FROM keyed GROUP BY id) s');
 CALL define('sequence', 'SELECT last_value > 0 AS n FROM keyed_id_seq');
 CALL define('child', 'SELECT sum(i) AS n FROM child');
@@ -108,7 +109,7 @@ ALTER TABLE t ADD x int, ADD y int;
 :then
 BEGIN;
 ALTER TABLE t ADD y int;
-ALTER TABLE t ADD id text;
+ALTER TABLE t ADD j json;
 :then
 BEGIN;
 ALTER TABLE parent DROP i;

@@ -34,11 +34,16 @@ BEGIN
     FOR i IN 1 .. 540 LOOP
         EXECUTE format('CREATE SCHEMA %I', repeat('"', 59) || i);
     END LOOP;
-    PERFORM set_config('search_path', 'public, ' || string_agg(quote_ident(nspname), ', '), false) FROM pg_namespace WHERE nspname LIKE '"%';
 END $$;
 \set VERBOSITY default
-SELECT summary_cache_define('large', 'path', 'SELECT 1 AS m');
-SET search_path = regress_held, public;
+\set SHOW_CONTEXT never
+-- in one statement: from 18 on clients are told of the setting after each, and psql does not bear one of this length
+DO $$
+BEGIN
+    PERFORM set_config('search_path', 'public, ' || string_agg(quote_ident(nspname), ', '), true) FROM pg_namespace WHERE nspname LIKE '"%';
+    PERFORM summary_cache_define('large', 'path', 'SELECT 1 AS m');
+END $$;
+\set SHOW_CONTEXT errors
 DO $$
 DECLARE
     name text;

@@ -152,7 +152,7 @@ SELECT datdba::regrole::text AS datdba FROM pg_database WHERE datname = current_
 SELECT reads('regress_readers_other');
 SELECT format('ALTER DATABASE %I OWNER TO regress_readers_other', current_database()) \gexec
 SELECT reads('regress_readers_other');
-SELECT format('ALTER DATABASE %I OWNER TO %s', current_database(), :'datdba') \gexec
+ALTER DATABASE :"DBNAME" OWNER TO :datdba;
 SELECT reads('regress_readers_other');
 
 --

@@ -91,6 +91,36 @@ ok($node->hit('big'), 'one larger than that');
 is($session->query("$big; $big"), "hit-revision|200000|t\nhit-revision|200000|t", '... is read from shared memory');
 
 #
+# Nor is memory given back to the system and taken again at each statement, page fault by page fault
+#
+SKIP:
+{
+	skip 'needs glibc on Linux', 1 unless -r '/proc/self/stat' && `getconf GNU_LIBC_VERSION 2>/dev/null` =~ /^glibc/;
+	my $faults = sub { return (split ' ', slurp_file("/proc/$_[0]/stat") =~ s/.*\) //sr)[7] };
+	$node->sql(q{CREATE TABLE pages (n int); INSERT INTO pages VALUES (0);
+		SELECT summary_cache_define('pages', 'main', $$SELECT (SELECT string_agg(md5(g::text), ' ') FROM generate_series(1, n) g) AS d FROM pages$$)});
+	my $encodings = ($node->psql('postgres', q{SELECT summary_cache_configure('pages', 'encodings', 'gzip')}))[0] == 0 ? 'gzip' : '';
+	for my $kb (20, 40, 60)
+	{
+		$node->sql("UPDATE pages SET n = $kb * 1024 / 33");
+		$node->hit('pages');
+		$node->polled(q{SELECT encoding FROM summary_cache_fetch_encoded('pages', 'gzip')}, 'gzip', "a form of $kb KB") if $encodings;
+		for my $call ("summary_cache_fetch('pages')", "summary_cache_fetch_encoded('pages', '$encodings')", "summary_cache_get('pages')")
+		{
+			my $reader = Session->new($node);
+			$reader->query("SELECT * FROM $call") for 1 .. 20;
+			my $before = $faults->($reader->pid);
+			$reader->query("SELECT * FROM $call") for 1 .. 50;
+			my $n = $faults->($reader->pid) - $before;
+			note "$kb KB, $call: $n";
+			cmp_ok($n, '<', 100, "no page fault at each statement: $kb KB, $call");
+			$reader->quit;
+		}
+	}
+	$node->sql(q{SELECT summary_cache_drop('pages')});
+}
+
+#
 # Refreshing costs nothing
 #
 $session->quit;

@@ -209,6 +209,80 @@ $node->sql('BEGIN; INSERT INTO e VALUES (9); ROLLBACK');
 is(encoded(q{'two'})->{stale_since}, '', 'a rollback changes nothing');
 
 #
+# A session keeps the row of a hit, by the rules of documents
+#
+{
+	my $session = Session->new($node);
+	my $read = sub { return encoded($_[0], undef, session => $session) };
+	my $used = sub { return $session->query(q{SELECT sum(used_bytes) FROM pg_backend_memory_contexts WHERE name = 'TopMemoryContext'}) };
+	my $form = formed('s', 'gzip');
+
+	$session->query('SET summary_cache.local_memory_limit = 0');
+	$read->(q{'s', 'gzip'}) for 1 .. 3;
+	my $without = $used->();
+	is($read->(q{'s', 'gzip'})->{encoding}, 'gzip', 'a session without memory for copies: a form');
+	cmp_ok($used->() - $without, '<', $form->{bytes} / 2, '... which is not kept');
+	$session->query('RESET summary_cache.local_memory_limit');
+	is_deeply($read->(q{'s', 'gzip'}), $form, 'with: the same, which others have');
+	cmp_ok($used->() - $without, '>', $form->{bytes} / 2, '... and it is kept');
+	is_deeply($read->(q{'s', 'gzip'}), $form, '... and answers again');
+	for my $n (51 .. 53)
+	{
+		$node->no_worker;
+		$node->sql("UPDATE t SET n = $n");
+		my $got = $read->(q{'s', 'gzip'});
+		is("$got->{status} $got->{etag}", "stale $form->{etag}", '... after a change as stale');
+		$form = formed('s', 'gzip');
+		like($form->{text}, qr/"n":$n\b/, '... then there is a new one');
+		is_deeply($read->(q{'s', 'gzip'}), $form, "... which the session has, too: $_") for 1 .. 2;
+	}
+	for my $asked ('gzip', '', reverse(@encodings), join(', ', @encodings), 'gzip', join(', ', reverse @encodings), '')
+	{
+		my ($first) = split /, /, $asked;
+		is($read->("'s', '$asked'")->{encoding}, $first // '', "of '$asked' it has the first") for 1 .. 2;
+	}
+
+	# A pointer to it may live as long as a procedure that commits
+	$node->sql(q{CREATE PROCEDURE hold(body bytea, hash text, INOUT seen text = '') LANGUAGE plpgsql AS $$
+		DECLARE
+			answer record;
+		BEGIN
+			FOR i IN 1 .. 3 LOOP
+				UPDATE t SET n = n + 1;
+				COMMIT;
+				FOR wait IN 1 .. 3000 LOOP
+					SELECT * INTO answer FROM summary_cache_fetch_encoded('s', 'gzip');
+					COMMIT;
+					EXIT WHEN answer.status = 'hit-revision' AND answer.encoding = 'gzip' AND md5(answer.body) <> hash;
+					PERFORM pg_sleep(0.01);
+				END LOOP;
+				PERFORM repeat('y', 20000 * i);
+				seen := seen || (answer.encoding = 'gzip' AND md5(answer.body) <> hash)::text || ' ' || (md5(body) = hash)::text || ' ';
+			END LOOP;
+		END $$});
+	$read->(q{'s', 'gzip'}) for 1 .. 2;
+	is($session->query(q{CALL hold((summary_cache_fetch_encoded('s', 'gzip')).body, md5((summary_cache_fetch_encoded('s', 'gzip')).body))}), 'true true ' x 3,
+		'what a procedure was given stays, while the session has new ones');
+	is_deeply($read->(q{'s', 'gzip'}), formed('s', 'gzip'), '... and goes with it');
+
+	$session->quit;
+
+	# Another extension is another type
+	$node->sql('CREATE DATABASE again');
+	$session = Session->new($node, 'again');
+	for my $n (1, 2)
+	{
+		$node->sql(qq{DROP EXTENSION IF EXISTS summary_cache; CREATE EXTENSION summary_cache;
+			SELECT summary_cache_define('again', 'core', 'SELECT $n AS n, repeat(''x'', 20000) AS x');
+			SELECT summary_cache_configure('again', 'encodings', 'gzip')}, 'again');
+		ok(wait_until(sub { my $got = $read->(q{'again', 'gzip'}); $got->{encoding} eq 'gzip' && $got->{text} =~ /"n":$n\b/ }), "extension $n: a form");
+		like($read->(q{'again', 'gzip'})->{text}, qr/"n":$n\b/, '... again');
+	}
+	$session->quit;
+}
+$etag = plain_etag('s');
+
+#
 # Private and built answers have the document
 #
 $answer = encoded(q{'s', 'gzip'}, undef, before => 'BEGIN ISOLATION LEVEL SERIALIZABLE', after => 'COMMIT');
@@ -402,7 +476,7 @@ is(formed('big', 'gzip')->{encoding}, 'gzip', '... and both come back');
 
 SKIP:
 {
-	skip 'needs a debug build', 31 unless $ENV{SC_DEBUG_CONF};
+	skip 'needs a debug build', 31 + ($has_zstd ? 7 : 0) unless $ENV{SC_DEBUG_CONF};
 	my $at_point = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'summary_cache worker' AND wait_event = 'PgSleep'};
 	my $worker = q{(SELECT pid FROM pg_stat_activity WHERE backend_type = 'summary_cache worker' AND wait_event = 'PgSleep')};
 	my $n = 1000;
@@ -442,6 +516,24 @@ SKIP:
 	is("$got->{status} $got->{encoding} $got->{etag}", 'hit-revision gzip ' . plain_etag('s') . '-gzip', 'a form that comes too late is not kept');
 	is_text($got->{text}, plain('s'), '... what there is, is the document');
 	is($stats->('form_bytes'), $made, '... in the same room');
+
+	# The first is there before the second.  Who would rather have the second has it as soon as it is there.
+	if ($has_zstd)
+	{
+		my $session = Session->new($node);
+		my $read = sub { return encoded(q{'s', 'zstd, gzip'}, undef, session => $session) };
+		$node->sql(qq{SELECT summary_cache_configure('s', 'encodings', '$all')});
+		formed('s', 'zstd');
+		$hold->('form-encode');
+		$node->sql("SELECT pg_log_backend_memory_contexts(pid) FROM $worker w(pid)");
+		ok(wait_until(sub { $read->()->{encoding} eq 'gzip' }), 'a session has the second best') for 1 .. 2;
+		$go_on->();
+		is_text(formed('s', 'zstd')->{text}, plain('s'), '... until the best is there');
+		is($read->()->{encoding}, 'zstd', '... which it then has');
+		$node->sql(q{SELECT summary_cache_configure('s', 'encodings', 'gzip')});
+		formed('s', 'gzip');
+		$session->quit;
+	}
 
 	# It may be terminated there
 	$hold->('form-encode');

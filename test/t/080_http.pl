@@ -499,6 +499,8 @@ start_service('short', $node, CONNECT_TIMEOUT => 1, COMMAND_TIMEOUT => 1, POOL_S
 my @summary = ('short', 'GET', '/state/summary');
 ok(wait_until(sub { request(@summary)->{code} == 200 }), 'another service answers');
 is(request(@summary)->{'cache-control'}, 'public, max-age=1', '... with the Cache-Control it was given');
+is($node->safe_psql('postgres', q{SELECT bool_or(query !~ 'summary_cache_fetch_encoded|SELECT 1') FROM pg_stat_activity WHERE application_name = 'state_service'}), 'f',
+	'... by one statement, after which nothing is reset');
 is(request('short', 'GET', '/state/summary?refresh=1', $_)->{code}, 403, "no token is set: refresh with $_: 403")
 	for 'Authorization: Bearer ', 'Authorization: Bearer', 'Authorization: Bearer x';
 

@@ -254,7 +254,7 @@ JS
 my %light;
 for my $scheme (qw(light dark))
 {
-	for my $width (1280, 800, 360)
+	for my $width (1280, 800, 360, 320)
 	{
 		$browser->show_on($width, 800, $scheme);
 		cmp_ok($browser->value('document.documentElement.scrollWidth'), '<=', $width, "$scheme, $width px: nothing is wider");
@@ -264,6 +264,8 @@ for my $scheme (qw(light dark))
 	is($browser->value(q{Array.from(document.querySelectorAll('button')).filter((b) => b.getBoundingClientRect().height < 44).length}), 0, '... buttons are large enough for a finger');
 }
 is(scalar keys %light, 2, 'the two schemes differ');
+$browser->show_on(360, 800, 'light');
+is($browser->value(q{Math.max(...Array.from(document.querySelectorAll('#totals time'), (t) => t.getClientRects().length))}), 1, 'on a phone each time has one line');
 $browser->show_on(1280, 1200, 'light');
 
 # What a screen reader is told: roles, names and properties.
@@ -278,6 +280,7 @@ is(scalar(() = grep { $_->{role} eq 'table' && $_->{name} =~ /^[a-z ]+: [\d,]+$|
 is(join('|', sort keys %{ { map { $_ => 1 } split /\|/, $told->('columnheader') } }), 'Newest change|Rows|Share|Status|Table', '... columns, too');
 like($told->('rowheader'), qr/\bblocked\|doing\|done\|todo\b/, '... and rows');
 is(scalar(() = grep { $_->{role} eq 'listitem' } @told), 20, 'events are a list');
+is($browser->value(q{document.getElementById('events').getAttribute('role')}), 'list', '... also for those that do not call one without marks so');
 is(join(' ', map { "$_->{role} $_->{live}" } grep { ($_->{live} // 'off') ne 'off' } @told), 'status polite', 'one place is read out when it changes');
 is($told->('button'), 'Pause updates', 'a button to stop all that moves');
 
@@ -333,6 +336,15 @@ is($shown->('tasks'), $kept, '... what was shown stays');
 like($browser->text('status'), qr/^[a-z-]+ \(current.*, when it was read\)$/, '... as what it was');
 like($browser->value('document.title'), qr/^\x{26a0}/, '... the title has a mark');
 $browser->shoot("$pictures/database.png") if $pictures;
+my $early = $browser->call('Target.createTarget', url => $base)->{targetId};
+my $tab = $browser->call('Target.attachToTarget', targetId => $early, flatten => JSON::PP::true)->{sessionId};
+{
+	local $browser->{session} = $tab;
+	says(qr/^The database is not available\.$/, 'a page that is opened now says so, too');
+	is($browser->value(q{Array.from(document.querySelectorAll('section > p:not([hidden])'), (p) => p.textContent).join('|')}),
+		join('|', ('Nothing was read yet.') x 3), '... and that there is nothing to show');
+}
+$browser->call('Target.closeTarget', targetId => $early);
 $node->start;
 says(qr/^\Q$live\E$/, 'it is started');
 $node->sql(q{INSERT INTO progress_events (author, summary) VALUES ('you', 'The database is back'); UPDATE tasks SET status = 'todo' WHERE id = 1});
