@@ -119,7 +119,8 @@ for my $round (1 .. 2)
 	$sessions[0]->query('UPDATE fast SET n = n + 1');
 	$node->becomes_current('d1', 'fast', "another summary is refreshed meanwhile, round $round");
 }
-is($sessions[0]->query(state_of('r')), 'stale', '... and this one is not');
+$node->polled('SELECT workers_building FROM summary_cache_server', '0', '... nobody is at this one', 'd1');
+is($sessions[0]->query(state_of('r')), 'stale', '... which is stale');
 is($sessions[0]->query('SELECT requests_waiting FROM summary_cache_server'), '0', 'what rests does not wait for a worker');
 $node->set_server('summary_cache.refresh_rest', 0);
 $node->becomes_current('d1', 'r', 'without a rest it is');

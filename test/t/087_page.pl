@@ -340,6 +340,7 @@ my $early = $browser->call('Target.createTarget', url => $base)->{targetId};
 my $tab = $browser->call('Target.attachToTarget', targetId => $early, flatten => JSON::PP::true)->{sessionId};
 {
 	local $browser->{session} = $tab;
+	wait_until(sub { $browser->value(q{document.readyState === 'complete' && location.href}) eq $base });
 	says(qr/^The database is not available\.$/, 'a page that is opened now says so, too');
 	is($browser->value(q{Array.from(document.querySelectorAll('section > p:not([hidden])'), (p) => p.textContent).join('|')}),
 		join('|', ('Nothing was read yet.') x 3), '... and that there is nothing to show');
