@@ -109,10 +109,14 @@ key_hash(const void *key, Size size)
 {
 	const ScDocKey *of = key;
 
-	uint32		name = hash_bytes((const unsigned char *) NameStr(of->summary), (int) strlen(NameStr(of->summary)));
+	uint64		hash = of->values;	/* which is one already */
+	uint64		words[NAMEDATALEN / sizeof(uint64)];
 
-	/* the values' hash is one already */
-	return hash_combine(name, (uint32) of->values);
+	/* there are zeros behind the name */
+	memcpy(words, &of->summary, sizeof(words));
+	for (int i = 0; i < lengthof(words); i++)
+		hash = hash * 31 + words[i];
+	return (uint32) ((hash * UINT64CONST(0x9E3779B97F4A7C15)) >> 32);
 }
 
 /* Find what a key has, or make it. */
@@ -211,14 +215,25 @@ forget(ScLocal *local)
 	(void) hash_search(locals, &local->key, HASH_REMOVE, NULL);
 }
 
+static ScValues *
+copy_values(const ScValues *values)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	ScValues   *mine = sc_values_copy(values);
+
+	MemoryContextSwitchTo(old);
+	return mine;
+}
+
 /*
  * Take the place of the one that was not used for the longest time for another.  What
  * was allocated for it serves that one: the pieces tell what the bytes of the copy are.
  */
 static ScLocal *
-take_over(const ScDocKey *key)
+take_over(const ScDocKey *key, const ScValues *values)
 {
 	ScLocal    *local = dlist_tail_element(ScLocal, node, &by_use);
+	ScValues   *mine = local->values->size == values->size ? local->values : copy_values(values);
 	ScLocal		old;
 
 	part_with_held(local);
@@ -236,21 +251,15 @@ take_over(const ScDocKey *key)
 	local->npieces = old.document ? old.npieces : 0;
 	local->max_pieces = old.max_pieces;
 	local->pieces = old.pieces;
-	pfree(old.values);
 	if (old.equal)
 		pfree(old.equal);
+	if (mine == old.values)
+		memcpy(mine, values, values->size);
+	else
+		pfree(old.values);
+	local->values = mine;
 	dlist_move_head(&by_use, &local->node);
 	return local;
-}
-
-static ScValues *
-copy_values(const ScValues *values)
-{
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	ScValues   *mine = sc_values_copy(values);
-
-	MemoryContextSwitchTo(old);
-	return mine;
 }
 
 ScLocal *
@@ -266,20 +275,20 @@ sc_local_get_document(const char *summary, const ScValues *values, bool may_forg
 	local = find(&key, false, &found);
 	if (local == NULL)
 	{
-		ScValues   *mine = copy_values(values);
-
 		/* a build may have left more */
 		while (may_forget && ndocuments > MAX_DOCUMENTS)
 			forget(dlist_tail_element(ScLocal, node, &by_use));
 		if (may_forget && ndocuments == MAX_DOCUMENTS)
-			local = take_over(&key);
+			local = take_over(&key, values);
 		else
 		{
+			ScValues   *mine = copy_values(values);
+
 			local = find(&key, true, &found);
+			local->values = mine;
 			dlist_push_head(&by_use, &local->node);
 			ndocuments++;
 		}
-		local->values = mine;
 	}
 	else
 		dlist_move_head(&by_use, &local->node);

@@ -1741,6 +1741,7 @@ bool
 sc_store_open(int index, const ScDocKey *key, ScView *view)
 {
 	StoreEntry *entry = &entries[index];
+	ScChunk    *last = NULL;
 	int			n = 0;
 
 	sc_store_attach();
@@ -1751,8 +1752,8 @@ sc_store_open(int index, const ScDocKey *key, ScView *view)
 		return false;
 	}
 	for (int i = entry->sections; i >= 0; i = sections[i].next)
-		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
-			n++;
+		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk), n++)
+			last = chunk;
 	view->nchunks = 0;
 	view->chunks = palloc((sizeof(ScChunk *) + sizeof(bool)) * Max(n, 1));
 	view->invalidated = (bool *) (view->chunks + n);
@@ -1760,6 +1761,14 @@ sc_store_open(int index, const ScDocKey *key, ScView *view)
 	view->max_stale_age = options_of(entry)->max_stale_age;
 	view->values = values_of(entry);
 	view->counted = sc_store_counted(index);
+	/* as most documents with parameters */
+	if (n == 1)
+	{
+		view->invalidated[0] = sections[entry->sections].invalidated;
+		view->chunks[0] = last;
+		view->nchunks = 1;
+		return true;
+	}
 	for (int i = entry->sections; i >= 0; i = sections[i].next)
 		for (ScChunk *chunk = chunk_of(&sections[i]); chunk; chunk = next_part(chunk))
 		{
