@@ -375,16 +375,6 @@ keys_ns() {
 	cut -d ' ' -f 1 "/proc/$pid/schedstat"
 }
 
-# Wait until a statement in database keys_refresh gives t.
-keys_await() {
-	local i
-	for ((i = 0; i < 600; i++)); do
-		if [ "$(sql -d keys_refresh -c "$1")" = t ]; then return; fi
-		sleep 0.1
-	done
-	die "not so after a minute: $1"
-}
-
 keys_refresh() {
 	local c i n writes=20 launcher worker
 	for n in $keys_refresh_of; do
@@ -397,7 +387,7 @@ keys_refresh() {
 		# the first has the worker started; what was built before is behind it
 		for ((i = 0; i <= writes; i++)); do
 			if [ "$i" = 1 ]; then
-				keys_await "SELECT builds_background > 0 FROM summary_cache_stats"
+				await -d keys_refresh -c "SELECT builds_background > 0 FROM summary_cache_stats"
 				launcher=$(keys_ns launcher) worker=$(keys_ns worker)
 			fi
 			# a session of its own, which does not wait for what it has written
@@ -405,7 +395,7 @@ keys_refresh() {
 			sql -d keys_refresh -c "SELECT status FROM summary_cache_fetch('keyed', parameters => '{$((1 + i))}')" >/dev/null
 			sleep 0.2
 		done
-		keys_await "SELECT builds_background = $writes + 1 FROM summary_cache_stats"
+		await -d keys_refresh -c "SELECT builds_background = $writes + 1 FROM summary_cache_stats"
 		launcher=$(($(keys_ns launcher) - launcher)) worker=$(($(keys_ns worker) - worker))
 		[ "$(sql -d keys_refresh -c "SELECT documents FROM summary_cache_stats")" = "$n" ] || die "of $n documents some are missing"
 		for c in launcher worker; do

@@ -49,6 +49,16 @@ stop_server() { as_server "$bindir/pg_ctl" stop -s -m fast -D "$work/$1"; }
 sql() { as_server "$bindir/psql" -X -q -At -v ON_ERROR_STOP=1 "$@"; }
 pgbench() { as_server "$bindir/pgbench" -n "$@"; }
 
+# Wait until a statement gives t, for a minute at most; arguments as for sql().
+await() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		if [ "$(sql "$@")" = t ]; then return; fi
+		sleep 0.1
+	done
+	die "not so after a minute: $*"
+}
+
 # Database $1, filled by a script on standard input; the rest: psql's options, which may name another one.
 fill_database() {
 	sql -c "CREATE DATABASE $1"

@@ -47,10 +47,7 @@ bench_replay() {
 		fi
 		target=$(sql -c "SELECT pg_current_wal_insert_lsn()")
 		sql -c "SELECT pg_switch_wal()" >/dev/null
-		for ((i = 0; i < 600; i++)); do
-			[ "$(sql -c "SELECT last_archived_wal >= pg_walfile_name('$target') FROM pg_stat_archiver")" != t ] || break
-			sleep 0.1
-		done
+		await -c "SELECT last_archived_wal >= pg_walfile_name('$target') FROM pg_stat_archiver"
 		on=$(replay_once "base-$kind" "$target" on)
 		off=$(replay_once "base-$kind" "$target" off)
 		record replay "$kind" "$on" "$off" "$(perl -e 'printf "%.4f", $ARGV[0] / $ARGV[1]' "$on" "$off")"
