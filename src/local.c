@@ -108,7 +108,6 @@ static uint32
 key_hash(const void *key, Size size)
 {
 	const ScDocKey *of = key;
-
 	uint64		hash = of->values;	/* which is one already */
 	uint64		words[NAMEDATALEN / sizeof(uint64)];
 
@@ -730,7 +729,11 @@ copy_entry(ScLocal *local)
 		local->version = view.version;
 		local->shared_version = sc_store_version(local->index);
 		local->counted = view.counted;
-		/* which spares another look at the entry: there may be many such documents */
+
+		/*
+		 * which spares another look at the entry: there may be many such
+		 * documents
+		 */
 		if (local->values && document_size(view.chunks, view.nchunks) <= SMALL_DOCUMENT)
 			keep_document(local, view.chunks, view.nchunks);
 		sc_store_close(local->index);

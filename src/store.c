@@ -185,9 +185,9 @@ typedef struct StoreEntry
 	TimestampTz read_at;		/* when it noted last that there were reads;
 								 * 0: never */
 	uint32		reads_noted;	/* how many there were then */
-	uint32		reads_before;	/* how many when the clock's hand came by last,
-								 * without the lock: a wrong one may cost a
-								 * build */
+	uint32		reads_before;	/* how many when the clock's hand came by
+								 * last, without the lock: a wrong one may
+								 * cost a build */
 } StoreEntry;
 
 typedef struct Store
@@ -235,8 +235,8 @@ static int *buckets;			/* likewise: the documents with parameters, by
 								 * summary and values; chained by
 								 * next_in_bucket */
 static uint32 nbuckets;			/* a power of two */
-static pg_atomic_uint64 *asked; /* a bit for each entry: is one of the flags of
-								 * its requests set?  See sc_store_ask() */
+static pg_atomic_uint64 *asked; /* a bit for each entry: is one of the flags
+								 * of its requests set?  See sc_store_ask() */
 static LWLockPadded *document_locks;
 static ConditionVariable *tries;
 static Store *store;
@@ -1459,10 +1459,12 @@ find_or_create_document(const ScDocKey *key, const ScValues *values)
 		LWLockRelease(&sc_shared->lock);
 		if (index >= 0)
 			break;
-		if (busy && ++tries == BUSY_TRIES)
-			break;
 		if (busy)
+		{
+			if (++tries == BUSY_TRIES)
+				break;
 			pg_usleep(BUSY_US);
+		}
 		else if (is_full || is_most)
 		{
 			if (!let_sibling_give_way(summary, -1, NEED_DOCUMENT))
@@ -1672,11 +1674,8 @@ sc_store_ask(int index, pg_atomic_uint32 *flag, uint32 bits)
 static bool
 has_flags(int index)
 {
-	ScRequests *requests = sc_store_requests(index);
-
-	return pg_atomic_read_u32(&requests->refresh) != 0 ||
-		pg_atomic_read_u32(&requests->notify) != 0 ||
-		pg_atomic_read_u32(&requests->forms) != 0;
+	return has_requests(&entries[index]) ||
+		pg_atomic_read_u32(&entries[index].requests.forms) != 0;
 }
 
 int
@@ -2701,7 +2700,6 @@ sc_store_failure_is_outdated(int index)
 	bool		outdated;
 
 	sc_store_attach();
-
 	LWLockAcquire(lock_of(entry), LW_EXCLUSIVE);
 	/* a free entry has none */
 	failure = entry->failures > 0 ? failure_of(entry) : NULL;
@@ -2854,7 +2852,10 @@ sc_store_request_eager(Oid dboid)
 		StoreEntry *entry = &entries[i];
 		bool		moved = false;
 
-		/* those of no summary that is eager are not looked at, however many there are */
+		/*
+		 * those of no summary that is eager are not looked at, however many
+		 * there are
+		 */
 		if (is_document(i) && !documents)
 			break;
 		if ((OidIsValid(dboid) && owner != dboid) || !sc_settings_is_eager(options_of(entry)))

@@ -49,7 +49,7 @@ typedef struct ScWordSeen
 }
 #if defined(pg_attribute_packed) && defined(pg_attribute_aligned)
 			pg_attribute_packed()
-			pg_attribute_aligned(4)		/* each document has some */
+			pg_attribute_aligned(4) /* each document has some */
 #endif
 ScWordSeen;
 
